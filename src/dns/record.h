@@ -1,0 +1,80 @@
+// What DNS answers hold, as values. The wire is dns/ldns_resolver's business.
+#pragma once
+
+#include <array>
+#include <chrono>
+#include <compare>
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "dns/name.h"
+
+namespace sternpost::dns {
+
+/// An IPv4 or IPv6 address.
+class Address {
+  public:
+    /// Dotted IPv4 or any IPv6 text form; bad_name otherwise.
+    static Result<Address> parse(std::string_view text);
+    static Address v4(std::array<std::uint8_t, 4> octets);
+    static Address v6(std::array<std::uint8_t, 16> octets);
+
+    bool is_v6() const { return v6_; }
+    /// 4 or 16 octets in network order.
+    std::vector<std::uint8_t> octets() const;
+    std::string text() const;     // 192.0.2.1, 2001:db8::1 (RFC 5952)
+    std::string literal() const;  // [192.0.2.1], [IPv6:2001:db8::1] (RFC 5321 §4.1.3)
+
+    bool is_loopback() const;
+    /// Nothing on the Internet answers there: loopback, private (RFC 1918, RFC 4193), link-local, shared (RFC 6598),
+    /// documentation, multicast, unspecified, reserved; also when IPv4-mapped (::ffff:0:0/96).
+    bool is_special() const;
+    /// Whether the first `bits` bits are those of `network`.
+    bool in(const Address& network, unsigned bits) const;
+    auto operator<=>(const Address&) const = default;
+
+  private:
+    bool v6_ = false;
+    std::array<std::uint8_t, 16> octets_{};
+};
+
+/// A CIDR block: 192.0.2.0/24, 2001:db8::/32, or one address.
+struct Network {
+    Address address;
+    unsigned bits = 0;
+
+    static Result<Network> parse(std::string_view text);
+    bool contains(const Address& a) const { return a.in(address, bits); }
+    std::string text() const;
+    auto operator<=>(const Network&) const = default;
+};
+
+struct Mx {
+    std::uint16_t preference = 0;
+    std::string exchange;  // as published, lower case, no trailing dot; empty for the root (null MX, RFC 7505)
+    auto operator<=>(const Mx&) const = default;
+};
+
+struct Tlsa {  // RFC 6698 §2.1
+    std::uint8_t usage = 0;
+    std::uint8_t selector = 0;
+    std::uint8_t matching_type = 0;
+    std::vector<std::uint8_t> data;
+    auto operator<=>(const Tlsa&) const = default;
+};
+
+enum class Existence { found, no_data, no_name };  // records; NOERROR without records; NXDOMAIN
+
+/// What the DNS says about one name and type. Also "nothing there" is an answer; only errors are not.
+template <class Record>
+struct Answer {
+    Existence existence = Existence::no_data;
+    std::vector<Record> records;
+    bool authentic = false;  // AD was set by a resolver (whether that one is trusted is the caller's question, DESIGN: policy)
+    std::chrono::seconds ttl{0};
+    std::string canonical;  // the name at the end of the CNAME chain; the name asked for where there is none
+};
+
+}  // namespace sternpost::dns

@@ -1,0 +1,179 @@
+// The value types that are kept. What they look like on disk is journal.h's and sqlite/'s business (doc/formats.md).
+#pragma once
+
+#include <array>
+#include <compare>
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "mail/envelope.h"
+#include "util/clock.h"
+#include "util/random.h"
+#include "util/result.h"
+
+namespace sternpost::store {
+
+enum class Errc {
+    full,          // no space, or the memory for bodies is used up: try again later
+    too_big,       // beyond the message size limit
+    duplicate,     // this submission was accepted before (its id is known for 7 days)
+    not_found,     // no such message, policy or body
+    busy,          // another daemon has the state directory
+    newer_schema,  // made by a later release
+    damaged,       // octets on disk are not what was written
+    io,            // the operating system refused
+    closed,        // the store is shutting down
+};
+
+template <class T>
+using Result = Expected<T, Errc>;
+
+/// A message's identity, for ever: microseconds since 2020-01-01 (UTC), never going back, and the number of the thread that
+/// made it in the low 6 bits. As text the queue id: digits and consonants, so that no word can arise.
+struct MessageId {
+    std::uint64_t value = 0;
+    std::string text() const;
+    static std::optional<MessageId> parse(std::string_view text);
+    auto operator<=>(const MessageId&) const = default;
+};
+
+/// Makes MessageIds. One an accepting thread, each with its own `slot` (0 … 63); `floor`: the newest id in the store.
+class IdSource {
+  public:
+    IdSource(const Clock& clock, unsigned slot, MessageId floor) : clock_(clock), slot_(slot), last_(floor.value >> 6U) {}
+    MessageId next();
+
+  private:
+    const Clock& clock_;
+    unsigned slot_;
+    std::uint64_t last_;  // microseconds of the newest id given
+};
+
+/// 128 random bits made by who submits; the store accepts each only once within 7 days.
+struct SubmissionId {
+    std::array<std::uint8_t, 16> octets{};
+    static SubmissionId make(Random& random);
+    static std::optional<SubmissionId> parse(std::string_view hex32);
+    std::string text() const;  // 32 hex digits
+    auto operator<=>(const SubmissionId&) const = default;
+};
+
+enum class MessageClass : std::uint8_t { mail = 0, notice = 1, report = 2 };
+
+/// Where a message came from.
+struct Origin {
+    std::string address;  // the client's IP address; empty for local submission
+    std::string helo;     // its EHLO name
+    std::string with;     // ESMTP, ESMTPS, local … (RFC 3848)
+    std::optional<std::uint32_t> uid;  // of the local submitter, from the socket or the file's owner
+    bool operator==(const Origin&) const = default;
+};
+
+/// Message octets: header, empty line, body, CRLF line ends, not dot-stuffed. Small ones in memory (and in the journal), large
+/// ones in a file of their own under `bodies/`.
+struct Body {
+    std::shared_ptr<const std::string> octets;  // null when in a file
+    std::string file;                           // file name under bodies/; empty when in memory
+    std::uint64_t size = 0;
+    std::uint32_t crc = 0;  // CRC-32C of all octets
+    bool eight_bit = false;  // an octet above 127 is in it
+};
+
+struct QueuedRecipient {
+    mail::Recipient recipient;
+    std::string next_hop;  // the recipient domain, or `[literal]`
+
+    QueuedRecipient(mail::Recipient r, std::string hop) : recipient(std::move(r)), next_hop(std::move(hop)) {}
+};
+
+/// A message on its way into the store. envelope.recipients is empty here: the recipients stand in `recipients`.
+struct NewMessage {
+    MessageId id;
+    std::optional<SubmissionId> submission;
+    WallTime arrived;
+    MessageClass message_class = MessageClass::mail;
+    mail::Envelope envelope;
+    std::vector<QueuedRecipient> recipients;
+    Origin origin;
+    Body body;
+};
+
+enum class RecipientState : std::uint8_t { queued = 0, sent = 1, bounced = 2, deleted = 3 };
+
+/// What became of one recipient in one attempt. state `queued` is a deferral.
+struct DeliveryResult {
+    MessageId message;
+    std::uint32_t recipient = 0;  // index into NewMessage::recipients
+    RecipientState state = RecipientState::queued;
+    WallTime at;
+    WallTime next_at;              // when deferred: not before this
+    std::uint32_t tries = 0;       // attempts so far that blame the recipient
+    std::string status;            // RFC 3463 code, `2.0.0`
+    std::string text;              // the sentence for people
+    std::string diagnostic;        // the remote reply, empty if none
+    std::string mx_host;           // name and address, where a host was contacted
+    std::string mx_address;
+    std::string tls;               // `TLSv1.3`, empty: in clear
+    std::string policy;            // `sts/enforce`, `none`
+    std::string result_type;       // RFC 8460 §4.3's name for what was wrong with TLS; empty: nothing
+};
+
+/// A next hop that cannot take mail now: one row for all that wait for it.
+struct HopState {
+    std::string next_hop;
+    WallTime at;
+    WallTime next_at;           // no attempt before this; at == next_at with failures 0: it works again
+    std::uint32_t failures = 0;  // in a row
+    std::string status;
+    std::string text;
+};
+
+enum class ActKind : std::uint8_t { remove = 1, hold = 2, release = 3, retry = 4 };
+
+/// What an administrator did to a message.
+struct Act {
+    ActKind kind = ActKind::retry;
+    MessageId message;
+    WallTime at;
+    std::string who;  // user name or uid
+};
+
+/// One fetched MTA-STS policy, as kept (RFC 8461 §3.3). The text is what the policy host served, octet for octet.
+struct StoredPolicy {
+    std::string domain;       // the policy domain, A-labels
+    std::string id;           // from the TXT record
+    std::string text;
+    WallTime fetched;
+    WallTime expires;         // fetched (or last seen to be current) + max_age, at most a year
+    WallTime checked;         // when the TXT record was last seen to carry this id
+    std::string fingerprint;  // SHA-256 of the policy host's certificate, hex
+    bool operator==(const StoredPolicy&) const = default;
+};
+
+/// A message as the index or the running store knows it.
+struct StoredRecipient {
+    QueuedRecipient address;
+    RecipientState state = RecipientState::queued;
+    WallTime next_at;
+    std::uint32_t tries = 0;
+    std::string status;
+    std::string text;
+
+    explicit StoredRecipient(QueuedRecipient a) : address(std::move(a)) {}
+};
+
+struct StoredMessage {
+    MessageId id;
+    WallTime arrived;
+    MessageClass message_class = MessageClass::mail;
+    mail::Envelope envelope;  // without recipients
+    std::vector<StoredRecipient> recipients;
+    Origin origin;
+    Body body;  // octets may be null though small: then read_body() fetches them from the journal
+    bool held = false;
+};
+
+}  // namespace sternpost::store

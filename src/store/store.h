@@ -1,0 +1,83 @@
+// The store: named operations on value types, and their promises. Engines stand behind it (sqlite/ with the journal today).
+#pragma once
+
+#include <functional>
+#include <memory>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "store/records.h"
+#include "util/mailbox.h"
+
+namespace sternpost::store {
+
+/// Takes a message's octets as they arrive. Up to 64 KiB stay in memory, more go to a file of their own. Used on one thread.
+/// Destroyed without finish(): what was written is removed.
+class BodySink {
+  public:
+    virtual ~BodySink() = default;
+    /// full when disk or the memory for bodies is short; too_big beyond the limit given to new_body().
+    virtual Result<void> write(std::string_view octets) = 0;
+    virtual std::uint64_t size() const = 0;
+    /// The end. Not yet on stable storage: that is what accept() sees to.
+    virtual Result<Body> finish() = 0;
+};
+
+struct QueueFilter {
+    std::string id;       // queue id; empty: any
+    std::string domain;   // next hop; empty: any
+    std::string reverse_path;
+    std::size_t limit = 1000;
+};
+
+struct QueueTotals {
+    std::uint64_t messages = 0;
+    std::uint64_t recipients = 0;
+    std::uint64_t octets = 0;
+    std::optional<WallTime> oldest;
+};
+
+/// Every operation answers by its Reply exactly once, on one of the store's threads; who waits elsewhere posts it home (see
+/// util/call.h). Any thread may call.
+class Store {
+  public:
+    virtual ~Store() = default;
+
+    // ---- mail in
+    virtual std::unique_ptr<BodySink> new_body(std::uint64_t limit) = 0;
+    /// Answers after the accept record, the body and every directory entry it needs are on stable storage (RFC 5321 §6.1): only
+    /// then may 250 or exit 0 be said. duplicate: an earlier accept with the same submission id stands; say 250 to that too.
+    virtual void accept(NewMessage message, Reply<Result<MessageId>> reply) = 0;
+
+    // ---- results; they and `notices` (bounces) become durable together: a notice whose results were not recorded is refused as
+    // a duplicate later, since its submission id is made from them
+    virtual void record(std::vector<DeliveryResult> results, std::vector<NewMessage> notices, Reply<Result<void>> reply) = 0;
+    /// Remembered with the next batch; needs no answer, since losing it costs one connection attempt.
+    virtual void record_hop(HopState state) = 0;
+    virtual void act(std::vector<Act> acts, Reply<Result<void>> reply) = 0;
+
+    // ---- octets out
+    /// Up to `most` octets from `offset`; shorter only at the end.
+    virtual void read_body(const StoredMessage& message, std::uint64_t offset, std::size_t most,
+                           Reply<Result<std::string>> reply) = 0;
+
+    // ---- questions (a reader of its own; short snapshots)
+    /// Unfinished messages after `after` in id order, at most `limit`: how the queue manager fills its memory at start.
+    virtual void load(MessageId after, std::size_t limit, Reply<Result<std::vector<StoredMessage>>> reply) = 0;
+    virtual void hops(Reply<Result<std::vector<HopState>>> reply) = 0;
+    virtual void find(QueueFilter filter, Reply<Result<std::vector<StoredMessage>>> reply) = 0;
+    virtual void totals(Reply<Result<QueueTotals>> reply) = 0;
+
+    // ---- MTA-STS policies
+    virtual void put_policy(StoredPolicy policy, Reply<Result<void>> reply) = 0;
+    virtual void policies(Reply<Result<std::vector<StoredPolicy>>> reply) = 0;
+};
+
+/// The newest id that was ever accepted, for IdSource.
+struct Opened {
+    MessageId newest;
+    std::vector<std::string> warnings;  // what recovery dropped, kept aside or found odd
+};
+
+}  // namespace sternpost::store

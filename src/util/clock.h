@@ -1,0 +1,35 @@
+// Time, as an argument: wall time for what people and RFCs see, steady time for waiting. Only SystemClock asks the machine.
+#pragma once
+
+#include <chrono>
+#include <string>
+
+namespace sternpost {
+
+using WallTime = std::chrono::sys_time<std::chrono::microseconds>;
+using SteadyTime = std::chrono::steady_clock::time_point;
+using Deadline = SteadyTime;
+
+class Clock {
+  public:
+    virtual ~Clock() = default;
+    virtual WallTime wall() const = 0;
+    virtual SteadyTime steady() const = 0;
+};
+
+class SystemClock final : public Clock {
+  public:
+    WallTime wall() const override;
+    SteadyTime steady() const override;
+};
+
+/// `2026-11-23T16:49:39Z`, for logs and JSON (RFC 3339).
+std::string rfc3339(WallTime time);
+
+/// `Mon, 23 Nov 2026 16:49:39 +0000` (RFC 5322 §3.3), always UTC.
+std::string rfc5322_date(WallTime time);
+
+/// `4d 03h`, `2h 05m`, `3m 20s`, `1.2s`: a span for people, its two largest units.
+std::string human_span(std::chrono::microseconds span);
+
+}  // namespace sternpost

@@ -1,0 +1,51 @@
+// Events as key=value lines, one event a line: an interface that tests and administrators' scripts rely on (doc/style.md §7).
+#pragma once
+
+#include <concepts>
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <string_view>
+
+namespace sternpost {
+
+enum class Level { error, warning, info, debug };  // act; look; state changed; dialogue
+
+/// Where lines go. write() may be called from any thread.
+class Log {
+  public:
+    virtual ~Log() = default;
+    virtual void write(Level level, std::string_view line) = 0;
+    virtual bool wants(Level level) const = 0;
+};
+
+/// To standard error, each line by one write(2). With `journald`, lines carry the sd-daemon(3) priority prefix `<n>`;
+/// otherwise a UTC time stamp stands in front.
+std::unique_ptr<Log> stderr_log(Level most, bool journald);
+
+/// Builds one line and writes it when it is destroyed: Event(log, Level::info, "attempt").kv("qid", id).kv("mx", host);
+class Event {
+  public:
+    Event(Log& log, Level level, std::string_view name);
+    Event(const Event&) = delete;
+    Event& operator=(const Event&) = delete;
+    ~Event();
+
+    /// Outside octets are escaped and cut at 256; a value with blanks is quoted.
+    Event& kv(std::string_view key, std::string_view value);
+    Event& kv(std::string_view key, const char* value) { return kv(key, std::string_view(value)); }
+    Event& kv(std::string_view key, const std::string& value) { return kv(key, std::string_view(value)); }
+    Event& kv(std::string_view key, std::integral auto value) { return raw(key, std::to_string(value)); }
+    /// `value` as it stands, for what we made ourselves: `<addr>`, `host[ip]:port`, `1.2s`.
+    Event& raw(std::string_view key, std::string_view value);
+    /// A sentence for people, always quoted, up to 1,000 octets.
+    Event& reason(std::string_view text);
+
+  private:
+    Log& log_;
+    Level level_;
+    std::string line_;
+    bool wanted_;
+};
+
+}  // namespace sternpost

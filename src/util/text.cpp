@@ -1,0 +1,234 @@
+#include "util/text.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <array>
+
+namespace sternpost {
+
+char lower(char c) { return c >= 'A' && c <= 'Z' ? static_cast<char>(c - 'A' + 'a') : c; }
+
+std::string lowered(std::string_view text) {
+    std::string out(text);
+    std::transform(out.begin(), out.end(), out.begin(), lower);
+    return out;
+}
+
+bool iequals(std::string_view a, std::string_view b) {
+    return a.size() == b.size() &&
+           std::equal(a.begin(), a.end(), b.begin(), [](char x, char y) { return lower(x) == lower(y); });
+}
+
+bool istarts_with(std::string_view text, std::string_view prefix) {
+    return text.size() >= prefix.size() && iequals(text.substr(0, prefix.size()), prefix);
+}
+
+std::string_view trimmed(std::string_view text) {
+    const auto first = text.find_first_not_of(" \t");
+    if (first == std::string_view::npos) return {};
+    return text.substr(first, text.find_last_not_of(" \t") - first + 1);
+}
+
+std::vector<std::string_view> split(std::string_view text, char separator) {
+    std::vector<std::string_view> out;
+    for (;;) {
+        const auto at = text.find(separator);
+        out.push_back(text.substr(0, at));
+        if (at == std::string_view::npos) return out;
+        text.remove_prefix(at + 1);
+    }
+}
+
+namespace {
+
+// The length of the well-formed UTF-8 sequence at the front of `text`, or 0 (RFC 3629 §4).
+std::size_t utf8_length(std::string_view text) {
+    const auto octet = [&](std::size_t i) { return static_cast<unsigned char>(text[i]); };
+    const unsigned char a = octet(0);
+    if (a < 0x80) return 1;
+    const std::size_t n = a >= 0xC2 && a <= 0xDF ? 2U : a >= 0xE0 && a <= 0xEF ? 3U : a >= 0xF0 && a <= 0xF4 ? 4U : 0U;
+    if (n == 0 || text.size() < n) return 0;
+    for (std::size_t i = 1; i < n; ++i)
+        if ((octet(i) & 0xC0U) != 0x80) return 0;
+    if ((a == 0xE0 && octet(1) < 0xA0) || (a == 0xED && octet(1) > 0x9F) || (a == 0xF0 && octet(1) < 0x90) ||
+        (a == 0xF4 && octet(1) > 0x8F))
+        return 0;
+    return n;
+}
+
+}  // namespace
+
+std::string printable(std::string_view text, std::size_t most) {
+    std::string out;
+    while (!text.empty()) {
+        if (out.size() >= most) return out + "…";
+        const std::size_t n = utf8_length(text);
+        const auto c = static_cast<unsigned char>(text[0]);
+        // C1 controls (U+0080 … U+009F) can steer terminals as C0 ones can
+        const bool control = c < 0x20 || c == 0x7f || (n == 2 && c == 0xC2 && static_cast<unsigned char>(text[1]) < 0xA0);
+        if (n == 0 || control) {
+            out += fmt::format("\\x{:02x}", c);
+            text.remove_prefix(1);
+        } else {
+            out += text.substr(0, n);
+            text.remove_prefix(n);
+        }
+    }
+    return out;
+}
+
+bool valid_utf8(std::string_view text) {
+    while (!text.empty()) {
+        const std::size_t n = utf8_length(text);
+        if (n == 0) return false;
+        text.remove_prefix(n);
+    }
+    return true;
+}
+
+bool is_ascii(std::string_view text) {
+    return std::all_of(text.begin(), text.end(), [](char c) { return static_cast<unsigned char>(c) < 0x80; });
+}
+
+std::string hex(std::span<const std::uint8_t> octets) {
+    std::string out;
+    out.reserve(octets.size() * 2);
+    for (const auto o : octets) {
+        out += "0123456789abcdef"[o >> 4U];
+        out += "0123456789abcdef"[o & 15U];
+    }
+    return out;
+}
+
+namespace {
+
+int hex_digit(char c) {
+    if (c >= '0' && c <= '9') return c - '0';
+    if (c >= 'a' && c <= 'f') return c - 'a' + 10;
+    if (c >= 'A' && c <= 'F') return c - 'A' + 10;
+    return -1;
+}
+
+}  // namespace
+
+std::optional<std::vector<std::uint8_t>> unhex(std::string_view text) {
+    if (text.size() % 2 != 0) return std::nullopt;
+    std::vector<std::uint8_t> out;
+    out.reserve(text.size() / 2);
+    for (std::size_t i = 0; i < text.size(); i += 2) {
+        const int high = hex_digit(text[i]);
+        const int low = hex_digit(text[i + 1]);
+        if (high < 0 || low < 0) return std::nullopt;
+        out.push_back(static_cast<std::uint8_t>(high * 16 + low));
+    }
+    return out;
+}
+
+namespace {
+constexpr std::string_view base64_alphabet = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+}
+
+std::string base64(std::string_view octets) {
+    std::string out;
+    out.reserve((octets.size() + 2) / 3 * 4);
+    for (std::size_t i = 0; i < octets.size(); i += 3) {
+        std::uint32_t group = 0;
+        for (std::size_t k = 0; k < 3; ++k)
+            group = group << 8U | (i + k < octets.size() ? static_cast<unsigned char>(octets[i + k]) : 0U);
+        for (std::size_t k = 0; k < 4; ++k)
+            out += i + k <= octets.size() ? base64_alphabet[group >> (18 - 6 * k) & 63U] : '=';
+    }
+    return out;
+}
+
+std::optional<std::string> unbase64(std::string_view text) {
+    if (text.size() % 4 != 0) return std::nullopt;
+    std::string out;
+    for (std::size_t i = 0; i < text.size(); i += 4) {
+        std::uint32_t group = 0;
+        std::size_t pads = 0;
+        for (std::size_t k = 0; k < 4; ++k) {
+            const char c = text[i + k];
+            if (c == '=') {
+                if (i + 4 != text.size() || k < 2) return std::nullopt;
+                ++pads;
+                group <<= 6U;
+                continue;
+            }
+            const auto at = base64_alphabet.find(c);
+            if (at == std::string_view::npos || pads > 0) return std::nullopt;
+            group = group << 6U | static_cast<std::uint32_t>(at);
+        }
+        for (std::size_t k = 0; k < 3 - pads; ++k) out += static_cast<char>(group >> (16 - 8 * k) & 255U);
+    }
+    return out;
+}
+
+std::string xtext(std::string_view text) {
+    std::string out;
+    for (const char c : text) {
+        const auto o = static_cast<unsigned char>(c);
+        if (o < 33 || o > 126 || c == '+' || c == '=')
+            out += fmt::format("+{:02X}", o);
+        else
+            out += c;
+    }
+    return out;
+}
+
+std::optional<std::string> unxtext(std::string_view text) {
+    std::string out;
+    for (std::size_t i = 0; i < text.size(); ++i) {
+        const char c = text[i];
+        if (c == '+') {
+            if (i + 2 >= text.size()) return std::nullopt;
+            const auto is_upper_hex = [](char d) { return (d >= '0' && d <= '9') || (d >= 'A' && d <= 'F'); };
+            if (!is_upper_hex(text[i + 1]) || !is_upper_hex(text[i + 2])) return std::nullopt;
+            out += static_cast<char>(hex_digit(text[i + 1]) * 16 + hex_digit(text[i + 2]));
+            i += 2;
+        } else if (c == '=' || c < 33 || c > 126) {
+            return std::nullopt;
+        } else {
+            out += c;
+        }
+    }
+    return out;
+}
+
+std::optional<std::uint64_t> decimal(std::string_view text) {
+    if (text.empty()) return std::nullopt;
+    std::uint64_t value = 0;
+    for (const char c : text) {
+        if (c < '0' || c > '9') return std::nullopt;
+        const auto digit = static_cast<std::uint64_t>(c - '0');
+        if (value > (UINT64_MAX - digit) / 10) return std::nullopt;
+        value = value * 10 + digit;
+    }
+    return value;
+}
+
+std::string_view nearest(std::string_view word, std::span<const std::string_view> known) {
+    std::string_view best;
+    std::size_t best_distance = word.size() / 3 + 1;
+    for (const auto candidate : known) {
+        std::vector<std::size_t> row(candidate.size() + 1);
+        for (std::size_t j = 0; j < row.size(); ++j) row[j] = j;
+        for (std::size_t i = 1; i <= word.size(); ++i) {
+            std::size_t diagonal = row[0];
+            row[0] = i;
+            for (std::size_t j = 1; j <= candidate.size(); ++j) {
+                const std::size_t above = row[j];
+                row[j] = std::min({row[j] + 1, row[j - 1] + 1, diagonal + (word[i - 1] == candidate[j - 1] ? 0U : 1U)});
+                diagonal = above;
+            }
+        }
+        if (row.back() <= best_distance && (best.empty() || row.back() < best_distance)) {
+            best_distance = row.back();
+            best = candidate;
+        }
+    }
+    return best;
+}
+
+}  // namespace sternpost

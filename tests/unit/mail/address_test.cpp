@@ -1,0 +1,35 @@
+#include "mail/address.h"
+
+#include <gtest/gtest.h>
+
+namespace sternpost::mail {
+namespace {
+
+TEST(Mailbox, KeepsTheLocalPartOctetForOctet) {  // SMTP-24
+    for (const char* text : {"MiXed.Case+Tag@d.test", "\"a b\\\"c\"@d.test", "a@[192.0.2.1]", "a@[IPv6:2001:db8::1]"})
+        EXPECT_EQ(Mailbox::parse(text).value().text(), text);
+    EXPECT_EQ(Mailbox::parse("A@D.Test.").value().text(), "A@d.test");
+}
+
+TEST(Mailbox, NeedsSmtputf8ForUtf8) {  // SMTP-83
+    EXPECT_EQ(Mailbox::parse("j\xc3\xb6rg@d.test").error().code, Errc::needs_utf8);
+    EXPECT_EQ(Mailbox::parse("j\xc3\xb6rg@d.test", true).value().local_part(), "j\xc3\xb6rg");
+    EXPECT_EQ(Mailbox::parse("\xff@d.test", true).error().code, Errc::bad_address);
+}
+
+TEST(Mailbox, RefusesWhatIsNone) {
+    for (const char* text : {"", "@", "a", "a@", "@d.test", "a b@d.test", ".a@d.test", "a.@d.test", "a..b@d.test", "\"a@d.test",
+                             "a@[1.2.3]", "a@[2001:db8::1]", "a@d..test", "a@b@c", "a\r\n@d.test"})
+        EXPECT_FALSE(Mailbox::parse(text)) << text;
+    EXPECT_EQ(Mailbox::parse(std::string(65, 'x') + "@d.test").error().code, Errc::too_long);
+    EXPECT_TRUE(Mailbox::parse(std::string(64, 'x') + "@d.test"));
+}
+
+TEST(Paths, DropSourceRoutes) {  // SMTP-56
+    EXPECT_EQ(ForwardPath::parse("@a.test,@b.test:u@d.test").value().text(), "u@d.test");
+    EXPECT_TRUE(ReversePath::parse("").value().is_null());
+    EXPECT_TRUE(ForwardPath::is_postmaster("PostMaster"));
+}
+
+}  // namespace
+}  // namespace sternpost::mail
