@@ -81,6 +81,7 @@ class Listener::Worker {
         if (stopping) sessions.front().stop();
     }
     asio::awaitable<void> serve(std::list<Session>::iterator session);
+    void stop();
     asio::awaitable<void> drain(Deadline deadline);
 
     Listener& listener;
@@ -101,9 +102,12 @@ asio::awaitable<void> Listener::Worker::serve(std::list<Session>::iterator sessi
     co_await session->run();
 }
 
-asio::awaitable<void> Listener::Worker::drain(Deadline deadline) {
+void Listener::Worker::stop() {
     stopping = true;
     for (auto& session : sessions) session.stop();
+}
+
+asio::awaitable<void> Listener::Worker::drain(Deadline deadline) {
     asio::steady_timer timer(thread.context);
     while (!sessions.empty() && listener.clock_.steady() < deadline) {
         timer.expires_after(std::chrono::milliseconds(5));
@@ -372,6 +376,8 @@ asio::awaitable<void> Listener::drain(Deadline deadline) {
     boost::system::error_code ignored;
     for (auto& acceptor : acceptors_) acceptor.close(ignored);
     co_await tasks_.join();
+    for (auto& worker : workers_)
+        worker->mailbox.post([w = worker.get()] { w->stop(); });  // all at once; then wait for each
     for (auto& worker : workers_) {
         Worker* const w = worker.get();
         auto start = [w, deadline](Reply<bool> reply) {
