@@ -4,7 +4,7 @@
 
 #include <algorithm>
 
-#include "store/crc32c.h"
+#include "util/crc32c.h"
 #include "store/journal.h"
 #include "util/text.h"
 

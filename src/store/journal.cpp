@@ -7,7 +7,7 @@
 #include <cstring>
 
 #include "store/codec.h"
-#include "store/crc32c.h"
+#include "util/crc32c.h"
 #include "util/text.h"
 
 namespace sternpost::store {

@@ -2,7 +2,7 @@
 
 #include <algorithm>
 
-#include "store/crc32c.h"
+#include "util/crc32c.h"
 #include "util/text.h"
 
 namespace sternpost::store {

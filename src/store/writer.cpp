@@ -3,7 +3,7 @@
 #include <cassert>
 
 #include "store/codec.h"
-#include "store/crc32c.h"
+#include "util/crc32c.h"
 
 namespace sternpost::store {
 namespace {

@@ -5,7 +5,7 @@
 #include <unordered_map>
 
 #include "store/codec.h"
-#include "store/crc32c.h"
+#include "util/crc32c.h"
 #include "store/sqlite/schema.h"
 
 namespace sternpost::store::sqlite {
