@@ -52,12 +52,12 @@ def listens(address, port):
 class Authority:
     """A CA made for this run; `bundle` is the file that clients trust."""
 
-    def __init__(self, machine, name='Integration Test Root'):
-        self.machine = machine
+    def __init__(self, machine, name='root'):
+        self.machine, self.name = machine, name
         self.key = ec.generate_private_key(ec.SECP256R1())
-        self.subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
+        self.subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, 'Integration test CA ' + name)])
         self.certificate = self._sign(self.subject, self.key, None, datetime.timedelta(days=30))
-        self.bundle = machine.write('ca/bundle.pem', self._pem(self.certificate))
+        self.bundle = machine.write(name + '-ca/bundle.pem', self._pem(self.certificate))
 
     @staticmethod
     def _pem(certificate):
@@ -85,7 +85,7 @@ class Authority:
         key = ec.generate_private_key(ec.SECP256R1())
         subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, 'see subjectAltName')])
         certificate = self._sign(subject, key, names, lifetime)
-        name = 'ca/' + names[0].replace('*', 'any')
+        name = self.name + '-ca/' + names[0].replace('*', 'any')
         return (self.machine.write(name + '.pem', self._pem(certificate) + self._pem(self.certificate)),
                 self.machine.write(name + '.key', key.private_bytes(
                     serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()), mode=0o600))
@@ -189,6 +189,11 @@ stub-zone:
         """The DNS is gone: nobody answers any more."""
         for process in (self.unbound, self.knot):
             process.kill()
+
+    def replace(self, *records):
+        """Other records, from the next start on."""
+        self.records = list(records)
+        self._write_zones()
 
     def add(self, *records):
         """More records, from now on."""
@@ -353,7 +358,9 @@ postlog unix-dgram n - n - 1 postlogd
         self.process = Process(self.machine, self.name + '-master',
                                [program('usr/lib/postfix/sbin/master'), '-c', self.dir + '/conf', '-d'], env)
         self.process.ready('greets', self._greets)
-        self.probes = len(self._lines(r' connect from '))  # ours, to be counted off
+        # The connections so far are ours, to be counted off; their log lines come a moment later than their ends.
+        wait_for('the log knows our connection', lambda: 0 < len(self._lines(' connect from ')) == len(self._lines('disconnect from ')))
+        self.probes = len(self._lines(' connect from '))
 
     def _greets(self):
         try:
@@ -377,7 +384,11 @@ postlog unix-dgram n - n - 1 postlogd
 
     def connections(self):
         """Connections that clients made to it since it was started."""
-        return len(self._lines(r'/smtpd\[\d+\]: connect from ')) - self.probes
+        return len(self._lines(' connect from ')) - self.probes
+
+    def commands(self):
+        """The verbs that clients said to it, in order; with debug_peer_list set to what the clients' addresses are."""
+        return [c.upper() for c in re.findall(r'smtpd\[\d+\]: < \S+: ([A-Za-z]+)', self.log())]
 
     def tls_sessions(self):
         """The log lines of finished handshakes, one a session; they name version and cipher."""

@@ -21,6 +21,13 @@ def unbound_validates_what_knot_signs(machine):
     expect('NXDOMAIN' in dns.flags('example.net.', 'MX'), 'a name outside of test. is answered')
     dns.add('later A 127.0.0.26')
     wait_for('the added record is served', lambda: dns.ask('later.test.', 'A')[:1] == ['127.0.0.26'])
+    dns.stop()
+    expect_equal(dns.flags('later.test.', 'A'), [], 'the answer when both are gone')
+    dns.replace('example MX 10 mx.example', 'mx.example A 127.0.0.30')
+    dns.start()
+    expect_equal(dns.ask('mx.example.test.', 'A')[0], '127.0.0.30', 'the address after the restart')
+    expect('ad' in dns.flags('mx.example.test.', 'A'), 'the answer after the restart is not marked authentic')
+    expect('NXDOMAIN' in dns.flags('later.test.', 'A'), 'a record that was taken out is served')
 
 
 def nginx_serves_the_policy(machine):
@@ -56,11 +63,15 @@ def postfix_takes_mail_over_tls(machine):
     postfix.stop()
 
 
-def postfix_without_a_certificate_offers_no_starttls(machine):
-    Postfix(machine, 'plain', '127.0.0.26', ['example.test'])
+def postfix_without_a_certificate_offers_no_starttls_and_logs_what_it_hears(machine):
+    postfix = Postfix(machine, 'plain', '127.0.0.26', ['example.test'], debug_peer_list='127.0.0.0/8')
     with smtplib.SMTP('127.0.0.26', 25) as client:
         client.ehlo('client.test')
         expect(not client.has_extn('starttls'), 'STARTTLS is offered')
+        expect_equal(postfix.commands(), ['EHLO'], 'commands heard')
+        client.mail('a@client.test')
+        client.quit()
+    wait_for('the commands are in the log', lambda: postfix.commands() == ['EHLO', 'MAIL', 'QUIT'])
 
 
 def the_sink_keeps_what_it_takes(machine):
@@ -75,4 +86,4 @@ def the_sink_keeps_what_it_takes(machine):
 
 if __name__ == '__main__':
     sys.exit(run(unbound_validates_what_knot_signs, nginx_serves_the_policy, postfix_takes_mail_over_tls,
-                 postfix_without_a_certificate_offers_no_starttls, the_sink_keeps_what_it_takes, peers=True))
+                 postfix_without_a_certificate_offers_no_starttls_and_logs_what_it_hears, the_sink_keeps_what_it_takes, peers=True))
