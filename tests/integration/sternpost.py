@@ -169,10 +169,10 @@ class Sternpost:
                 for r in m['recipients'] if r['state'] == 'queued'}
 
     def wait_deferred(self, path, seconds=30):
-        """The entry of a recipient that waits for a later attempt, with its reason."""
+        """The entry of a recipient that waits for a later attempt, with the reason (which may be its next hop's)."""
         def deferred():
             entry = self.recipients().get(path)
-            return entry if entry and not entry['active'] and entry['tries'] else None
+            return entry if entry and not entry['active'] and entry['reason'] else None
         return wait_for('%s is deferred' % path, deferred, seconds, every=0.1)
 
     def wait_empty(self, seconds=30):
