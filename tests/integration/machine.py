@@ -159,24 +159,27 @@ def enter(script):
 
 
 def furnish(folder):
-    """Inside: loopback up, and /etc as the tests want it."""
+    """Inside: loopback up, and a copy of /etc in its place, with the users and names that the tests want."""
     subprocess.run(['ip', 'link', 'set', 'lo', 'up'], check=True)
+    etc = os.path.join(folder, 'etc')
+    subprocess.run(['cp', '-a', '/etc', etc], stderr=subprocess.DEVNULL)  # what we may not read, nobody here needs
     files = {
-        'passwd': ''.join('%s:x:%d:%d::%s:/bin/sh\n' % (name, uid, GROUPS.get(name, 65534), '/nonexistent')
+        'passwd': ''.join('%s:x:%d:%d::/nonexistent:/bin/sh\n' % (name, uid, GROUPS.get(name, GROUPS['nogroup']))
                           for name, uid in USERS.items()),
         'group': ''.join('%s:x:%d:\n' % entry for entry in GROUPS.items()),
         'hosts': '127.0.0.1 localhost\n::1 localhost\n',
-        'resolv.conf': 'nameserver 127.0.0.1\n',
+        'resolv.conf': 'nameserver 127.0.0.53\n',  # peers.Dns
         'nsswitch.conf': 'passwd: files\ngroup: files\nhosts: files\n',
     }
     for name, text in files.items():
-        path = os.path.join(folder, name)
+        path = os.path.join(etc, name)
+        if os.path.islink(path):
+            os.unlink(path)
         with open(path, 'w') as f:
             f.write(text)
         os.chmod(path, 0o644)
-        target = os.path.realpath(os.path.join('/etc', name))
-        if os.path.exists(target):
-            subprocess.run(['mount', '--bind', path, target], check=True)
+    shutil.rmtree(os.path.join(etc, 'sternpost'), ignore_errors=True)
+    subprocess.run(['mount', '--bind', etc, '/etc'], check=True)
 
 
 def peers_root():
@@ -199,9 +202,9 @@ def run(*tests, peers=False):
         if peers:
             get_peers()
         enter(script)
-    etc = tempfile.mkdtemp(prefix='sternpost-etc.')
-    os.chmod(etc, 0o755)
-    furnish(etc)
+    room = tempfile.mkdtemp(prefix='sternpost-etc.')
+    os.chmod(room, 0o755)
+    furnish(room)
     name = os.path.basename(script)[:-3]
     wanted = [t for t in tests if len(sys.argv) == 1 or any(a in t.__name__ for a in sys.argv[1:])]
     failed = 0
@@ -228,7 +231,8 @@ def run(*tests, peers=False):
             print('      kept: %s' % machine.dir)
         else:
             machine.remove()
-    shutil.rmtree(etc, ignore_errors=True)
+    subprocess.run(['umount', '-l', '/etc'], check=True)
+    shutil.rmtree(room, ignore_errors=True)
     print('%s: %d passed, %d failed' % (name, len(wanted) - failed, failed), flush=True)
     return 1 if failed else 0
 
