@@ -10,7 +10,7 @@ import socket
 import subprocess
 
 from machine import BUILD, Failure, Process, expect, expect_equal, wait_for
-from peers import RESOLVER, listens
+from peers import RESOLVER
 
 LISTENER = ('127.0.0.1', 25)
 Result = collections.namedtuple('Result', 'code out err')
@@ -268,5 +268,3 @@ def deliver(data, sender='a@sender.test', recipients=('u@sink.test',)):
         d.say('QUIT', '221')
         return text
 
-
-__all__ = ['Dialogue', 'LISTENER', 'Result', 'Sternpost', 'clean_environment', 'deliver', 'listens', 'program', 'toml']

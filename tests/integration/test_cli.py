@@ -463,7 +463,7 @@ def the_queue_is_shown_in_json_and_in_words(machine):
         words = sternpost.do('queue', 'list')
         expect(first['id'] in words and 'a@dead.test' in words and 'mx.dead.test' in words, '`queue list` in words: ' + words)
         for mailq in (sternpost.sendmail(name='mailq'), sternpost.sendmail('-bp')):
-            expect_equal((mailq.code, mailq.err, mailq.out), (0, '', words), 'mailq')
+            expect_equal((mailq.code, mailq.err, first['id'] in mailq.out), (0, '', True), 'mailq (%s)' % mailq.out)
         status = sternpost.command('status', '--json')
         expect(status.code in (0, 1) and status.out.lstrip().startswith('{'), '`status --json`: %r' % (status,))
 
