@@ -79,9 +79,15 @@ class Sternpost(Adapter):
     def write_configuration(self):
         knobs = self.world.knobs
         text = CONFIGURATION.format(
-            dir=self.dir, bundle=self.world.bundle, smtp=knobs['smtp_timeout'], idle=knobs['idle'],
-            lifetime=knobs['queue_lifetime'], dns=knobs['dns_timeout'], https=knobs['https_timeout'],
-            recheck=knobs['sts_recheck'])
+            dir=self.dir,
+            bundle=self.world.bundle,
+            smtp=knobs['smtp_timeout'],
+            idle=knobs['idle'],
+            lifetime=knobs['queue_lifetime'],
+            dns=knobs['dns_timeout'],
+            https=knobs['https_timeout'],
+            recheck=knobs['sts_recheck'],
+        )
         with open(self.file, 'w') as f:
             f.write(text)
 
@@ -91,8 +97,13 @@ class Sternpost(Adapter):
             before = log.tell()
             # Started from a service, its log would go to the journal and its readiness to the wrong manager.
             env = {k: v for k, v in os.environ.items() if k not in ('JOURNAL_STREAM', 'NOTIFY_SOCKET')}
-            self.daemon = subprocess.Popen([os.path.join(BUILD, 'sternpostd'), '--config', self.file], env=env,
-                                           stdin=subprocess.DEVNULL, stdout=log, stderr=log)
+            self.daemon = subprocess.Popen(
+                [os.path.join(BUILD, 'sternpostd'), '--config', self.file],
+                env=env,
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+            )
         deadline = time.monotonic() + 20
         while True:
             with open(self.log, errors='replace') as f:
@@ -128,8 +139,13 @@ class Sternpost(Adapter):
         self.start()
 
     def command(self, *args):
-        return subprocess.run([os.path.join(BUILD, 'sternpost'), '--config', self.file, *args],
-                              stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=30)
+        return subprocess.run(
+            [os.path.join(BUILD, 'sternpost'), '--config', self.file, *args],
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            timeout=30,
+        )
 
     def retry_now(self, domain=None):
         done = self.command('queue', 'retry', *(('--domain', domain) if domain else ('--all',)))
@@ -140,10 +156,17 @@ class Sternpost(Adapter):
         done = self.command('queue', 'list', '--limit', '100000', '--json')
         if done.returncode not in (0, 1):
             raise RuntimeError('queue list: exit %d: %s' % (done.returncode, done.stderr.strip()))
-        return [{'id': message['id'], 'recipient': recipient['path'],
-                 'status': 'active' if recipient['active'] else 'deferred', 'reason': recipient.get('reason', '')}
-                for message in json.loads(done.stdout)['messages']
-                for recipient in message['recipients'] if recipient['state'] == 'queued']
+        return [
+            {
+                'id': message['id'],
+                'recipient': recipient['path'],
+                'status': 'active' if recipient['active'] else 'deferred',
+                'reason': recipient.get('reason', ''),
+            }
+            for message in json.loads(done.stdout)['messages']
+            for recipient in message['recipients']
+            if recipient['state'] == 'queued'
+        ]
 
 
 ADAPTER = Sternpost

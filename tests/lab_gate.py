@@ -25,8 +25,13 @@ def judge(build, name, *args):
     if os.path.exists(out):
         os.unlink(out)
     with open(log, 'w') as f:
-        subprocess.run([os.path.join(LAB, 'run.sh'), os.path.join(TESTS, 'lab_adapter.py'), '--trace', '--out', out, *args],
-                       env=dict(os.environ, STERNPOST_BUILD=build), stdin=subprocess.DEVNULL, stdout=f, stderr=f)
+        subprocess.run(
+            [os.path.join(LAB, 'run.sh'), os.path.join(TESTS, 'lab_adapter.py'), '--trace', '--out', out, *args],
+            env=dict(os.environ, STERNPOST_BUILD=build),
+            stdin=subprocess.DEVNULL,
+            stdout=f,
+            stderr=f,
+        )
     try:
         with open(out) as f:
             return {r['id']: r for r in json.load(f)['results']}
@@ -38,7 +43,11 @@ def judge(build, name, *args):
 def main():
     parser = argparse.ArgumentParser(description=__doc__.split('\n\n')[0])
     parser.add_argument('--update', action='store_true', help='rewrite tests/data/lab_passed.txt from this run')
-    parser.add_argument('--build', default=os.environ.get('STERNPOST_BUILD') or os.path.join(TOP, 'build'), help='the build folder (default: STERNPOST_BUILD or build)')
+    parser.add_argument(
+        '--build',
+        default=os.environ.get('STERNPOST_BUILD') or os.path.join(TOP, 'build'),
+        help='the build folder (default: STERNPOST_BUILD or build)',
+    )
     args = parser.parse_args()
     build = os.path.abspath(args.build)
     if not os.path.isdir(LAB):
@@ -67,9 +76,15 @@ def main():
             print('%s: the judge no longer has it; --update takes it off the list' % i)
             fallen.remove(i)
             continue
-        print('%s: passed before, now %s (%s); tried a second time, alone' % (i, first['result'], first['reason']), flush=True)
+        print(
+            '%s: passed before, now %s (%s); tried a second time, alone' % (i, first['result'], first['reason']),
+            flush=True,
+        )
         again = judge(build, i, '--only', '^%s$' % re.escape(i))[i]
-        print('%s: %s the second time%s' % (i, again['result'], ' (%s)' % again['reason'] if again['reason'] else ''), flush=True)
+        print(
+            '%s: %s the second time%s' % (i, again['result'], ' (%s)' % again['reason'] if again['reason'] else ''),
+            flush=True,
+        )
         if again['result'] == 'pass':
             results[i] = again
             fallen.remove(i)
@@ -79,9 +94,17 @@ def main():
     for area, counts in areas.items():
         tried = sum(counts.get(k, 0) for k in ('pass', 'fail', 'error'))
         share = ' (%d %%)' % (100 * counts.get('pass', 0) // tried) if tried else ''
-        print('%-5s %3d of %3d passed%s%s%s' % (area, counts.get('pass', 0), tried, share,
-                                               ', %d errors' % counts['error'] if counts.get('error') else '',
-                                               ', %d not applicable' % counts['n/a'] if counts.get('n/a') else ''))
+        print(
+            '%-5s %3d of %3d passed%s%s%s'
+            % (
+                area,
+                counts.get('pass', 0),
+                tried,
+                share,
+                ', %d errors' % counts['error'] if counts.get('error') else '',
+                ', %d not applicable' % counts['n/a'] if counts.get('n/a') else '',
+            )
+        )
     passed = sorted(i for i, r in results.items() if r['result'] == 'pass')
     new = sorted(set(passed) - before)
     if args.update:
@@ -93,8 +116,10 @@ def main():
     if new:
         print('lab_gate: %d passed that are not on the list yet (--update takes them in)' % len(new))
     failed = sum(counts.get(k, 0) for counts in areas.values() for k in ('fail', 'error'))
-    print('lab_gate: %d scenarios passed, %d did not, %d of those had passed before%s'
-          % (len(passed), failed, len(fallen), ': ' + ' '.join(fallen) if fallen else ''))
+    print(
+        'lab_gate: %d scenarios passed, %d did not, %d of those had passed before%s'
+        % (len(passed), failed, len(fallen), ': ' + ' '.join(fallen) if fallen else '')
+    )
     return 1 if fallen else 0
 
 

@@ -22,8 +22,16 @@ SKIPPED = 77
 
 # Users as packages make them; known inside only.
 USERS = {'root': 0, 'nobody': 65534, 'postfix': 64101, 'sternpost': 64103, 'alice': 64110, 'bob': 64111}
-GROUPS = {'root': 0, 'nogroup': 65534, 'postfix': 64101, 'postdrop': 64102, 'sternpost': 64103, 'sternpost-drop': 64104,
-          'alice': 64110, 'bob': 64111}
+GROUPS = {
+    'root': 0,
+    'nogroup': 65534,
+    'postfix': 64101,
+    'postdrop': 64102,
+    'sternpost': 64103,
+    'sternpost-drop': 64104,
+    'alice': 64110,
+    'bob': 64111,
+}
 
 
 class Failure(AssertionError):
@@ -98,8 +106,9 @@ class Process:
         machine.logs.append(self.log_path)
         with open(self.log_path, 'ab') as log:
             self.log_start = log.tell()
-            self.popen = subprocess.Popen(argv, env=env, stdin=subprocess.DEVNULL, stdout=log, stderr=log,
-                                          start_new_session=True, **kw)
+            self.popen = subprocess.Popen(
+                argv, env=env, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True, **kw
+            )
         machine.at_end(self.kill)
 
     @property
@@ -164,8 +173,10 @@ def furnish(folder):
     etc = os.path.join(folder, 'etc')
     subprocess.run(['cp', '-a', '/etc', etc], stderr=subprocess.DEVNULL)  # what we may not read, nobody here needs
     files = {
-        'passwd': ''.join('%s:x:%d:%d::/nonexistent:/bin/sh\n' % (name, uid, GROUPS.get(name, GROUPS['nogroup']))
-                          for name, uid in USERS.items()),
+        'passwd': ''.join(
+            '%s:x:%d:%d::/nonexistent:/bin/sh\n' % (name, uid, GROUPS.get(name, GROUPS['nogroup']))
+            for name, uid in USERS.items()
+        ),
         'group': ''.join('%s:x:%d:\n' % entry for entry in GROUPS.items()),
         'hosts': '127.0.0.1 localhost\n::1 localhost\n',
         'resolv.conf': 'nameserver 127.0.0.53\n',  # peers.Dns
@@ -220,8 +231,11 @@ def run(*tests, peers=False):
             error = str(e)
         except Exception:
             error = traceback.format_exc().rstrip()
-        print('%-5s %s (%.1f s)' % ('FAIL' if error else 'ok', test.__name__.replace('_', ' '), time.monotonic() - started),
-              flush=True)
+        print(
+            '%-5s %s (%.1f s)'
+            % ('FAIL' if error else 'ok', test.__name__.replace('_', ' '), time.monotonic() - started),
+            flush=True,
+        )
         if error:
             failed += 1
             print(error)

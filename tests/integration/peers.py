@@ -65,18 +65,37 @@ class Authority:
 
     def _sign(self, subject, key, names, lifetime):
         now = datetime.datetime.utcnow()
-        builder = (x509.CertificateBuilder().subject_name(subject).issuer_name(self.subject).public_key(key.public_key())
-                   .serial_number(x509.random_serial_number())
-                   .not_valid_before(now - datetime.timedelta(days=1)).not_valid_after(now + lifetime)
-                   .add_extension(x509.BasicConstraints(ca=names is None, path_length=None), critical=True)
-                   .add_extension(x509.SubjectKeyIdentifier.from_public_key(key.public_key()), critical=False)
-                   .add_extension(x509.AuthorityKeyIdentifier.from_issuer_public_key(self.key.public_key()), critical=False))
+        builder = (
+            x509.CertificateBuilder()
+            .subject_name(subject)
+            .issuer_name(self.subject)
+            .public_key(key.public_key())
+            .serial_number(x509.random_serial_number())
+            .not_valid_before(now - datetime.timedelta(days=1))
+            .not_valid_after(now + lifetime)
+            .add_extension(x509.BasicConstraints(ca=names is None, path_length=None), critical=True)
+            .add_extension(x509.SubjectKeyIdentifier.from_public_key(key.public_key()), critical=False)
+            .add_extension(x509.AuthorityKeyIdentifier.from_issuer_public_key(self.key.public_key()), critical=False)
+        )
         if names is None:
-            builder = builder.add_extension(x509.KeyUsage(
-                digital_signature=True, content_commitment=False, key_encipherment=False, data_encipherment=False,
-                key_agreement=False, key_cert_sign=True, crl_sign=True, encipher_only=False, decipher_only=False), critical=True)
+            builder = builder.add_extension(
+                x509.KeyUsage(
+                    digital_signature=True,
+                    content_commitment=False,
+                    key_encipherment=False,
+                    data_encipherment=False,
+                    key_agreement=False,
+                    key_cert_sign=True,
+                    crl_sign=True,
+                    encipher_only=False,
+                    decipher_only=False,
+                ),
+                critical=True,
+            )
         else:
-            builder = builder.add_extension(x509.SubjectAlternativeName([x509.DNSName(n) for n in names]), critical=False)
+            builder = builder.add_extension(
+                x509.SubjectAlternativeName([x509.DNSName(n) for n in names]), critical=False
+            )
             builder = builder.add_extension(x509.ExtendedKeyUsage([ExtendedKeyUsageOID.SERVER_AUTH]), critical=False)
         return builder.sign(self.key, hashes.SHA256())
 
@@ -86,9 +105,16 @@ class Authority:
         subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, 'see subjectAltName')])
         certificate = self._sign(subject, key, names, lifetime)
         name = self.name + '-ca/' + names[0].replace('*', 'any')
-        return (self.machine.write(name + '.pem', self._pem(certificate) + self._pem(self.certificate)),
-                self.machine.write(name + '.key', key.private_bytes(
-                    serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()), mode=0o600))
+        return (
+            self.machine.write(name + '.pem', self._pem(certificate) + self._pem(self.certificate)),
+            self.machine.write(
+                name + '.key',
+                key.private_bytes(
+                    serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+                ),
+                mode=0o600,
+            ),
+        )
 
 
 # -------------------------------------------------------------------------------------------------------------------------- DNS
@@ -103,7 +129,9 @@ class Dns:
         self.dir = machine.folder('dns')
         machine.folder('dns/db')
         self._write_zones()
-        self.conf = machine.write('dns/knot.conf', f'''\
+        self.conf = machine.write(
+            'dns/knot.conf',
+            f'''\
 server:
     rundir: "{self.dir}"
     listen: {NAME_SERVER}@53
@@ -137,25 +165,39 @@ zone:
     dnssec-policy: signed
   - domain: bogus.test
     file: "bogus.zone"
-''')
+''',
+        )
         self.start()
 
     def _write_zones(self):
         soa = '$TTL 60\n$ORIGIN %s\n@ SOA ns.test. hostmaster.test. 1 3600 600 86400 1\n@ NS ns.test.\n'
-        self.machine.write('dns/test.zone', soa % 'test.' + 'ns A %s\nbogus NS ns\nbogus DS 1 13 2 %s\n' % (NAME_SERVER, '00' * 32)
-                           + ''.join(r + '\n' for r in self.records))
+        self.machine.write(
+            'dns/test.zone',
+            soa % 'test.'
+            + 'ns A %s\nbogus NS ns\nbogus DS 1 13 2 %s\n' % (NAME_SERVER, '00' * 32)
+            + ''.join(r + '\n' for r in self.records),
+        )
         self.machine.write('dns/root.zone', soa % '.')
         self.machine.write('dns/bogus.zone', soa % 'bogus.test.' + '@ MX 10 mx\nmx A 127.0.0.99\n')
 
     def start(self):
         """Both servers; a second start begins with an empty cache."""
         self.knot = Process(self.machine, 'knotd', [program('usr/sbin/knotd'), '-c', self.conf], environment())
-        self.knot.ready('serves test.', lambda: listens(NAME_SERVER, 53) and self._ask(NAME_SERVER, 'test.', 'DNSKEY'))
-        keys = subprocess.run([program('usr/sbin/keymgr'), '-c', self.conf, 'test.', 'ds'], env=environment(),
-                              capture_output=True, text=True, check=True).stdout.splitlines()
+        self.knot.ready(
+            'serves test.', lambda: listens(NAME_SERVER, 53) and self._ask(NAME_SERVER, 'test.', 'DNSKEY')
+        )
+        keys = subprocess.run(
+            [program('usr/sbin/keymgr'), '-c', self.conf, 'test.', 'ds'],
+            env=environment(),
+            capture_output=True,
+            text=True,
+            check=True,
+        ).stdout.splitlines()
         anchors = [k for k in keys if ' 13 2 ' in k]
         expect(anchors, 'keymgr names no DS for test.: %s' % keys)
-        conf = self.machine.write('dns/unbound.conf', f'''\
+        conf = self.machine.write(
+            'dns/unbound.conf',
+            f'''\
 server:
     directory: "{self.dir}"
     username: ""
@@ -181,8 +223,11 @@ stub-zone:
 stub-zone:
     name: "test."
     stub-addr: {NAME_SERVER}
-''')
-        self.unbound = Process(self.machine, 'unbound', [program('usr/sbin/unbound'), '-d', '-c', conf], environment())
+''',
+        )
+        self.unbound = Process(
+            self.machine, 'unbound', [program('usr/sbin/unbound'), '-d', '-c', conf], environment()
+        )
         self.unbound.ready('validates', lambda: listens(RESOLVER, 53) and 'ad' in self.flags('ns.test.', 'A'))
 
     def stop(self):
@@ -203,12 +248,20 @@ stub-zone:
         expect(done.returncode == 0, 'knotc: ' + done.stderr)
 
     def _knotc(self, *args):
-        return subprocess.run([program('usr/sbin/knotc'), '-s', os.path.join(self.dir, 'knot.sock'), *args], env=environment(),
-                              capture_output=True, text=True)
+        return subprocess.run(
+            [program('usr/sbin/knotc'), '-s', os.path.join(self.dir, 'knot.sock'), *args],
+            env=environment(),
+            capture_output=True,
+            text=True,
+        )
 
     def _ask(self, server, name, kind):
-        out = subprocess.run([program('usr/bin/kdig'), '@' + server, '+time=1', '+retry=0', '+dnssec', '+short', name, kind],
-                             env=environment(), capture_output=True, text=True).stdout
+        out = subprocess.run(
+            [program('usr/bin/kdig'), '@' + server, '+time=1', '+retry=0', '+dnssec', '+short', name, kind],
+            env=environment(),
+            capture_output=True,
+            text=True,
+        ).stdout
         return [line for line in out.splitlines() if line and not line.startswith(';')]
 
     def ask(self, name, kind):
@@ -217,8 +270,12 @@ stub-zone:
 
     def flags(self, name, kind):
         """The header flags of unbound's answer, and its RCODE where that is no NOERROR."""
-        out = subprocess.run([program('usr/bin/kdig'), '@' + RESOLVER, '+time=2', '+retry=0', '+dnssec', name, kind],
-                             env=environment(), capture_output=True, text=True).stdout
+        out = subprocess.run(
+            [program('usr/bin/kdig'), '@' + RESOLVER, '+time=2', '+retry=0', '+dnssec', name, kind],
+            env=environment(),
+            capture_output=True,
+            text=True,
+        ).stdout
         flags = re.search(r'Flags: ([a-z ]*);', out)
         status = re.search(r'status: (\w+)', out)
         return (flags[1].split() if flags else []) + ([status[1]] if status and status[1] != 'NOERROR' else [])
@@ -244,9 +301,13 @@ class PolicyHost:
         ssl_certificate_key {key};
         root {self.dir}/{host};
     }}'''
-        temporary = ''.join('\n    %s_temp_path %s/tmp;' % (kind, self.dir)
-                            for kind in ('client_body', 'proxy', 'fastcgi', 'uwsgi', 'scgi'))
-        self.conf = machine.write('nginx/nginx.conf', f'''\
+        temporary = ''.join(
+            '\n    %s_temp_path %s/tmp;' % (kind, self.dir)
+            for kind in ('client_body', 'proxy', 'fastcgi', 'uwsgi', 'scgi')
+        )
+        self.conf = machine.write(
+            'nginx/nginx.conf',
+            f'''\
 daemon off;
 user root root;
 worker_processes 1;
@@ -263,12 +324,17 @@ http {{{temporary}
         ssl_reject_handshake on;
     }}{servers}
 }}
-''')
+''',
+        )
         self.start()
 
     def start(self):
-        self.process = Process(self.machine, 'nginx', [program('usr/sbin/nginx'), '-e', 'stderr', '-p', self.dir, '-c', self.conf],
-                               environment())
+        self.process = Process(
+            self.machine,
+            'nginx',
+            [program('usr/sbin/nginx'), '-e', 'stderr', '-p', self.dir, '-c', self.conf],
+            environment(),
+        )
         self.process.ready('listens', lambda: listens(self.address, 443))
 
     def stop(self):
@@ -293,7 +359,19 @@ class Postfix:
 
     certificate: (file, key file) for STARTTLS, or None: STARTTLS is not offered."""
 
-    QUEUES = ('active', 'bounce', 'corrupt', 'defer', 'deferred', 'flush', 'hold', 'incoming', 'private', 'saved', 'trace')
+    QUEUES = (
+        'active',
+        'bounce',
+        'corrupt',
+        'defer',
+        'deferred',
+        'flush',
+        'hold',
+        'incoming',
+        'private',
+        'saved',
+        'trace',
+    )
 
     def __init__(self, machine, name, address, domains, certificate=None, **parameters):
         self.machine, self.name, self.address = machine, name, address
@@ -310,26 +388,52 @@ class Postfix:
         os.chown(machine.folder(name, 'queue/public', mode=0o710), postfix, postdrop)
         os.chown(machine.folder(name, 'queue/maildrop', mode=0o730), postfix, postdrop)
         main = {
-            'compatibility_level': '3.6', 'queue_directory': base + '/queue', 'data_directory': base + '/data',
-            'command_directory': root + '/usr/sbin', 'daemon_directory': root + '/usr/lib/postfix/sbin',
-            'shlib_directory': root + '/usr/lib/postfix', 'meta_directory': root + '/etc/postfix',
+            'compatibility_level': '3.6',
+            'queue_directory': base + '/queue',
+            'data_directory': base + '/data',
+            'command_directory': root + '/usr/sbin',
+            'daemon_directory': root + '/usr/lib/postfix/sbin',
+            'shlib_directory': root + '/usr/lib/postfix',
+            'meta_directory': root + '/etc/postfix',
             'import_environment': 'MAIL_CONFIG MAIL_LOGTAG TZ LANG=C POSTLOG_SERVICE POSTLOG_HOSTNAME LD_LIBRARY_PATH',
-            'mail_owner': 'postfix', 'setgid_group': 'postdrop', 'default_privs': 'nobody',
-            'maillog_file': self.maillog, 'maillog_file_prefixes': base, 'syslog_name': name,
-            'inet_interfaces': '127.0.0.1', 'inet_protocols': 'ipv4', 'myhostname': name + '.test', 'mynetworks': '192.0.2.1/32',
-            'mydestination': '', 'alias_maps': '', 'alias_database': '', 'local_recipient_maps': '', 'local_transport': 'error:none',
-            'virtual_mailbox_domains': ', '.join(domains), 'virtual_mailbox_base': self.maildir,
-            'virtual_mailbox_maps': 'static:all/', 'virtual_uid_maps': 'static:%d' % postfix, 'virtual_gid_maps': 'static:%d' % postfix,
-            'virtual_mailbox_limit': '0', 'smtpd_relay_restrictions': 'reject_unauth_destination', 'smtpd_peername_lookup': 'no',
-            'smtpd_client_connection_count_limit': '0', 'in_flow_delay': '0', 'biff': 'no', 'strict_rfc821_envelopes': 'yes',
-            'smtpd_tls_security_level': 'may' if certificate else 'none', 'smtpd_tls_loglevel': '1',
+            'mail_owner': 'postfix',
+            'setgid_group': 'postdrop',
+            'default_privs': 'nobody',
+            'maillog_file': self.maillog,
+            'maillog_file_prefixes': base,
+            'syslog_name': name,
+            'inet_interfaces': '127.0.0.1',
+            'inet_protocols': 'ipv4',
+            'myhostname': name + '.test',
+            'mynetworks': '192.0.2.1/32',
+            'mydestination': '',
+            'alias_maps': '',
+            'alias_database': '',
+            'local_recipient_maps': '',
+            'local_transport': 'error:none',
+            'virtual_mailbox_domains': ', '.join(domains),
+            'virtual_mailbox_base': self.maildir,
+            'virtual_mailbox_maps': 'static:all/',
+            'virtual_uid_maps': 'static:%d' % postfix,
+            'virtual_gid_maps': 'static:%d' % postfix,
+            'virtual_mailbox_limit': '0',
+            'smtpd_relay_restrictions': 'reject_unauth_destination',
+            'smtpd_peername_lookup': 'no',
+            'smtpd_client_connection_count_limit': '0',
+            'in_flow_delay': '0',
+            'biff': 'no',
+            'strict_rfc821_envelopes': 'yes',
+            'smtpd_tls_security_level': 'may' if certificate else 'none',
+            'smtpd_tls_loglevel': '1',
             'smtpd_tls_received_header': 'yes',
         }
         if certificate:
             main.update(smtpd_tls_chain_files='%s, %s' % (certificate[1], certificate[0]))
         main.update(parameters)
         machine.write(name + '/conf/main.cf', ''.join('%s = %s\n' % entry for entry in main.items()))
-        machine.write(name + '/conf/master.cf', f'''\
+        machine.write(
+            name + '/conf/master.cf',
+            f'''\
 {address}:25 inet n - n - - smtpd
 cleanup unix n - n - 0 cleanup
 qmgr unix n - n 300 1 qmgr
@@ -348,18 +452,31 @@ smtp unix - - n - - smtp
 anvil unix - - n - 1 anvil
 showq unix n - n - - showq
 postlog unix-dgram n - n - 1 postlogd
-''')
+''',
+        )
         machine.logs.append(self.maillog)
         self.start()
 
     def start(self):
         env = environment()
-        env.update(MAIL_CONFIG=self.dir + '/conf', MAIL_LOGTAG=self.name, POSTLOG_SERVICE='postlog', POSTLOG_HOSTNAME=self.name)
-        self.process = Process(self.machine, self.name + '-master',
-                               [program('usr/lib/postfix/sbin/master'), '-c', self.dir + '/conf', '-d'], env)
+        env.update(
+            MAIL_CONFIG=self.dir + '/conf',
+            MAIL_LOGTAG=self.name,
+            POSTLOG_SERVICE='postlog',
+            POSTLOG_HOSTNAME=self.name,
+        )
+        self.process = Process(
+            self.machine,
+            self.name + '-master',
+            [program('usr/lib/postfix/sbin/master'), '-c', self.dir + '/conf', '-d'],
+            env,
+        )
         self.process.ready('greets', self._greets)
         # The connections so far are ours, to be counted off; their log lines come a moment later than their ends.
-        wait_for('the log knows our connection', lambda: 0 < len(self._lines(' connect from ')) == len(self._lines('disconnect from ')))
+        wait_for(
+            'the log knows our connection',
+            lambda: 0 < len(self._lines(' connect from ')) == len(self._lines('disconnect from ')),
+        )
         self.probes = len(self._lines(' connect from '))
 
     def _greets(self):
@@ -435,6 +552,7 @@ class Sink:
             asyncio.set_event_loop(self._loop)
             self._loop.create_task(serve())
             self._loop.run_forever()
+
         self._thread = threading.Thread(target=run, daemon=True)
         self._thread.start()
         expect(ready.wait(10), 'the sink cannot listen on %s:%d' % (address, port))
@@ -457,6 +575,7 @@ class Sink:
     async def _talk(self, reader, writer, session):
         def say(text):
             writer.write(text.encode() + b'\r\n')
+
         say('220 sink.test ESMTP')
         reverse_path, forward_paths = None, []
         while True:
@@ -465,7 +584,9 @@ class Sink:
             verb, argument = line[:4].upper(), line[4:]
             path = re.search(r':\s*<(.*?)>(?:\s|$)', argument)
             if verb == 'EHLO':
-                say('250-sink.test\r\n250-PIPELINING\r\n250-SIZE 104857600\r\n250-ENHANCEDSTATUSCODES\r\n250 8BITMIME')
+                say(
+                    '250-sink.test\r\n250-PIPELINING\r\n250-SIZE 104857600\r\n250-ENHANCEDSTATUSCODES\r\n250 8BITMIME'
+                )
             elif verb == 'HELO':
                 say('250 sink.test')
             elif verb == 'MAIL':

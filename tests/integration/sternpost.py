@@ -30,6 +30,7 @@ def clean_environment(**more):
 
 def toml(options):
     """A configuration text: scalars and lists first, then tables, then arrays of tables."""
+
     def value(v):
         if isinstance(v, bool):
             return 'true' if v else 'false'
@@ -38,6 +39,7 @@ def toml(options):
         if isinstance(v, list):
             return '[%s]' % ', '.join(value(x) for x in v)
         return json.dumps(v)
+
     lines = ['%s = %s' % (k, value(v)) for k, v in options.items() if not isinstance(v, dict) and not is_tables(v)]
     for name, table in options.items():
         for one in table if is_tables(table) else [table] if isinstance(table, dict) else []:
@@ -57,9 +59,14 @@ class Sternpost:
         self.machine, self.name, self.process = machine, name, None
         self.dir = machine.folder(name)
         self.options = {
-            'hostname': 'relay.test', 'admin_address': 'admin@relay-admin.test', 'state_dir': self.dir + '/state', 'user': '',
-            'control_socket': self.dir + '/control.sock', 'submit_socket': self.dir + '/submit.sock',
-            'maildrop_dir': self.dir + '/maildrop', 'resolvers': [RESOLVER],
+            'hostname': 'relay.test',
+            'admin_address': 'admin@relay-admin.test',
+            'state_dir': self.dir + '/state',
+            'user': '',
+            'control_socket': self.dir + '/control.sock',
+            'submit_socket': self.dir + '/submit.sock',
+            'maildrop_dir': self.dir + '/maildrop',
+            'resolvers': [RESOLVER],
             'listener': {'listen': ['%s:%d' % LISTENER], 'messages_per_minute_per_client': 0},
             'delivery': {'allow_special_addresses': True},
             'queue': {'retry': ['1h']},  # tests ask for each retry
@@ -85,8 +92,12 @@ class Sternpost:
     # ------------------------------------------------------------------------------------------------------------- the daemon
     def launch(self, before=()):
         """Starts it and does not wait. before: a program to run it under, with its arguments."""
-        self.process = Process(self.machine, self.name + 'd', [*before, program('sternpostd'), '--config', self.config],
-                               clean_environment())
+        self.process = Process(
+            self.machine,
+            self.name + 'd',
+            [*before, program('sternpostd'), '--config', self.config],
+            clean_environment(),
+        )
         return self.process
 
     def start(self, before=(), seconds=20):
@@ -116,26 +127,34 @@ class Sternpost:
             match = re.match(r'(?:<\d>|\S+Z )?([a-z_-]+)(?= |$)(.*)', line)
             if not match or match[1] != name:
                 continue
-            event = {k: re.sub(r'\\(.)', r'\1', v[1:-1]) if v.startswith('"') else v
-                     for k, v in re.findall(r' ([\w-]+)=("(?:[^"\\]|\\.)*"|\S*)', match[2])}
+            event = {
+                k: re.sub(r'\\(.)', r'\1', v[1:-1]) if v.startswith('"') else v
+                for k, v in re.findall(r' ([\w-]+)=("(?:[^"\\]|\\.)*"|\S*)', match[2])
+            }
             if all(event.get(k) == v for k, v in fields.items()):
                 found.append(dict(event, line=line))
         return found
 
     def wait_event(self, name, seconds=20, **fields):
-        return wait_for('the daemon logs %s with %s' % (name, fields), lambda: self.events(name, **fields), seconds)[-1]
+        return wait_for('the daemon logs %s with %s' % (name, fields), lambda: self.events(name, **fields), seconds)[
+            -1
+        ]
 
     # ----------------------------------------------------------------------------------------------------------- its programs
     def command(self, *args, config=True, **kw):
         argv = [program('sternpost'), *(['--config', self.config] if config else []), *args]
-        done = subprocess.run(argv, env=clean_environment(), stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=60, **kw)
+        done = subprocess.run(
+            argv, env=clean_environment(), stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=60, **kw
+        )
         return Result(done.returncode, done.stdout, done.stderr)
 
     def ask(self, *args, code=0):
         """The answer of a reading verb, from its JSON."""
         done = self.command(*args, '--json')
         if done.code != code:
-            raise Failure('sternpost %s: exit %d instead of %d: %s%s' % (' '.join(args), done.code, code, done.out, done.err))
+            raise Failure(
+                'sternpost %s: exit %d instead of %d: %s%s' % (' '.join(args), done.code, code, done.out, done.err)
+            )
         try:
             return json.loads(done.out)
         except ValueError:
@@ -152,10 +171,20 @@ class Sternpost:
         link = os.path.join(self.machine.folder(self.name, 'bin'), name)
         if not os.path.islink(link):
             os.symlink(program('sendmail'), link)
-        variables = {'STERNPOST_SOCKET': self.options['submit_socket'], 'STERNPOST_MAILDROP': self.options['maildrop_dir']}
-        done = subprocess.run([link, *args], input=text if isinstance(text, bytes) else text.encode(), capture_output=True,
-                              timeout=60, env=dict(clean_environment(**variables), **(env or {})), user=user,
-                              group=user, extra_groups=[] if user else None)
+        variables = {
+            'STERNPOST_SOCKET': self.options['submit_socket'],
+            'STERNPOST_MAILDROP': self.options['maildrop_dir'],
+        }
+        done = subprocess.run(
+            [link, *args],
+            input=text if isinstance(text, bytes) else text.encode(),
+            capture_output=True,
+            timeout=60,
+            env=dict(clean_environment(**variables), **(env or {})),
+            user=user,
+            group=user,
+            extra_groups=[] if user else None,
+        )
         return Result(done.returncode, done.stdout.decode('utf-8', 'replace'), done.stderr.decode('utf-8', 'replace'))
 
     def submit(self, *args, text='', **kw):
@@ -165,14 +194,20 @@ class Sternpost:
     # -------------------------------------------------------------------------------------------------------------- its queue
     def recipients(self):
         """Everything unfinished: {forward-path: its entry in `queue list --json`}."""
-        return {r['path']: r for m in self.ask('queue', 'list', '--limit', '100000')['messages']
-                for r in m['recipients'] if r['state'] == 'queued'}
+        return {
+            r['path']: r
+            for m in self.ask('queue', 'list', '--limit', '100000')['messages']
+            for r in m['recipients']
+            if r['state'] == 'queued'
+        }
 
     def wait_deferred(self, path, seconds=30):
         """The entry of a recipient that waits for a later attempt, with the reason (which may be its next hop's)."""
+
         def deferred():
             entry = self.recipients().get(path)
             return entry if entry and not entry['active'] and entry['reason'] else None
+
         return wait_for('%s is deferred' % path, deferred, seconds, every=0.1)
 
     def wait_empty(self, seconds=30):
@@ -183,7 +218,9 @@ class Dialogue:
     """A raw SMTP connection: says exactly the octets it is given."""
 
     def __init__(self, address=LISTENER, greet=True, timeout=20, source=None):
-        self.socket = socket.create_connection(address, timeout=timeout, source_address=(source, 0) if source else None)
+        self.socket = socket.create_connection(
+            address, timeout=timeout, source_address=(source, 0) if source else None
+        )
         self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self.buffer = b''
         if greet:
@@ -267,4 +304,3 @@ def deliver(data, sender='a@sender.test', recipients=('u@sink.test',)):
         text = d.message(sender, recipients, data)
         d.say('QUIT', '221')
         return text
-

@@ -31,13 +31,32 @@ def nothing_but_crlf(octets):
 
 # --------------------------------------------------------------------------------------------------------------------- smuggling
 # What other servers have taken for the end of data (SMTP-61; CVE-2023-51764 and its kin).
-FALSE_ENDS = [b'\n.\n', b'\n.\r\n', b'\r\n.\n', b'\r.\r', b'\r.\r\n', b'\r\n.\r', b'\r\r\n.\r\r\n', b'\r\n\0.\r\n', b'\r\n.\0\r\n', b'\n\r.\n\r',
-              b'\r\n. \r\n', b'\r\n..\r\n', b'\r.\n', b'\n.\r', b'\r\n\r.\r\n', b'\r\n.\r\r\n']
+FALSE_ENDS = [
+    b'\n.\n',
+    b'\n.\r\n',
+    b'\r\n.\n',
+    b'\r.\r',
+    b'\r.\r\n',
+    b'\r\n.\r',
+    b'\r\r\n.\r\r\n',
+    b'\r\n\0.\r\n',
+    b'\r\n.\0\r\n',
+    b'\n\r.\n\r',
+    b'\r\n. \r\n',
+    b'\r\n..\r\n',
+    b'\r.\n',
+    b'\n.\r',
+    b'\r\n\r.\r\n',
+    b'\r\n.\r\r\n',
+]
 
 
 def no_false_end_of_data_smuggles_a_second_message(machine):
     """In both roles: from a client whose mail is normalised, and from one whose bare line ends are refused (D-24, SMTP-62)."""
-    sink, sternpost = world(machine, client=[{'network': '127.0.0.1/32', 'role': 'originate'}, {'network': '127.0.1.0/24', 'role': 'relay'}])
+    sink, sternpost = world(
+        machine,
+        client=[{'network': '127.0.0.1/32', 'role': 'originate'}, {'network': '127.0.1.0/24', 'role': 'relay'}],
+    )
     outcomes = []
     for source in ('127.0.0.1', '127.0.1.1'):
         for number, end in enumerate(FALSE_ENDS):
@@ -45,7 +64,10 @@ def no_false_end_of_data_smuggles_a_second_message(machine):
                 d.ehlo()
                 d.envelope('a@sender.test', 'u@sink.test')
                 d.say('DATA', '354')
-                forged = b'MAIL FROM:<forged@sender.test>\r\nRCPT TO:<victim@sink.test>\r\nDATA\r\nSubject: forged\r\n\r\nforged %d\r\n' % number
+                forged = (
+                    b'MAIL FROM:<forged@sender.test>\r\nRCPT TO:<victim@sink.test>\r\nDATA\r\nSubject: forged\r\n\r\nforged %d\r\n'
+                    % number
+                )
                 d.send(HEADER + b'body' + end + forged + b'.\r\n')
                 code, lines = d.reply()
                 outcomes.append(code)
@@ -59,7 +81,9 @@ def no_false_end_of_data_smuggles_a_second_message(machine):
     sternpost.wait_empty()
     expect_equal(len(sink.taken), taken, 'messages at the sink')
     for t in sink.taken:
-        expect_equal((t.reverse_path, t.forward_paths), ('a@sender.test', ('u@sink.test',)), 'envelope of what arrived')
+        expect_equal(
+            (t.reverse_path, t.forward_paths), ('a@sender.test', ('u@sink.test',)), 'envelope of what arrived'
+        )
         expect(nothing_but_crlf(t.data), 'a bare CR or LF went out: %r' % t.data[-200:])
         expect(b'\0' not in t.data, 'a NUL went out')
     print('      %d forms, %d taken as one message, %d refused' % (len(outcomes), taken, len(outcomes) - taken))
@@ -82,7 +106,9 @@ def only_crlf_ends_a_command(machine):
         d.ehlo()
         d.send(b'MAIL FROM:<a@sender.test>\nRCPT TO:<u@sink.test>\nDATA\nSubject: x\n\nx\n.\nQUIT\r\n')
         while (reply := d.reply())[0]:
-            expect(reply[0] >= 400 or reply[0] == 221, 'a command that a bare LF ended was carried out: %s' % (reply,))
+            expect(
+                reply[0] >= 400 or reply[0] == 221, 'a command that a bare LF ended was carried out: %s' % (reply,)
+            )
     expect_equal(sternpost.recipients(), {}, 'queued')
 
 
@@ -126,10 +152,16 @@ def long_lines_and_odd_octets_end_in_a_reply_of_their_own(machine):
             d.say('DATA', '354')
             d.send(HEADER + b'y' * length + b'\r\n.\r\n')
             code, lines = d.reply()
-        expect(code == 250 or (length > 998 and code // 100 == 5), 'a line of %d octets: %d %s' % (length, code, lines))
+        expect(
+            code == 250 or (length > 998 and code // 100 == 5), 'a line of %d octets: %d %s' % (length, code, lines)
+        )
         if code == 250:
             sink.wait_taken(before + 1)
-            expect_equal(body_of(sink.taken[-1]).replace(b'=\r\n', b'').strip(), b'y' * length, 'the line of %d octets' % length)
+            expect_equal(
+                body_of(sink.taken[-1]).replace(b'=\r\n', b'').strip(),
+                b'y' * length,
+                'the line of %d octets' % length,
+            )
     # NUL in data.
     with Dialogue() as d:
         d.ehlo()
@@ -170,8 +202,13 @@ def bare_line_ends_in_data_never_go_out(machine):
     sink.wait_taken(2)
     trace, _, rest = sink.taken[1].data.partition(b'Received: from x')
     expect_equal(b'Received: from x' + rest, octets, 'what a relay\'s message became')
-    expect(re.fullmatch(rb'Received: from client\.test \(.*\[127\.0\.1\.7\]\)(?:[^\n]|\n[ \t])*by relay\.test(?:[^\n]|\n[ \t])*with ESMTP(?:[^\n]|\n[ \t])*\r\n', trace),
-           'the trace: %r' % trace)
+    expect(
+        re.fullmatch(
+            rb'Received: from client\.test \(.*\[127\.0\.1\.7\]\)(?:[^\n]|\n[ \t])*by relay\.test(?:[^\n]|\n[ \t])*with ESMTP(?:[^\n]|\n[ \t])*\r\n',
+            trace,
+        ),
+        'the trace: %r' % trace,
+    )
 
 
 def a_message_beyond_the_size_is_refused_and_the_session_goes_on(machine):
@@ -210,7 +247,11 @@ def recipients_beyond_the_limit_are_asked_to_come_again(machine):
         d.expect('250')
     wait_for('all hundred arrive', lambda: sum(len(t.forward_paths) for t in sink.taken) >= 100)
     sternpost.wait_empty()
-    expect_equal(sorted(p for t in sink.taken for p in t.forward_paths), sorted('u%d@sink.test' % n for n in range(100)), 'recipients')
+    expect_equal(
+        sorted(p for t in sink.taken for p in t.forward_paths),
+        sorted('u%d@sink.test' % n for n in range(100)),
+        'recipients',
+    )
 
 
 # -------------------------------------------------------------------------------------------------------------------- permission
@@ -221,19 +262,35 @@ def address(machine, text):
     return text
 
 
-TRICKS = ['u@sink.test', 'u%sink.test@relay.test', 'sink.test!u', 'sink.test!u@relay.test', '@relay.test:u@sink.test', '"u@sink.test"@relay.test',
-          'u@[127.0.0.40]', '"u@sink.test"', 'u@sink.test@relay.test', 'u']
+TRICKS = [
+    'u@sink.test',
+    'u%sink.test@relay.test',
+    'sink.test!u',
+    'sink.test!u@relay.test',
+    '@relay.test:u@sink.test',
+    '"u@sink.test"@relay.test',
+    'u@[127.0.0.40]',
+    '"u@sink.test"',
+    'u@sink.test@relay.test',
+    'u',
+]
 
 
 def a_stranger_gets_no_recipient_past_it(machine):
     """SMTP-69: not an open relay, whatever the sender and the spelling of the recipient."""
     host, stranger, known = (address(machine, a) for a in ('192.0.2.25', '192.0.2.99', '192.0.2.7'))
-    sink, sternpost = world(machine, listener={'listen': [host + ':25', '127.0.0.1:25']}, client=[{'network': known + '/32', 'role': 'relay'}])
+    sink, sternpost = world(
+        machine,
+        listener={'listen': [host + ':25', '127.0.0.1:25']},
+        client=[{'network': known + '/32', 'role': 'relay'}],
+    )
     for sender in ('a@sender.test', '', 'root@relay.test', 'u@sink.test'):
         with Dialogue((host, 25), source=stranger, greet=False) as d:
             said = [d.reply()]
             if said[0][0] == 220:
-                for command in ['EHLO client.test', 'MAIL FROM:<%s>' % sender] + ['RCPT TO:<%s>' % t for t in TRICKS] + ['DATA']:
+                for command in (
+                    ['EHLO client.test', 'MAIL FROM:<%s>' % sender] + ['RCPT TO:<%s>' % t for t in TRICKS] + ['DATA']
+                ):
                     d.send(command + '\r\n')
                     said.append(d.reply())
                 said = said[3:]  # greeting, EHLO and MAIL may be answered politely
@@ -257,13 +314,33 @@ def commands_out_of_order_are_refused_and_change_nothing(machine):
         offered = d.ehlo()
         for extension in ('PIPELINING', '8BITMIME', 'ENHANCEDSTATUSCODES'):
             expect(extension in offered, 'EHLO does not offer %s: %s' % (extension, offered))
-        for command, code in [('RCPT TO:<u@sink.test>', '503 5'), ('DATA', '503 5'), ('NONSENSE', '500 5'), ('VRFY u', '252 2'), ('NOOP', '250 2'),
-                              ('EXPN list', '50'), ('MAIL FROM:a@sender.test', '501 5'), ('MAIL FROM:<a@sender.test> FOO=1', '555 5'),
-                              ('MAIL FROM:<a@sender.test> BODY=8BITMIME BODY=7BIT', '501 5'), ('MAIL FROM:<a@sender.test> BODY=BINARYMIME', '5'),
-                              ('MAIL TO:<a@sender.test>', '501 5'), ('MAIL FROM:<>', '250 2'), ('MAIL FROM:<a@sender.test>', '503 5'),
-                              ('DATA', '503 5'), ('RCPT TO:<>', '5'), ('RCPT TO:<u@sink.test> FOO=1', '555 5'), ('RCPT TO:<u@sink.test>', '250 2'),
-                              ('HELP', '2'), ('RSET', '250 2'), ('DATA', '503 5'), ('mail from:<a@sender.test>', '250 2'), ('rcpt to:<Postmaster>', '250 2'),
-                              ('EHLO other.test', '250'), ('RCPT TO:<u@sink.test>', '503 5'), ('QUIT', '221 2')]:
+        for command, code in [
+            ('RCPT TO:<u@sink.test>', '503 5'),
+            ('DATA', '503 5'),
+            ('NONSENSE', '500 5'),
+            ('VRFY u', '252 2'),
+            ('NOOP', '250 2'),
+            ('EXPN list', '50'),
+            ('MAIL FROM:a@sender.test', '501 5'),
+            ('MAIL FROM:<a@sender.test> FOO=1', '555 5'),
+            ('MAIL FROM:<a@sender.test> BODY=8BITMIME BODY=7BIT', '501 5'),
+            ('MAIL FROM:<a@sender.test> BODY=BINARYMIME', '5'),
+            ('MAIL TO:<a@sender.test>', '501 5'),
+            ('MAIL FROM:<>', '250 2'),
+            ('MAIL FROM:<a@sender.test>', '503 5'),
+            ('DATA', '503 5'),
+            ('RCPT TO:<>', '5'),
+            ('RCPT TO:<u@sink.test> FOO=1', '555 5'),
+            ('RCPT TO:<u@sink.test>', '250 2'),
+            ('HELP', '2'),
+            ('RSET', '250 2'),
+            ('DATA', '503 5'),
+            ('mail from:<a@sender.test>', '250 2'),
+            ('rcpt to:<Postmaster>', '250 2'),
+            ('EHLO other.test', '250'),
+            ('RCPT TO:<u@sink.test>', '503 5'),
+            ('QUIT', '221 2'),
+        ]:
             if command == 'HELP':  # optional
                 d.send('HELP\r\n')
                 d.reply()
@@ -276,7 +353,9 @@ def commands_out_of_order_are_refused_and_change_nothing(machine):
 def a_pipelined_group_is_answered_in_order_however_it_is_cut(machine):
     """SMTP-74: in one segment, and octet by octet."""
     sink, sternpost = world(machine)
-    group = b'MAIL FROM:<a@sender.test>\r\nRCPT TO:<u@sink.test>\r\nRCPT TO:<bad>\r\nRCPT TO:<v@sink.test>\r\nDATA\r\n'
+    group = (
+        b'MAIL FROM:<a@sender.test>\r\nRCPT TO:<u@sink.test>\r\nRCPT TO:<bad>\r\nRCPT TO:<v@sink.test>\r\nDATA\r\n'
+    )
     data = HEADER + b'pipelined\r\n.\r\n'
     seen = []
     for pieces in ([group], [bytes([o]) for o in group]):
@@ -298,7 +377,11 @@ def a_pipelined_group_is_answered_in_order_however_it_is_cut(machine):
 def a_client_that_leaves_at_any_octet_costs_nobody_anything(machine):
     """Before the final dot's 250 nothing is accepted; others are served at the same time."""
     sink, sternpost = world(machine)
-    talk = b'EHLO client.test\r\nMAIL FROM:<a@sender.test>\r\nRCPT TO:<lost@sink.test>\r\nDATA\r\n' + HEADER + b'cut\r\n.\r\n'
+    talk = (
+        b'EHLO client.test\r\nMAIL FROM:<a@sender.test>\r\nRCPT TO:<lost@sink.test>\r\nDATA\r\n'
+        + HEADER
+        + b'cut\r\n.\r\n'
+    )
     stop, served, failures = threading.Event(), [], []
 
     def others():
@@ -308,6 +391,7 @@ def a_client_that_leaves_at_any_octet_costs_nobody_anything(machine):
                 served.append(1)
         except Exception as e:
             failures.append(repr(e))
+
     other = threading.Thread(target=others)
     other.start()
     try:
@@ -325,7 +409,9 @@ def a_client_that_leaves_at_any_octet_costs_nobody_anything(machine):
     wait_for('the last one arrives', lambda: any('last@sink.test' in t.forward_paths for t in sink.taken))
     sternpost.wait_empty()
     paths = [p for t in sink.taken for p in t.forward_paths]
-    expect_equal((paths.count('lost@sink.test'), paths.count('other@sink.test')), (0, len(served)), 'what arrived of both')
+    expect_equal(
+        (paths.count('lost@sink.test'), paths.count('other@sink.test')), (0, len(served)), 'what arrived of both'
+    )
     print('      cut at %d octets, %d messages of another client meanwhile' % (len(talk), len(served)))
 
 
@@ -397,13 +483,29 @@ def a_large_message_arrives_octet_for_octet(machine):
     body = (b'.' + line + line + b'\r\n') * 6600
     deliver(HEADER + re.sub(rb'(?m)^\.', b'..', body))
     sink.wait_taken(1, 60)
-    expect(body_of(sink.taken[0]) == body, 'the body came out differently: %d octets of %d' % (len(body_of(sink.taken[0])), len(body)))
+    expect(
+        body_of(sink.taken[0]) == body,
+        'the body came out differently: %d octets of %d' % (len(body_of(sink.taken[0])), len(body)),
+    )
 
 
 if __name__ == '__main__':
-    sys.exit(run(no_false_end_of_data_smuggles_a_second_message, only_crlf_ends_a_command, long_lines_and_odd_octets_end_in_a_reply_of_their_own,
-                 bare_line_ends_in_data_never_go_out, a_message_beyond_the_size_is_refused_and_the_session_goes_on,
-                 recipients_beyond_the_limit_are_asked_to_come_again, a_stranger_gets_no_recipient_past_it,
-                 commands_out_of_order_are_refused_and_change_nothing, a_pipelined_group_is_answered_in_order_however_it_is_cut,
-                 a_client_that_leaves_at_any_octet_costs_nobody_anything, silent_and_crowding_clients_are_shown_the_door,
-                 a_stop_ends_sessions_with_421_and_loses_nothing, a_message_in_a_loop_is_stopped, a_large_message_arrives_octet_for_octet, peers=True))
+    sys.exit(
+        run(
+            no_false_end_of_data_smuggles_a_second_message,
+            only_crlf_ends_a_command,
+            long_lines_and_odd_octets_end_in_a_reply_of_their_own,
+            bare_line_ends_in_data_never_go_out,
+            a_message_beyond_the_size_is_refused_and_the_session_goes_on,
+            recipients_beyond_the_limit_are_asked_to_come_again,
+            a_stranger_gets_no_recipient_past_it,
+            commands_out_of_order_are_refused_and_change_nothing,
+            a_pipelined_group_is_answered_in_order_however_it_is_cut,
+            a_client_that_leaves_at_any_octet_costs_nobody_anything,
+            silent_and_crowding_clients_are_shown_the_door,
+            a_stop_ends_sessions_with_421_and_loses_nothing,
+            a_message_in_a_loop_is_stopped,
+            a_large_message_arrives_octet_for_octet,
+            peers=True,
+        )
+    )

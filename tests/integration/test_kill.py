@@ -37,8 +37,12 @@ class Injector(threading.Thread):
                     # Most messages are small; some are large enough for a body file of their own.
                     body = b'x' * 76 + b'\r\n'
                     body *= 2000 if number % 200 == 7 else 10
-                    dialogue.message('a@sender.test', ['u@sink.test'], b'From: <a@sender.test>\r\nX-Number: %s\r\n\r\n%sEND %s\r\n'
-                                     % (name.encode(), body, name.encode()))
+                    dialogue.message(
+                        'a@sender.test',
+                        ['u@sink.test'],
+                        b'From: <a@sender.test>\r\nX-Number: %s\r\n\r\n%sEND %s\r\n'
+                        % (name.encode(), body, name.encode()),
+                    )
                 except (OSError, Failure) as e:
                     self.test.refused[str(e)[:60]] += 1
                     if dialogue:
@@ -85,13 +89,18 @@ def nothing_acknowledged_is_lost_over_ten_kills(machine):
     slowest = 0.0
     for kill in range(KILLS):
         # Spread over the injection, so that each kill falls into the middle of work.
-        wait_for('enough was acknowledged before kill %d' % (kill + 1),
-                 lambda: len(load.acknowledged) >= (kill + 1) * MESSAGES // (KILLS + 1), DEADLINE)
+        wait_for(
+            'enough was acknowledged before kill %d' % (kill + 1),
+            lambda: len(load.acknowledged) >= (kill + 1) * MESSAGES // (KILLS + 1),
+            DEADLINE,
+        )
         sternpost.kill()
         started = time.monotonic()
         if kill % 3 == 2:  # and once more, in the middle of the recovery
             sternpost.launch()
-            wait_for('the daemon says that it starts', lambda: sternpost.process.must_run() and sternpost.events('start'))
+            wait_for(
+                'the daemon says that it starts', lambda: sternpost.process.must_run() and sternpost.events('start')
+            )
             sternpost.kill()
         sternpost.start()
         slowest = max(slowest, time.monotonic() - started)
@@ -101,19 +110,26 @@ def nothing_acknowledged_is_lost_over_ten_kills(machine):
     def missing():
         arrived = {number_of(t.data) for t in list(sink.taken)}
         return [n for n in load.acknowledged if n not in arrived]
+
     try:
         wait_for('all that was acknowledged has arrived', lambda: not missing(), 60, every=0.5)
     except Failure:
         lost, queued = missing(), sternpost.recipients()
-        raise Failure('%d acknowledged messages did not arrive (%s …); %d recipients are still queued: %s' % (
-            len(lost), ', '.join(lost[:5]), len(queued), list(queued.values())[:1])) from None
+        raise Failure(
+            '%d acknowledged messages did not arrive (%s …); %d recipients are still queued: %s'
+            % (len(lost), ', '.join(lost[:5]), len(queued), list(queued.values())[:1])
+        ) from None
     sternpost.wait_empty()
     arrived = collections.Counter(number_of(t.data) for t in sink.taken)
     twice = sum(n - 1 for n in arrived.values())
-    expect_equal({(t.reverse_path, t.forward_paths) for t in sink.taken}, {('a@sender.test', ('u@sink.test',))}, 'envelopes')
+    expect_equal(
+        {(t.reverse_path, t.forward_paths) for t in sink.taken}, {('a@sender.test', ('u@sink.test',))}, 'envelopes'
+    )
     extra = len(set(arrived) - set(load.acknowledged))
-    print('      %d acknowledged, all arrived; %d duplicates, %d that never got their 250 arrived too; %d kills, slowest '
-          'restart %.2f s' % (MESSAGES, twice, extra, KILLS + KILLS // 3, slowest))
+    print(
+        '      %d acknowledged, all arrived; %d duplicates, %d that never got their 250 arrived too; %d kills, slowest '
+        'restart %.2f s' % (MESSAGES, twice, extra, KILLS + KILLS // 3, slowest)
+    )
     sternpost.stop()
 
 
@@ -130,9 +146,12 @@ def what_sendmail_took_is_not_lost_when_the_daemon_is_killed(machine):
         while not stop.is_set():
             number += 1
             name = '%d-%d' % (thread, number)
-            result = sternpost.sendmail('-f', 'a@sender.test', 'u@sink.test', text='X-Number: %s\n\nEND %s\n' % (name, name))
+            result = sternpost.sendmail(
+                '-f', 'a@sender.test', 'u@sink.test', text='X-Number: %s\n\nEND %s\n' % (name, name)
+            )
             if result.code == 0:
                 done.append(name)
+
     threads = [threading.Thread(target=submit, args=(i,), daemon=True) for i in range(3)]
     for thread in threads:
         thread.start()
@@ -152,15 +171,24 @@ def what_sendmail_took_is_not_lost_when_the_daemon_is_killed(machine):
     def missing():
         arrived = {number_of(t.data) for t in list(sink.taken)}
         return [n for n in done if n not in arrived]
+
     try:
         wait_for('all arrived', lambda: not missing(), 30, every=0.2)
     except Failure:
         raise Failure('%d of %d did not arrive: %s …' % (len(missing()), len(done), missing()[:5])) from None
     sternpost.wait_empty()
     arrived = collections.Counter(number_of(t.data) for t in sink.taken)
-    print('      %d taken by sendmail, all arrived; %d duplicates' % (len(done), sum(n - 1 for n in arrived.values())))
+    print(
+        '      %d taken by sendmail, all arrived; %d duplicates' % (len(done), sum(n - 1 for n in arrived.values()))
+    )
     sternpost.stop()
 
 
 if __name__ == '__main__':
-    sys.exit(run(nothing_acknowledged_is_lost_over_ten_kills, what_sendmail_took_is_not_lost_when_the_daemon_is_killed, peers=True))
+    sys.exit(
+        run(
+            nothing_acknowledged_is_lost_over_ten_kills,
+            what_sendmail_took_is_not_lost_when_the_daemon_is_killed,
+            peers=True,
+        )
+    )

@@ -15,7 +15,9 @@ def unbound_validates_what_knot_signs(machine):
     dns = Dns(machine, ['example MX 10 mx.example', 'mx.example A 127.0.0.25'])
     expect_equal(dns.ask('example.test.', 'MX')[0], '10 mx.example.test.', 'the MX record')
     expect('ad' in dns.flags('mx.example.test.', 'A'), 'the answer is not marked authentic')
-    expect('SERVFAIL' in dns.flags('bogus.test.', 'MX'), 'a bogus zone is answered: %s' % dns.flags('bogus.test.', 'MX'))
+    expect(
+        'SERVFAIL' in dns.flags('bogus.test.', 'MX'), 'a bogus zone is answered: %s' % dns.flags('bogus.test.', 'MX')
+    )
     expect('NXDOMAIN' in dns.flags('nowhere.test.', 'MX'), 'a name that does not exist is answered')
     expect('NXDOMAIN' in dns.flags('example.net.', 'MX'), 'a name outside of test. is answered')
     dns.add('later A 127.0.0.26')
@@ -79,9 +81,21 @@ def the_sink_keeps_what_it_takes(machine):
         refused = client.sendmail('a@client.test', ['yes@example.test', 'no@example.test'], '.dot\r\n..two\r\n')
     expect_equal(list(refused), ['no@example.test'], 'refused')
     sink.wait_taken(1)
-    expect_equal((sink.taken[0].forward_paths, sink.taken[0].data), (('yes@example.test',), b'.dot\r\n..two\r\n'), 'the message')
+    expect_equal(
+        (sink.taken[0].forward_paths, sink.taken[0].data),
+        (('yes@example.test',), b'.dot\r\n..two\r\n'),
+        'the message',
+    )
 
 
 if __name__ == '__main__':
-    sys.exit(run(unbound_validates_what_knot_signs, nginx_serves_the_policy, postfix_takes_mail_over_tls,
-                 postfix_without_a_certificate_offers_no_starttls_and_logs_what_it_hears, the_sink_keeps_what_it_takes, peers=True))
+    sys.exit(
+        run(
+            unbound_validates_what_knot_signs,
+            nginx_serves_the_policy,
+            postfix_takes_mail_over_tls,
+            postfix_without_a_certificate_offers_no_starttls_and_logs_what_it_hears,
+            the_sink_keeps_what_it_takes,
+            peers=True,
+        )
+    )

@@ -10,8 +10,12 @@ from machine import expect, expect_equal, run, wait_for
 from peers import Authority, Dns, PolicyHost, Postfix
 from sternpost import Dialogue, Sternpost
 
-RECORDS = ['example MX 10 mx.example', 'mx.example A 127.0.0.25', '_mta-sts.example TXT "v=STSv1; id=20260101"',
-           'mta-sts.example A 127.0.0.80']
+RECORDS = [
+    'example MX 10 mx.example',
+    'mx.example A 127.0.0.25',
+    '_mta-sts.example TXT "v=STSv1; id=20260101"',
+    'mta-sts.example A 127.0.0.80',
+]
 
 
 def policy(mode='enforce', mx='mx.example.test', max_age=86400):
@@ -38,13 +42,19 @@ def mail_reaches_postfix_under_an_enforced_policy_and_is_held_from_an_attacker(m
     expect('TLSv1.3' in sessions[0], 'Postfix saw another TLS version: ' + sessions[0])
     wait_for('the message in the Maildir', honest.messages)
     message = honest.messages()[0]
-    expect_equal((message['subject'], message['return-path']), ('first', '<alice@sender.test>'), 'subject and reverse-path')
+    expect_equal(
+        (message['subject'], message['return-path']), ('first', '<alice@sender.test>'), 'subject and reverse-path'
+    )
     expect('using TLSv1.3' in message['received'], 'Postfix received it without TLS: ' + message['received'])
     attempt = sternpost.wait_event('attempt', to='<bob@example.test>')
-    expect_equal({k: attempt.get(k) for k in ('status', 'policy', 'tls', 'mx')},
-                 {'status': 'sent', 'policy': 'sts/enforce', 'tls': 'TLSv1.3', 'mx': 'mx.example.test[127.0.0.25]:25'},
-                 'our log line (%s)' % attempt['line'])
-    expect_equal(host.requests(), ['mta-sts.example.test /.well-known/mta-sts.txt 200 TLSv1.3'], 'requests at the policy host')
+    expect_equal(
+        {k: attempt.get(k) for k in ('status', 'policy', 'tls', 'mx')},
+        {'status': 'sent', 'policy': 'sts/enforce', 'tls': 'TLSv1.3', 'mx': 'mx.example.test[127.0.0.25]:25'},
+        'our log line (%s)' % attempt['line'],
+    )
+    expect_equal(
+        host.requests(), ['mta-sts.example.test /.well-known/mta-sts.txt 200 TLSv1.3'], 'requests at the policy host'
+    )
     sternpost.wait_empty()
 
     # 2. Policy host and DNS are gone; the daemon starts anew and still knows.
@@ -52,10 +62,16 @@ def mail_reaches_postfix_under_an_enforced_policy_and_is_held_from_an_attacker(m
     dns.stop()
     sternpost.restart()
     known = sternpost.ask('sts', 'show', 'example.test')
-    expect_equal((known['domain'], known['id'], known['mode'], known['mx'], known['max_age']),
-                 ('example.test', '20260101', 'enforce', ['mx.example.test'], 86400), '`sts show` after the restart')
+    expect_equal(
+        (known['domain'], known['id'], known['mode'], known['mx'], known['max_age']),
+        ('example.test', '20260101', 'enforce', ['mx.example.test'], 86400),
+        '`sts show` after the restart',
+    )
     expect_equal(known['text'], policy(), 'the policy\'s text after the restart')
-    expect([p['domain'] for p in sternpost.ask('sts', 'list')['policies']] == ['example.test'], '`sts list` after the restart')
+    expect(
+        [p['domain'] for p in sternpost.ask('sts', 'list')['policies']] == ['example.test'],
+        '`sts list` after the restart',
+    )
 
     # 3. An attacker owns the DNS now: no policy record, and an MX address that offers no STARTTLS.
     attacker = Postfix(machine, 'attacker', '127.0.0.26', ['example.test'], debug_peer_list='127.0.0.0/8')
@@ -71,7 +87,9 @@ def mail_reaches_postfix_under_an_enforced_policy_and_is_held_from_an_attacker(m
     expect_equal([c for c in attacker.commands() if c in ('MAIL', 'RCPT', 'DATA')], [], 'what the attacker was told')
     expect_equal(attacker.taken(), 0, 'messages that the attacker took')
     attempt = sternpost.wait_event('attempt', to='<bob@example.test>')
-    expect_equal((attempt['status'], attempt['policy']), ('deferred', 'sts/enforce'), 'our log line (%s)' % attempt['line'])
+    expect_equal(
+        (attempt['status'], attempt['policy']), ('deferred', 'sts/enforce'), 'our log line (%s)' % attempt['line']
+    )
 
     # 4. The attacker leaves; a retry by hand delivers.
     dns.stop()
@@ -96,12 +114,16 @@ def a_certificate_for_another_name_holds_mail_back_until_it_is_right(machine):
     unknown.wait_taken(1)
     expect_equal(len(unknown.tls_sessions()), 1, 'opportunistic TLS sessions')
     entry = sternpost.wait_deferred('bob@example.test')
-    expect('MTA-STS' in entry['reason'] and 'mx.example.test' in entry['reason'],
-           'the reason names neither the rule nor the host: ' + entry['reason'])
+    expect(
+        'MTA-STS' in entry['reason'] and 'mx.example.test' in entry['reason'],
+        'the reason names neither the rule nor the host: ' + entry['reason'],
+    )
     expect_equal(wrong.taken(), 0, 'messages at the host with the wrong certificate')
     sent = sternpost.wait_event('attempt', to='<eve@open.test>')
-    expect(sent['status'] == 'sent' and sent['tls'] == 'TLSv1.3' and not sent['policy'].startswith('sts'),
-           'our log line for the domain without policy: ' + sent['line'])
+    expect(
+        sent['status'] == 'sent' and sent['tls'] == 'TLSv1.3' and not sent['policy'].startswith('sts'),
+        'our log line for the domain without policy: ' + sent['line'],
+    )
     # The administrator of example.test mends the certificate.
     wrong.stop()
     right = Postfix(machine, 'right', '127.0.0.25', ['example.test'], authority.issue('mx.example.test'))
@@ -119,7 +141,9 @@ def a_policy_in_testing_mode_never_stops_mail(machine):
     sternpost.submit('-f', 'alice@sender.test', 'bob@example.test', text=text('testing'))
     plain.wait_taken(1)
     attempt = sternpost.wait_event('attempt', to='<bob@example.test>')
-    expect_equal((attempt['status'], attempt['policy']), ('sent', 'sts/testing'), 'our log line (%s)' % attempt['line'])
+    expect_equal(
+        (attempt['status'], attempt['policy']), ('sent', 'sts/testing'), 'our log line (%s)' % attempt['line']
+    )
 
 
 def a_bogus_zone_defers_and_a_missing_one_bounces(machine):
@@ -132,11 +156,18 @@ def a_bogus_zone_defers_and_a_missing_one_bounces(machine):
     home.wait_taken(1)
     wait_for('the bounce in the Maildir', home.messages)
     bounce = home.messages()[0]
-    expect_equal((bounce['return-path'], bounce.get_content_type(), bounce.get_param('report-type')),
-                 ('<>', 'multipart/report', 'delivery-status'), 'the bounce')
+    expect_equal(
+        (bounce['return-path'], bounce.get_content_type(), bounce.get_param('report-type')),
+        ('<>', 'multipart/report', 'delivery-status'),
+        'the bounce',
+    )
     status = ''.join(p.as_string() for p in bounce.walk() if p.get_content_type() == 'message/delivery-status')
-    expect(re.search(r'(?i)Final-Recipient: rfc822; ?x@nowhere\.test', status) and re.search(r'Action: failed', status)
-           and re.search(r'Status: 5\.1\.2', status), 'the delivery-status part: ' + status)
+    expect(
+        re.search(r'(?i)Final-Recipient: rfc822; ?x@nowhere\.test', status)
+        and re.search(r'Action: failed', status)
+        and re.search(r'Status: 5\.1\.2', status),
+        'the delivery-status part: ' + status,
+    )
     expect('bogus.test' not in status, 'the bounce speaks of the deferred recipient too: ' + status)
     entry = sternpost.wait_deferred('x@bogus.test')
     expect_equal(entry['status'], '4.4.3', 'status of the deferral (%s)' % entry['reason'])
@@ -157,11 +188,15 @@ def a_thousand_messages_use_at_most_twenty_connections(machine):
             with Dialogue() as d:
                 d.ehlo()
                 for number in share:
-                    d.message('alice@sender.test', ['u%d@example.test' % number],
-                              b'From: <alice@sender.test>\r\nSubject: %d\r\n\r\n%s\r\n' % (number, b'x' * 70))
+                    d.message(
+                        'alice@sender.test',
+                        ['u%d@example.test' % number],
+                        b'From: <alice@sender.test>\r\nSubject: %d\r\n\r\n%s\r\n' % (number, b'x' * 70),
+                    )
                 d.say('QUIT', '221')
         except Exception as e:
             failures.append(repr(e))
+
     injectors = [threading.Thread(target=inject, args=(range(i, count, threads),)) for i in range(threads)]
     for thread in injectors:
         thread.start()
@@ -174,13 +209,25 @@ def a_thousand_messages_use_at_most_twenty_connections(machine):
     sternpost.wait_empty()
     wait_for('all in the Maildir', lambda: len(postfix.messages()) >= count)
     subjects = collections.Counter(m['subject'] for m in postfix.messages())
-    expect_equal([s for s in map(str, range(count)) if subjects[s] != 1], [], 'messages that did not arrive exactly once')
+    expect_equal(
+        [s for s in map(str, range(count)) if subjects[s] != 1], [], 'messages that did not arrive exactly once'
+    )
     attempts = sternpost.events('attempt')
-    expect(all(a['status'] == 'sent' and a['policy'] == 'sts/enforce' for a in attempts), 'attempts that were not plain success')
+    expect(
+        all(a['status'] == 'sent' and a['policy'] == 'sts/enforce' for a in attempts),
+        'attempts that were not plain success',
+    )
     print('      %d messages over %d connections' % (count, postfix.connections()))
 
 
 if __name__ == '__main__':
-    sys.exit(run(mail_reaches_postfix_under_an_enforced_policy_and_is_held_from_an_attacker,
-                 a_certificate_for_another_name_holds_mail_back_until_it_is_right, a_policy_in_testing_mode_never_stops_mail,
-                 a_bogus_zone_defers_and_a_missing_one_bounces, a_thousand_messages_use_at_most_twenty_connections, peers=True))
+    sys.exit(
+        run(
+            mail_reaches_postfix_under_an_enforced_policy_and_is_held_from_an_attacker,
+            a_certificate_for_another_name_holds_mail_back_until_it_is_right,
+            a_policy_in_testing_mode_never_stops_mail,
+            a_bogus_zone_defers_and_a_missing_one_bounces,
+            a_thousand_messages_use_at_most_twenty_connections,
+            peers=True,
+        )
+    )

@@ -16,8 +16,19 @@ from sternpost import Dialogue, Sternpost, clean_environment, program
 WRITES = ('write', 'writev', 'pwrite64', 'pwritev', 'pwritev2')
 SENDS = WRITES + ('sendto', 'sendmsg')
 CREATIONS = ('openat', 'rename', 'renameat', 'renameat2', 'link', 'linkat')
-STRACE = ['strace', '-D', '-f', '-y', '-q', '-s', '70000', '-e', 'signal=none',
-          '-e', 'trace=fdatasync,fsync,sync_file_range,exit_group,' + ','.join(SENDS + CREATIONS)]
+STRACE = [
+    'strace',
+    '-D',
+    '-f',
+    '-y',
+    '-q',
+    '-s',
+    '70000',
+    '-e',
+    'signal=none',
+    '-e',
+    'trace=fdatasync,fsync,sync_file_range,exit_group,' + ','.join(SENDS + CREATIONS),
+]
 
 Call = collections.namedtuple('Call', 'begin end name path text result')
 
@@ -36,7 +47,7 @@ class Trace:
                     begin, head = open_calls.pop(pid)
                     self._add(begin, index, head + resumed[2])
                 elif rest.endswith('<unfinished ...>'):
-                    open_calls[pid] = index, rest[:-len('<unfinished ...>')]
+                    open_calls[pid] = index, rest[: -len('<unfinished ...>')]
                 else:
                     self._add(index, index, rest)
         self.calls.sort(key=lambda c: c.begin)
@@ -58,8 +69,11 @@ class Trace:
         """Calls of that kind that were begun after, and done before, these places in the log."""
         names = (names,) if isinstance(names, str) else names
         start = bisect.bisect_right(self.calls, after, key=lambda c: c.begin)
-        return [c for c in self.calls[start:] if c.name in names and c.end < before and c.result >= 0
-                and re.search(path, c.path) and text in c.text]
+        return [
+            c
+            for c in self.calls[start:]
+            if c.name in names and c.end < before and c.result >= 0 and re.search(path, c.path) and text in c.text
+        ]
 
     def created(self, path):
         """The first appearances of files under such names: {path: call}."""
@@ -84,9 +98,13 @@ def acknowledgements(trace):
 def synced(trace, journal_writes, promise, what):
     """That each of these writes was followed by a finished sync of its segment before the promise was sent."""
     for write in journal_writes:
-        if not trace.find(('fdatasync', 'fsync'), '^%s$' % re.escape(write.path), after=write.end, before=promise.begin):
-            raise Failure('%s: no sync of %s between its write (line %d of the trace) and the promise (line %d)'
-                          % (what, write.path, write.begin + 1, promise.begin + 1))
+        if not trace.find(
+            ('fdatasync', 'fsync'), '^%s$' % re.escape(write.path), after=write.end, before=promise.begin
+        ):
+            raise Failure(
+                '%s: no sync of %s between its write (line %d of the trace) and the promise (line %d)'
+                % (what, write.path, write.begin + 1, promise.begin + 1)
+            )
 
 
 def check_directories(trace, state, promises):
@@ -95,7 +113,9 @@ def check_directories(trace, state, promises):
     for path, creation in trace.created(r'^%s/.*(\.seg|\.db|\.sqlite\d?|/bodies/[^/]+)$' % re.escape(state)).items():
         if path.endswith('.seg'):
             uses = trace.find(WRITES, '^%s$' % re.escape(path))
-            needs = [p for _, p in promises if any(u.end < p.begin for u in uses[1:])]  # the first write is its header
+            needs = [
+                p for _, p in promises if any(u.end < p.begin for u in uses[1:])
+            ]  # the first write is its header
         elif '/bodies/' in path:
             needs = [p for _, p in promises if p.begin > creation.end]
         else:
@@ -105,8 +125,10 @@ def check_directories(trace, state, promises):
         folder = os.path.dirname(path)
         first = min(p.begin for p in needs)
         if not trace.find(('fsync', 'fdatasync'), '^%s$' % re.escape(folder), after=creation.end, before=first):
-            raise Failure('%s was created (line %d of the trace), and its directory not synced before the promise in line %d'
-                          % (path, creation.begin + 1, first + 1))
+            raise Failure(
+                '%s was created (line %d of the trace), and its directory not synced before the promise in line %d'
+                % (path, creation.begin + 1, first + 1)
+            )
         checked += 1
     return checked
 
@@ -128,13 +150,20 @@ def finish(machine, sternpost):
     def complete():
         with open(path, errors='replace') as f:
             return re.search(r'(?m)^%d +(exit_group|\+\+\+ exited)' % pid, f.read())
+
     wait_for('strace has written all', complete, 20, every=0.1)
     return Trace(path)
 
 
 def body(size, mark):
     line = b'x' * 70 + b'\r\n'
-    return b'From: <a@sender.test>\r\nSubject: sync\r\n\r\n' + line * (size // len(line)) + b'END-' + mark.encode() + b'\r\n'
+    return (
+        b'From: <a@sender.test>\r\nSubject: sync\r\n\r\n'
+        + line * (size // len(line))
+        + b'END-'
+        + mark.encode()
+        + b'\r\n'
+    )
 
 
 def state_of(sternpost):
@@ -159,6 +188,7 @@ def every_250_comes_after_a_sync_of_its_record(machine):
                     d.message('a@sender.test', ['u@sink.test'], body(700, '%d-%d.' % (thread, number)))
         except Exception as e:
             failures.append(repr(e))
+
     injectors = [threading.Thread(target=inject, args=(i,)) for i in range(threads)]
     for t in injectors:
         t.start()
@@ -174,15 +204,27 @@ def every_250_comes_after_a_sync_of_its_record(machine):
     for qid, promise in promises:
         # The Received field names the queue id, so the record can be told from others in its batch.
         writes = trace.find(WRITES, r'/journal/[^/]+\.seg$', text='id ' + qid, before=promise.begin)
-        expect(writes, 'the record of %s was not written to the journal before its 250 (line %d of the trace)' % (qid, promise.begin + 1))
-        expect('END-' in writes[0].text or trace.find(WRITES, r'\.seg$', text='END-', after=writes[0].begin - 1, before=promise.begin),
-               'the end of the body of %s was not written before its 250' % qid)
+        expect(
+            writes,
+            'the record of %s was not written to the journal before its 250 (line %d of the trace)'
+            % (qid, promise.begin + 1),
+        )
+        expect(
+            'END-' in writes[0].text
+            or trace.find(WRITES, r'\.seg$', text='END-', after=writes[0].begin - 1, before=promise.begin),
+            'the end of the body of %s was not written before its 250' % qid,
+        )
         synced(trace, writes, promise, 'message ' + qid)
-    expect(check_directories(trace, state_of(sternpost), promises) >= 2, 'no new segment or database in the trace: the test cannot tell')
+    expect(
+        check_directories(trace, state_of(sternpost), promises) >= 2,
+        'no new segment or database in the trace: the test cannot tell',
+    )
     first, last = min(p.begin for _, p in promises[lone:]), max(p.begin for _, p in promises)
     syncs = len(trace.find('fdatasync', r'\.seg$', after=first, before=last))
-    print('      %d promises, each after its sync; %d syncs of the journal for %d messages of %d clients'
-          % (len(promises), syncs, threads * each, threads))
+    print(
+        '      %d promises, each after its sync; %d syncs of the journal for %d messages of %d clients'
+        % (len(promises), syncs, threads * each, threads)
+    )
 
 
 def a_new_segment_is_in_a_synced_directory_before_it_is_relied_on(machine):
@@ -220,13 +262,19 @@ def a_large_body_is_synced_in_its_own_file_first(machine):
     before = -1
     for number, (qid, promise) in enumerate(promises):
         writes = trace.find(WRITES, r'/bodies/[^/]+$', after=before, before=promise.begin)
-        expect(any('END-large-%d.' % number in w.text for w in writes), 'the end of the body of %s was not written before its 250' % qid)
+        expect(
+            any('END-large-%d.' % number in w.text for w in writes),
+            'the end of the body of %s was not written before its 250' % qid,
+        )
         synced(trace, writes[-1:], promise, 'body of ' + qid)
         file_sync = trace.find(('fdatasync', 'fsync'), '^%s$' % re.escape(writes[-1].path), after=writes[-1].end)[0]
         record = trace.find(WRITES, r'/journal/[^/]+\.seg$', after=writes[-1].end, before=promise.begin)
         expect(record, 'no record in the journal for ' + qid)
-        expect(file_sync.end < record[-1].begin or trace.find('fdatasync', r'\.seg$', after=max(file_sync.end, record[-1].end), before=promise.begin),
-               'the record of %s was made durable before its body' % qid)
+        expect(
+            file_sync.end < record[-1].begin
+            or trace.find('fdatasync', r'\.seg$', after=max(file_sync.end, record[-1].end), before=promise.begin),
+            'the record of %s was made durable before its body' % qid,
+        )
         synced(trace, record[-1:], promise, 'record of ' + qid)
         before = promise.begin
     check_directories(trace, state_of(sternpost), promises)
@@ -235,9 +283,25 @@ def a_large_body_is_synced_in_its_own_file_first(machine):
 def sendmail_leaves_a_synced_file_in_a_synced_maildrop(machine):
     """Exit 0 while the daemon is down: file, then name, then directory (CLI-25)."""
     sternpost = Sternpost(machine, start=False)
-    variables = {'STERNPOST_SOCKET': sternpost.options['submit_socket'], 'STERNPOST_MAILDROP': sternpost.options['maildrop_dir']}
-    done = subprocess.run([*[a for a in STRACE if a != '-D'], '-o', machine.path('trace'), program('sendmail'), '-f', 'a@sender.test', 'u@sink.test'],
-                          input=b'Subject: drop\n\nEND-drop.\n', capture_output=True, env=clean_environment(**variables), timeout=60)
+    variables = {
+        'STERNPOST_SOCKET': sternpost.options['submit_socket'],
+        'STERNPOST_MAILDROP': sternpost.options['maildrop_dir'],
+    }
+    done = subprocess.run(
+        [
+            *[a for a in STRACE if a != '-D'],
+            '-o',
+            machine.path('trace'),
+            program('sendmail'),
+            '-f',
+            'a@sender.test',
+            'u@sink.test',
+        ],
+        input=b'Subject: drop\n\nEND-drop.\n',
+        capture_output=True,
+        env=clean_environment(**variables),
+        timeout=60,
+    )
     expect_equal(done.returncode, 0, 'exit code of sendmail (%s)' % done.stderr.decode())
     trace = Trace(machine.path('trace'))
     drop = os.path.realpath(sternpost.options['maildrop_dir'])
@@ -247,11 +311,24 @@ def sendmail_leaves_a_synced_file_in_a_synced_maildrop(machine):
     expect_equal(len(moves), 1, 'renames to the final name')
     writes = trace.find(WRITES, '^%s/' % re.escape(drop), before=moves[0].begin)
     expect(any('END-drop.' in w.text for w in writes), 'the message was not written before it got its name')
-    expect(trace.find(('fsync', 'fdatasync'), '^%s$' % re.escape(writes[-1].path), after=writes[-1].end, before=moves[0].begin),
-           'the file was not synced before it got its name')
-    expect(trace.find('fsync', '^%s$' % re.escape(drop), after=moves[0].end), 'the maildrop was not synced before exit 0')
+    expect(
+        trace.find(
+            ('fsync', 'fdatasync'), '^%s$' % re.escape(writes[-1].path), after=writes[-1].end, before=moves[0].begin
+        ),
+        'the file was not synced before it got its name',
+    )
+    expect(
+        trace.find('fsync', '^%s$' % re.escape(drop), after=moves[0].end), 'the maildrop was not synced before exit 0'
+    )
 
 
 if __name__ == '__main__':
-    sys.exit(run(every_250_comes_after_a_sync_of_its_record, a_new_segment_is_in_a_synced_directory_before_it_is_relied_on,
-                 a_large_body_is_synced_in_its_own_file_first, sendmail_leaves_a_synced_file_in_a_synced_maildrop, peers=True))
+    sys.exit(
+        run(
+            every_250_comes_after_a_sync_of_its_record,
+            a_new_segment_is_in_a_synced_directory_before_it_is_relied_on,
+            a_large_body_is_synced_in_its_own_file_first,
+            sendmail_leaves_a_synced_file_in_a_synced_maildrop,
+            peers=True,
+        )
+    )
