@@ -239,8 +239,9 @@ def run(*tests, peers=False):
         if error:
             failed += 1
             print(error)
-            for log in dict.fromkeys(machine.logs):
-                tail(log)
+            ours = [log for log in machine.logs if 'sternpost' in os.path.basename(log)]
+            for log in dict.fromkeys(ours + machine.logs):
+                tail(log, 30 if log in ours else 6)
         if os.environ.get('STERNPOST_KEEP') == '1':
             print('      kept: %s' % machine.dir)
         else:
@@ -251,7 +252,7 @@ def run(*tests, peers=False):
     return 1 if failed else 0
 
 
-def tail(log, lines=25):
+def tail(log, lines):
     try:
         with open(log, errors='replace') as f:
             last = f.readlines()[-lines:]

@@ -544,32 +544,46 @@ class Sink:
         self.taken, self.sessions, self.refuse = [], 0, {}
         self._loop, ready = asyncio.new_event_loop(), threading.Event()
 
-        async def serve():
-            self._server = await asyncio.start_server(self._accept, address, port, limit=1 << 20, backlog=200)
-            ready.set()
-
         def run():
             asyncio.set_event_loop(self._loop)
-            self._loop.create_task(serve())
-            self._loop.run_forever()
+            try:
+                self._loop.run_until_complete(self._serve(ready))
+            except asyncio.CancelledError:
+                pass
+            finally:
+                self._loop.close()
 
         self._thread = threading.Thread(target=run, daemon=True)
         self._thread.start()
         expect(ready.wait(10), 'the sink cannot listen on %s:%d' % (address, port))
         machine.at_end(self.stop)
 
+    async def _serve(self, ready):
+        self._all, self._tasks = asyncio.current_task(), set()
+        server = await asyncio.start_server(self._accept, self.address, self.port, limit=1 << 20, backlog=200)
+        ready.set()
+        try:
+            await server.serve_forever()
+        finally:
+            for task in self._tasks:
+                task.cancel()
+            await asyncio.gather(*self._tasks, return_exceptions=True)
+
     def stop(self):
+        """Nobody listens there any more, and connections are cut."""
         if self._thread.is_alive():
-            self._loop.call_soon_threadsafe(self._loop.stop)
+            self._loop.call_soon_threadsafe(self._all.cancel)
             self._thread.join(10)
 
     async def _accept(self, reader, writer):
         self.sessions += 1
+        self._tasks.add(asyncio.current_task())
         try:
             await self._talk(reader, writer, self.sessions)
         except (ConnectionError, asyncio.IncompleteReadError, asyncio.LimitOverrunError):
             pass
         finally:
+            self._tasks.discard(asyncio.current_task())
             writer.close()
 
     async def _talk(self, reader, writer, session):

