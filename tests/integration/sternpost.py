@@ -265,7 +265,12 @@ class Dialogue:
 
     def expect(self, code):
         """A reply whose code and text begin so, e.g. '250', '550 5.7.1'."""
-        seen, lines = self.reply()
+        try:
+            seen, lines = self.reply()
+        except TimeoutError:
+            raise Failure(
+                'expected %s, the daemon said nothing for %g s' % (code, self.socket.gettimeout())
+            ) from None
         whole = '%d %s' % (seen, lines[-1] if lines else '')
         if not whole.startswith(code):
             raise Failure('expected %s, the daemon said %s' % (code, whole if seen else 'nothing and closed'))

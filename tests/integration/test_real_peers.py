@@ -3,6 +3,7 @@
 validating unbound. What counts is what these saw; our log lines are held against it."""
 import collections
 import re
+import shutil
 import sys
 import threading
 
@@ -132,6 +133,35 @@ def a_certificate_for_another_name_holds_mail_back_until_it_is_right(machine):
     sternpost.wait_empty()
 
 
+def sighup_takes_a_new_ca_bundle_and_refresh_a_new_policy(machine):
+    """No restart is needed for either."""
+    authority, stranger = Authority(machine), Authority(machine, 'stranger')
+    dns = Dns(machine, RECORDS)
+    host = PolicyHost(machine, authority, {'example.test': policy()})
+    postfix = Postfix(machine, 'mx', '127.0.0.25', ['example.test'], stranger.issue('mx.example.test'))
+    bundle = shutil.copy(authority.bundle, machine.path('bundle.pem'))
+    sternpost = Sternpost(machine, tls={'ca_file': bundle})
+    sternpost.submit('-f', 'alice@sender.test', 'bob@example.test', text=text('reload'))
+    entry = sternpost.wait_deferred('bob@example.test')
+    expect('certificate' in entry['reason'], 'the reason does not speak of the certificate: ' + entry['reason'])
+    with open(bundle, 'ab') as f, open(stranger.bundle, 'rb') as more:
+        f.write(more.read())
+    sternpost.reload()
+    sternpost.wait_event('reload')
+    sternpost.do('queue', 'retry', '--all')
+    postfix.wait_taken(1)
+    sternpost.wait_empty()
+
+    host.publish('example.test', policy('testing', max_age=7200))
+    dns.replace(*[r.replace('id=20260101', 'id=20260202') for r in RECORDS])
+    dns.stop()
+    dns.start()
+    sternpost.do('sts', 'refresh', 'example.test')
+    wait_for('the new policy is kept', lambda: sternpost.ask('sts', 'show', 'example.test')['id'] == '20260202')
+    known = sternpost.ask('sts', 'show', 'example.test')
+    expect_equal((known['mode'], known['max_age']), ('testing', 7200), 'the policy after `sts refresh`')
+
+
 def a_policy_in_testing_mode_never_stops_mail(machine):
     authority = Authority(machine)
     Dns(machine, RECORDS)
@@ -225,6 +255,7 @@ if __name__ == '__main__':
         run(
             mail_reaches_postfix_under_an_enforced_policy_and_is_held_from_an_attacker,
             a_certificate_for_another_name_holds_mail_back_until_it_is_right,
+            sighup_takes_a_new_ca_bundle_and_refresh_a_new_policy,
             a_policy_in_testing_mode_never_stops_mail,
             a_bogus_zone_defers_and_a_missing_one_bounces,
             a_thousand_messages_use_at_most_twenty_connections,

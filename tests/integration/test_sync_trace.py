@@ -15,7 +15,7 @@ from sternpost import Dialogue, Sternpost, clean_environment, program
 
 WRITES = ('write', 'writev', 'pwrite64', 'pwritev', 'pwritev2')
 SENDS = WRITES + ('sendto', 'sendmsg')
-CREATIONS = ('openat', 'rename', 'renameat', 'renameat2', 'link', 'linkat')
+CREATIONS = ('openat', 'rename', 'renameat', 'renameat2', 'link', 'linkat', 'mkdir', 'mkdirat')
 STRACE = [
     'strace',
     '-D',
@@ -108,9 +108,11 @@ def synced(trace, journal_writes, promise, what):
 
 
 def check_directories(trace, state, promises):
-    """Every new segment, body file and database was in a synced directory before the first promise that needs it."""
+    """Every new segment, body file, database and folder was in a synced directory before the first promise that needs it."""
     checked = 0
-    for path, creation in trace.created(r'^%s(?:/.*)?(\.seg|\.db|\.sqlite\d?|/bodies/[^/]+)$' % re.escape(state)).items():
+    for path, creation in trace.created(
+        r'^%s(?:/.*)?(\.seg|\.db|\.sqlite\d?|/journal|/bodies|/bodies/[^/]+)$' % re.escape(state)
+    ).items():
         if path.endswith('.seg'):
             uses = trace.find(WRITES, '^%s$' % re.escape(path))
             needs = [
