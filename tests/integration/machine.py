@@ -1,8 +1,8 @@
 """The small machine that an integration test runs on: a network, mount and process namespace of its own, users that the real
 machine need not have, a folder that goes with the test, and the runner.
 
-A test script ends with `sys.exit(run(first_test, second_test, …))`. Each test is a function that takes a Machine; its name reads as a
-sentence. Exit codes: 0 all passed, 1 one failed, 77 nothing could be tried because the machine forbids namespaces.
+A test is a function marked with @test that takes a Machine; its name reads as a sentence. A script ends with `sys.exit(run())`.
+Exit codes: 0 all passed, 1 one failed, 77 nothing could be tried because the machine forbids namespaces.
 Environment: STERNPOST_BUILD names the build folder (default: build), STERNPOST_KEEP=1 keeps the tests' folders.
 """
 import contextlib
@@ -206,7 +206,16 @@ def get_peers():
 
 
 # ----------------------------------------------------------------------------------------------------------------------- runner
-def run(*tests, peers=False):
+tests = []
+
+
+def test(function):
+    """Marks a test. They run in the order in which they stand."""
+    tests.append(function)
+    return function
+
+
+def run(peers=False):
     """Runs the tests (those whose names hold one of the arguments, where there are any); the exit code."""
     script = sys.modules['__main__'].__file__
     if 'STERNPOST_TEST_INSIDE' not in os.environ:
@@ -219,12 +228,12 @@ def run(*tests, peers=False):
     name = os.path.basename(script)[:-3]
     wanted = [t for t in tests if len(sys.argv) == 1 or any(a in t.__name__ for a in sys.argv[1:])]
     failed = 0
-    for test in wanted:
+    for one in wanted:
         machine = Machine(name.removeprefix('test_'))
         started, error = time.monotonic(), None
         try:
             try:
-                test(machine)
+                one(machine)
             finally:
                 machine.close()
         except Failure as e:
@@ -233,7 +242,7 @@ def run(*tests, peers=False):
             error = traceback.format_exc().rstrip()
         print(
             '%-5s %s (%.1f s)'
-            % ('FAIL' if error else 'ok', test.__name__.replace('_', ' '), time.monotonic() - started),
+            % ('FAIL' if error else 'ok', one.__name__.replace('_', ' '), time.monotonic() - started),
             flush=True,
         )
         if error:

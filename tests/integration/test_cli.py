@@ -16,7 +16,7 @@ import subprocess
 import sys
 import termios
 
-from machine import USERS, Failure, Process, expect, expect_equal, run, wait_for
+from machine import USERS, Failure, Process, expect, expect_equal, run, wait_for, test
 from peers import Dns, Sink, listens
 from sternpost import Dialogue, Sternpost, clean_environment, deliver, program
 
@@ -238,6 +238,7 @@ FORMS = [
 ]
 
 
+@test
 def every_form_of_sendmail_arrives_as_it_should(machine):
     sink, sternpost = world(machine)
     wrong = []
@@ -281,6 +282,7 @@ def every_form_of_sendmail_arrives_as_it_should(machine):
     print('      %d forms' % len(FORMS))
 
 
+@test
 def sendmail_names_the_sender_and_the_user(machine):
     """CLI-10, CLI-11: -F and NAME make a From field where there is none; the real uid stands in the trace."""
     sink, sternpost = world(machine)
@@ -316,6 +318,7 @@ REFUSED = [  # name, arguments, standard input, exit code (sysexits.h)
 ]
 
 
+@test
 def sendmail_says_what_is_wrong_by_its_exit_code(machine):
     sink, sternpost = world(machine, listener={'max_message_size': 100_000})
     wrong = []
@@ -338,6 +341,7 @@ def sendmail_says_what_is_wrong_by_its_exit_code(machine):
     expect_equal(sternpost.sendmail('-bi').code, 0, 'exit code of sendmail -bi')
 
 
+@test
 def sendmail_that_is_interrupted_leaves_nothing(machine):
     """CLI-26: SIGTERM before the end of the input."""
     sink, sternpost = world(machine)
@@ -381,6 +385,7 @@ def dropped(sternpost):
     return sorted(n for n in os.listdir(drop(sternpost)) if re.fullmatch('[0-9a-f]{32}', n))
 
 
+@test
 def mail_given_while_the_daemon_is_down_goes_out_when_it_is_back(machine):
     """CLI-25; and a file that the daemon took before is not delivered a second time."""
     sink, sternpost = world(machine, start=False)
@@ -415,6 +420,7 @@ def mail_given_while_the_daemon_is_down_goes_out_when_it_is_back(machine):
     expect_equal(len(sink.taken), 6, 'messages at the sink')
 
 
+@test
 def what_does_not_belong_into_the_maildrop_is_refused_and_reported(machine):
     sink, sternpost = world(machine, start=False)
     sternpost.submit('-f', 'ann@sender.test', 'good@sink.test', text=MESSAGE)
@@ -477,6 +483,7 @@ def install_configuration(machine, sternpost):
     machine.at_end(shutil.rmtree, '/etc/sternpost')
 
 
+@test
 def installed_as_a_package_would_unprivileged_users_send_and_root_is_given_up(machine):
     """The daemon as user sternpost; sendmail set-gid, whose maildrop nobody else can read, list or fill."""
     for target in ('/run', '/var/spool'):
@@ -562,6 +569,7 @@ def installed_as_a_package_would_unprivileged_users_send_and_root_is_given_up(ma
     sternpost.stop()
 
 
+@test
 def without_a_configuration_file_it_runs_on_safe_defaults(machine):
     for target in ('/run', '/var/lib', '/var/spool'):
         mount(machine, target)
@@ -603,6 +611,7 @@ MISTAKES = [  # text, line of the mistake, what must be said about it
 ]
 
 
+@test
 def a_mistake_in_the_configuration_is_named_by_file_and_line(machine):
     wrong = []
     for number, (text, line, words) in enumerate(MISTAKES):
@@ -644,6 +653,7 @@ def a_mistake_in_the_configuration_is_named_by_file_and_line(machine):
     expect('relay.test' in good.do('config', 'show'), '`config show` does not name the host')
 
 
+@test
 def all_mistakes_of_a_file_are_told_at_once(machine):
     path = machine.write('many.toml', 'hostnmae = "a.test"\n[queue]\nlifetime = "5x"\n[sts]\nenabeld = true\n')
     done = subprocess.run(
@@ -656,6 +666,7 @@ def all_mistakes_of_a_file_are_told_at_once(machine):
     expect(all('%s:%d: ' % (path, n) in said for n in (1, 3, 5)), 'not every mistake is named: ' + said)
 
 
+@test
 def a_second_daemon_on_the_same_state_directory_refuses(machine):
     sink, first = world(machine)
     second = Sternpost(
@@ -709,6 +720,7 @@ def has_shape(value, shape, what):
         expect(type(value[key]) is KINDS[kind], '%s: %s is not a %s: %r' % (what, key, kind, value[key]))
 
 
+@test
 def the_queue_is_shown_in_json_and_in_words(machine):
     sink, sternpost = world(machine)
     install_configuration(machine, sternpost)
@@ -762,6 +774,7 @@ def the_queue_is_shown_in_json_and_in_words(machine):
         expect(status.code in (0, 1) and status.out.lstrip().startswith('{'), '`status --json`: %r' % (status,))
 
 
+@test
 def every_exit_code_of_the_command_is_the_documented_one(machine):
     sink, sternpost = world(machine)
     unknown = '0BCDFGH'
@@ -820,6 +833,7 @@ def every_exit_code_of_the_command_is_the_documented_one(machine):
     expect(not wrong, '\n  '.join(wrong))
 
 
+@test
 def queued_mail_is_retried_and_deleted_by_hand(machine):
     sink, sternpost = world(machine)
     sternpost.submit('-f', 'ann@sender.test', 'a@dead.test', text=MESSAGE)
@@ -842,6 +856,7 @@ def queued_mail_is_retried_and_deleted_by_hand(machine):
     )
 
 
+@test
 def mail_that_cannot_be_delivered_comes_back(machine):
     """RFC 3464: to the sender, from the null reverse-path, with the remote reply; a bounce of a bounce to the administrator."""
     sink, sternpost = world(machine)
@@ -887,6 +902,7 @@ def mail_that_cannot_be_delivered_comes_back(machine):
     expect_equal(len(sink.taken), before + 1, 'messages at the sink')
 
 
+@test
 def a_message_outlives_a_clean_stop_and_is_sent_by_the_next_daemon(machine):
     sink, sternpost = world(machine)
     sternpost.submit('-f', 'ann@sender.test', 'a@dead.test', text=MESSAGE)
@@ -906,24 +922,4 @@ def a_message_outlives_a_clean_stop_and_is_sent_by_the_next_daemon(machine):
 
 
 if __name__ == '__main__':
-    sys.exit(
-        run(
-            every_form_of_sendmail_arrives_as_it_should,
-            sendmail_names_the_sender_and_the_user,
-            sendmail_says_what_is_wrong_by_its_exit_code,
-            sendmail_that_is_interrupted_leaves_nothing,
-            mail_given_while_the_daemon_is_down_goes_out_when_it_is_back,
-            what_does_not_belong_into_the_maildrop_is_refused_and_reported,
-            installed_as_a_package_would_unprivileged_users_send_and_root_is_given_up,
-            without_a_configuration_file_it_runs_on_safe_defaults,
-            a_mistake_in_the_configuration_is_named_by_file_and_line,
-            all_mistakes_of_a_file_are_told_at_once,
-            a_second_daemon_on_the_same_state_directory_refuses,
-            the_queue_is_shown_in_json_and_in_words,
-            every_exit_code_of_the_command_is_the_documented_one,
-            queued_mail_is_retried_and_deleted_by_hand,
-            mail_that_cannot_be_delivered_comes_back,
-            a_message_outlives_a_clean_stop_and_is_sent_by_the_next_daemon,
-            peers=True,
-        )
-    )
+    sys.exit(run(peers=True))

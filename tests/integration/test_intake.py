@@ -8,7 +8,7 @@ import subprocess
 import sys
 import threading
 
-from machine import expect, expect_equal, run, wait_for
+from machine import expect, expect_equal, run, wait_for, test
 from peers import Dns, Sink, listens
 from sternpost import LISTENER, Dialogue, Sternpost, deliver
 
@@ -51,6 +51,7 @@ FALSE_ENDS = [
 ]
 
 
+@test
 def no_false_end_of_data_smuggles_a_second_message(machine):
     """In both roles: from a client whose mail is normalised, and from one whose bare line ends are refused (D-24, SMTP-62)."""
     sink, sternpost = world(
@@ -89,6 +90,7 @@ def no_false_end_of_data_smuggles_a_second_message(machine):
     print('      %d forms, %d taken as one message, %d refused' % (len(outcomes), taken, len(outcomes) - taken))
 
 
+@test
 def only_crlf_ends_a_command(machine):
     """SMTP-60: what follows a bare LF or CR is never carried out."""
     sink, sternpost = world(machine)
@@ -113,6 +115,7 @@ def only_crlf_ends_a_command(machine):
 
 
 # ------------------------------------------------------------------------------------------------------------ lines, octets, sizes
+@test
 def long_lines_and_odd_octets_end_in_a_reply_of_their_own(machine):
     sink, sternpost = world(machine)
     with Dialogue() as d:
@@ -180,6 +183,7 @@ def suppress(call):
         pass
 
 
+@test
 def bare_line_ends_in_data_never_go_out(machine):
     """D-24: normalised for clients that originate mail, refused from relays; dots are kept apart from all that (SMTP-63)."""
     sink, sternpost = world(machine, client=[{'network': '127.0.1.0/24', 'role': 'relay'}])
@@ -211,6 +215,7 @@ def bare_line_ends_in_data_never_go_out(machine):
     )
 
 
+@test
 def a_message_beyond_the_size_is_refused_and_the_session_goes_on(machine):
     """SMTP-75: declared at MAIL, undeclared after the dot."""
     limit = 100_000
@@ -234,6 +239,7 @@ def a_message_beyond_the_size_is_refused_and_the_session_goes_on(machine):
     expect_equal([body_of(t) for t in sink.taken], [b'small\r\n'], 'what arrived')
 
 
+@test
 def recipients_beyond_the_limit_are_asked_to_come_again(machine):
     """SMTP-65: the first ones are kept."""
     sink, sternpost = world(machine, listener={'max_recipients': 100})
@@ -276,6 +282,7 @@ TRICKS = [
 ]
 
 
+@test
 def a_stranger_gets_no_recipient_past_it(machine):
     """SMTP-69: not an open relay, whatever the sender and the spelling of the recipient."""
     host, stranger, known = (address(machine, a) for a in ('192.0.2.25', '192.0.2.99', '192.0.2.7'))
@@ -305,6 +312,7 @@ def a_stranger_gets_no_recipient_past_it(machine):
 
 
 # --------------------------------------------------------------------------------------------------------------------- behaviour
+@test
 def commands_out_of_order_are_refused_and_change_nothing(machine):
     """SMTP-57, SMTP-58, SMTP-59, SMTP-66, SMTP-67, SMTP-79, SMTP-87."""
     sink, sternpost = world(machine)
@@ -350,6 +358,7 @@ def commands_out_of_order_are_refused_and_change_nothing(machine):
     expect_equal(sternpost.recipients(), {}, 'queued')
 
 
+@test
 def a_pipelined_group_is_answered_in_order_however_it_is_cut(machine):
     """SMTP-74: in one segment, and octet by octet."""
     sink, sternpost = world(machine)
@@ -374,6 +383,7 @@ def a_pipelined_group_is_answered_in_order_however_it_is_cut(machine):
     sink.wait_taken(2)
 
 
+@test
 def a_client_that_leaves_at_any_octet_costs_nobody_anything(machine):
     """Before the final dot's 250 nothing is accepted; others are served at the same time."""
     sink, sternpost = world(machine)
@@ -415,6 +425,7 @@ def a_client_that_leaves_at_any_octet_costs_nobody_anything(machine):
     print('      cut at %d octets, %d messages of another client meanwhile' % (len(talk), len(served)))
 
 
+@test
 def silent_and_crowding_clients_are_shown_the_door(machine):
     """A command time limit, and a limit of connections from one address; others keep their service."""
     sink, sternpost = world(machine, listener={'command_timeout': '1s', 'max_connections_per_client': 5})
@@ -443,6 +454,7 @@ def room(source):
         return d.reply()[0] == 220
 
 
+@test
 def a_stop_ends_sessions_with_421_and_loses_nothing(machine):
     """SMTP-66: idle sessions hear 421; what was accepted is there after the next start."""
     sink, sternpost = world(machine)
@@ -462,6 +474,7 @@ def a_stop_ends_sessions_with_421_and_loses_nothing(machine):
     expect_equal(len(sink.taken), 1, 'messages at the sink')
 
 
+@test
 def a_message_in_a_loop_is_stopped(machine):
     """SMTP-52: more than a hundred Received fields."""
     sink, sternpost = world(machine)
@@ -476,6 +489,7 @@ def a_message_in_a_loop_is_stopped(machine):
     sink.wait_taken(1)
 
 
+@test
 def a_large_message_arrives_octet_for_octet(machine):
     """10 MB with every printable octet and dots at line starts."""
     sink, sternpost = world(machine)
@@ -490,22 +504,4 @@ def a_large_message_arrives_octet_for_octet(machine):
 
 
 if __name__ == '__main__':
-    sys.exit(
-        run(
-            no_false_end_of_data_smuggles_a_second_message,
-            only_crlf_ends_a_command,
-            long_lines_and_odd_octets_end_in_a_reply_of_their_own,
-            bare_line_ends_in_data_never_go_out,
-            a_message_beyond_the_size_is_refused_and_the_session_goes_on,
-            recipients_beyond_the_limit_are_asked_to_come_again,
-            a_stranger_gets_no_recipient_past_it,
-            commands_out_of_order_are_refused_and_change_nothing,
-            a_pipelined_group_is_answered_in_order_however_it_is_cut,
-            a_client_that_leaves_at_any_octet_costs_nobody_anything,
-            silent_and_crowding_clients_are_shown_the_door,
-            a_stop_ends_sessions_with_421_and_loses_nothing,
-            a_message_in_a_loop_is_stopped,
-            a_large_message_arrives_octet_for_octet,
-            peers=True,
-        )
-    )
+    sys.exit(run(peers=True))

@@ -8,7 +8,7 @@ import sys
 import threading
 import time
 
-from machine import Failure, expect_equal, run, wait_for
+from machine import Failure, expect_equal, run, wait_for, test
 from peers import Dns, Sink
 from sternpost import Dialogue, Sternpost
 
@@ -80,6 +80,7 @@ def number_of(data):
     return head[1].decode()
 
 
+@test
 def nothing_acknowledged_is_lost_over_ten_kills(machine):
     Dns(machine, ['sink MX 10 mx.sink', 'mx.sink A 127.0.0.40'])
     sink = Sink(machine, '127.0.0.40')
@@ -133,6 +134,7 @@ def nothing_acknowledged_is_lost_over_ten_kills(machine):
     sternpost.stop()
 
 
+@test
 def what_sendmail_took_is_not_lost_when_the_daemon_is_killed(machine):
     """Exit 0 of sendmail is the same promise, whether the socket or the maildrop took the message, and the 128-bit id keeps a
     message single whose socket was lost after the commit (CLI-25)."""
@@ -185,10 +187,4 @@ def what_sendmail_took_is_not_lost_when_the_daemon_is_killed(machine):
 
 
 if __name__ == '__main__':
-    sys.exit(
-        run(
-            nothing_acknowledged_is_lost_over_ten_kills,
-            what_sendmail_took_is_not_lost_when_the_daemon_is_killed,
-            peers=True,
-        )
-    )
+    sys.exit(run(peers=True))

@@ -5,12 +5,13 @@ import ssl
 import sys
 import urllib.request
 
-from machine import expect, expect_equal, run, wait_for
+from machine import expect, expect_equal, run, wait_for, test
 from peers import Authority, Dns, PolicyHost, Postfix, Sink
 
 POLICY = 'version: STSv1\nmode: enforce\nmx: mx.example.test\nmax_age: 86400\n'
 
 
+@test
 def unbound_validates_what_knot_signs(machine):
     dns = Dns(machine, ['example MX 10 mx.example', 'mx.example A 127.0.0.25'])
     expect_equal(dns.ask('example.test.', 'MX')[0], '10 mx.example.test.', 'the MX record')
@@ -31,6 +32,7 @@ def unbound_validates_what_knot_signs(machine):
     expect('NXDOMAIN' in dns.flags('later.test.', 'A'), 'a record that was taken out is served')
 
 
+@test
 def nginx_serves_the_policy(machine):
     authority = Authority(machine)
     PolicyHost(machine, authority, {'example.test': POLICY}, address='127.0.0.1')
@@ -42,6 +44,7 @@ def nginx_serves_the_policy(machine):
         expect_equal(answer.headers.get_content_type(), 'text/plain', 'its media type')
 
 
+@test
 def postfix_takes_mail_over_tls(machine):
     authority = Authority(machine)
     postfix = Postfix(machine, 'mx', '127.0.0.25', ['example.test'], authority.issue('mx.example.test'))
@@ -63,6 +66,7 @@ def postfix_takes_mail_over_tls(machine):
     postfix.stop()
 
 
+@test
 def postfix_without_a_certificate_offers_no_starttls_and_logs_what_it_hears(machine):
     postfix = Postfix(machine, 'plain', '127.0.0.26', ['example.test'], debug_peer_list='127.0.0.0/8')
     with smtplib.SMTP('127.0.0.26', 25) as client:
@@ -74,6 +78,7 @@ def postfix_without_a_certificate_offers_no_starttls_and_logs_what_it_hears(mach
     wait_for('the commands are in the log', lambda: postfix.commands() == ['EHLO', 'MAIL', 'QUIT'])
 
 
+@test
 def the_sink_keeps_what_it_takes(machine):
     sink = Sink(machine, '127.0.0.27')
     sink.refuse['no@example.test'] = '550 5.1.1 no'
@@ -89,13 +94,4 @@ def the_sink_keeps_what_it_takes(machine):
 
 
 if __name__ == '__main__':
-    sys.exit(
-        run(
-            unbound_validates_what_knot_signs,
-            nginx_serves_the_policy,
-            postfix_takes_mail_over_tls,
-            postfix_without_a_certificate_offers_no_starttls_and_logs_what_it_hears,
-            the_sink_keeps_what_it_takes,
-            peers=True,
-        )
-    )
+    sys.exit(run(peers=True))

@@ -7,7 +7,7 @@ import shutil
 import sys
 import threading
 
-from machine import expect, expect_equal, run, wait_for
+from machine import expect, expect_equal, run, wait_for, test
 from peers import Authority, Dns, PolicyHost, Postfix
 from sternpost import Dialogue, Sternpost
 
@@ -27,6 +27,7 @@ def text(subject, to='bob@example.test'):
     return 'From: Alice <alice@sender.test>\nTo: %s\nSubject: %s\n\nhello\n' % (to, subject)
 
 
+@test
 def mail_reaches_postfix_under_an_enforced_policy_and_is_held_from_an_attacker(machine):
     """STS-07, TLS: the whole way of a message; then what the disk remembers when DNS and policy host are gone."""
     authority = Authority(machine)
@@ -103,6 +104,7 @@ def mail_reaches_postfix_under_an_enforced_policy_and_is_held_from_an_attacker(m
     sternpost.stop()
 
 
+@test
 def a_certificate_for_another_name_holds_mail_back_until_it_is_right(machine):
     """Under an enforced policy the SAN decides; without a policy the same certificate is good enough for opportunistic TLS."""
     authority, stranger = Authority(machine), Authority(machine, 'stranger')
@@ -133,6 +135,7 @@ def a_certificate_for_another_name_holds_mail_back_until_it_is_right(machine):
     sternpost.wait_empty()
 
 
+@test
 def sighup_takes_a_new_ca_bundle_and_refresh_a_new_policy(machine):
     """No restart is needed for either."""
     authority, stranger = Authority(machine), Authority(machine, 'stranger')
@@ -162,6 +165,7 @@ def sighup_takes_a_new_ca_bundle_and_refresh_a_new_policy(machine):
     expect_equal((known['mode'], known['max_age']), ('testing', 7200), 'the policy after `sts refresh`')
 
 
+@test
 def a_policy_in_testing_mode_never_stops_mail(machine):
     authority = Authority(machine)
     Dns(machine, RECORDS)
@@ -176,6 +180,7 @@ def a_policy_in_testing_mode_never_stops_mail(machine):
     )
 
 
+@test
 def a_bogus_zone_defers_and_a_missing_one_bounces(machine):
     """SMTP-28: SERVFAIL is temporary, NXDOMAIN permanent; the bounce goes to the sender, over Postfix too."""
     authority = Authority(machine)
@@ -203,6 +208,7 @@ def a_bogus_zone_defers_and_a_missing_one_bounces(machine):
     expect_equal(entry['status'], '4.4.3', 'status of the deferral (%s)' % entry['reason'])
 
 
+@test
 def a_thousand_messages_use_at_most_twenty_connections(machine):
     """Connections are reused; Postfix counts them. Every one of them is verified TLS."""
     count, threads = 1000, 4
@@ -251,14 +257,4 @@ def a_thousand_messages_use_at_most_twenty_connections(machine):
 
 
 if __name__ == '__main__':
-    sys.exit(
-        run(
-            mail_reaches_postfix_under_an_enforced_policy_and_is_held_from_an_attacker,
-            a_certificate_for_another_name_holds_mail_back_until_it_is_right,
-            sighup_takes_a_new_ca_bundle_and_refresh_a_new_policy,
-            a_policy_in_testing_mode_never_stops_mail,
-            a_bogus_zone_defers_and_a_missing_one_bounces,
-            a_thousand_messages_use_at_most_twenty_connections,
-            peers=True,
-        )
-    )
+    sys.exit(run(peers=True))

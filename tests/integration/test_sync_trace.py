@@ -9,7 +9,7 @@ import subprocess
 import sys
 import threading
 
-from machine import Failure, expect, expect_equal, run, wait_for
+from machine import Failure, expect, expect_equal, run, wait_for, test
 from peers import Dns
 from sternpost import Dialogue, Sternpost, clean_environment, program
 
@@ -172,6 +172,7 @@ def state_of(sternpost):
     return os.path.realpath(sternpost.options['state_dir'])
 
 
+@test
 def every_250_comes_after_a_sync_of_its_record(machine):
     sternpost = traced(machine)
     lone, threads, each = 10, 6, 10
@@ -229,6 +230,7 @@ def every_250_comes_after_a_sync_of_its_record(machine):
     )
 
 
+@test
 def a_new_segment_is_in_a_synced_directory_before_it_is_relied_on(machine):
     """Enough mail to fill a segment (16 MiB): the second one is created under way."""
     sternpost = traced(machine)
@@ -250,6 +252,7 @@ def a_new_segment_is_in_a_synced_directory_before_it_is_relied_on(machine):
     print('      %d segments' % len(segments))
 
 
+@test
 def a_large_body_is_synced_in_its_own_file_first(machine):
     sternpost = traced(machine)
     count = 4
@@ -282,6 +285,7 @@ def a_large_body_is_synced_in_its_own_file_first(machine):
     check_directories(trace, state_of(sternpost), promises)
 
 
+@test
 def sendmail_leaves_a_synced_file_in_a_synced_maildrop(machine):
     """Exit 0 while the daemon is down: file, then name, then directory (CLI-25)."""
     sternpost = Sternpost(machine, start=False)
@@ -325,12 +329,4 @@ def sendmail_leaves_a_synced_file_in_a_synced_maildrop(machine):
 
 
 if __name__ == '__main__':
-    sys.exit(
-        run(
-            every_250_comes_after_a_sync_of_its_record,
-            a_new_segment_is_in_a_synced_directory_before_it_is_relied_on,
-            a_large_body_is_synced_in_its_own_file_first,
-            sendmail_leaves_a_synced_file_in_a_synced_maildrop,
-            peers=True,
-        )
-    )
+    sys.exit(run(peers=True))
