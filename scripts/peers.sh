@@ -55,14 +55,18 @@ for tool in apt-get apt-cache dpkg flock; do
     command -v "$tool" >/dev/null || die "$tool is needed and is not there: this runs on Debian 12"
 done
 
-mkdir -p "$folder/debs"
-exec 9>"$folder/lock"
-flock 9
+done_already() {
+    if [ -f "$folder/root/packages" ] && [ -z "$(missing "$folder/root")" ]; then
+        say "ready in $folder/root"
+        exit 0
+    fi
+}
 
-if [ -f "$folder/root/packages" ] && [ -z "$(missing "$folder/root")" ]; then
-    say "ready in $folder/root"
-    exit 0
-fi
+done_already
+mkdir -p "$folder/debs"
+exec 9>"$folder/lock" # one at a time; who waited may find it done
+flock 9
+done_already
 
 for package in "${peers[@]}"; do
     [[ $(apt-cache policy "$package") == *"Candidate: "[0-9]* ]] || {
@@ -96,6 +100,7 @@ find "$folder/new" -type f -perm /6000 -exec chmod ug-s {} + # postdrop and post
 absent=$(missing "$folder/new")
 [ -z "$absent" ] || die "unpacked, but these are missing: ${absent//$'\n'/ }"
 for deb in ./*.deb; do
+    # shellcheck disable=SC2016 # dpkg-deb's own placeholders
     dpkg-deb -W --showformat '${Package} ${Version}\n' "$deb"
 done >"$folder/new/packages"
 rm -rf "$folder/root"
