@@ -32,6 +32,7 @@ GROUPS = {
     'alice': 64110,
     'bob': 64111,
 }
+MEMBERS = {'sternpost-drop': 'sternpost'}  # the daemon reads what sendmail left there
 
 
 class Failure(AssertionError):
@@ -177,7 +178,7 @@ def furnish(folder):
             '%s:x:%d:%d::/nonexistent:/bin/sh\n' % (name, uid, GROUPS.get(name, GROUPS['nogroup']))
             for name, uid in USERS.items()
         ),
-        'group': ''.join('%s:x:%d:\n' % entry for entry in GROUPS.items()),
+        'group': ''.join('%s:x:%d:%s\n' % (name, gid, MEMBERS.get(name, '')) for name, gid in GROUPS.items()),
         'hosts': '127.0.0.1 localhost\n::1 localhost\n',
         'resolv.conf': 'nameserver 127.0.0.53\n',  # peers.Dns
         'nsswitch.conf': 'passwd: files\ngroup: files\nhosts: files\n',

@@ -285,14 +285,14 @@ stub-zone:
 class PolicyHost:
     """nginx that serves https://mta-sts.DOMAIN/.well-known/mta-sts.txt for each of `policies` (domain: text)."""
 
-    def __init__(self, machine, authority, policies, address='127.0.0.80'):
-        self.machine, self.address = machine, address
-        self.dir = machine.folder('nginx')
+    def __init__(self, machine, authority, policies, address='127.0.0.80', name='nginx'):
+        self.machine, self.address, self.name = machine, address, name
+        self.dir = machine.folder(name)
         servers = ''
         for domain, text in policies.items():
             host = 'mta-sts.' + domain
             certificate, key = authority.issue(host)
-            machine.write('nginx/%s/.well-known/mta-sts.txt' % host, text)
+            machine.write('%s/%s/.well-known/mta-sts.txt' % (name, host), text)
             servers += f'''
     server {{
         listen {address}:443 ssl;
@@ -306,7 +306,7 @@ class PolicyHost:
             for kind in ('client_body', 'proxy', 'fastcgi', 'uwsgi', 'scgi')
         )
         self.conf = machine.write(
-            'nginx/nginx.conf',
+            name + '/nginx.conf',
             f'''\
 daemon off;
 user root root;
@@ -331,7 +331,7 @@ http {{{temporary}
     def start(self):
         self.process = Process(
             self.machine,
-            'nginx',
+            self.name,
             [program('usr/sbin/nginx'), '-e', 'stderr', '-p', self.dir, '-c', self.conf],
             environment(),
         )
@@ -342,7 +342,7 @@ http {{{temporary}
 
     def publish(self, domain, text):
         """Another policy text, from the next request on. (The TXT record's id is the DNS's affair.)"""
-        self.machine.write('nginx/mta-sts.%s/.well-known/mta-sts.txt' % domain, text)
+        self.machine.write('%s/mta-sts.%s/.well-known/mta-sts.txt' % (self.name, domain), text)
 
     def requests(self):
         """Lines of HOST PATH STATUS TLS-VERSION."""

@@ -70,9 +70,8 @@ def mail_reaches_postfix_under_an_enforced_policy_and_is_held_from_an_attacker(m
         '`sts show` after the restart',
     )
     expect_equal(known['text'], policy(), 'the policy\'s text after the restart')
-    expect(
-        [p['domain'] for p in sternpost.ask('sts', 'list')['policies']] == ['example.test'],
-        '`sts list` after the restart',
+    expect_equal(
+        [p['domain'] for p in sternpost.ask('sts', 'list')], ['example.test'], '`sts list` after the restart'
     )
 
     # 3. An attacker owns the DNS now: no policy record, and an MX address that offers no STARTTLS.
@@ -137,16 +136,20 @@ def a_certificate_for_another_name_holds_mail_back_until_it_is_right(machine):
 
 @test
 def sighup_takes_a_new_ca_bundle_and_refresh_a_new_policy(machine):
-    """No restart is needed for either."""
+    """No restart is needed for either; the bundle counts for MX hosts and policy hosts alike."""
     authority, stranger = Authority(machine), Authority(machine, 'stranger')
-    dns = Dns(machine, RECORDS)
+    other = ['_mta-sts.other TXT "v=STSv1; id=1"', 'mta-sts.other A 127.0.0.81']
+    dns = Dns(machine, RECORDS + other)
     host = PolicyHost(machine, authority, {'example.test': policy()})
+    PolicyHost(machine, stranger, {'other.test': policy()}, name='other-nginx', address='127.0.0.81')
     postfix = Postfix(machine, 'mx', '127.0.0.25', ['example.test'], stranger.issue('mx.example.test'))
     bundle = shutil.copy(authority.bundle, machine.path('bundle.pem'))
     sternpost = Sternpost(machine, tls={'ca_file': bundle})
     sternpost.submit('-f', 'alice@sender.test', 'bob@example.test', text=text('reload'))
     entry = sternpost.wait_deferred('bob@example.test')
     expect('certificate' in entry['reason'], 'the reason does not speak of the certificate: ' + entry['reason'])
+    done = sternpost.command('sts', 'refresh', 'other.test')
+    expect(done.code == 1 and 'certificate' in done.err, 'a policy host whose CA is not trusted: %r' % (done,))
     with open(bundle, 'ab') as f, open(stranger.bundle, 'rb') as more:
         f.write(more.read())
     sternpost.reload()
@@ -154,9 +157,10 @@ def sighup_takes_a_new_ca_bundle_and_refresh_a_new_policy(machine):
     sternpost.do('queue', 'retry', '--all')
     postfix.wait_taken(1)
     sternpost.wait_empty()
+    sternpost.do('sts', 'refresh', 'other.test')
 
     host.publish('example.test', policy('testing', max_age=7200))
-    dns.replace(*[r.replace('id=20260101', 'id=20260202') for r in RECORDS])
+    dns.replace(*[r.replace('id=20260101', 'id=20260202') for r in RECORDS + other])
     dns.stop()
     dns.start()
     sternpost.do('sts', 'refresh', 'example.test')
