@@ -12,20 +12,21 @@ import sys
 import xml.etree.ElementTree
 
 
-def gtest_cases(junit: pathlib.Path) -> dict[str, list[tuple[str, str]]]:
+def gtest_cases(junit: pathlib.Path, names: list[str]) -> dict[str, list[tuple[str, str]]]:
     """For each test program whose cases are in the JUnit file: (case, passed|failed|skipped)."""
     cases: dict[str, list[tuple[str, str]]] = {}
     for suite in xml.etree.ElementTree.parse(junit).getroot().iter("testsuite"):
-        parts = suite.get("name", "").split(".", 2)  # PROJECT.TEST.SUITE; all others stand under PROJECT
-        if len(parts) != 3:
-            continue
-        for case in suite.iter("testcase"):
-            state = "passed"
-            if case.find("failure") is not None or case.find("error") is not None:
-                state = "failed"
-            elif case.find("skipped") is not None or case.get("status") == "notrun":
-                state = "skipped"
-            cases.setdefault(parts[1], []).append((f"{parts[2]}.{case.get('name')}", state))
+        _, _, title = suite.get("name", "").partition(".")  # PROJECT.TEST.SUITE; plain tests stand under PROJECT
+        for test in names:
+            if not title.startswith(test + "."):
+                continue
+            for case in suite.iter("testcase"):
+                state = "passed"
+                if case.find("failure") is not None or case.find("error") is not None:
+                    state = "failed"
+                elif case.find("skipped") is not None or case.get("status") == "notrun":
+                    state = "skipped"
+                cases.setdefault(test, []).append((f"{title[len(test) + 1:]}.{case.get('name')}", state))
     return cases
 
 
@@ -34,12 +35,12 @@ def main() -> int:
         print(__doc__, file=sys.stderr)
         return 64
     logs = pathlib.Path(sys.argv[1]) / "meson-logs"
-    cases = gtest_cases(logs / "testlog.junit.xml")
+    tests = [json.loads(line) for line in (logs / "testlog.json").read_text(encoding="utf-8").splitlines()]
+    cases = gtest_cases(logs / "testlog.junit.xml", [test["name"] for test in tests])
     count = {"passed": 0, "failed": 0, "skipped": 0}
     failed = []
-    for line in (logs / "testlog.json").read_text(encoding="utf-8").splitlines():
-        test = json.loads(line)
-        name = test["name"].rsplit(" / ", 1)[-1]
+    for test in tests:
+        name = test["name"]
         result = {"OK": "passed", "EXPECTEDFAIL": "passed", "SKIP": "skipped"}.get(test["result"], "failed")
         for case, state in cases.get(name, []):
             count[state] += 1
