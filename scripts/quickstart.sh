@@ -21,7 +21,7 @@ step "Packages"
 "$root/scripts/install-deps.sh"
 
 step "Build, in build/release (a few minutes the first time)"
-configure build/release --buildtype=release -Doptimization=2 -Dtests=false
+configure build/release -Dtests=false
 build build/release
 
 step "Demonstration"
