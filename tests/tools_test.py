@@ -83,12 +83,14 @@ class CheckLayers(ToolCase):
         self.assert_finds("check_layers.py", "session.cpp:1: <sqlite3.h>", ":2: <curl/curl.h>", ":3: <ldns/ldns.h>")
 
     def test_finds_clocks_chance_and_detached_coroutines(self) -> None:
+        self.write("meson.build", "core_sources = files('src/sts/cache.cpp', 'src/smtp/reply.cpp', 'src/util/text.cpp')\n")
+        self.write("src/smtp/session.cpp", "")
         self.write(
-            "src/smtp/session.cpp",
+            "src/sts/cache.cpp",
             "auto a = std::chrono::steady_clock::now();\nauto b = std::random_device{}();\nauto c = ::time(nullptr);\n"
             "asio::co_spawn(x, y, asio::detached);\nstd::map<Session*, int> d;\n",
         )
-        self.assert_finds("check_layers.py", "cpp:1:", "cpp:2:", "cpp:3:", "cpp:4:", "cpp:5:", "5 problems")
+        self.assert_finds("check_layers.py", "cpp:1:", "cpp:2:", "cpp:3:", "cpp:4:", "cpp:5:", "6 problems")
 
     def test_finds_a_source_that_no_target_builds(self) -> None:
         self.write("src/smtp/client.cpp", "")
