@@ -1,0 +1,142 @@
+#include "delivery/bounce.h"
+
+#include <openssl/sha.h>
+
+#include "dsn/notice.h"
+#include "mail/header.h"
+#include "util/call.h"
+
+namespace sternpost::delivery {
+namespace {
+
+// The same report makes the same id, so that a notice made twice (a crash between) is accepted once.
+store::SubmissionId id_of_report(store::MessageId message,
+                                 const std::vector<store::DeliveryResult>& bounced) {
+    std::string text = "notice " + message.text();
+    for (const auto& result : bounced) text += " " + std::to_string(result.recipient);
+    std::array<std::uint8_t, SHA256_DIGEST_LENGTH> digest{};
+    SHA256(reinterpret_cast<const std::uint8_t*>(text.data()), text.size(), digest.data());
+    store::SubmissionId id;
+    std::copy_n(digest.begin(), id.octets.size(), id.octets.begin());
+    return id;
+}
+
+}  // namespace
+
+Bouncer::Bouncer(BounceOptions options, store::Store& store, const Clock& clock, Random& random, Log& log,
+                 store::IdSource& ids)
+    : options_(std::move(options)), store_(store), clock_(clock), random_(random), log_(log), ids_(ids) {}
+
+asio::awaitable<std::vector<store::NewMessage>> Bouncer::notices(queue::MessagePtr message,
+                                                                 std::vector<store::DeliveryResult> results) {
+    std::vector<store::NewMessage> out;
+    std::vector<store::DeliveryResult> bounced;
+    for (const auto& result : results) {
+        const auto& recipient = message->recipients[result.recipient].address.recipient;
+        if (result.state == store::RecipientState::bounced && recipient.notify.wants_failure())
+            bounced.push_back(result);
+    }
+    if (bounced.empty()) co_return out;
+    const bool double_bounce = message->envelope.reverse_path.is_null();
+    const auto dropped = [&](std::string_view why) {
+        Event(log_, Level::warning, "bounce")
+            .kv("for", message->id.text())
+            .kv("status", "dropped")
+            .reason(why);
+    };
+    if (message->message_class == store::MessageClass::report)
+        co_return out;  // reports never cause notices (RPT-14)
+    std::string to;
+    if (!double_bounce) {
+        to = message->envelope.reverse_path.text();
+    } else if (!options_.admin) {
+        dropped("a notice could not be delivered, and no admin_address is set to receive it");
+        co_return out;
+    } else {
+        to = options_.admin->text();
+        for (const auto& r : message->recipients)
+            if (r.address.recipient.path.text() ==
+                to) {  // never a notice about a notice to the administrator
+                dropped("the notice to the administrator could not be delivered either");
+                co_return out;
+            }
+    }
+
+    dsn::NoticeRequest request;
+    request.reporting_host = options_.hostname;
+    request.to = to;
+    request.queue_id = message->id.text();
+    request.message_id = mail::make_message_id(clock_.wall(), random_, options_.hostname);
+    request.envid = message->envelope.envid;
+    request.original_reverse_path = message->envelope.reverse_path.text();
+    request.arrived = message->arrived;
+    request.now = clock_.wall();
+    request.double_bounce = double_bounce;
+    for (const auto& result : bounced) {
+        dsn::RecipientStatus status{message->recipients[result.recipient].address.recipient,
+                                    dsn::Action::failed,
+                                    result.status,
+                                    result.text,
+                                    result.mx_host,
+                                    result.diagnostic,
+                                    result.at};
+        request.recipients.push_back(std::move(status));
+    }
+    const bool whole =
+        message->envelope.ret != mail::Ret::hdrs && message->body.size <= options_.most_returned;
+    const std::size_t most = options_.most_returned;
+    std::string original;
+    if (message->body.octets) {
+        original = message->body.octets->substr(0, most);
+    } else {
+        auto ask = [this, message, most](Reply<store::Result<std::string>> reply) {
+            store_.read_body(*message, 0, most, std::move(reply));
+        };
+        auto octets = co_await call<store::Result<std::string>>(std::move(ask));
+        original = octets ? std::move(*octets)
+                          : std::string("X-Sternpost-Note: the message cannot be read: ") +
+                                octets.error().text + "\r\n";
+    }
+    if (!whole) {
+        const auto header = mail::read_header(original);
+        original.resize(header.fields.empty() ? 0 : header.end);
+        while (original.ends_with("\r\n\r\n")) original.resize(original.size() - 2);
+    }
+    request.original = std::move(original);
+    request.original_whole = whole;
+    const std::string text = dsn::compose(request);
+
+    auto path = mail::ForwardPath::parse(to, true);
+    if (!path) {
+        dropped("the reverse-path cannot be mailed to: " + path.error().text);
+        co_return out;
+    }
+    auto sink = store_.new_body(text.size());
+    auto written = sink->write(text);
+    auto body = written ? sink->finish() : store::Result<store::Body>(fail(written.error()));
+    if (!body) {
+        dropped("the notice cannot be stored: " + body.error().text);
+        co_return out;
+    }
+    store::NewMessage notice;
+    notice.id = ids_.next();
+    notice.submission = id_of_report(message->id, bounced);
+    notice.arrived = clock_.wall();
+    notice.message_class = store::MessageClass::notice;
+    if (body->eight_bit) notice.envelope.body = mail::BodyType::eight_bit_mime;
+    std::string next_hop = path->mailbox().host();
+    mail::Recipient recipient(std::move(*path));
+    recipient.notify.never = true;  // RFC 3461 §6.1
+    notice.recipients.emplace_back(std::move(recipient), std::move(next_hop));
+    notice.origin.with = "notice";
+    notice.body = std::move(*body);
+    Event(log_, Level::info, "bounce")
+        .kv("qid", notice.id.text())
+        .raw("to", "<" + to + ">")
+        .kv("for", message->id.text())
+        .kv("recipients", bounced.size());
+    out.push_back(std::move(notice));
+    co_return out;
+}
+
+}  // namespace sternpost::delivery

@@ -1,0 +1,45 @@
+// From results to notices: who is told, and what is sent back (RFC 3461 §6, RFC 5321 §6.1).
+#pragma once
+
+#include <boost/asio/awaitable.hpp>
+#include <optional>
+
+#include "queue/core.h"
+#include "store/store.h"
+#include "util/clock.h"
+#include "util/log.h"
+#include "util/random.h"
+
+namespace sternpost::delivery {
+
+namespace asio = boost::asio;
+
+struct BounceOptions {
+    std::string hostname;
+    std::optional<mail::Mailbox> admin;  // double bounces go there; none: they are logged and dropped
+    std::uint64_t most_returned =
+        64UL * 1024;  // octets of the original that are returned whole; larger ones: its header
+};
+
+/// Lives on the control thread.
+class Bouncer {
+  public:
+    Bouncer(BounceOptions options, store::Store& store, const Clock& clock, Random& random, Log& log,
+            store::IdSource& ids);
+
+    /// The notices that `results` of `message` call for: none where nothing bounced, the sender wants none,
+    /// or there is no sender. A notice's submission id is made from what it reports, so that it is accepted
+    /// once however often it is made.
+    asio::awaitable<std::vector<store::NewMessage>> notices(queue::MessagePtr message,
+                                                            std::vector<store::DeliveryResult> results);
+
+  private:
+    BounceOptions options_;
+    store::Store& store_;
+    const Clock& clock_;
+    Random& random_;
+    Log& log_;
+    store::IdSource& ids_;
+};
+
+}  // namespace sternpost::delivery

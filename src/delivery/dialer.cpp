@@ -1,0 +1,125 @@
+#include "delivery/dialer.h"
+
+#include <boost/asio/co_spawn.hpp>
+#include <boost/asio/post.hpp>
+#include <boost/asio/use_awaitable.hpp>
+
+#include "util/call.h"
+
+namespace sternpost::delivery {
+namespace {
+
+class AsioChannel final : public Channel {
+  public:
+    AsioChannel(asio::io_context& io, std::shared_ptr<smtp::Session> session, smtp::Opened opened,
+                store::Store& store)
+        : io_(io), session_(std::move(session)), opened_(std::move(opened)), store_(store) {}
+    AsioChannel(const AsioChannel&) = delete;
+    AsioChannel& operator=(const AsioChannel&) = delete;
+    ~AsioChannel() override {
+        // The session's socket belongs to the I/O thread: it is let go of there.
+        asio::post(io_, [session = std::move(session_)] { session->abort(); });
+    }
+
+    const smtp::Opened& opened() const override { return opened_; }
+    bool reusable() const override { return reusable_; }
+
+    asio::awaitable<std::vector<smtp::RecipientOutcome>> transact(queue::Work work) override {
+        auto done = co_await asio::co_spawn(io_, run(session_, store_, std::move(work)), asio::use_awaitable);
+        reusable_ = done.reusable;
+        co_return std::move(done.outcomes);
+    }
+
+    asio::awaitable<void> quit() override {
+        reusable_ = false;
+        co_await asio::co_spawn(io_, leave(session_), asio::use_awaitable);
+    }
+
+  private:
+    struct Done {
+        std::vector<smtp::RecipientOutcome> outcomes;
+        bool reusable = false;
+    };
+
+    // On the I/O thread.
+    static asio::awaitable<Done> run(std::shared_ptr<smtp::Session> session, store::Store& store,
+                                     queue::Work work) {
+        std::vector<mail::Recipient> recipients;
+        for (const auto n : work.recipients)
+            recipients.push_back(work.message->recipients[n].address.recipient);
+        smtp::Message message;
+        message.size = work.message->body.size;
+        message.eight_bit = work.message->body.eight_bit;
+        message.read = [&store, stored = work.message](std::uint64_t offset, std::size_t most) {
+            return read(store, stored, offset, most);
+        };
+        mail::Envelope envelope = work.message->envelope;
+        Done done;
+        done.outcomes =
+            co_await session->transact(std::move(envelope), std::move(recipients), std::move(message));
+        done.reusable = session->reusable();
+        co_return done;
+    }
+
+    static asio::awaitable<void> leave(std::shared_ptr<smtp::Session> session) { co_await session->quit(); }
+
+    static asio::awaitable<smtp::Result<std::string>> read(store::Store& store, queue::MessagePtr stored,
+                                                           std::uint64_t offset, std::size_t most) {
+        if (stored->body.octets) {
+            if (offset >= stored->body.octets->size()) co_return std::string();
+            co_return stored->body.octets->substr(offset, most);
+        }
+        auto ask = [&store, stored, offset, most](Reply<store::Result<std::string>> reply) {
+            store.read_body(*stored, offset, most, std::move(reply));
+        };
+        auto octets = co_await call<store::Result<std::string>>(std::move(ask));
+        if (!octets) co_return fail(smtp::Errc::body_unreadable, std::move(octets.error().text));
+        co_return std::move(*octets);
+    }
+
+    asio::io_context& io_;
+    std::shared_ptr<smtp::Session> session_;
+    smtp::Opened opened_;
+    store::Store& store_;
+    bool reusable_ = true;
+};
+
+asio::awaitable<tl::expected<smtp::Opened, smtp::Failure>> open_session(
+    std::shared_ptr<smtp::Session> session) {
+    co_return co_await session->open();
+}
+
+}  // namespace
+
+AsioDialer::AsioDialer(std::vector<asio::io_context*> io_contexts, Options options,
+                       tls::ClientContexts contexts, store::Store& store)
+    : io_contexts_(std::move(io_contexts)),
+      options_(std::move(options)),
+      contexts_(std::move(contexts)),
+      store_(store) {}
+
+asio::awaitable<tl::expected<std::unique_ptr<Channel>, smtp::Failure>> AsioDialer::open(DialRequest request) {
+    asio::io_context& io = *io_contexts_[next_++ % io_contexts_.size()];
+    smtp::Target target{std::move(request.host), request.address,   request.port, request.source, request.tls,
+                        options_.helo_name,      options_.timeouts, contexts_};
+    auto session = std::make_shared<smtp::Session>(io.get_executor(), std::move(target));
+    std::erase_if(live_, [](const Live& l) { return l.session.expired(); });
+    live_.push_back({&io, session});
+    auto opened = co_await asio::co_spawn(io, open_session(session), asio::use_awaitable);
+    if (!opened) {
+        asio::post(io, [gone = std::move(session)] {});
+        co_return tl::unexpected<smtp::Failure>(std::move(opened).error());
+    }
+    std::unique_ptr<Channel> channel =
+        std::make_unique<AsioChannel>(io, std::move(session), std::move(*opened), store_);
+    co_return channel;
+}
+
+void AsioDialer::abort() {
+    for (const Live& live : live_)
+        asio::post(*live.io, [weak = live.session] {
+            if (const auto session = weak.lock()) session->abort();
+        });
+}
+
+}  // namespace sternpost::delivery

@@ -1,0 +1,74 @@
+// The seam between delivery and SMTP sessions: a dialer opens channels. Real form: sessions on the I/O
+// threads.
+#pragma once
+
+#include <boost/asio/awaitable.hpp>
+#include <boost/asio/io_context.hpp>
+#include <memory>
+#include <vector>
+
+#include "queue/core.h"
+#include "smtp/session.h"
+#include "store/store.h"
+
+namespace sternpost::delivery {
+
+namespace asio = boost::asio;
+
+/// Whom to call; contexts and time-outs are the dialer's.
+struct DialRequest {
+    std::optional<dns::MxHost> host;
+    dns::Address address;
+    std::uint16_t port = 25;
+    std::optional<dns::Address> source;
+    smtp::TlsUse tls = smtp::TlsUse::if_offered;
+};
+
+/// An open session, seen from the control thread.
+class Channel {
+  public:
+    virtual ~Channel() = default;
+    virtual const smtp::Opened& opened() const = 0;
+    /// One transaction; outcomes in the order of work.recipients.
+    virtual asio::awaitable<std::vector<smtp::RecipientOutcome>> transact(queue::Work work) = 0;
+    virtual bool reusable() const = 0;
+    virtual asio::awaitable<void> quit() = 0;
+};
+
+class Dialer {
+  public:
+    virtual ~Dialer() = default;
+    virtual asio::awaitable<tl::expected<std::unique_ptr<Channel>, smtp::Failure>> open(
+        DialRequest request) = 0;
+};
+
+/// Sessions on I/O threads, one after the other in turn.
+class AsioDialer final : public Dialer {
+  public:
+    struct Options {
+        std::string helo_name;
+        smtp::ClientTimeouts timeouts;
+    };
+    AsioDialer(std::vector<asio::io_context*> io_contexts, Options options, tls::ClientContexts contexts,
+               store::Store& store);
+
+    asio::awaitable<tl::expected<std::unique_ptr<Channel>, smtp::Failure>> open(DialRequest request) override;
+    /// For sessions opened from now on (a reload).
+    void use(tls::ClientContexts contexts) { contexts_ = std::move(contexts); }
+    /// Closes every session that is not past DATA: its operations fail with Errc::aborted or io.
+    void abort();
+
+  private:
+    std::vector<asio::io_context*> io_contexts_;
+    Options options_;
+    tls::ClientContexts contexts_;
+    store::Store& store_;
+    std::size_t next_ = 0;
+    struct Live {
+        asio::io_context* io;
+        std::weak_ptr<smtp::Session> session;
+    };
+    std::vector<Live> live_;
+};
+
+}  // namespace sternpost::delivery

@@ -1,0 +1,52 @@
+// Next hop to MX hosts and their addresses (RFC 5321 §5.1, RFC 7505).
+#pragma once
+
+#include <boost/asio/awaitable.hpp>
+#include <optional>
+#include <set>
+#include <string>
+#include <vector>
+
+#include "dns/resolver.h"
+#include "queue/core.h"
+#include "util/random.h"
+
+namespace sternpost::delivery {
+
+namespace asio = boost::asio;
+
+struct HostOptions {
+    bool ipv4 = true;
+    bool ipv6 = true;
+    std::set<std::string> own_names;          // lower-case: an MX record that names one of them is ourselves
+    std::vector<dns::Address> own_addresses;  // likewise, behind NAT too
+    bool allow_special_addresses = false;     // MX hosts on loopback and private networks
+};
+
+/// One host to try.
+struct Candidate {
+    std::optional<dns::MxHost> host;  // none: an address literal
+    std::uint16_t preference = 0;
+    std::vector<dns::Address> addresses;  // known beforehand only for a literal
+    std::string text() const;
+};
+
+/// The hosts for `next_hop` in the order to try them: by preference, shuffled among equals; ourselves and
+/// what is worse than us left out. An error says whether it is for ever (no such domain, null MX, a loop) or
+/// may pass.
+asio::awaitable<tl::expected<std::vector<Candidate>, queue::HopFate>> find_hosts(const HostOptions& options,
+                                                                                 dns::Resolver& resolver,
+                                                                                 Random& random,
+                                                                                 std::string next_hop);
+
+struct Addresses {
+    std::vector<dns::Address> usable;  // families alternating, IPv6 first, each in the resolver's order
+    bool ourselves = false;            // one of them is ours
+    std::string trouble;               // why none is there, or why the list may not be complete
+    bool temporary = false;            // trouble may pass
+};
+
+asio::awaitable<Addresses> find_addresses(const HostOptions& options, dns::Resolver& resolver,
+                                          dns::MxHost host);
+
+}  // namespace sternpost::delivery

@@ -1,0 +1,206 @@
+#include "delivery/outcome.h"
+
+#include <algorithm>
+
+#include "util/text.h"
+
+namespace sternpost::delivery {
+namespace {
+
+using smtp::Errc;
+using smtp::Stage;
+using store::RecipientState;
+
+// The receiving side has no PTR record for our IPv6 address, or does not like it: IPv4 may do (D-21,
+// FIELD-NOTES §3.10).
+bool names_ptr(const smtp::Reply& reply) {
+    if (reply.enhanced() == "5.7.25") return true;
+    const std::string text = lowered(reply.text());
+    return text.find("ptr") != std::string::npos || text.find("reverse dns") != std::string::npos;
+}
+
+// A reply that speaks of our host or rate, not of this recipient: everybody for this hop has to wait.
+bool blames_us(const smtp::Failure& failure) {
+    if (failure.reply->code == 421) return true;
+    return failure.stage == Stage::mail && failure.reply->temporary() &&
+           failure.reply->enhanced().starts_with("4.7.");
+}
+
+}  // namespace
+
+std::string status_of(const smtp::Reply& reply) {
+    if (const std::string enhanced = reply.enhanced(); !enhanced.empty()) return enhanced;
+    switch (reply.code) {
+        case 421:
+            return "4.3.2";
+        case 450:
+            return "4.2.0";
+        case 451:
+            return "4.3.0";
+        case 452:
+            return "4.3.1";
+        case 500:
+        case 501:
+        case 502:
+        case 503:
+        case 504:
+            return "5.5.0";
+        case 530:
+            return "5.7.0";
+        case 552:
+            return "5.3.4";
+        case 553:
+            return "5.1.3";
+        case 556:
+            return "5.1.10";
+        default:
+            return std::to_string(reply.severity() == 5 ? 5 : 4) + ".0.0";
+    }
+}
+
+NextStep after_failed_open(const smtp::Failure& failure, bool clear_text_allowed) {
+    const auto tls_trouble = [&] {
+        return failure.stage == Stage::handshake || failure.stage == Stage::starttls;
+    };
+    switch (failure.code) {
+        case Errc::handshake_failed:
+        case Errc::injected_octets:
+        case Errc::starttls_refused:
+            return clear_text_allowed ? NextStep::clear_text : NextStep::next_host;
+        case Errc::timed_out:
+        case Errc::closed:
+        case Errc::io:
+        case Errc::reply_malformed:
+        case Errc::reply_too_long:
+            return clear_text_allowed && tls_trouble() ? NextStep::clear_text : NextStep::next_host;
+        case Errc::connect_refused:
+        case Errc::connect_timed_out:
+        case Errc::network_unreachable:
+        case Errc::reply_negative:
+        case Errc::starttls_not_offered:
+        case Errc::body_unreadable:
+        case Errc::aborted:
+            return NextStep::next_host;
+    }
+    return NextStep::next_host;
+}
+
+std::string sentence_of(const smtp::Failure& failure) {
+    const std::string where(smtp::name_of(failure.stage));
+    switch (failure.code) {
+        case Errc::connect_refused:
+            return "no connection: " + failure.text;
+        case Errc::connect_timed_out:
+            return "no connection: " + failure.text;
+        case Errc::network_unreachable:
+            return "the network cannot be reached from here: " + failure.text;
+        case Errc::timed_out:
+            return "no answer in time at " + where;
+        case Errc::closed:
+            return "the host closed the connection at " + where;
+        case Errc::io:
+            return "the connection broke at " + where + ": " + failure.text;
+        case Errc::reply_malformed:
+        case Errc::reply_too_long:
+            return "not SMTP at " + where + ": " + failure.text;
+        case Errc::reply_negative:
+            return "the host answered " + where + " with: " + failure.text;
+        case Errc::starttls_not_offered:
+            return "the host does not offer STARTTLS";
+        case Errc::starttls_refused:
+            return "the host refuses STARTTLS: " + failure.text;
+        case Errc::injected_octets:
+            return failure.text;
+        case Errc::handshake_failed:
+            return "the TLS handshake failed: " + failure.text;
+        case Errc::body_unreadable:
+            return "the message cannot be read here: " + failure.text;
+        case Errc::aborted:
+            return "given up: we are stopping";
+    }
+    return failure.text;
+}
+
+Meaning meaning_of(const smtp::RecipientOutcome& outcome, const TransactionFacts& facts) {
+    Meaning out;
+    store::DeliveryResult& result = out.fate.result;
+    if (!outcome.failure) {
+        result.state = RecipientState::sent;
+        result.status = status_of(outcome.reply);
+        if (!result.status.starts_with('2')) result.status = "2.0.0";
+        result.text = outcome.reply.text();
+        result.diagnostic = outcome.reply.text();
+        return out;
+    }
+    const smtp::Failure& failure = *outcome.failure;
+    result.text = sentence_of(failure);
+    result.state = RecipientState::queued;
+    switch (failure.code) {
+        case Errc::reply_negative: {
+            const smtp::Reply& reply = *failure.reply;
+            result.diagnostic = reply.text();
+            result.status = status_of(reply);
+            const std::string enhanced = reply.enhanced();
+            if (failure.stage == Stage::rcpt && facts.any_accepted) {
+                // Too many recipients (RFC 5321 §4.5.3.1.10): the rest goes in a further transaction. 552
+                // says it too, unless it speaks of size or a full mailbox (D-30).
+                const bool about_size =
+                    enhanced == "5.3.4" || enhanced.starts_with("5.2.") || facts.size_declared;
+                if ((reply.code == 452 && !enhanced.starts_with("4.2.")) ||
+                    (reply.code == 552 && !about_size)) {
+                    out.fate.again = true;
+                    return out;
+                }
+            }
+            if (facts.reused && failure.stage == Stage::mail && reply.code == 421) {
+                out.reconnect = true;
+                return out;
+            }
+            if (reply.permanent()) {
+                if (facts.over_ipv6 && facts.other_family && names_ptr(reply)) {
+                    out.other_family = true;
+                    return out;
+                }
+                result.state = RecipientState::bounced;
+                return out;
+            }
+            out.fate.blames_hop = blames_us(failure);
+            if (!reply.temporary())
+                result.status = "4.5.0";  // 2yz or 3yz where neither fits: a confused server (SMTP-08)
+            return out;
+        }
+        case Errc::timed_out:
+        case Errc::closed:
+        case Errc::io:
+        case Errc::reply_malformed:
+        case Errc::reply_too_long:
+            result.status = "4.4.2";
+            if (failure.stage == Stage::dot) {
+                // It may have arrived: sending it again soon would double it (RFC 1047). Thirty minutes,
+                // doubling.
+                result.text = "possibly-delivered: " + result.text + " after the whole message was sent";
+                out.fate.least_wait = std::chrono::minutes(30) * (1 << std::min(facts.lost_replies, 6U));
+            } else if (facts.reused && failure.stage == Stage::mail && failure.code != Errc::timed_out) {
+                out.reconnect = true;  // the host had ended an idle session: that is nobody's fault
+            }
+            return out;
+        case Errc::body_unreadable:
+            result.status = "4.3.0";
+            return out;
+        case Errc::aborted:
+            result.status = "4.3.2";
+            return out;
+        case Errc::connect_refused:
+        case Errc::connect_timed_out:
+        case Errc::network_unreachable:
+        case Errc::starttls_not_offered:
+        case Errc::starttls_refused:
+        case Errc::injected_octets:
+        case Errc::handshake_failed:
+            result.status = "4.4.1";
+            return out;
+    }
+    return out;
+}
+
+}  // namespace sternpost::delivery

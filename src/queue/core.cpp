@@ -1,0 +1,435 @@
+#include "queue/core.h"
+
+#include <algorithm>
+#include <cassert>
+
+#include "util/text.h"
+
+namespace sternpost::queue {
+namespace {
+
+SteadyTime to_steady(WallTime when, Now now) {
+    return now.steady + std::chrono::duration_cast<SteadyTime::duration>(when - now.wall);
+}
+
+}  // namespace
+
+Core::Core(Options options, Random& random, ClockGuard guard)
+    : options_(std::move(options)), random_(random), guard_(guard) {}
+
+WallTime Core::deadline(const store::StoredMessage& message) const {
+    return message.arrived + (message.message_class == store::MessageClass::mail
+                                  ? options_.schedule.lifetime
+                                  : options_.schedule.notice_lifetime);
+}
+
+// Age bounces nobody by accident: only an attempt that began after the deadline may be the last one (D-41).
+bool Core::over(const store::StoredMessage& message, Now began, Now now) const {
+    return guard_.trusts(now) && began.wall >= deadline(message);
+}
+
+void Core::add(store::StoredMessage stored, Now now) {
+    const store::MessageId id = stored.id;
+    Message message;
+    message.stored = std::make_shared<store::StoredMessage>(std::move(stored));
+    for (std::uint32_t n = 0; n < message.stored->recipients.size(); ++n) {
+        const store::StoredRecipient& r = message.stored->recipients[n];
+        if (r.state != store::RecipientState::queued) continue;
+        message.units[r.address.next_hop].waiting.push_back(n);
+        ++message.unfinished;
+    }
+    if (message.unfinished == 0) return;
+    Message& kept = messages_.insert_or_assign(id, std::move(message)).first->second;
+    if (kept.stored->held) return;
+    for (const auto& [hop, unit] : kept.units) sleep_or_ready(hop, kept, id, now);
+}
+
+void Core::restore(const store::HopState& state, Now now) {
+    if (state.failures == 0) return;
+    Hop& hop = hops_[state.next_hop];
+    hop.failures = state.failures;
+    hop.next_wall = state.next_at;
+    hop.next_at = to_steady(state.next_at, now);
+    hop.status = state.status;
+    hop.text = state.text;
+}
+
+// Puts a message's unit where it belongs: due now, or asleep until the first of its recipients is.
+void Core::sleep_or_ready(const std::string& hop_name, Message& message, store::MessageId id, Now now) {
+    Unit& unit = message.units[hop_name];
+    if (unit.waiting.empty() || message.removed) return;
+    Hop& hop = hops_[hop_name];
+    WallTime first = WallTime::max();
+    for (const auto n : unit.waiting) first = std::min(first, message.stored->recipients[n].next_at);
+    if (first <= now.wall) {
+        hop.ready.push_back(id);
+        busy_hops_.insert(hop_name);
+    } else {
+        hop.sleeping.emplace(to_steady(first, now), id);
+    }
+}
+
+void Core::wake(Hop& hop, Now now) {
+    while (!hop.sleeping.empty() && hop.sleeping.begin()->first <= now.steady) {
+        hop.ready.push_back(hop.sleeping.begin()->second);
+        hop.sleeping.erase(hop.sleeping.begin());
+    }
+}
+
+std::vector<std::string> Core::lanes_wanted(Now now) {
+    for (auto& [name, hop] : hops_) {
+        if (hop.sleeping.empty() || hop.sleeping.begin()->first > now.steady) continue;
+        wake(hop, now);
+        busy_hops_.insert(name);
+    }
+    std::vector<std::string> out;
+    for (const std::string& name : busy_hops_) {
+        Hop& hop = hops_[name];
+        if (hop.next_at > now.steady) continue;
+        // After a failure one connection asks whether the hop works again before many do.
+        const unsigned window = hop.failures > 0 ? 1U : hop.window;
+        while (lanes_ < options_.max_deliveries && hop.lanes < window &&
+               hop.lanes < hop.connected + hop.ready.size()) {
+            ++hop.lanes;
+            ++lanes_;
+            out.push_back(name);
+        }
+    }
+    return out;
+}
+
+std::optional<Work> Core::take(const std::string& hop_name, Now now) {
+    Hop& hop = hops_[hop_name];
+    wake(hop, now);
+    std::optional<Work> out;
+    while (!out && !hop.ready.empty()) {
+        const store::MessageId id = hop.ready.front();
+        hop.ready.pop_front();
+        const auto known = messages_.find(id);
+        if (known == messages_.end() || known->second.removed) continue;
+        Message& message = known->second;
+        Unit& unit = message.units[hop_name];
+        Work work{message.stored, {}, now};
+        std::vector<std::uint32_t> later;
+        for (const auto n : unit.waiting) {
+            const bool due = message.stored->recipients[n].next_at <= now.wall;
+            if (due && work.recipients.size() < options_.recipients_per_transaction)
+                work.recipients.push_back(n);
+            else
+                later.push_back(n);
+        }
+        unit.waiting = std::move(later);
+        unit.active += work.recipients.size();
+        // What does not fit in one transaction goes in the next; what is not due yet sleeps on.
+        sleep_or_ready(hop_name, message, id, now);
+        if (!work.recipients.empty()) out = std::move(work);
+    }
+    if (hop.ready.empty()) busy_hops_.erase(hop_name);
+    return out;
+}
+
+void Core::put_back(const Work& work) {
+    const auto known = messages_.find(work.message->id);
+    if (known == messages_.end()) return;
+    const std::string& hop_name = work.message->recipients[work.recipients.front()].address.next_hop;
+    Unit& unit = known->second.units[hop_name];
+    unit.active -= work.recipients.size();
+    unit.waiting.insert(unit.waiting.end(), work.recipients.begin(), work.recipients.end());
+    hops_[hop_name].ready.push_front(work.message->id);
+    busy_hops_.insert(hop_name);
+}
+
+std::vector<store::DeliveryResult> Core::finished(const Work& work, std::vector<Fate> fates, Now now) {
+    std::vector<store::DeliveryResult> out;
+    const auto known = messages_.find(work.message->id);
+    assert(known != messages_.end());
+    Message& message = known->second;
+    const std::string hop_name = work.message->recipients[work.recipients.front()].address.next_hop;
+    Unit& unit = message.units[hop_name];
+    unit.active -= work.recipients.size();
+    bool again = false;
+    for (Fate& fate : fates) {
+        store::DeliveryResult& result = fate.result;
+        store::StoredRecipient& recipient = message.stored->recipients[result.recipient];
+        if (fate.again) {
+            unit.waiting.push_back(result.recipient);
+            again = true;
+            continue;
+        }
+        result.message = message.stored->id;
+        result.at = now.wall;
+        result.tries = recipient.tries + (fate.blames_hop ? 0U : 1U);
+        if (result.state == store::RecipientState::queued) {
+            if (over(*message.stored, work.began, now)) {
+                result.state = store::RecipientState::bounced;
+                result.text +=
+                    "; given up after " + human_span(now.wall - message.stored->arrived) + " in the queue";
+            } else {
+                auto wait = fate.blames_hop ? std::chrono::microseconds(0)
+                                            : options_.schedule.wait(result.tries, random_);
+                wait = std::max<std::chrono::microseconds>(wait, fate.least_wait);
+                result.next_at = now.wall + wait;
+                const WallTime end = deadline(*message.stored);
+                if (now.wall < end && result.next_at > end && fate.least_wait.count() == 0)
+                    result.next_at = end;
+            }
+        }
+        recipient.tries = result.tries;
+        recipient.next_at = result.next_at;
+        recipient.status = result.status;
+        recipient.text = result.text;
+        if (result.state == store::RecipientState::queued) unit.waiting.push_back(result.recipient);
+        out.push_back(result);
+    }
+    if (!unit.waiting.empty() && !message.removed) {
+        // It may stand in the ready list already, for recipients that were not part of this work: take()
+        // copes with that.
+        if (again) {
+            hops_[hop_name].ready.push_front(work.message->id);
+            busy_hops_.insert(hop_name);
+        } else {
+            sleep_or_ready(hop_name, message, work.message->id, now);
+        }
+    }
+    return out;
+}
+
+void Core::lane_connected(const std::string& hop_name) {
+    Hop& hop = hops_[hop_name];
+    ++hop.connected;
+    if (hop.failures > 0) hop.changed = true;
+    hop.failures = 0;
+    hop.next_at = SteadyTime::min();
+    hop.text.clear();
+    hop.status.clear();
+    hop.window = std::min(hop.window + 1, options_.connections_per_hop);
+}
+
+void Core::lane_disconnected(const std::string& hop_name) {
+    Hop& hop = hops_[hop_name];
+    assert(hop.connected > 0);
+    --hop.connected;
+}
+
+void Core::bounce_unit(Message& message, Unit& unit, const HopFate& fate, bool expired, Now now,
+                       std::vector<store::DeliveryResult>& out) {
+    for (const auto n : unit.waiting) {
+        store::StoredRecipient& recipient = message.stored->recipients[n];
+        store::DeliveryResult result;
+        result.message = message.stored->id;
+        result.recipient = n;
+        result.state = store::RecipientState::bounced;
+        result.at = now.wall;
+        result.tries = recipient.tries;
+        result.status = fate.status;
+        result.text = fate.text;
+        if (expired)
+            result.text +=
+                "; given up after " + human_span(now.wall - message.stored->arrived) + " in the queue";
+        recipient.status = result.status;
+        recipient.text = result.text;
+        out.push_back(std::move(result));
+    }
+    unit.waiting.clear();
+}
+
+std::vector<store::DeliveryResult> Core::lane_failed(const std::string& hop_name, const HopFate& fate,
+                                                     Now began, Now now) {
+    std::vector<store::DeliveryResult> out;
+    Hop& hop = hops_[hop_name];
+    if (!fate.permanent && hop.connected > 0) {
+        // Other connections work: the host has had enough of them, not of us.
+        hop.window = std::max(1U, hop.connected);
+        return out;
+    }
+    wake(hop, now);
+    WallTime first_deadline = WallTime::max();
+    std::deque<store::MessageId> still;
+    for (const store::MessageId id : hop.ready) {
+        const auto known = messages_.find(id);
+        if (known == messages_.end() || known->second.removed) continue;
+        Message& message = known->second;
+        const bool expired = over(*message.stored, began, now);
+        if (fate.permanent || expired) {
+            bounce_unit(message, message.units[hop_name], fate, !fate.permanent, now, out);
+        } else {
+            still.push_back(id);
+            if (deadline(*message.stored) > now.wall)
+                first_deadline = std::min(first_deadline, deadline(*message.stored));
+        }
+    }
+    hop.ready = std::move(still);
+    if (hop.ready.empty()) busy_hops_.erase(hop_name);
+    hop.window = 2;
+    hop.changed = true;
+    hop.status = fate.status;
+    hop.text = fate.text;
+    if (fate.permanent) return out;
+    ++hop.failures;
+    hop.next_wall = std::min(now.wall + options_.schedule.wait(hop.failures, random_), first_deadline);
+    hop.next_at = to_steady(hop.next_wall, now);
+    return out;
+}
+
+void Core::lane_ended(const std::string& hop_name) {
+    Hop& hop = hops_[hop_name];
+    assert(hop.lanes > 0 && lanes_ > 0);
+    --hop.lanes;
+    --lanes_;
+    if (hop.lanes == 0 && hop.ready.empty() && hop.sleeping.empty() && hop.failures == 0 && !hop.changed) {
+        busy_hops_.erase(hop_name);
+        hops_.erase(hop_name);
+    }
+}
+
+void Core::forget_if_done(store::MessageId id) {
+    const auto known = messages_.find(id);
+    if (known == messages_.end() || known->second.unfinished > 0) return;
+    for (const auto& [hop, unit] : known->second.units)
+        if (unit.active > 0) return;
+    messages_.erase(known);
+}
+
+void Core::recorded(const std::vector<store::DeliveryResult>& results) {
+    for (const auto& result : results) {
+        const auto known = messages_.find(result.message);
+        if (known == messages_.end()) continue;
+        store::StoredRecipient& recipient = known->second.stored->recipients[result.recipient];
+        if (result.state == store::RecipientState::queued || recipient.state != store::RecipientState::queued)
+            continue;
+        recipient.state = result.state;
+        --known->second.unfinished;
+        forget_if_done(result.message);
+    }
+}
+
+std::optional<store::HopState> Core::changed_hop(const std::string& hop_name, Now now) {
+    const auto known = hops_.find(hop_name);
+    if (known == hops_.end() || !known->second.changed) return std::nullopt;
+    Hop& hop = known->second;
+    hop.changed = false;
+    return store::HopState{hop_name,     now.wall,   hop.failures > 0 ? hop.next_wall : now.wall,
+                           hop.failures, hop.status, hop.text};
+}
+
+bool Core::matches(const store::StoredMessage& message, const store::QueueFilter& filter) {
+    if (!filter.id.empty() && message.id.text() != filter.id) return false;
+    if (!filter.reverse_path.empty() && !iequals(message.envelope.reverse_path.text(), filter.reverse_path))
+        return false;
+    return filter.domain.empty() || std::any_of(message.recipients.begin(), message.recipients.end(),
+                                                [&](const store::StoredRecipient& r) {
+                                                    return iequals(r.address.next_hop, filter.domain);
+                                                });
+}
+
+std::size_t Core::retry(const store::QueueFilter& filter, Now now) {
+    std::size_t count = 0;
+    for (auto& [id, message] : messages_) {
+        if (message.removed || !matches(*message.stored, filter)) continue;
+        ++count;
+        message.stored->held = false;
+        for (auto& [hop_name, unit] : message.units) {
+            if (unit.waiting.empty() || (!filter.domain.empty() && !iequals(hop_name, filter.domain)))
+                continue;
+            Hop& hop = hops_[hop_name];
+            hop.next_at = SteadyTime::min();
+            for (const auto n : unit.waiting) message.stored->recipients[n].next_at = now.wall;
+            std::erase_if(hop.sleeping,
+                          [&, wanted = id](const auto& entry) { return entry.second == wanted; });
+            if (std::find(hop.ready.begin(), hop.ready.end(), id) == hop.ready.end()) hop.ready.push_back(id);
+            busy_hops_.insert(hop_name);
+        }
+    }
+    return count;
+}
+
+std::vector<store::MessageId> Core::remove(const std::vector<store::MessageId>& ids) {
+    std::vector<store::MessageId> out;
+    for (const auto id : ids) {
+        const auto known = messages_.find(id);
+        if (known == messages_.end() || known->second.removed) continue;
+        out.push_back(id);
+        known->second.removed = true;
+        bool active = false;
+        for (const auto& [hop_name, unit] : known->second.units) {
+            std::erase_if(hops_[hop_name].sleeping, [&](const auto& entry) { return entry.second == id; });
+            active = active || unit.active > 0;
+        }
+        if (!active) messages_.erase(known);
+    }
+    return out;
+}
+
+std::vector<MessageView> Core::list(const store::QueueFilter& filter) const {
+    std::vector<MessageView> out;
+    for (const auto& [id, message] : messages_) {
+        if (message.removed || !matches(*message.stored, filter)) continue;
+        if (out.size() == filter.limit) break;
+        const auto shown = std::make_shared<store::StoredMessage>(*message.stored);
+        store::StoredMessage& copy = *shown;
+        MessageView view{shown, std::vector<bool>(copy.recipients.size(), false)};
+        for (const auto& [hop_name, unit] : message.units) {
+            const auto hop = hops_.find(hop_name);
+            const bool waits_for_hop = hop != hops_.end() && hop->second.failures > 0;
+            std::vector<bool> waiting(copy.recipients.size(), false);
+            for (const auto n : unit.waiting) {
+                waiting[n] = true;
+                store::StoredRecipient& r = copy.recipients[n];
+                if (waits_for_hop && hop->second.next_wall > r.next_at) {
+                    r.next_at = hop->second.next_wall;
+                    r.status = hop->second.status;
+                    r.text = hop->second.text;
+                }
+                const bool due = hop != hops_.end() && hop->second.next_at == SteadyTime::min() &&
+                                 std::find(hop->second.ready.begin(), hop->second.ready.end(), id) !=
+                                     hop->second.ready.end();
+                view.active[n] = !message.stored->held && due;
+            }
+            for (std::uint32_t n = 0; n < copy.recipients.size(); ++n) {
+                const store::StoredRecipient& r = copy.recipients[n];
+                if (r.address.next_hop == hop_name && r.state == store::RecipientState::queued && !waiting[n])
+                    view.active[n] = true;  // in an attempt, or its result is being recorded
+            }
+        }
+        out.push_back(std::move(view));
+    }
+    return out;
+}
+
+std::vector<HopView> Core::hops() const {
+    std::vector<HopView> out;
+    for (const auto& [name, hop] : hops_) {
+        HopView view{name,         hop.ready.size(), hop.sleeping.size(), hop.lanes, hop.failures,
+                     std::nullopt, hop.text};
+        if (hop.failures > 0) view.next_at = hop.next_wall;
+        out.push_back(std::move(view));
+    }
+    std::sort(out.begin(), out.end(), [](const HopView& a, const HopView& b) { return a.name < b.name; });
+    return out;
+}
+
+store::QueueTotals Core::totals() const {
+    store::QueueTotals out;
+    for (const auto& [id, message] : messages_) {
+        if (message.removed) continue;
+        ++out.messages;
+        out.recipients += message.unfinished;
+        out.octets += message.stored->body.size;
+        if (!out.oldest || message.stored->arrived < *out.oldest) out.oldest = message.stored->arrived;
+    }
+    return out;
+}
+
+std::optional<SteadyTime> Core::next_wake() const {
+    std::optional<SteadyTime> out;
+    const auto consider = [&](SteadyTime when) {
+        if (!out || when < *out) out = when;
+    };
+    for (const auto& [name, hop] : hops_) {
+        if (!hop.sleeping.empty()) consider(std::max(hop.sleeping.begin()->first, hop.next_at));
+        if (!hop.ready.empty() && hop.next_at != SteadyTime::min() && hop.lanes == 0) consider(hop.next_at);
+    }
+    return out;
+}
+
+}  // namespace sternpost::queue

@@ -1,0 +1,116 @@
+// The shell around the queue's core: loads it from the store, runs lanes, records results, keeps the timer.
+#pragma once
+
+#include <boost/asio/awaitable.hpp>
+#include <boost/asio/io_context.hpp>
+#include <boost/asio/steady_timer.hpp>
+#include <functional>
+#include <list>
+#include <memory>
+#include <optional>
+#include <string>
+
+#include "queue/core.h"
+#include "store/store.h"
+#include "util/clock.h"
+#include "util/log.h"
+#include "util/tasks.h"
+
+namespace sternpost::queue {
+
+namespace asio = boost::asio;
+
+class Manager;
+
+/// One connection's worth of work for a next hop, as delivery sees it. Everything on the control thread.
+class Lane {
+  public:
+    Lane(Manager& manager, std::string hop);
+    Lane(const Lane&) = delete;
+    Lane& operator=(const Lane&) = delete;
+    ~Lane();
+
+    const std::string& hop() const { return hop_; }
+    /// The next transaction; nothing: no work is due, or we are stopping.
+    std::optional<Work> take();
+    /// Waits for work until `when`; nothing: the time is over, or we are stopping.
+    asio::awaitable<std::optional<Work>> wait(SteadyTime when);
+    /// What became of the work. While stopping, what was aborted goes back untouched.
+    void finished(const Work& work, std::vector<Fate> fates);
+    void put_back(const Work& work);
+    /// A session is open and may carry mail.
+    void connected();
+    /// The next hop cannot take mail now (or ever: fate.permanent).
+    void failed(const HopFate& fate);
+    bool stopping() const;
+
+  private:
+    friend class Manager;
+    Manager& manager_;
+    std::string hop_;
+    Now began_;
+    bool connected_ = false;
+    asio::steady_timer work_;  // cancelled when work arrives
+    bool idle_ = false;
+};
+
+/// What the queue needs from delivery and dsn, as functions (doc/style.md §2).
+struct Hooks {
+    /// Delivers what the lane has, until it has no more. Reports by the lane; never throws for what the world
+    /// does.
+    std::function<asio::awaitable<void>(Lane&)> deliver;
+    /// The notices (bounces) that these results of one message call for.
+    std::function<asio::awaitable<std::vector<store::NewMessage>>(MessagePtr,
+                                                                  std::vector<store::DeliveryResult>)>
+        notices;
+    /// Aborts sessions that are not past DATA (shutdown).
+    std::function<void()> abort_sessions;
+};
+
+class Manager {
+  public:
+    Manager(asio::io_context& context, Options options, Hooks hooks, store::Store& store, const Clock& clock,
+            Random& random, Log& log);
+
+    /// Fills the memory from the store: everything unfinished. Before start().
+    asio::awaitable<store::Result<std::size_t>> load();
+    void start();
+    /// New mail that is on stable storage.
+    void accepted(std::vector<store::StoredMessage> messages);
+    /// Aborts what has not reached DATA, waits up to `patience` for the rest (DESIGN §4: 90 s).
+    asio::awaitable<void> stop(std::chrono::seconds patience);
+
+    // ---- the administrator
+    std::size_t retry(const store::QueueFilter& filter);
+    /// Answers how many were removed, after it is on stable storage.
+    asio::awaitable<store::Result<std::size_t>> remove(std::vector<store::MessageId> ids, std::string who);
+    const Core& core() const { return *core_; }
+
+  private:
+    friend class Lane;
+    Now now() const { return {clock_.wall(), clock_.steady()}; }
+    void kick();
+    void arm();
+    asio::awaitable<void> run_lane(std::string hop);
+    asio::awaitable<void> settle(MessagePtr message, std::vector<store::DeliveryResult> results);
+    void settle_all(std::vector<store::DeliveryResult> results);
+    void store_hop(const std::string& hop);
+
+    asio::io_context& context_;
+    Options options_;
+    Hooks hooks_;
+    store::Store& store_;
+    const Clock& clock_;
+    Random& random_;
+    Log& log_;
+    std::unique_ptr<Core> core_;
+    TaskGroup lanes_;
+    TaskGroup settling_;
+    std::list<Lane*> lane_list_;
+    asio::steady_timer timer_;
+    bool kicked_ = false;
+    bool running_ = false;
+    bool stopping_ = false;
+};
+
+}  // namespace sternpost::queue

@@ -1,0 +1,45 @@
+// When next, and when it is over: pure rules on times.
+#pragma once
+
+#include <chrono>
+#include <vector>
+
+#include "util/clock.h"
+#include "util/random.h"
+
+namespace sternpost::queue {
+
+struct Schedule {
+    /// Waits after the first, second, … failure; the last repeats (DESIGN: 5, 10, 20, 30, 60 minutes, then
+    /// every 2 hours).
+    std::vector<std::chrono::seconds> retry{std::chrono::minutes(5),  std::chrono::minutes(10),
+                                            std::chrono::minutes(20), std::chrono::minutes(30),
+                                            std::chrono::hours(1),    std::chrono::hours(2)};
+    double jitter = 0.2;  // ± this share, so that retries do not march in step
+    std::chrono::seconds lifetime{std::chrono::hours(120)};         // RFC 5321 §4.5.4.1: 4 to 5 days
+    std::chrono::seconds notice_lifetime{std::chrono::hours(120)};  // of bounces and reports
+
+    /// The wait after failure number `failures` (1 …).
+    std::chrono::microseconds wait(unsigned failures, Random& random) const;
+};
+
+/// Wall and steady time of one moment.
+struct Now {
+    WallTime wall;
+    SteadyTime steady;
+};
+
+/// Whether the wall clock may be believed about ages: it has not leapt by more than ten minutes against the
+/// steady one since the start, and is not before the newest time in the store. While it may not, nothing
+/// expires (DESIGN §4).
+class ClockGuard {
+  public:
+    ClockGuard(Now start, WallTime newest_stored) : start_(start), newest_(newest_stored) {}
+    bool trusts(Now now) const;
+
+  private:
+    Now start_;
+    WallTime newest_;
+};
+
+}  // namespace sternpost::queue

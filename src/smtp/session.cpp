@@ -1,0 +1,266 @@
+#include "smtp/session.h"
+
+#include <boost/asio/deferred.hpp>
+
+#include "smtp/command.h"
+#include "smtp/dotstuff.h"
+#include "util/deadline.h"
+
+namespace sternpost::smtp {
+namespace {
+
+constexpr std::size_t body_piece = 65536;  // ours: how much of a message is in memory while it is sent
+
+asio::ip::address to_asio(const dns::Address& address) {
+    return asio::ip::make_address(address.text());
+}
+
+Errc of(util::Errc code) {
+    switch (code) {
+        case util::Errc::timed_out:
+            return Errc::timed_out;
+        case util::Errc::closed:
+            return Errc::closed;
+        case util::Errc::io:
+        case util::Errc::not_found:
+        case util::Errc::exists:
+        case util::Errc::busy:
+        case util::Errc::too_big:
+        case util::Errc::malformed:
+            return Errc::io;
+    }
+    return Errc::io;
+}
+
+Errc connect_errc(const boost::system::error_code& ec) {
+    if (ec == boost::system::errc::network_unreachable || ec == boost::system::errc::address_not_available ||
+        ec == boost::system::errc::network_down || ec == boost::system::errc::address_family_not_supported)
+        return Errc::network_unreachable;
+    return Errc::connect_refused;
+}
+
+}  // namespace
+
+Session::Session(asio::any_io_executor executor, Target target)
+    : target_(std::move(target)), stream_(asio::ip::tcp::socket(std::move(executor))) {}
+
+Deadline Session::after(Stage stage) const {
+    return std::chrono::steady_clock::now() + target_.timeouts.of(stage);
+}
+
+asio::awaitable<Result<Reply>> Session::read_reply(Deadline deadline) {
+    for (;;) {
+        auto parsed = parser_.next();
+        if (!parsed) co_return fail(std::move(parsed).error());
+        if (parsed->has_value()) co_return std::move(**parsed);
+        auto got = co_await stream_.read_some(chunk_, deadline);
+        if (!got) co_return fail(of(got.error().code), std::move(got.error().text));
+        parser_.feed(std::string_view(chunk_.data(), *got));
+    }
+}
+
+// Sends one command and reads its whole reply. One deadline spans both, so a server cannot hold us by an
+// octet at a time.
+asio::awaitable<Result<Reply>> Session::command(std::string line, Stage stage) {
+    const Deadline deadline = after(stage);
+    line += "\r\n";
+    auto sent = co_await stream_.write(line, deadline);
+    if (!sent) co_return fail(of(sent.error().code), std::move(sent.error().text));
+    co_return co_await read_reply(deadline);
+}
+
+asio::awaitable<tl::unexpected<Failure>> Session::give_up(Failure failure, bool say_quit) {
+    reusable_ = say_quit;
+    co_await quit();
+    co_return tl::unexpected<Failure>(std::move(failure));
+}
+
+// EHLO, or HELO where EHLO is unknown (RFC 5321 §3.2). Whatever was offered before is forgotten first (RFC
+// 3207 §4.2).
+asio::awaitable<std::optional<Failure>> Session::hello() {
+    offered_ = {};
+    auto reply = co_await command(ehlo(target_.helo_name), Stage::helo);
+    if (!reply)
+        co_return Failure{Stage::helo, reply.error().code, std::move(reply.error().text), std::nullopt};
+    if (reply->positive()) {
+        offered_ = Extensions::parse(*reply);
+        co_return std::nullopt;
+    }
+    if (reply->permanent()) {  // SMTP-06: 500 and 502 by the book, 501, 504 and 550 in practice
+        auto plain = co_await command(helo(target_.helo_name), Stage::helo);
+        if (!plain)
+            co_return Failure{Stage::helo, plain.error().code, std::move(plain.error().text), std::nullopt};
+        if (plain->positive()) co_return std::nullopt;
+        reply = std::move(plain);
+    }
+    std::string text = reply->text();
+    co_return Failure{Stage::helo, Errc::reply_negative, std::move(text), std::move(*reply)};
+}
+
+asio::awaitable<std::optional<Failure>> Session::start_tls() {
+    auto reply = co_await command("STARTTLS", Stage::starttls);
+    if (!reply)
+        co_return Failure{Stage::starttls, reply.error().code, std::move(reply.error().text), std::nullopt};
+    if (!reply->positive()) {
+        std::string text = reply->text();
+        co_return Failure{Stage::starttls, Errc::starttls_refused, std::move(text), std::move(*reply)};
+    }
+    // RFC 3207 §4.2, §6: what stands behind the 220 in clear was put there by somebody else; it is never a
+    // reply inside TLS.
+    if (!parser_.empty())
+        co_return Failure{
+            Stage::starttls, Errc::injected_octets,
+            "octets in clear text follow the reply to STARTTLS, as an attacker would inject them",
+            std::nullopt};
+    auto context = target_.tls == TlsUse::required ? target_.contexts.strict : target_.contexts.opportunistic;
+    std::optional<dns::Domain> name;
+    if (target_.host) name = target_.host->name();
+    auto done = co_await stream_.handshake(std::move(context), std::move(name), after(Stage::handshake));
+    if (!done) {
+        const Errc code =
+            done.error().code == util::Errc::timed_out ? Errc::timed_out : Errc::handshake_failed;
+        co_return Failure{Stage::handshake, code, std::move(done.error().text), std::nullopt};
+    }
+    co_return std::nullopt;
+}
+
+asio::awaitable<tl::expected<Opened, Failure>> Session::open() {
+    auto& socket = stream_.socket();
+    boost::system::error_code ec;
+    const asio::ip::tcp::endpoint peer(to_asio(target_.address), target_.port);
+    socket.open(peer.protocol(), ec);
+    if (!ec) socket.set_option(asio::ip::tcp::no_delay(true), ec);
+    if (!ec && target_.source) socket.bind(asio::ip::tcp::endpoint(to_asio(*target_.source), 0), ec);
+    if (ec)
+        co_return co_await give_up(Failure{Stage::connect, connect_errc(ec), ec.message(), std::nullopt},
+                                   false);
+    {
+        asio::steady_timer timer(socket.get_executor(), after(Stage::connect));
+        auto race = asio::experimental::make_parallel_group(socket.async_connect(peer, asio::deferred),
+                                                            timer.async_wait(asio::deferred));
+        const auto [order, error, timer_error] =
+            co_await race.async_wait(asio::experimental::wait_for_one(), asio::use_awaitable);
+        if (order[0] == 1 && !timer_error)
+            co_return co_await give_up(Failure{Stage::connect, Errc::connect_timed_out,
+                                               "no answer to the connection attempt", std::nullopt},
+                                       false);
+        if (error)
+            co_return co_await give_up(
+                Failure{Stage::connect, connect_errc(error), error.message(), std::nullopt}, false);
+    }
+    auto greeting = co_await read_reply(after(Stage::greeting));
+    if (!greeting)
+        co_return co_await give_up(
+            Failure{Stage::greeting, greeting.error().code, greeting.error().text, std::nullopt}, false);
+    if (!greeting->positive()) {
+        std::string text = greeting->text();
+        Failure refused{Stage::greeting, Errc::reply_negative, std::move(text), std::move(*greeting)};
+        co_return co_await give_up(std::move(refused), true);
+    }
+    if (auto failed = co_await hello()) {
+        const bool polite = failed->code == Errc::reply_negative;
+        co_return co_await give_up(std::move(*failed), polite);
+    }
+    if (target_.tls != TlsUse::never) {
+        if (offered_.starttls) {
+            if (auto failed = co_await start_tls()) {
+                const bool refused = failed->code == Errc::starttls_refused;
+                // A refusal leaves the session as it was: without a requirement the mail goes on in clear
+                // (TLS-13).
+                if (!refused || target_.tls == TlsUse::required)
+                    co_return co_await give_up(std::move(*failed), refused);
+            } else if (auto again = co_await hello()) {
+                const bool polite = again->code == Errc::reply_negative;
+                co_return co_await give_up(std::move(*again), polite);
+            }
+        } else if (target_.tls == TlsUse::required) {
+            Failure missing{Stage::starttls, Errc::starttls_not_offered, "the host does not offer STARTTLS",
+                            std::nullopt};
+            co_return co_await give_up(std::move(missing), true);
+        }
+    }
+    reusable_ = true;
+    Opened opened;
+    opened.offered = offered_;
+    opened.evidence = stream_.evidence();
+    const auto local = socket.local_endpoint(ec);
+    if (!ec) opened.local_address = local.address().to_string();
+    co_return opened;
+}
+
+// The message and its final dot. Nothing: it is all on its way. A failure is told to the transaction by the
+// caller.
+asio::awaitable<std::optional<Failure>> Session::send_message(const Message& message,
+                                                              Transaction& transaction) {
+    DotStuffer stuffer;
+    std::uint64_t offset = 0;
+    for (bool last = false; !last;) {
+        auto piece = co_await message.read(offset, body_piece);
+        if (!piece) {
+            // The dot never goes out, so the host cannot take the half for the whole; the session is given
+            // up.
+            co_return Failure{Stage::body, Errc::body_unreadable, std::move(piece.error().text),
+                              std::nullopt};
+        }
+        offset += piece->size();
+        last = offset >= message.size || piece->empty();
+        std::string wire = stuffer.stuff(*piece);
+        if (last) wire += stuffer.end();
+        auto put = co_await stream_.write(wire, after(Stage::body));
+        if (put) continue;
+        const Errc code = of(put.error().code);
+        if (code != Errc::timed_out) {
+            // Hosts that refuse a message half-way say so and hang up: that reply is worth more than a broken
+            // pipe.
+            auto reply = co_await read_reply(std::chrono::steady_clock::now() + std::chrono::seconds(1));
+            if (reply && !reply->positive()) {
+                transaction.on_reply(*reply);
+                co_return Failure{Stage::quit, code, {}, std::nullopt};
+            }
+        }
+        co_return Failure{last ? Stage::dot : Stage::body, code, std::move(put.error().text), std::nullopt};
+    }
+    co_return std::nullopt;
+}
+
+asio::awaitable<std::vector<RecipientOutcome>> Session::transact(mail::Envelope envelope,
+                                                                 std::vector<mail::Recipient> recipients,
+                                                                 Message message) {
+    Transaction transaction(envelope, std::move(recipients), message.size, message.eight_bit, offered_);
+    for (;;) {
+        auto action = transaction.next();
+        if (auto* send = std::get_if<Transaction::Send>(&action)) {
+            auto put = co_await stream_.write(send->octets, after(Stage::mail));
+            if (!put) transaction.on_failure(of(put.error().code), std::move(put.error().text));
+        } else if (auto* wait = std::get_if<Transaction::Await>(&action)) {
+            auto reply = co_await read_reply(after(wait->stage));
+            if (reply)
+                transaction.on_reply(*reply);
+            else
+                transaction.on_failure(reply.error().code, std::move(reply.error().text));
+        } else if (std::holds_alternative<Transaction::SendMessage>(action)) {
+            in_data_ = true;
+            if (auto failed = co_await send_message(message, transaction))
+                transaction.on_failure(failed->code, std::move(failed->text), failed->stage);
+        } else {
+            in_data_ = false;
+            reusable_ = std::get<Transaction::Finished>(action).reusable;
+            co_return transaction.outcomes();
+        }
+    }
+}
+
+void Session::abort() {
+    if (in_data_) return;
+    boost::system::error_code ignored;
+    reusable_ = false;
+    stream_.socket().close(ignored);
+}
+
+asio::awaitable<void> Session::quit() {
+    if (reusable_ && stream_.socket().is_open()) (void)co_await command("QUIT", Stage::quit);
+    reusable_ = false;
+    co_await stream_.close(after(Stage::quit));
+}
+
+}  // namespace sternpost::smtp

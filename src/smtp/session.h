@@ -1,0 +1,90 @@
+// The shell that runs the client core on a stream: connect, greeting, EHLO, STARTTLS, transactions, QUIT.
+#pragma once
+
+#include <boost/asio/awaitable.hpp>
+#include <boost/asio/ip/tcp.hpp>
+#include <functional>
+#include <optional>
+#include <string>
+
+#include "dns/record.h"
+#include "smtp/client.h"
+#include "tls/stream.h"
+
+namespace sternpost::smtp {
+
+namespace asio = boost::asio;
+
+enum class TlsUse {
+    never,  // clear text, even if STARTTLS is offered: the fresh connection after a failed handshake (TLS-14)
+    if_offered,  // opportunistic: any TLS will do
+    required,    // no MAIL without TLS: STARTTLS must be offered, and TLS is strict
+};
+
+/// Whom to call and how.
+struct Target {
+    std::optional<dns::MxHost> host;  // none: an address literal
+    dns::Address address;
+    std::uint16_t port = 25;
+    std::optional<dns::Address> source;
+    TlsUse tls = TlsUse::if_offered;
+    std::string helo_name;
+    ClientTimeouts timeouts;
+    tls::ClientContexts contexts;
+};
+
+/// Message octets for a transaction.
+struct Message {
+    std::uint64_t size = 0;
+    bool eight_bit = false;
+    /// Up to `most` octets from `offset`; shorter only at the end.
+    std::function<asio::awaitable<Result<std::string>>(std::uint64_t offset, std::size_t most)> read;
+};
+
+/// What an opened session showed: all there is to decide whether it may have a message.
+struct Opened {
+    Extensions offered;  // by the latest EHLO reply: inside TLS where there is TLS
+    tls::Evidence evidence;
+    std::string local_address;
+};
+
+/// One client session. Lives on one I/O thread; one operation at a time.
+class Session {
+  public:
+    Session(asio::any_io_executor executor, Target target);
+
+    /// To the state in which MAIL may be said. A failure has ended the session (with QUIT where the peer
+    /// still listens).
+    asio::awaitable<tl::expected<Opened, Failure>> open();
+    /// Runs one transaction; outcomes in the recipients' order.
+    asio::awaitable<std::vector<RecipientOutcome>> transact(mail::Envelope envelope,
+                                                            std::vector<mail::Recipient> recipients,
+                                                            Message message);
+    /// Whether another transaction may follow.
+    bool reusable() const { return reusable_; }
+    /// Between DATA and the reply to the final dot: shutdown waits for these.
+    bool in_data() const { return in_data_; }
+    /// Closes at once unless the final dot may be on its way; what is awaited then fails.
+    void abort();
+    /// QUIT where the session is in order, then closes.
+    asio::awaitable<void> quit();
+
+  private:
+    asio::awaitable<Result<Reply>> read_reply(Deadline deadline);
+    asio::awaitable<Result<Reply>> command(std::string line, Stage stage);
+    asio::awaitable<std::optional<Failure>> hello();
+    asio::awaitable<std::optional<Failure>> start_tls();
+    asio::awaitable<std::optional<Failure>> send_message(const Message& message, Transaction& transaction);
+    Deadline after(Stage stage) const;
+    asio::awaitable<tl::unexpected<Failure>> give_up(Failure failure, bool say_quit);
+
+    Target target_;
+    tls::Stream stream_;
+    ReplyParser parser_;
+    Extensions offered_;
+    std::array<char, 16384> chunk_{};
+    bool reusable_ = false;
+    bool in_data_ = false;
+};
+
+}  // namespace sternpost::smtp

@@ -1,0 +1,35 @@
+// A policy over HTTPS (RFC 8461 §3.3): addresses from our resolver, one GET, every rule on what counts as a
+// policy.
+#pragma once
+
+#include <boost/asio/awaitable.hpp>
+
+#include "dns/resolver.h"
+#include "sts/policy.h"
+#include "util/https.h"
+
+namespace sternpost::sts {
+
+namespace asio = boost::asio;
+
+struct FetchOptions {
+    std::chrono::milliseconds timeout{60000};  // RFC 8461 §3.3 suggests a minute
+    std::size_t max_size = 65536;              // and 64 KB
+    std::uint16_t port = 443;
+    bool allow_special_addresses = false;  // policy hosts on loopback and private networks: the lab
+    bool ipv4 = true;
+    bool ipv6 = true;
+};
+
+struct Fetched {
+    Policy policy;
+    std::string text;         // verbatim
+    std::string fingerprint;  // SHA-256 of the policy host's certificate, hex
+};
+
+/// Fetches https://mta-sts.<domain>/.well-known/mta-sts.txt. Awaits DNS and HTTPS, `timeout` at most for the
+/// latter.
+asio::awaitable<Result<Fetched>> fetch(const FetchOptions& options, dns::Resolver& resolver,
+                                       util::Https& https, dns::PolicyDomain domain);
+
+}  // namespace sternpost::sts

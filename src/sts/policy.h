@@ -1,0 +1,41 @@
+// The policy file (RFC 8461 §3.2) and what its mx patterns match (§4.1).
+#pragma once
+
+#include <chrono>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "dns/name.h"
+#include "sts/record.h"
+
+namespace sternpost::sts {
+
+enum class Mode { none, testing, enforce };
+std::string_view name_of(Mode mode);
+
+/// One `mx` value: a host name, or `*.` and a domain, which covers exactly one label more (RFC 8461 §4.1).
+struct MxPattern {
+    bool wildcard = false;
+    dns::Domain domain;  // without the `*.`
+
+    bool matches(const dns::MxHost& host) const;
+    std::string text() const { return (wildcard ? "*." : "") + domain.text(); }
+    bool operator==(const MxPattern&) const = default;
+};
+
+struct Policy {
+    Mode mode = Mode::none;
+    std::vector<MxPattern> mx;
+    std::chrono::seconds max_age{0};  // at most 31557600, what is beyond is cut (D-04)
+
+    /// Lenient where a sender's mail would suffer for a formality (LF or CRLF, blank lines, a BOM), strict in
+    /// every value. bad_policy says which line and why.
+    static Result<Policy> parse(std::string_view text);
+    bool allows(const dns::MxHost& host) const;
+    /// `mx1.example.net, *.mail.example.com`.
+    std::string mx_text() const;
+    bool operator==(const Policy&) const = default;
+};
+
+}  // namespace sternpost::sts

@@ -1,0 +1,35 @@
+#include "tls/context.h"
+
+#include <openssl/ssl.h>
+
+#include "tls/verify.h"
+
+namespace sternpost::tls {
+namespace {
+
+Result<std::shared_ptr<boost::asio::ssl::context>> make(const Options& options, int security_level) {
+    auto context = std::make_shared<boost::asio::ssl::context>(boost::asio::ssl::context::tls_client);
+    SSL_CTX* ctx = context->native_handle();
+    SSL_CTX_set_security_level(ctx, security_level);
+    if (SSL_CTX_set_min_proto_version(ctx, TLS1_2_VERSION) != 1) return fail(Errc::openssl, openssl_error());
+    SSL_CTX_set_options(ctx, SSL_OP_NO_COMPRESSION | SSL_OP_NO_RENEGOTIATION);
+    SSL_CTX_set_session_cache_mode(ctx, SSL_SESS_CACHE_OFF);  // a resumed session proves nothing by itself
+    SSL_CTX_set_verify(ctx, SSL_VERIFY_NONE, nullptr);        // recorded, not enforced: see evidence_of()
+    SSL_CTX_set_purpose(ctx, X509_PURPOSE_SSL_SERVER);
+    if (SSL_CTX_load_verify_file(ctx, options.ca_file.c_str()) != 1)
+        return fail(Errc::bad_ca_file,
+                    "no certificate can be read from " + options.ca_file + ": " + openssl_error());
+    return context;
+}
+
+}  // namespace
+
+Result<ClientContexts> client_contexts(const Options& options) {
+    auto strict = make(options, 2);
+    if (!strict) return fail(std::move(strict).error());
+    auto opportunistic = make(options, 0);
+    if (!opportunistic) return fail(std::move(opportunistic).error());
+    return ClientContexts{std::move(*strict), std::move(*opportunistic)};
+}
+
+}  // namespace sternpost::tls

@@ -1,0 +1,68 @@
+#include "tls/stream.h"
+
+#include <boost/asio/deferred.hpp>
+#include <boost/asio/write.hpp>
+
+#include "util/deadline.h"
+
+namespace sternpost::tls {
+
+asio::awaitable<util::Result<std::size_t>> Stream::read_some(std::span<char> into, Deadline deadline) {
+    const auto buffer = asio::buffer(into.data(), into.size());
+    util::Result<std::size_t> got = 0U;
+    if (tls_)
+        got = co_await until(deadline, tls_->async_read_some(buffer, asio::deferred));
+    else
+        got = co_await until(deadline, socket_.async_read_some(buffer, asio::deferred));
+    if (!got) broken_ = true;
+    co_return got;
+}
+
+asio::awaitable<util::Result<void>> Stream::write(std::string_view octets, Deadline deadline) {
+    const auto buffer = asio::buffer(octets.data(), octets.size());
+    util::Result<std::size_t> put = 0U;
+    if (tls_)
+        put = co_await until(deadline, asio::async_write(*tls_, buffer, asio::deferred));
+    else
+        put = co_await until(deadline, asio::async_write(socket_, buffer, asio::deferred));
+    if (!put) {
+        broken_ = true;
+        co_return fail(std::move(put).error());
+    }
+    co_return util::Result<void>();
+}
+
+asio::awaitable<util::Result<void>> Stream::handshake(std::shared_ptr<asio::ssl::context> context,
+                                                      std::optional<dns::Domain> host, Deadline deadline) {
+    context_ = std::move(context);
+    host_ = std::move(host);
+    tls_ = std::make_unique<asio::ssl::stream<asio::ip::tcp::socket&>>(socket_, *context_);
+    // SNI always (RFC 8461 §7.1). SSL_set_tlsext_host_name() is a macro around this call.
+    if (host_) {
+        std::string name = host_->text();
+        SSL_ctrl(tls_->native_handle(), SSL_CTRL_SET_TLSEXT_HOSTNAME, TLSEXT_NAMETYPE_host_name, name.data());
+    }
+    auto done =
+        co_await until_done(deadline, tls_->async_handshake(asio::ssl::stream_base::client, asio::deferred));
+    if (!done) broken_ = true;
+    co_return done;
+}
+
+Evidence Stream::evidence() const {
+    if (!tls_ || broken_) return {};
+    return evidence_of(tls_->native_handle(), host_);
+}
+
+asio::awaitable<void> Stream::close(Deadline deadline) {
+    boost::system::error_code ignored;
+    if (tls_ && !broken_) {
+        // Sends close_notify and would wait for the peer's: we do not care for that, so the time is short.
+        const auto soon =
+            std::min(deadline, std::chrono::steady_clock::now() + std::chrono::milliseconds(200));
+        co_await until_done(soon, tls_->async_shutdown(asio::deferred));
+    }
+    socket_.shutdown(asio::ip::tcp::socket::shutdown_both, ignored);
+    socket_.close(ignored);
+}
+
+}  // namespace sternpost::tls

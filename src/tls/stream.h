@@ -1,0 +1,50 @@
+// A connection that is plain and then, perhaps, TLS. Every operation has a deadline; closing is an operation.
+#pragma once
+
+#include <boost/asio/awaitable.hpp>
+#include <boost/asio/ip/tcp.hpp>
+#include <boost/asio/ssl/stream.hpp>
+#include <memory>
+#include <optional>
+#include <span>
+
+#include "tls/context.h"
+#include "tls/verify.h"
+#include "util/clock.h"
+#include "util/result.h"
+
+namespace sternpost::tls {
+
+namespace asio = boost::asio;
+
+/// Lives on one I/O thread. After an error it is only good for close().
+class Stream {
+  public:
+    explicit Stream(asio::ip::tcp::socket socket) : socket_(std::move(socket)) {}
+
+    bool encrypted() const { return tls_ != nullptr; }
+    asio::ip::tcp::socket& socket() { return socket_; }
+
+    /// At least one octet. closed: the peer ended the connection; under TLS also when it did so without
+    /// close_notify (TLS-18).
+    asio::awaitable<util::Result<std::size_t>> read_some(std::span<char> into, Deadline deadline);
+    /// All of `octets`, which the caller keeps alive.
+    asio::awaitable<util::Result<void>> write(std::string_view octets, Deadline deadline);
+    /// The client's handshake, with SNI = `host` (none towards an address literal). Fails on anything but a
+    /// certificate: that is for evidence().
+    asio::awaitable<util::Result<void>> handshake(std::shared_ptr<asio::ssl::context> context,
+                                                  std::optional<dns::Domain> host, Deadline deadline);
+    /// What the connection proved so far; nothing while it is plain.
+    Evidence evidence() const;
+    /// Ends TLS politely (close_notify, without waiting for the peer's) and closes the socket.
+    asio::awaitable<void> close(Deadline deadline);
+
+  private:
+    asio::ip::tcp::socket socket_;
+    std::shared_ptr<asio::ssl::context> context_;
+    std::unique_ptr<asio::ssl::stream<asio::ip::tcp::socket&>> tls_;
+    std::optional<dns::Domain> host_;
+    bool broken_ = false;
+};
+
+}  // namespace sternpost::tls

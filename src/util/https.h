@@ -1,0 +1,56 @@
+// One HTTPS request, bounded in time and size, to addresses that the caller chose. Sole user of libcurl.
+#pragma once
+
+#include <chrono>
+#include <functional>
+#include <memory>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "util/mailbox.h"
+#include "util/result.h"
+
+namespace sternpost::util {
+
+enum class HttpsErrc {
+    connect,      // no address took the connection, or it was lost
+    timed_out,    // the whole request took longer than its limit
+    certificate,  // chain, dates or name of the server's certificate do not hold
+    tls,          // TLS failed otherwise
+    too_big,      // the body is larger than the limit
+    protocol,     // not HTTP
+    unusable,     // the request cannot be made (bad CA file, out of memory)
+};
+
+struct HttpsRequest {
+    std::string host;  // for Host, SNI and the certificate: SAN dNSName only (RFC 9525)
+    std::uint16_t port = 443;
+    std::string path;                          // beginning with '/'
+    std::vector<std::string> addresses;        // the only ones that are connected to, in this order
+    std::chrono::milliseconds timeout{60000};  // for all of it, slow drips too
+    std::size_t max_body = 65536;
+    std::optional<std::string> post_body;  // GET without it
+    std::string content_type;              // with post_body
+};
+
+struct HttpsAnswer {
+    int status = 0;
+    std::optional<std::string> content_type;  // as sent; nullopt: no such field
+    std::string body;
+    std::string fingerprint;  // SHA-256 of the server's certificate, hex
+};
+
+/// Any thread may call; the reply comes on the HTTPS thread, once.
+class Https {
+  public:
+    virtual ~Https() = default;
+    virtual void run(HttpsRequest request, Reply<Expected<HttpsAnswer, HttpsErrc>> reply) = 0;
+};
+
+/// One thread with one libcurl multi handle. No redirects, no proxy, no reuse of connections, TLS 1.2 or
+/// later, roots from `ca_file`.
+std::unique_ptr<Https> curl_https(std::string ca_file, std::string user_agent);
+
+}  // namespace sternpost::util
