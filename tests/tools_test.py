@@ -134,6 +134,54 @@ class CheckRfc(ToolCase):
         self.assert_finds("check_rfc.py", "rfc.tsv:3: five cells")
 
 
+class CheckDocs(ToolCase):
+    options_h = (
+        "struct Settings {\n    std::string user = \"sternpost\";\n    std::uint64_t size = 50UL << 20U;\n"
+        "    std::vector<Duration> retry{std::chrono::minutes(5),\n        std::chrono::hours(1)};\n    bool enabled = true;\n};\n"
+    )
+    options_cpp = (
+        'Option{"user", &S::user, Check::any, "x"},\nOption{"listener.size", &S::size, Check::size, "x"},\n'
+        'Option{"queue.retry", &S::retry, Check::any, "x"},\nOption{"queue.enabled", &S::enabled, Check::any, "x"},\n'
+    )
+    etc = (
+        '# Who.\n#user = "sternpost"\n\n[listener]\n# How large.\n#size = "50MiB"\n\n[queue]\n# When.\n'
+        '#retry = ["5m", "1h"]\n# Whether.\n#enabled = true\n'
+    )
+    man = (
+        ".It Cm user No = \\(dqsternpost\\(dq\n.Ss [listener]: mail in\n.It Cm size No = \\(dq50MiB\\(dq\n"
+        ".Ss [queue]: x\n.It Cm retry No = [\\(dq5m\\(dq, \\(dq1h\\(dq]\n.It Cm enabled No = true\n"
+    )
+
+    def setUp(self) -> None:
+        super().setUp()
+        self.write("src/config/options.h", "namespace c {\n" + self.options_h + "}\n")
+        self.write("src/config/options.cpp", self.options_cpp)
+        self.write("src/config/file.cpp", "")
+        self.write("etc/sternpost.toml", self.etc)
+        self.write("man/sternpost.toml.5", self.man)
+
+    def test_is_content_when_all_three_say_the_same(self) -> None:
+        self.assert_content("check_docs.py")
+
+    def test_finds_an_option_that_only_the_code_has(self) -> None:
+        self.write("src/config/options.cpp", self.options_cpp + 'Option{"queue.lifetime", &S::retry, Check::any, "x"},\n')
+        self.assert_finds("check_docs.py", "etc/sternpost.toml: option queue.lifetime is missing")
+
+    def test_finds_an_option_that_only_the_man_page_has(self) -> None:
+        self.write("man/sternpost.toml.5", self.man + ".It Cm limit No = 5\n")
+        self.assert_finds("check_docs.py", "etc/sternpost.toml: option queue.limit is missing (man")
+
+    def test_finds_defaults_that_differ(self) -> None:
+        self.write("etc/sternpost.toml", self.etc.replace("50MiB", "40MiB").replace("1h", "2h").replace("true", "false"))
+        self.assert_finds(
+            "check_docs.py", "option listener.size: default", "option queue.retry: default", "option queue.enabled: default"
+        )
+
+    def test_finds_an_option_without_a_text(self) -> None:
+        self.write("etc/sternpost.toml", self.etc.replace("# Who.\n", ""))
+        self.assert_finds("check_docs.py", "etc/sternpost.toml:1: an option without a line of text")
+
+
 class CountTests(ToolCase):
     def write_logs(self, results: dict[str, str], junit: str) -> None:
         lines = [json.dumps({"name": f"sternpost / {name}", "result": result}) for name, result in results.items()]
