@@ -79,7 +79,14 @@ asio::awaitable<tl::unexpected<Failure>> Session::give_up(Failure failure, bool 
 // 3207 §4.2).
 asio::awaitable<std::optional<Failure>> Session::hello() {
     offered_ = {};
-    auto reply = co_await command(ehlo(target_.helo_name), Stage::helo);
+    std::string name = target_.helo_name;
+    if (name.empty()) {  // RFC 5321 §4.1.4: without a name of our own, the address we call from
+        boost::system::error_code ec;
+        const auto local = stream_.socket().local_endpoint(ec);
+        const auto address = dns::Address::parse(local.address().to_string());
+        name = address ? address->literal() : "[127.0.0.1]";
+    }
+    auto reply = co_await command(ehlo(name), Stage::helo);
     if (!reply)
         co_return Failure{Stage::helo, reply.error().code, std::move(reply.error().text), std::nullopt};
     if (reply->positive()) {
@@ -87,7 +94,7 @@ asio::awaitable<std::optional<Failure>> Session::hello() {
         co_return std::nullopt;
     }
     if (reply->permanent()) {  // SMTP-06: 500 and 502 by the book, 501, 504 and 550 in practice
-        auto plain = co_await command(helo(target_.helo_name), Stage::helo);
+        auto plain = co_await command(helo(name), Stage::helo);
         if (!plain)
             co_return Failure{Stage::helo, plain.error().code, std::move(plain.error().text), std::nullopt};
         if (plain->positive()) co_return std::nullopt;

@@ -28,7 +28,7 @@ struct Target {
     std::uint16_t port = 25;
     std::optional<dns::Address> source;
     TlsUse tls = TlsUse::if_offered;
-    std::string helo_name;
+    std::string helo_name;  // our FQDN; empty: the address literal of our end
     ClientTimeouts timeouts;
     tls::ClientContexts contexts;
 };

@@ -175,6 +175,12 @@ asio::awaitable<Lookup> Lookups::single_flight(dns::PolicyDomain domain, bool fo
     co_return result;
 }
 
+std::vector<store::StoredPolicy> Lookups::cached() const {
+    std::vector<store::StoredPolicy> out;
+    for (const auto& [domain, cached] : cache_) out.push_back(cached.stored);
+    return out;
+}
+
 asio::awaitable<Lookup> Lookups::find(dns::PolicyDomain domain) {
     return single_flight(std::move(domain), false);
 }

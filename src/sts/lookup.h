@@ -56,6 +56,8 @@ class Lookups {
     /// Fetches whatever the record's id says (an administrator's wish; STS-27's five minutes still bind a
     /// failed id).
     asio::awaitable<Lookup> refresh(dns::PolicyDomain domain);
+    /// What is cached, expired or not, by domain.
+    std::vector<store::StoredPolicy> cached() const;
 
   private:
     struct Cached {

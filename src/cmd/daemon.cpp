@@ -1,0 +1,449 @@
+#include "cmd/daemon.h"
+
+#include <sys/stat.h>
+#include <sysexits.h>
+#include <systemd/sd-daemon.h>
+#include <unistd.h>
+
+#include <boost/asio/as_tuple.hpp>
+#include <boost/asio/post.hpp>
+#include <boost/asio/use_awaitable.hpp>
+#include <system_error>
+
+#include "util/call.h"
+#include "util/privileges.h"
+
+namespace sternpost::cmd {
+namespace {
+
+constexpr auto stop_patience = std::chrono::seconds(90);  // for sessions past the final dot (DESIGN §4)
+constexpr unsigned control_slot = 63;                     // of store::IdSource; I/O threads have 0 …
+constexpr std::string_view version = STERNPOST_VERSION;
+
+control::Answer no(std::string text) {
+    return {control::ExitCode::no, std::move(text), {}};
+}
+
+std::string text_of(const control::json::object& request, std::string_view key) {
+    const auto* value = request.if_contains(key);
+    return value != nullptr && value->is_string() ? std::string(value->as_string()) : std::string();
+}
+
+std::vector<std::string> texts_of(const control::json::object& request, std::string_view key) {
+    std::vector<std::string> out;
+    const auto* value = request.if_contains(key);
+    if (value != nullptr && value->is_array())
+        for (const auto& item : value->as_array())
+            if (item.is_string()) out.emplace_back(item.as_string());
+    return out;
+}
+
+// A folder that is there, of this mode, and belongs to the account if we may give it away.
+util::Result<void> make_folder(const std::string& path, unsigned mode,
+                               const std::optional<util::Account>& owner,
+                               std::optional<std::uint32_t> gid = std::nullopt) {
+    std::error_code ec;
+    const bool existed = std::filesystem::exists(path, ec);
+    std::filesystem::create_directories(path, ec);
+    if (ec) return fail(util::Errc::io, "cannot make the folder " + path + ": " + ec.message());
+    if (!existed && ::chmod(path.c_str(), mode) != 0)
+        return fail(util::Errc::io, "cannot set the mode of " + path + ": " + util::errno_text(errno));
+    if (owner && !existed && ::chown(path.c_str(), owner->uid, gid.value_or(owner->gid)) != 0)
+        return fail(util::Errc::io, "cannot give " + path + " to its account: " + util::errno_text(errno));
+    return {};
+}
+
+}  // namespace
+
+Daemon::Daemon(std::filesystem::path config_path, config::Loaded loaded, Log& log)
+    : config_path_(std::move(config_path)),
+      settings_(std::move(loaded.settings)),
+      hostname_(config::effective_hostname(settings_)),
+      log_(log),
+      started_(clock_.wall()),
+      tasks_(control_, log),
+      signals_(control_, SIGTERM, SIGINT, SIGHUP) {}
+
+Daemon::~Daemon() {
+    for (auto& io : io_) {
+        io->work.reset();
+        io->context.stop();
+        if (io->thread.joinable()) io->thread.join();
+    }
+}
+
+int Daemon::prepare() {
+    std::optional<util::Account> account;
+    const bool root = ::geteuid() == 0;
+    if (root && !settings_.user.empty()) {
+        auto found = util::account(settings_.user);
+        if (!found) {
+            Event(log_, Level::error, "start")
+                .reason(found.error().text + ", which the daemon is to run as: make it (useradd --system " +
+                        settings_.user + ") or set user = \"\" to stay root");
+            return EX_NOUSER;
+        }
+        account = *found;
+    }
+    std::optional<std::uint32_t> drop_group;
+    if (const auto found = util::group("sternpost-drop"); found && account) drop_group = *found;
+    const auto folder_of = [](const std::string& path) {
+        return std::filesystem::path(path).parent_path().string();
+    };
+    for (const auto& made :
+         {make_folder(settings_.state_dir, 0700, account),
+          make_folder(folder_of(settings_.control_socket), 0755, account),
+          make_folder(folder_of(settings_.submit_socket), 0755, account),
+          make_folder(settings_.maildrop_dir, drop_group ? 01730U : 0700U, account, drop_group)}) {
+        if (!made) {
+            Event(log_, Level::error, "start").reason(made.error().text);
+            return EX_CANTCREAT;
+        }
+    }
+    if (account) {
+        if (auto done = util::become(settings_.user, *account); !done) {
+            Event(log_, Level::error, "start").reason("cannot give up root: " + done.error().text);
+            return EX_OSERR;
+        }
+    }
+    return EX_OK;
+}
+
+int Daemon::open() {
+    auto on_accepted = [this](std::vector<store::StoredMessage> messages) {
+        control_mailbox_.post(
+            [this, arrived = std::move(messages)]() mutable { queue_->accepted(std::move(arrived)); });
+    };
+    auto opened = store::sqlite::SqliteStore::open(settings_.state_dir, {}, log_, clock_, random_,
+                                                   std::move(on_accepted));
+    if (!opened) {
+        Event(log_, Level::error, "start").reason(opened.error().text);
+        return opened.error().code == store::Errc::busy ? EX_TEMPFAIL : EX_IOERR;
+    }
+    store_ = std::move(*opened);
+    for (const auto& warning : store_->opened().warnings)
+        Event(log_, Level::warning, "store").reason(warning);
+    const store::MessageId newest = store_->opened().newest;
+    for (unsigned slot = 0; slot < std::min<std::uint64_t>(settings_.io_threads, control_slot); ++slot)
+        io_.push_back(std::make_unique<Io>(store::IdSource(clock_, slot, newest)));
+    control_ids_ = std::make_unique<store::IdSource>(clock_, control_slot, newest);
+
+    auto contexts = tls::client_contexts({settings_.ca_file});
+    if (!contexts) {
+        Event(log_, Level::error, "start").reason(contexts.error().text + "; tls.ca_file names the file");
+        return EX_CONFIG;
+    }
+    pool_ = std::make_unique<Pool>(2);
+    https_ = util::curl_https(settings_.ca_file, "sternpost/" + std::string(version));
+    resolver_ =
+        std::make_unique<dns::LdnsResolver>(control_.get_executor(), resolver_of(settings_), clock_, random_);
+    lookups_ = std::make_unique<sts::Lookups>(control_.get_executor(), lookups_of(settings_), *resolver_,
+                                              *https_, *store_, clock_, log_);
+    std::vector<asio::io_context*> contexts_of_io;
+    std::vector<smtp::IoThread> threads;
+    for (auto& io : io_) {
+        contexts_of_io.push_back(&io->context);
+        threads.push_back({io->context, io->ids});
+    }
+    dialer_ = std::make_unique<delivery::AsioDialer>(
+        std::move(contexts_of_io), dialer_of(settings_, hostname_), std::move(*contexts), *store_);
+    delivery_ = std::make_unique<delivery::Delivery>(delivery_of(settings_, hostname_), *resolver_, *lookups_,
+                                                     *dialer_, clock_, random_, log_);
+    bouncer_ = std::make_unique<delivery::Bouncer>(bounces_of(settings_, hostname_), *store_, clock_, random_,
+                                                   log_, *control_ids_);
+    queue::Hooks hooks;
+    hooks.deliver = [this](queue::Lane& lane) { return delivery_->deliver(lane); };
+    hooks.notices = [this](queue::MessagePtr message, std::vector<store::DeliveryResult> results) {
+        return bouncer_->notices(std::move(message), std::move(results));
+    };
+    hooks.abort_sessions = [this] { dialer_->abort(); };
+    queue_ = std::make_unique<queue::Manager>(control_, queue_of(settings_), std::move(hooks), *store_,
+                                              clock_, random_, log_);
+
+    // What the resolver's cache already knows of a recipient's domain, for RCPT.
+    auto ask_next_hop = [this](dns::Domain domain, Reply<smtp::NextHopKnowledge> reply) {
+        control_mailbox_.post([this, asked = std::move(domain), answer = std::move(reply)]() mutable {
+            auto knowledge = smtp::NextHopKnowledge::usable_or_unknown;
+            if (const auto mx = resolver_->cached_mx(asked)) {
+                if (mx->existence == dns::Existence::no_name)
+                    knowledge = smtp::NextHopKnowledge::no_such_domain;
+                else if (mx->records.size() == 1 && mx->records.front().exchange.empty())
+                    knowledge = smtp::NextHopKnowledge::null_mx;
+            }
+            answer(knowledge);
+        });
+    };
+    listener_ = std::make_unique<smtp::Listener>(std::move(threads), server_of(settings_, hostname_),
+                                                 std::move(ask_next_hop), *store_, clock_, log_);
+    for (const auto& text : settings_.listen) {
+        const auto where = dns::Server::parse(text);
+        auto bound = listener_->bind(where->address, where->port);
+        if (bound) continue;
+        // A machine without IPv6 is no reason not to serve the other addresses.
+        const bool fatal = !where->address.is_v6() || settings_.listen.size() == 1;
+        Event(log_, fatal ? Level::error : Level::warning, "listen")
+            .kv("address", text)
+            .reason(bound.error().text);
+        if (fatal) return EX_OSERR;
+    }
+    const local::Surroundings around{*store_, *control_ids_, clock_, log_};
+    submissions_ =
+        std::make_unique<local::SubmissionSocket>(control_, local_of(settings_, hostname_), around);
+    maildrop_ = std::make_unique<local::Maildrop>(control_, local_of(settings_, hostname_), around, *pool_);
+    if (auto done = submissions_->open(); !done) {
+        Event(log_, Level::error, "start").reason(done.error().text);
+        return EX_OSERR;
+    }
+    auto handler = [this](control::json::object request, control::Caller caller) {
+        return answer(std::move(request), caller);
+    };
+    control_server_ = std::make_unique<control::Server>(control_, std::move(handler), log_);
+    if (auto done = control_server_->listen(settings_.control_socket); !done) {
+        Event(log_, Level::error, "start").reason(done.error().text);
+        return EX_OSERR;
+    }
+    return EX_OK;
+}
+
+int Daemon::run() {
+    Event(log_, Level::info, "start")
+        .kv("version", version)
+        .kv("hostname", hostname_.empty() ? "(none)" : hostname_);
+    if (hostname_.empty())
+        Event(log_, Level::warning, "start")
+            .reason("no fully qualified hostname: only clients on loopback are served until hostname is set");
+    if (const int code = prepare(); code != EX_OK) return code;
+    watch_signals();
+    if (const int code = open(); code != EX_OK) {
+        if (store_) store_->stop();
+        // Members go in their order; nothing has been started on the I/O threads yet.
+        _exit(code);
+    }
+    if (::geteuid() != 0) {
+        if (auto done = util::drop_capabilities(); !done)
+            Event(log_, Level::warning, "start").reason("cannot drop capabilities: " + done.error().text);
+    }
+    for (auto& io : io_) io->thread = std::thread([context = &io->context] { context->run(); });
+    tasks_.spawn("serve", serve());
+    control_.run();
+    return exit_code_;
+}
+
+asio::awaitable<void> Daemon::serve() {
+    auto ask = [this](Reply<store::Result<std::vector<store::StoredPolicy>>> reply) {
+        store_->policies(std::move(reply));
+    };
+    auto policies = co_await call<store::Result<std::vector<store::StoredPolicy>>>(std::move(ask));
+    if (policies) lookups_->restore(std::move(*policies));
+    auto loaded = co_await queue_->load();
+    if (!policies || !loaded) {
+        Event(log_, Level::error, "start").reason(policies ? loaded.error().text : policies.error().text);
+        exit_code_ = EX_IOERR;
+        asio::post(control_, [this] { tasks_.spawn("stop", stop()); });
+        co_return;
+    }
+    queue_->start();
+    // The listener lives on the first I/O thread.
+    auto start_listener = [this](Reply<bool> reply) {
+        asio::post(io_.front()->context, [this, done = std::move(reply)]() mutable {
+            listener_->start();
+            done(true);
+        });
+    };
+    co_await call<bool>(std::move(start_listener));
+    maildrop_->start();
+    Event(log_, Level::info, "ready").kv("messages", *loaded).kv("policies", lookups_->cached().size());
+    sd_notify(0, "READY=1");
+}
+
+void Daemon::watch_signals() {
+    signals_.async_wait([this](boost::system::error_code ec, int signal) {
+        if (ec) return;
+        if (signal == SIGHUP) {
+            reload();
+        } else if (!stopping_) {
+            tasks_.spawn("stop", stop());
+        } else {
+            _exit(EX_TEMPFAIL);  // asked twice: what is not on stable storage was never promised
+        }
+        watch_signals();
+    });
+}
+
+void Daemon::reload() {
+    const auto contexts = tls::client_contexts({settings_.ca_file});
+    if (contexts) {
+        dialer_->use(*contexts);
+        Event(log_, Level::info, "reload").kv("ca_file", settings_.ca_file);
+    } else {
+        Event(log_, Level::error, "reload")
+            .reason(contexts.error().text + "; the certificates read before stay in use");
+    }
+}
+
+asio::awaitable<void> Daemon::stop() {
+    if (std::exchange(stopping_, true)) co_return;
+    Event(log_, Level::info, "stop");
+    sd_notify(0, "STOPPING=1");
+    const Deadline deadline = clock_.steady() + stop_patience;
+    const Deadline soon = clock_.steady() + std::chrono::seconds(30);
+    co_await asio::co_spawn(io_.front()->context, listener_->drain(soon), asio::use_awaitable);
+    co_await maildrop_->drain(soon);
+    co_await submissions_->drain(soon);
+    co_await queue_->stop(std::chrono::duration_cast<std::chrono::seconds>(deadline - clock_.steady()));
+    co_await control_server_->stop();
+    https_.reset();
+    for (auto& io : io_) io->work.reset();
+    store_->stop();
+    Event(log_, Level::info, "stopped");
+    signals_.cancel();
+    asio::post(control_, [this] { control_.stop(); });
+}
+
+asio::awaitable<control::Answer> Daemon::answer(control::json::object request, control::Caller caller) {
+    const std::string verb = text_of(request, "verb");
+    if (verb == "status") co_return status();
+    if (verb == "queue.list") co_return list(request);
+    if (verb == "queue.show") co_return show(request);
+    if (verb == "sts.show" || verb == "sts.list") co_return policies(request);
+    const bool acts = verb == "queue.retry" || verb == "queue.delete" || verb == "sts.refresh";
+    if (acts && !caller.may_act) {
+        control::Answer refused;
+        refused.code = control::ExitCode::not_permitted;
+        refused.text = verb + " is for root and for the account of the daemon";
+        co_return refused;
+    }
+    if (verb == "queue.retry") co_return retry(request);
+    if (verb == "queue.delete") co_return co_await remove(request, caller.uid);
+    if (verb == "sts.refresh") {
+        std::string domain = text_of(request, "domain");
+        co_return co_await refresh_policy(std::move(domain));
+    }
+    control::Answer unknown;
+    unknown.code = control::ExitCode::usage;
+    unknown.text = "the daemon does not know the verb " + verb + ": is the command of another release?";
+    co_return unknown;
+}
+
+control::Answer Daemon::status() const {
+    control::json::object out;
+    out["version"] = version;
+    out["running"] = true;
+    out["hostname"] = hostname_;
+    out["pid"] = ::getpid();
+    out["started"] = rfc3339(started_);
+    out["queue"] = control::to_json(queue_->core().totals());
+    control::json::array hops;
+    for (const auto& hop : queue_->core().hops()) {
+        control::json::object one;
+        one["name"] = hop.name;
+        one["ready"] = hop.ready;
+        one["sleeping"] = hop.sleeping;
+        one["connections"] = hop.lanes;
+        one["failures"] = hop.failures;
+        if (hop.next_at) one["next_at"] = rfc3339(*hop.next_at);
+        one["reason"] = hop.text;
+        hops.push_back(std::move(one));
+    }
+    out["next_hops"] = std::move(hops);
+    out["policies"] = lookups_->cached().size();
+    return {control::ExitCode::done, "", out};
+}
+
+control::Answer Daemon::list(const control::json::object& request) const {
+    store::QueueFilter filter;
+    filter.domain = text_of(request, "domain");
+    if (const auto* limit = request.if_contains("limit"); limit != nullptr && limit->is_number()) {
+        boost::system::error_code ec;
+        filter.limit = limit->to_number<std::size_t>(ec);
+    }
+    control::json::array messages;
+    for (const auto& view : queue_->core().list(filter))
+        messages.push_back(control::to_json(*view.message, view.active));
+    control::json::object out;
+    out["messages"] = std::move(messages);
+    out["totals"] = control::to_json(queue_->core().totals());
+    return {control::ExitCode::done, "", out};
+}
+
+control::Answer Daemon::show(const control::json::object& request) const {
+    store::QueueFilter filter;
+    filter.id = text_of(request, "id");
+    const auto views = queue_->core().list(filter);
+    if (filter.id.empty() || views.empty()) return no("no message " + filter.id + " is in the queue");
+    return {control::ExitCode::done, "", control::to_json(*views.front().message, views.front().active)};
+}
+
+control::Answer Daemon::policies(const control::json::object& request) const {
+    const std::string wanted = text_of(request, "domain");
+    control::json::array all;
+    for (const auto& policy : lookups_->cached()) {
+        if (policy.domain == wanted) return {control::ExitCode::done, "", control::to_json(policy, true)};
+        all.push_back(control::to_json(policy, false));
+    }
+    if (!wanted.empty()) return no("no MTA-STS policy of " + wanted + " is cached");
+    return {control::ExitCode::done, "", all};
+}
+
+asio::awaitable<control::Answer> Daemon::refresh_policy(std::string domain) {
+    auto name = dns::Domain::parse(domain);
+    if (!name) co_return no(name.error().text);
+    const std::string text = name->text();
+    const auto lookup = co_await lookups_->refresh(dns::PolicyDomain(std::move(*name)));
+    control::json::object out;
+    out["domain"] = text;
+    out["fetched"] = lookup.fresh;
+    out["problem"] = lookup.problem_text;
+    if (lookup.policy) {
+        out["id"] = lookup.id;
+        out["mode"] = sts::name_of(lookup.policy->mode);
+    }
+    control::Answer answer;
+    answer.data = std::move(out);
+    if (!lookup.fresh) {
+        answer.code = control::ExitCode::no;
+        answer.text =
+            lookup.problem_text.empty() ? text + " publishes no MTA-STS policy" : lookup.problem_text;
+    }
+    co_return answer;
+}
+
+control::Answer Daemon::retry(const control::json::object& request) {
+    resolver_->forget_negative();
+    std::size_t count = 0;
+    const auto ids = texts_of(request, "ids");
+    store::QueueFilter filter;
+    filter.domain = text_of(request, "domain");
+    if (ids.empty()) count = queue_->retry(filter);
+    for (const auto& id : ids) {
+        filter.id = id;
+        count += queue_->retry(filter);
+    }
+    control::json::object out;
+    out["messages"] = count;
+    if (count == 0) return {control::ExitCode::no, "nothing in the queue matches", out};
+    return {control::ExitCode::done, "", out};
+}
+
+asio::awaitable<control::Answer> Daemon::remove(const control::json::object& request, std::uint32_t uid) {
+    std::vector<store::MessageId> ids;
+    for (const auto& text : texts_of(request, "ids"))
+        if (const auto id = store::MessageId::parse(text)) ids.push_back(*id);
+    const auto removed = co_await queue_->remove(std::move(ids), "uid " + std::to_string(uid));
+    control::Answer answer;
+    if (!removed) {
+        answer.code = control::ExitCode::internal;
+        answer.text = removed.error().text;
+        co_return answer;
+    }
+    control::json::object out;
+    out["messages"] = *removed;
+    answer.data = std::move(out);
+    if (*removed == 0) {
+        answer.code = control::ExitCode::no;
+        answer.text = "nothing in the queue has that id";
+    }
+    co_return answer;
+}
+
+}  // namespace sternpost::cmd

@@ -1,0 +1,87 @@
+// The daemon: builds every object, owns the threads, starts and stops in order.
+#pragma once
+
+#include <boost/asio/executor_work_guard.hpp>
+#include <boost/asio/io_context.hpp>
+#include <boost/asio/signal_set.hpp>
+#include <filesystem>
+#include <memory>
+#include <thread>
+#include <vector>
+
+#include "cmd/wiring.h"
+#include "control/server.h"
+#include "local/maildrop.h"
+#include "local/socket.h"
+#include "queue/manager.h"
+#include "smtp/listener.h"
+#include "store/sqlite/engine.h"
+
+namespace sternpost::cmd {
+
+class Daemon {
+  public:
+    Daemon(std::filesystem::path config_path, config::Loaded loaded, Log& log);
+    Daemon(const Daemon&) = delete;
+    Daemon& operator=(const Daemon&) = delete;
+    ~Daemon();
+
+    /// Runs until SIGTERM or SIGINT. The process's exit code: 0, or one of sysexits.h.
+    int run();
+
+  private:
+    struct Io {  // one I/O thread
+        explicit Io(store::IdSource source) : ids(source), work(asio::make_work_guard(context)) {}
+        asio::io_context context{1};
+        store::IdSource ids;
+        asio::executor_work_guard<asio::io_context::executor_type> work;
+        std::thread thread;
+    };
+
+    int prepare();  // directories, privileges; 0 or an exit code
+    int open();     // store, sockets
+    asio::awaitable<void> serve();
+    asio::awaitable<void> stop();
+    void watch_signals();
+    void reload();
+    asio::awaitable<control::Answer> answer(control::json::object request, control::Caller caller);
+    control::Answer status() const;
+    control::Answer list(const control::json::object& request) const;
+    control::Answer show(const control::json::object& request) const;
+    control::Answer policies(const control::json::object& request) const;
+    asio::awaitable<control::Answer> refresh_policy(std::string domain);
+    control::Answer retry(const control::json::object& request);
+    asio::awaitable<control::Answer> remove(const control::json::object& request, std::uint32_t uid);
+
+    std::filesystem::path config_path_;
+    config::Settings settings_;
+    std::string hostname_;
+    Log& log_;
+    SystemClock clock_;
+    SystemRandom random_;
+    WallTime started_;
+    asio::io_context control_{1};
+    AsioMailbox control_mailbox_{control_};
+    TaskGroup tasks_;
+    asio::signal_set signals_;
+    bool stopping_ = false;
+    int exit_code_ = 0;
+
+    std::unique_ptr<store::sqlite::SqliteStore> store_;
+    std::vector<std::unique_ptr<Io>> io_;
+    std::unique_ptr<store::IdSource> control_ids_;
+    std::unique_ptr<Pool> pool_;
+    std::unique_ptr<util::Https> https_;
+    std::unique_ptr<dns::LdnsResolver> resolver_;
+    std::unique_ptr<sts::Lookups> lookups_;
+    std::unique_ptr<delivery::AsioDialer> dialer_;
+    std::unique_ptr<delivery::Delivery> delivery_;
+    std::unique_ptr<delivery::Bouncer> bouncer_;
+    std::unique_ptr<queue::Manager> queue_;
+    std::unique_ptr<smtp::Listener> listener_;
+    std::unique_ptr<local::SubmissionSocket> submissions_;
+    std::unique_ptr<local::Maildrop> maildrop_;
+    std::unique_ptr<control::Server> control_server_;
+};
+
+}  // namespace sternpost::cmd

@@ -1,0 +1,402 @@
+// sternpost(1): the administrator's command. Asks the daemon; what only reads is answered from disk while the
+// daemon is down.
+#include <fmt/format.h>
+#include <sysexits.h>
+#include <unistd.h>
+
+#include <CLI/CLI.hpp>
+#include <csignal>
+#include <functional>
+#include <iostream>
+
+#include "config/file.h"
+#include "control/client.h"
+#include "store/sqlite/offline.h"
+#include "util/text.h"
+
+namespace {
+
+using namespace sternpost;
+using control::Answer;
+using control::ExitCode;
+namespace json = boost::json;
+
+constexpr const char* default_config = "/etc/sternpost/sternpost.toml";
+constexpr auto patience = std::chrono::seconds(90);  // a policy fetch may take a minute
+
+std::string text(const json::object& object, std::string_view key) {
+    const auto* value = object.if_contains(key);
+    if (value == nullptr || value->is_null()) return "";
+    return value->is_string() ? std::string(value->as_string()) : json::serialize(*value);
+}
+
+bool flag(const json::object& object, std::string_view key) {
+    const auto* value = object.if_contains(key);
+    return value != nullptr && value->is_bool() && value->as_bool();
+}
+
+std::string shown_path(const std::string& path) {
+    return "<" + printable(path) + ">";
+}
+
+// A policy's text: its line ends stay, nothing in it may steer the terminal.
+std::string printable_text(const std::string& octets) {
+    std::string out;
+    for (std::string_view line : split(octets, '\n')) {
+        if (line.ends_with('\r')) line.remove_suffix(1);
+        out += printable(line, 1000) + "\n";
+    }
+    return out;
+}
+
+// ---- for people
+
+void print_message(const json::object& message) {
+    fmt::print("{}  {}  {} octets  from {}{}{}\n", text(message, "id"), text(message, "arrived"),
+               text(message, "size"), shown_path(text(message, "reverse_path")),
+               text(message, "class") == "mail" ? "" : "  " + text(message, "class"),
+               flag(message, "held") ? "  HELD" : "");
+    for (const auto& item : message.at("recipients").as_array()) {
+        const json::object& recipient = item.as_object();
+        const std::string state = text(recipient, "state");
+        if (state != "queued") continue;
+        const bool active = flag(recipient, "active");
+        fmt::print("    to {}  {}\n", shown_path(text(recipient, "path")),
+                   active ? "being delivered" : "deferred until " + text(recipient, "next_at"));
+        if (const std::string reason = text(recipient, "reason"); !reason.empty())
+            fmt::print("        {} {}\n", text(recipient, "status"), printable(reason, 1000));
+    }
+}
+
+void print_list(const Answer& answer) {
+    const json::object& data = answer.data.as_object();
+    const json::array& messages = data.at("messages").as_array();
+    for (const auto& message : messages) print_message(message.as_object());
+    const json::object& totals = data.at("totals").as_object();
+    if (text(totals, "messages") == "0")
+        fmt::print("The queue is empty.\n");
+    else
+        fmt::print("{} message(s), {} recipient(s), {} octets{}\n", text(totals, "messages"),
+                   text(totals, "recipients"), text(totals, "octets"),
+                   std::to_string(messages.size()) == text(totals, "messages")
+                       ? ""
+                       : fmt::format("; {} shown", messages.size()));
+}
+
+void print_show(const Answer& answer) {
+    const json::object& message = answer.data.as_object();
+    print_message(message);
+    const json::object& origin = message.at("origin").as_object();
+    fmt::print("    accepted by {}{}{}\n", text(origin, "with"),
+               text(origin, "address").empty()
+                   ? ""
+                   : " from " + text(origin, "address") + " (" + printable(text(origin, "helo")) + ")",
+               text(origin, "uid").empty() ? "" : " from uid " + text(origin, "uid"));
+    for (const auto& item : message.at("recipients").as_array()) {
+        const json::object& recipient = item.as_object();
+        if (text(recipient, "state") == "queued") continue;
+        fmt::print("    to {}  {}  {} {}\n", shown_path(text(recipient, "path")), text(recipient, "state"),
+                   text(recipient, "status"), printable(text(recipient, "reason"), 1000));
+    }
+}
+
+void print_policy(const json::object& policy) {
+    fmt::print("{}  mode {}  id {}\n    fetched {}  expires {}\n", text(policy, "domain"),
+               text(policy, "mode"), text(policy, "id"), text(policy, "fetched"), text(policy, "expires"));
+    if (const auto* mx = policy.if_contains("mx"); mx != nullptr && mx->is_array())
+        for (const auto& pattern : mx->as_array())
+            fmt::print("    mx {}\n", std::string(pattern.as_string()));
+}
+
+void print_policies(const Answer& answer) {
+    if (answer.data.is_object()) {
+        print_policy(answer.data.as_object());
+        return;
+    }
+    for (const auto& policy : answer.data.as_array()) print_policy(policy.as_object());
+    if (answer.data.as_array().empty()) fmt::print("No MTA-STS policy is cached.\n");
+}
+
+void print_status(const Answer& answer) {
+    const json::object& data = answer.data.as_object();
+    const json::object& queue = data.at("queue").as_object();
+    if (!flag(data, "running")) fmt::print("The daemon is down; this is what the disk holds.\n");
+    if (flag(data, "running"))
+        fmt::print("sternpostd {} at {}, pid {}, since {}\n", text(data, "version"), text(data, "hostname"),
+                   text(data, "pid"), text(data, "started"));
+    fmt::print("queue: {} message(s), {} recipient(s), {} octets{}\n", text(queue, "messages"),
+               text(queue, "recipients"), text(queue, "octets"),
+               text(queue, "oldest").empty() ? "" : ", oldest of " + text(queue, "oldest"));
+    fmt::print("MTA-STS policies cached: {}\n", text(data, "policies"));
+    if (const auto* hops = data.if_contains("next_hops"); hops != nullptr && hops->is_array()) {
+        for (const auto& item : hops->as_array()) {
+            const json::object& hop = item.as_object();
+            fmt::print("next hop {}: {} due, {} waiting, {} connection(s)\n", text(hop, "name"),
+                       text(hop, "ready"), text(hop, "sleeping"), text(hop, "connections"));
+            if (text(hop, "failures") != "0")
+                fmt::print("    failing, next attempt {}: {}\n", text(hop, "next_at"),
+                           printable(text(hop, "reason"), 1000));
+        }
+    }
+}
+
+// ---- from disk, while the daemon is down
+
+Answer offline(const config::Settings& settings, const json::object& request) {
+    auto opened = store::sqlite::Offline::open(settings.state_dir);
+    Answer out;
+    const auto trouble = [&](const auto& error) {
+        out.code = error.code == store::Errc::not_found ? ExitCode::no
+                   : error.code == store::Errc::io      ? ExitCode::not_permitted
+                                                        : ExitCode::internal;
+        out.text = "the daemon does not answer, and on disk: " + error.text;
+        return out;
+    };
+    if (!opened) return trouble(opened.error());
+    const std::string verb = text(request, "verb");
+    if (verb == "sts.show" || verb == "sts.list") {
+        const auto policies = (*opened)->policies();
+        if (!policies) return trouble(policies.error());
+        json::array all;
+        for (const auto& policy : *policies) {
+            if (policy.domain == text(request, "domain"))
+                return {ExitCode::done, "", control::to_json(policy, true)};
+            all.push_back(control::to_json(policy, false));
+        }
+        if (verb == "sts.show")
+            return {ExitCode::no, "no MTA-STS policy of " + text(request, "domain") + " is cached", {}};
+        return {ExitCode::done, "", all};
+    }
+    store::QueueFilter filter;
+    filter.id = text(request, "id");
+    filter.domain = text(request, "domain");
+    if (const auto* limit = request.if_contains("limit"); limit != nullptr && limit->is_int64())
+        filter.limit = static_cast<std::size_t>(limit->as_int64());
+    const auto totals = (*opened)->totals();
+    if (!totals) return trouble(totals.error());
+    if (verb == "status") {
+        const auto policies = (*opened)->policies();
+        json::object data;
+        data["running"] = false;
+        data["queue"] = control::to_json(*totals);
+        data["policies"] = policies ? policies->size() : 0;
+        return {ExitCode::done, "", data};
+    }
+    const auto found = (*opened)->find(filter);
+    if (!found) return trouble(found.error());
+    if (verb == "queue.show") {
+        if (found->empty()) return {ExitCode::no, "no message " + filter.id + " is in the queue", {}};
+        return {ExitCode::done, "", control::to_json(found->front(), {})};
+    }
+    json::array messages;
+    for (const auto& message : *found) messages.push_back(control::to_json(message, {}));
+    json::object data;
+    data["messages"] = std::move(messages);
+    data["totals"] = control::to_json(*totals);
+    return {ExitCode::done, "", data};
+}
+
+class Command {
+  public:
+    int run(int argc, char** argv);
+
+  private:
+    using Print = std::function<void(const Answer&)>;
+    CLI::App* verb(CLI::App* parent, const std::string& name, const std::string& help, json::object request,
+                   bool reads, Print print);
+    void add_queue();
+    void add_sts();
+    void add_config();
+    int finish(const Answer& answer, const Print& print) const;
+    int check_config() const;
+    int show_config() const;
+    config::Loaded load() const;
+
+    CLI::App app_{"Sternpost, a sending mail transfer agent: the administrator's command."};
+    std::string config_path_;
+    bool json_ = false;
+    std::string id_;
+    std::vector<std::string> ids_;
+    std::string domain_;
+    std::int64_t limit_ = 1000;
+    bool all_ = false;
+    std::function<int()> chosen_;
+};
+
+config::Loaded Command::load() const {
+    const bool there = ::access(default_config, F_OK) == 0;
+    return config::read_file(config_path_.empty() && there ? default_config : config_path_);
+}
+
+int Command::finish(const Answer& answer, const Print& print) const {
+    if (json_ && !answer.data.is_null())
+        std::cout << json::serialize(answer.data) << '\n';
+    else if (answer.code == ExitCode::done && print)
+        print(answer);
+    if (answer.code != ExitCode::done && !answer.text.empty())
+        std::cerr << "sternpost: " << answer.text << '\n';
+    return static_cast<int>(answer.code);
+}
+
+CLI::App* Command::verb(CLI::App* parent, const std::string& name, const std::string& help,
+                        json::object request, bool reads, Print print) {
+    CLI::App* sub = parent->add_subcommand(name, help);
+    if (reads) sub->add_flag("--json", json_, "the answer as JSON");
+    sub->callback([this, request = std::move(request), reads, print = std::move(print)] {
+        chosen_ = [this, request, reads, print]() mutable {
+            const auto loaded = load();
+            if (!loaded.errors.empty()) {
+                for (const auto& error : loaded.errors) std::cerr << error << '\n';
+                return static_cast<int>(ExitCode::no);
+            }
+            if (!id_.empty()) request["id"] = id_;
+            if (!domain_.empty()) request["domain"] = lowered(domain_);
+            if (!ids_.empty()) request["ids"] = json::value_from(ids_);
+            request["limit"] = limit_;
+            auto answer = control::ask(loaded.settings.control_socket, request, patience);
+            if (!answer && reads) answer = offline(loaded.settings, request);
+            if (!answer)
+                answer = Answer{
+                    ExitCode::unavailable,
+                    "the daemon does not answer at " + loaded.settings.control_socket + ": is it running?",
+                    {}};
+            return finish(*answer, print);
+        };
+    });
+    return sub;
+}
+
+void Command::add_queue() {
+    auto* queue = app_.add_subcommand("queue", "the messages that wait")->require_subcommand(1);
+    auto* list =
+        verb(queue, "list", "what is in the queue, and why", {{"verb", "queue.list"}}, true, print_list);
+    list->add_option("--domain", domain_, "only messages for this next hop");
+    list->add_option("--limit", limit_, "at most so many messages")
+        ->check(CLI::Range(1, 10000000))
+        ->capture_default_str();
+    auto* show = verb(queue, "show", "one message", {{"verb", "queue.show"}}, true, print_show);
+    show->add_option("ID", id_, "its queue id")->required();
+    const auto count = [](std::string what) {
+        return [what = std::move(what)](const Answer& answer) {
+            fmt::print("{}: {} message(s)\n", what, text(answer.data.as_object(), "messages"));
+        };
+    };
+    auto* retry =
+        verb(queue, "retry",
+             "try again now, whatever the schedule says; forgets dead hosts and negative DNS answers",
+             {{"verb", "queue.retry"}}, false, count("due now"));
+    auto* retry_ids = retry->add_option("ID", ids_, "queue ids");
+    auto* retry_domain = retry->add_option("--domain", domain_, "all messages for this next hop");
+    auto* retry_all = retry->add_flag("--all", all_, "everything");
+    retry_ids->excludes(retry_domain)->excludes(retry_all);
+    retry_domain->excludes(retry_all);
+    retry->parse_complete_callback([this] {
+        if (ids_.empty() && domain_.empty() && !all_)
+            throw CLI::ValidationError("queue retry", "says what to retry: queue ids, --domain or --all");
+    });
+    auto* remove = verb(queue, "delete", "take messages out of the queue for good; nobody is told",
+                        {{"verb", "queue.delete"}}, false, count("deleted"));
+    remove->add_option("ID", ids_, "queue ids")->required();
+}
+
+void Command::add_sts() {
+    auto* sts = app_.add_subcommand("sts", "MTA-STS policies")->require_subcommand(1);
+    auto* show = verb(sts, "show", "the cached policy of a domain", {{"verb", "sts.show"}}, true,
+                      [](const Answer& answer) {
+                          print_policies(answer);
+                          fmt::print("\n{}", printable_text(text(answer.data.as_object(), "text")));
+                      });
+    show->add_option("DOMAIN", domain_, "the policy domain")->required();
+    verb(sts, "list", "all cached policies", {{"verb", "sts.list"}}, true, print_policies);
+    auto* refresh = verb(sts, "refresh", "fetch a policy now", {{"verb", "sts.refresh"}}, false,
+                         [](const Answer& answer) {
+                             const json::object& data = answer.data.as_object();
+                             fmt::print("{}: fetched, mode {}, id {}\n", text(data, "domain"),
+                                        text(data, "mode"), text(data, "id"));
+                         });
+    refresh->add_option("DOMAIN", domain_, "the policy domain")->required();
+}
+
+int Command::check_config() const {
+    const auto loaded = load();
+    for (const auto& error : loaded.errors) std::cerr << error << '\n';
+    for (const auto& warning : loaded.warnings) std::cerr << "warning: " << warning << '\n';
+    if (!loaded.errors.empty()) {
+        std::cerr << "sternpost: " << loaded.errors.size() << " error(s)\n";
+        return static_cast<int>(ExitCode::no);
+    }
+    fmt::print("The configuration is in order{}.\n",
+               loaded.warnings.empty() ? "" : ", with the warnings above");
+    return static_cast<int>(ExitCode::done);
+}
+
+int Command::show_config() const {
+    const auto loaded = load();
+    if (!loaded.errors.empty()) return check_config();
+    if (json_) {
+        json::object out;
+        for (const auto& option : config::options())
+            out[option.name] = config::value_text(option, loaded.settings);
+        json::array clients;
+        for (const auto& client : loaded.settings.clients) {
+            json::object one;
+            one["network"] = client.network.text();
+            one["role"] = client.role == config::ClientRole::relay ? "relay" : "originate";
+            clients.push_back(std::move(one));
+        }
+        out["client"] = std::move(clients);
+        std::cout << json::serialize(out) << '\n';
+        return 0;
+    }
+    std::string section;
+    for (const auto& option : config::options()) {
+        const auto dot = option.name.find('.');
+        const std::string here(dot == std::string_view::npos ? "" : option.name.substr(0, dot));
+        if (here != section) fmt::print("\n[{}]\n", here);
+        section = here;
+        fmt::print("{} = {}\n", option.name.substr(dot == std::string_view::npos ? 0 : dot + 1),
+                   config::value_text(option, loaded.settings));
+    }
+    for (const auto& client : loaded.settings.clients)
+        fmt::print("\n[[client]]\nnetwork = \"{}\"\nrole = \"{}\"\n", client.network.text(),
+                   client.role == config::ClientRole::relay ? "relay" : "originate");
+    return 0;
+}
+
+void Command::add_config() {
+    auto* group = app_.add_subcommand("config", "the configuration")->require_subcommand(1);
+    group->add_subcommand("check", "whether the configuration is in order")->callback([this] {
+        chosen_ = [this] { return check_config(); };
+    });
+    auto* show = group->add_subcommand("show", "every option with the value in force");
+    show->add_flag("--json", json_, "as JSON; values as they would stand in the file");
+    show->callback([this] { chosen_ = [this] { return show_config(); }; });
+}
+
+int Command::run(int argc, char** argv) {
+    app_.add_option("--config", config_path_, std::string("the configuration; default ") + default_config);
+    app_.set_version_flag("--version", "sternpost " STERNPOST_VERSION);
+    app_.require_subcommand(1);
+    verb(&app_, "status", "how the daemon and its queue are", {{"verb", "status"}}, true, print_status);
+    add_queue();
+    add_sts();
+    add_config();
+    try {
+        app_.parse(argc, argv);
+    } catch (const CLI::ParseError& e) {
+        return app_.exit(e) == 0 ? 0 : static_cast<int>(ExitCode::usage);
+    }
+    return chosen_();
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+    std::signal(SIGPIPE, SIG_IGN);
+    try {
+        return Command().run(argc, argv);
+    } catch (const std::exception& e) {
+        std::cerr << "sternpost: " << e.what() << '\n';
+        return static_cast<int>(ExitCode::internal);
+    }
+}

@@ -1,0 +1,157 @@
+#include "cmd/wiring.h"
+
+#include "local/socket.h"
+
+namespace sternpost::cmd {
+namespace {
+
+std::chrono::seconds seconds(config::Duration duration) {
+    return std::chrono::ceil<std::chrono::seconds>(duration);
+}
+
+std::optional<dns::Address> address(const std::string& text) {
+    auto parsed = dns::Address::parse(text);
+    return parsed ? std::optional(*parsed) : std::nullopt;
+}
+
+bool has_family(const config::Settings& settings, std::string_view family) {
+    return std::find(settings.families.begin(), settings.families.end(), family) != settings.families.end();
+}
+
+}  // namespace
+
+std::string name_or_literal(const std::string& hostname) {
+    return hostname.empty() ? "localhost.invalid" : hostname;
+}
+
+std::optional<mail::Mailbox> admin_of(const config::Settings& settings) {
+    if (settings.admin_address.empty()) return std::nullopt;
+    auto mailbox = mail::Mailbox::parse(settings.admin_address, true);
+    return mailbox ? std::optional(std::move(*mailbox)) : std::nullopt;
+}
+
+mail::LocalNames local_names_of(const config::Settings& settings, const std::string& hostname) {
+    std::vector<dns::Domain> own;
+    if (auto domain = dns::Domain::parse(hostname)) own.push_back(std::move(*domain));
+    std::optional<mail::ForwardPath> admin;
+    if (auto mailbox = admin_of(settings)) admin = mail::ForwardPath(std::move(*mailbox));
+    return {std::move(own), std::move(admin)};
+}
+
+dns::ResolverOptions resolver_of(const config::Settings& settings) {
+    dns::ResolverOptions out;
+    for (const auto& text : settings.resolvers)
+        if (auto server = dns::Server::parse(text)) out.servers.push_back(*server);
+    out.timeout = settings.dns_timeout;
+    out.attempts = static_cast<unsigned>(settings.dns_attempts);
+    out.max_ttl = seconds(settings.dns_max_ttl);
+    return out;
+}
+
+sts::LookupOptions lookups_of(const config::Settings& settings) {
+    sts::LookupOptions out;
+    out.enabled = settings.sts_enabled;
+    out.fetch.timeout = settings.sts_fetch_timeout;
+    out.fetch.max_size = settings.sts_max_policy_size;
+    out.fetch.port = static_cast<std::uint16_t>(settings.sts_policy_port);
+    out.fetch.allow_special_addresses = settings.sts_special_addresses;
+    out.fetch.ipv4 = has_family(settings, "ipv4");
+    out.fetch.ipv6 = has_family(settings, "ipv6");
+    out.failed_fetch_wait = seconds(settings.sts_failed_fetch_wait);
+    return out;
+}
+
+delivery::Options delivery_of(const config::Settings& settings, const std::string& hostname) {
+    delivery::Options out;
+    out.hosts.ipv4 = has_family(settings, "ipv4");
+    out.hosts.ipv6 = has_family(settings, "ipv6");
+    if (!hostname.empty()) out.hosts.own_names.insert(hostname);
+    for (const auto& text : settings.own_addresses)
+        if (auto parsed = dns::Address::parse(text)) out.hosts.own_addresses.push_back(*parsed);
+    out.hosts.allow_special_addresses = settings.delivery_special_addresses;
+    out.smtp_port = static_cast<std::uint16_t>(settings.smtp_port);
+    out.source_ipv4 = address(settings.source_ipv4);
+    out.source_ipv6 = address(settings.source_ipv6);
+    out.opportunistic_tls = settings.opportunistic_tls;
+    out.addresses_per_attempt = settings.addresses_per_attempt;
+    out.attempt_budget = seconds(settings.attempt_budget);
+    out.idle_time = settings.idle_time;
+    out.messages_per_connection = static_cast<unsigned>(settings.messages_per_connection);
+    return out;
+}
+
+delivery::BounceOptions bounces_of(const config::Settings& settings, const std::string& hostname) {
+    delivery::BounceOptions out;
+    out.hostname = name_or_literal(hostname);
+    out.admin = admin_of(settings);
+    return out;
+}
+
+delivery::AsioDialer::Options dialer_of(const config::Settings& settings, const std::string& hostname) {
+    delivery::AsioDialer::Options out;
+    out.helo_name = hostname;
+    out.timeouts.connect = settings.connect_timeout;
+    out.timeouts.greeting = settings.greeting_timeout;
+    out.timeouts.helo = settings.helo_timeout;
+    out.timeouts.starttls = settings.starttls_timeout;
+    out.timeouts.mail = settings.mail_timeout;
+    out.timeouts.rcpt = settings.rcpt_timeout;
+    out.timeouts.data = settings.data_timeout;
+    out.timeouts.data_block = settings.data_block_timeout;
+    out.timeouts.dot = settings.dot_timeout;
+    out.timeouts.quit = settings.quit_timeout;
+    return out;
+}
+
+queue::Options queue_of(const config::Settings& settings) {
+    queue::Options out;
+    out.schedule.retry.clear();
+    for (const auto wait : settings.retry) out.schedule.retry.push_back(seconds(wait));
+    out.schedule.lifetime = seconds(settings.lifetime);
+    out.schedule.notice_lifetime = seconds(settings.notice_lifetime);
+    out.connections_per_hop = static_cast<unsigned>(settings.connections_per_hop);
+    out.max_deliveries = static_cast<unsigned>(settings.max_deliveries);
+    out.recipients_per_transaction = settings.recipients_per_transaction;
+    return out;
+}
+
+smtp::ServerOptions server_of(const config::Settings& settings, const std::string& hostname) {
+    smtp::ServerOptions out;
+    out.hostname = name_or_literal(hostname);
+    out.max_message_size = settings.max_message_size;
+    out.max_recipients = settings.max_recipients;
+    out.command_timeout = seconds(settings.command_timeout);
+    out.max_connections = settings.max_connections;
+    out.max_connections_per_client = settings.max_connections_per_client;
+    out.messages_per_minute = static_cast<unsigned>(settings.messages_per_minute_per_client);
+    for (const auto& client : settings.clients) {
+        if (hostname.empty() && !client.network.address.is_loopback()) continue;
+        out.networks.push_back({client.network, client.role == config::ClientRole::relay
+                                                    ? smtp::ClientRole::relay
+                                                    : smtp::ClientRole::originate});
+    }
+    // The machine's own programs may always send; what the configuration says of loopback comes first.
+    for (const char* loopback : {"127.0.0.0/8", "::1"}) {
+        const auto network = dns::Network::parse(loopback).value();
+        const bool listed = std::any_of(out.networks.begin(), out.networks.end(),
+                                        [&](const smtp::ClientNetwork& n) { return n.network == network; });
+        if (!listed) out.networks.push_back({network, smtp::ClientRole::originate});
+    }
+    const auto names = std::make_shared<const mail::LocalNames>(local_names_of(settings, hostname));
+    out.resolve_recipient = [names](std::string_view path) { return names->resolve(path); };
+    return out;
+}
+
+local::Options local_of(const config::Settings& settings, const std::string& hostname) {
+    local::Options out;
+    out.hostname = name_or_literal(hostname);
+    out.max_message_size = settings.max_message_size;
+    const auto names = std::make_shared<const mail::LocalNames>(local_names_of(settings, hostname));
+    out.resolve_recipient = [names](std::string_view path) { return names->resolve(path); };
+    out.user_name = local::user_name;
+    out.socket_path = settings.submit_socket;
+    out.maildrop_path = settings.maildrop_dir;
+    return out;
+}
+
+}  // namespace sternpost::cmd

@@ -1,0 +1,33 @@
+// From the configuration to each folder's Options: the only place where both are seen.
+#pragma once
+
+#include "config/file.h"
+#include "delivery/attempt.h"
+#include "delivery/bounce.h"
+#include "dns/ldns_resolver.h"
+#include "local/intake.h"
+#include "mail/local_names.h"
+#include "queue/core.h"
+#include "smtp/server.h"
+#include "sts/lookup.h"
+#include "tls/context.h"
+
+namespace sternpost::cmd {
+
+/// The administrator's address, if one is set.
+std::optional<mail::Mailbox> admin_of(const config::Settings& settings);
+mail::LocalNames local_names_of(const config::Settings& settings, const std::string& hostname);
+dns::ResolverOptions resolver_of(const config::Settings& settings);
+sts::LookupOptions lookups_of(const config::Settings& settings);
+delivery::Options delivery_of(const config::Settings& settings, const std::string& hostname);
+delivery::BounceOptions bounces_of(const config::Settings& settings, const std::string& hostname);
+delivery::AsioDialer::Options dialer_of(const config::Settings& settings, const std::string& hostname);
+queue::Options queue_of(const config::Settings& settings);
+/// Without a `hostname` only loopback is served.
+smtp::ServerOptions server_of(const config::Settings& settings, const std::string& hostname);
+local::Options local_of(const config::Settings& settings, const std::string& hostname);
+
+/// The name that stands where RFCs want one even when none is configured.
+std::string name_or_literal(const std::string& hostname);
+
+}  // namespace sternpost::cmd

@@ -1,0 +1,281 @@
+#include "config/file.h"
+
+#include <fmt/format.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <array>
+#include <toml++/toml.h>
+
+#include "dns/name.h"
+#include "dns/resolv_conf.h"
+#include "mail/address.h"
+#include "util/file.h"
+#include "util/text.h"
+
+namespace sternpost::config {
+namespace {
+
+// A value as it would stand in the file, for errors.
+std::string shown(const toml::node& node) {
+    std::ostringstream out;
+    node.visit([&](const auto& n) { out << toml::toml_formatter(n, toml::format_flags::none); });
+    return printable(out.str(), 80);
+}
+
+class Reader {
+  public:
+    Reader(Loaded& loaded, std::string_view name) : loaded_(loaded), name_(name) {}
+
+    void table(const toml::table& table, const std::string& prefix) {
+        for (const auto& [key, node] : table) {
+            const std::string full = prefix + std::string(key.str());
+            if (prefix.empty() && key.str() == "client") {
+                clients(node);
+                continue;
+            }
+            if (prefix.empty() && is_section(key.str())) {
+                if (const auto* section = node.as_table())
+                    this->table(*section, full + ".");
+                else
+                    error(node, full + " is a section: write [" + full + "] on a line of its own, and its keys below");
+                continue;
+            }
+            const auto all = options();
+            const auto option = std::find_if(all.begin(), all.end(), [&](const Option& o) { return o.name == full; });
+            if (option == all.end()) {
+                unknown(key, full);
+                continue;
+            }
+            if (!std::visit([&](auto member) { return set(node, member, option->check); }, option->member))
+                error(node, full + " = " + shown(node) + ": " + allowed_text(*option));
+        }
+    }
+
+  private:
+    void error(const toml::node& node, const std::string& text) {
+        loaded_.errors.push_back(fmt::format("{}:{}: {}", name_, node.source().begin.line, text));
+    }
+
+    static bool is_section(std::string_view key) {
+        const auto all = options();
+        return std::any_of(all.begin(), all.end(), [&](const Option& o) {
+            return o.name.size() > key.size() && o.name.starts_with(key) && o.name[key.size()] == '.';
+        });
+    }
+
+    void unknown(const toml::key& key, const std::string& full) {
+        std::vector<std::string_view> names;
+        for (const Option& o : options()) {
+            names.push_back(o.name);
+            if (const auto dot = o.name.find('.'); dot != std::string_view::npos) names.push_back(o.name.substr(0, dot));
+        }
+        names.emplace_back("client");
+        std::string_view near = nearest(full, names);
+        for (const auto name : names)  // the right key in the wrong section
+            if (near.empty() && name.ends_with("." + std::string(key.str()))) near = name;
+        loaded_.errors.push_back(fmt::format("{}:{}: unknown key \"{}\"{}", name_, key.source().begin.line, printable(full, 80),
+                                             near.empty() ? "; man sternpost.toml lists the keys"
+                                                          : "; did you mean \"" + std::string(near) + "\"?"));
+    }
+
+    bool set(const toml::node& node, std::string Settings::*member, Check check) {
+        const auto* value = node.as_string();
+        if (value == nullptr) return false;
+        const std::string& text = value->get();
+        const auto fits = [&] {
+            if (check == Check::log_level) return text == "error" || text == "warning" || text == "info" || text == "debug";
+            if (check == Check::path) return text.starts_with('/');
+            if (text.empty()) return true;
+            if (check == Check::hostname) return dns::Domain::parse(text).has_value() && text.find('.') != std::string::npos;
+            if (check == Check::mailbox) return mail::Mailbox::parse(text, true).has_value();
+            const auto address = dns::Address::parse(text);
+            if (check == Check::address4) return address && !address->is_v6();
+            if (check == Check::address6) return address && address->is_v6();
+            return true;
+        };
+        if (!fits()) return false;
+        loaded_.settings.*member = text;
+        return true;
+    }
+
+    bool set(const toml::node& node, bool Settings::*member, Check) {
+        const auto* value = node.as_boolean();
+        if (value != nullptr) loaded_.settings.*member = value->get();
+        return value != nullptr;
+    }
+
+    bool set(const toml::node& node, std::uint64_t Settings::*member, Check check) {
+        std::optional<std::uint64_t> number;
+        if (const auto* value = node.as_integer(); value != nullptr && value->get() >= 0)
+            number = static_cast<std::uint64_t>(value->get());
+        if (const auto* text = node.as_string(); text != nullptr && check == Check::size) number = parse_size(text->get());
+        if (!number) return false;
+        if (check == Check::port && (*number < 1 || *number > 65535)) return false;
+        if ((check == Check::at_least_one || check == Check::size) && *number < 1) return false;
+        if (check == Check::recipients && *number < 100) return false;
+        loaded_.settings.*member = *number;
+        return true;
+    }
+
+    static std::optional<Duration> duration(const toml::node& node) {
+        if (const auto* value = node.as_integer(); value != nullptr && value->get() >= 0 && value->get() < 100000000000)
+            return std::chrono::seconds(value->get());
+        if (const auto* text = node.as_string()) return parse_duration(text->get());
+        return std::nullopt;
+    }
+
+    bool set(const toml::node& node, Duration Settings::*member, Check check) {
+        const auto value = duration(node);
+        if (!value || (check == Check::positive_time && value->count() == 0)) return false;
+        loaded_.settings.*member = *value;
+        return true;
+    }
+
+    bool set(const toml::node& node, std::vector<std::string> Settings::*member, Check check) {
+        const auto* list = node.as_array();
+        if (list == nullptr) return false;
+        std::vector<std::string> out;
+        for (const auto& item : *list) {
+            const auto* text = item.as_string();
+            if (text == nullptr) return false;
+            const std::string& value = text->get();
+            if (check == Check::families && value != "ipv4" && value != "ipv6") return false;
+            if (check == Check::addresses && !dns::Address::parse(value)) return false;
+            if ((check == Check::servers || check == Check::listen) && !dns::Server::parse(value)) return false;
+            if (check == Check::listen && dns::Address::parse(value)) return false;  // the port is missing
+            out.push_back(value);
+        }
+        if (check == Check::families && out.empty()) return false;
+        loaded_.settings.*member = std::move(out);
+        return true;
+    }
+
+    bool set(const toml::node& node, std::vector<Duration> Settings::*member, Check) {
+        const auto* list = node.as_array();
+        if (list == nullptr || list->empty()) return false;
+        std::vector<Duration> out;
+        for (const auto& item : *list) {
+            const auto value = duration(item);
+            if (!value || value->count() == 0) return false;
+            out.push_back(*value);
+        }
+        loaded_.settings.*member = std::move(out);
+        return true;
+    }
+
+    void clients(const toml::node& node) {
+        const auto* list = node.as_array();
+        if (list == nullptr || !list->is_array_of_tables()) {
+            error(node, "client is a list of sections: write [[client]], and network and role below");
+            return;
+        }
+        for (const auto& item : *list) {
+            const auto& entry = *item.as_table();
+            std::optional<Client> client;
+            for (const auto& [key, value] : entry) {
+                if (key.str() != "network" && key.str() != "role")
+                    loaded_.errors.push_back(fmt::format("{}:{}: unknown key \"client.{}\"; a client has network and role", name_,
+                                                         key.source().begin.line, printable(key.str(), 80)));
+            }
+            const auto* network = entry.get("network");
+            const auto parsed = network != nullptr && network->is_string() ? dns::Network::parse(network->as_string()->get())
+                                                                           : dns::Result<dns::Network>(fail(dns::Errc::bad_name, ""));
+            if (network == nullptr) {
+                error(item, "a client needs a network such as network = \"192.0.2.0/24\"");
+            } else if (!parsed) {
+                error(*network, "client.network = " + shown(*network) + ": a network such as \"192.0.2.0/24\" or \"2001:db8::/32\"");
+            } else {
+                client = Client{*parsed, ClientRole::originate};
+            }
+            if (const auto* role = entry.get("role")) {
+                const auto* text = role->as_string();
+                if (text != nullptr && text->get() == "relay") {
+                    if (client) client->role = ClientRole::relay;
+                } else if (text == nullptr || text->get() != "originate") {
+                    error(*role, "client.role = " + shown(*role) + ": one of \"originate\", \"relay\"");
+                }
+            }
+            if (client) loaded_.settings.clients.push_back(*client);
+        }
+    }
+
+    Loaded& loaded_;
+    std::string name_;
+};
+
+}  // namespace
+
+std::optional<Duration> parse_duration(std::string_view text) {
+    if (const auto seconds = decimal(text); seconds && *seconds < 100000000000)
+        return std::chrono::seconds(*seconds);
+    std::uint64_t total = 0;
+    if (text.empty()) return std::nullopt;
+    while (!text.empty()) {
+        const auto digits = text.find_first_not_of("0123456789");
+        if (digits == 0 || digits == std::string_view::npos) return std::nullopt;
+        const auto number = decimal(text.substr(0, digits));
+        text.remove_prefix(digits);
+        const auto unit_end = std::min(text.find_first_of("0123456789"), text.size());
+        const std::string_view unit = text.substr(0, unit_end);
+        text.remove_prefix(unit_end);
+        const std::uint64_t factor = unit == "ms"  ? 1
+                                     : unit == "s" ? 1000
+                                     : unit == "m" ? 60000
+                                     : unit == "h" ? 3600000
+                                     : unit == "d" ? 86400000
+                                                   : 0;
+        if (factor == 0 || !number || *number > 1000000000000 / factor) return std::nullopt;
+        total += *number * factor;
+    }
+    return Duration(static_cast<std::int64_t>(total));
+}
+
+std::optional<std::uint64_t> parse_size(std::string_view text) {
+    const auto end = std::min(text.find_first_not_of("0123456789"), text.size());
+    const auto number = decimal(text.substr(0, end));
+    const std::string_view unit = text.substr(end);
+    const unsigned shift = unit == "KiB" ? 10U : unit == "MiB" ? 20U : unit == "GiB" ? 30U : 0U;
+    if (!number || (shift == 0 && !unit.empty()) || *number > (UINT64_MAX >> 1U >> shift)) return std::nullopt;
+    return *number << shift;
+}
+
+Loaded read_text(std::string_view text, std::string_view name) {
+    Loaded loaded;
+    try {
+        const toml::table parsed = toml::parse(text);
+        Reader(loaded, name).table(parsed, "");
+    } catch (const toml::parse_error& e) {
+        loaded.errors.push_back(fmt::format("{}:{}: not TOML: {}", name, e.source().begin.line, e.description()));
+    }
+    return loaded;
+}
+
+Loaded read_file(const std::filesystem::path& path) {
+    Loaded loaded;
+    if (!path.empty()) {
+        const auto text = util::read_file(path, 1UL << 20U);
+        if (!text) {
+            loaded.errors.push_back(text.error().text);
+            return loaded;
+        }
+        loaded = read_text(*text, path.string());
+    }
+    if (loaded.errors.empty() && effective_hostname(loaded.settings).empty())
+        loaded.warnings.emplace_back(
+            "hostname is not set and the machine's own is not fully qualified: only clients on loopback are served until "
+            "hostname is a name such as \"relay.example.net\"");
+    return loaded;
+}
+
+std::string effective_hostname(const Settings& settings) {
+    std::string name = settings.hostname;
+    if (name.empty()) {
+        std::array<char, 256> buffer{};
+        if (gethostname(buffer.data(), buffer.size() - 1) == 0) name = buffer.data();
+    }
+    auto domain = dns::Domain::parse(name);
+    return domain && name.find('.') != std::string::npos ? domain->text() : std::string();
+}
+
+}  // namespace sternpost::config

@@ -1,0 +1,41 @@
+#include "control/client.h"
+
+#include <sys/socket.h>
+#include <sys/time.h>
+#include <sys/un.h>
+#include <unistd.h>
+
+#include <cstring>
+
+#include "util/file.h"
+
+namespace sternpost::control {
+
+std::optional<Answer> ask(const std::string& path, const json::object& request, std::chrono::seconds timeout) {
+    sockaddr_un address{};
+    address.sun_family = AF_UNIX;
+    if (path.size() >= sizeof address.sun_path) return std::nullopt;
+    std::memcpy(address.sun_path, path.data(), path.size());
+    const util::Fd fd(::socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0));
+    const timeval limit{timeout.count(), 0};
+    ::setsockopt(fd.get(), SOL_SOCKET, SO_RCVTIMEO, &limit, sizeof limit);
+    ::setsockopt(fd.get(), SOL_SOCKET, SO_SNDTIMEO, &limit, sizeof limit);
+    if (!fd || ::connect(fd.get(), reinterpret_cast<const sockaddr*>(&address), sizeof address) != 0) return std::nullopt;
+    const std::string line = json::serialize(request) + "\n";
+    for (std::size_t sent = 0; sent < line.size();) {
+        const ssize_t put = ::send(fd.get(), line.data() + sent, line.size() - sent, MSG_NOSIGNAL);
+        if (put <= 0) return std::nullopt;
+        sent += static_cast<std::size_t>(put);
+    }
+    std::string answer;
+    char chunk[65536];
+    while (answer.size() <= max_answer) {
+        const ssize_t got = ::recv(fd.get(), chunk, sizeof chunk, 0);
+        if (got <= 0) break;
+        answer.append(chunk, static_cast<std::size_t>(got));
+        if (answer.back() == '\n') return answer_of(answer);
+    }
+    return Answer{ExitCode::unavailable, "the daemon did not answer in time", {}};
+}
+
+}  // namespace sternpost::control

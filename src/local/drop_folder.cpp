@@ -1,0 +1,115 @@
+#include "local/drop_folder.h"
+
+#include <dirent.h>
+#include <fcntl.h>
+#include <fmt/format.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <chrono>
+#include <memory>
+
+namespace sternpost::local {
+namespace {
+
+constexpr const char* refused_folder = "refused";
+
+tl::unexpected<Error<Errc>> failed(std::string_view what, std::string_view name, int error) {
+    return fail(Errc::io, fmt::format("cannot {} {}: {}", what, name, util::errno_text(error)));
+}
+
+tl::unexpected<Error<Errc>> refused(std::string_view why) {
+    return fail(Errc::refused, std::string(why));
+}
+
+}  // namespace
+
+DropName drop_name(std::string_view name) {
+    if (name.starts_with('.') || name.starts_with("tmp-")) return DropName::temporary;
+    const bool id = name.size() == 32 && name.find_first_not_of("0123456789abcdef") == std::string_view::npos;
+    return id ? DropName::record : DropName::foreign;
+}
+
+Result<DropFolder> DropFolder::open(const std::string& path) {
+    util::Fd dir(::open(path.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
+    if (!dir) return failed("open the maildrop", path, errno);
+    return DropFolder(std::move(dir));
+}
+
+Result<std::vector<std::string>> DropFolder::list(std::size_t most) const {
+    util::Fd again(::openat(dir_.get(), ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC));
+    if (!again) return failed("read", "the maildrop", errno);
+    const auto close_dir = [](DIR* d) { ::closedir(d); };
+    const std::unique_ptr<DIR, decltype(close_dir)> dir(::fdopendir(again.get()), close_dir);
+    if (!dir) return failed("read", "the maildrop", errno);
+    again.release();
+    std::vector<std::string> names;
+    while (names.size() < most) {
+        errno = 0;
+        const dirent* entry = ::readdir(dir.get());
+        if (entry == nullptr && errno != 0) return failed("read", "the maildrop", errno);
+        if (entry == nullptr) break;
+        const std::string_view name = entry->d_name;
+        if (name != "." && name != ".." && name != refused_folder) names.emplace_back(name);
+    }
+    return names;
+}
+
+Result<DropFile> DropFolder::open_file(const std::string& name, std::uint64_t most) const {
+    // Asked before it is opened, since opening a device may do something; and again after, since it may have
+    // been exchanged.
+    struct stat before {};
+    struct stat now {};
+    if (::fstatat(dir_.get(), name.c_str(), &before, AT_SYMLINK_NOFOLLOW) != 0)
+        return failed("look at", name, errno);
+    if (S_ISLNK(before.st_mode)) return refused("a symbolic link");
+    if (!S_ISREG(before.st_mode)) return refused("not a regular file");
+    DropFile file;
+    file.fd = util::Fd(
+        ::openat(dir_.get(), name.c_str(), O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_NOCTTY | O_CLOEXEC));
+    if (!file.fd && errno == EACCES) return refused("the daemon may not read it");
+    if (!file.fd) return failed("open", name, errno);
+    if (::fstat(file.fd.get(), &now) != 0) return failed("look at", name, errno);
+    if (now.st_dev != before.st_dev || now.st_ino != before.st_ino || !S_ISREG(now.st_mode))
+        return refused("it was exchanged while it was opened");
+    if (now.st_nlink != 1) return refused("a file with more than one name (hard links)");
+    if ((now.st_mode & (S_IWGRP | S_IWOTH)) != 0) return refused("others than its owner may write to it");
+    if (now.st_size < 0 || static_cast<std::uint64_t>(now.st_size) > most)
+        return refused(fmt::format("{} octets, more than a submission can have", now.st_size));
+    file.uid = now.st_uid;
+    return file;
+}
+
+Result<void> DropFolder::remove(const std::string& name) const {
+    if (::unlinkat(dir_.get(), name.c_str(), 0) != 0 && errno != ENOENT) return failed("remove", name, errno);
+    return {};
+}
+
+Result<void> DropFolder::set_aside(const std::string& name) const {
+    if (::mkdirat(dir_.get(), refused_folder, 0700) != 0 && errno != EEXIST)
+        return failed("make the folder", refused_folder, errno);
+    const util::Fd folder(
+        ::openat(dir_.get(), refused_folder, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC));
+    if (!folder) return failed("open the folder", refused_folder, errno);
+    // rename moves the name itself: a symbolic link stays one and is not followed
+    if (::renameat(dir_.get(), name.c_str(), folder.get(), name.c_str()) != 0)
+        return failed("set aside", name, errno);
+    return {};
+}
+
+bool DropFolder::remove_if_older(const std::string& name, WallTime before) const {
+    struct stat entry {};
+    if (::fstatat(dir_.get(), name.c_str(), &entry, AT_SYMLINK_NOFOLLOW) != 0 || S_ISDIR(entry.st_mode))
+        return false;
+    const auto touched = WallTime(std::chrono::seconds(std::max(entry.st_mtim.tv_sec, entry.st_ctim.tv_sec)));
+    return touched < before && ::unlinkat(dir_.get(), name.c_str(), 0) == 0;
+}
+
+Result<void> DropFolder::sync() const {
+    if (::fsync(dir_.get()) != 0) return failed("sync", "the maildrop", errno);
+    return {};
+}
+
+}  // namespace sternpost::local

@@ -1,0 +1,225 @@
+#include "local/intake.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <unordered_set>
+
+#include "mail/local_names.h"
+#include "mail/trace.h"
+#include "util/text.h"
+
+namespace sternpost::local {
+namespace {
+
+constexpr std::uint64_t room_for_fields =
+    4096;  // ours: what trace and added fields may come to beyond the size limit
+
+Error<Errc> from_store(const Error<store::Errc>& error) {
+    switch (error.code) {
+        case store::Errc::full:
+            return {Errc::no_space, error.text};
+        case store::Errc::too_big:
+            return {Errc::too_big, error.text};
+        case store::Errc::duplicate:
+        case store::Errc::not_found:
+        case store::Errc::busy:
+        case store::Errc::newer_schema:
+        case store::Errc::damaged:
+        case store::Errc::io:
+        case store::Errc::closed:
+            return {Errc::not_stored, error.text};
+    }
+    return {Errc::not_stored, error.text};
+}
+
+// RFC 2047 §2: a word has at most 75 characters, and §5 forbids to cut a UTF-8 character in two. Each is
+// followed by a blank.
+std::string encoded_words(std::string_view text) {
+    std::string out;
+    while (!text.empty()) {
+        std::size_t n = std::min<std::size_t>(text.size(), 45);
+        while (n < text.size() && (static_cast<unsigned char>(text[n]) & 0xC0U) == 0x80) --n;
+        out += "=?UTF-8?B?" + base64(text.substr(0, n)) + "?= ";
+        text.remove_prefix(n);
+    }
+    return out;
+}
+
+Answer permanent(std::string_view status, const std::string& text) {
+    return Answer{Answer::Kind::permanent, std::string(status) + " " + text};
+}
+
+}  // namespace
+
+Intake::Intake(const Options& options, store::Store& store, std::uint32_t uid, store::MessageId id,
+               WallTime now)
+    : options_(options), store_(store), uid_(uid), reader_(options.max_message_size, options.max_recipients) {
+    message_.id = id;
+    message_.arrived = now;
+}
+
+Result<void> Intake::feed(std::string_view octets) {
+    raw_.clear();
+    if (auto read = reader_.feed(octets, raw_); !read) return read;
+    if (reader_.head() == nullptr) return {};
+    if (sink_ == nullptr)
+        if (auto begun = begin(); !begun) return begun;
+    if (raw_.find('\0') != std::string::npos)
+        return fail(Errc::bad_message, "an octet of value zero is in the message");
+    lines_.clear();
+    line_ends_.feed(raw_, lines_);  // the sender may be any program: the store holds CRLF only
+    filter_.feed(lines_, piece_);
+    return write();
+}
+
+Result<void> Intake::begin() {
+    const Submission& head = *reader_.head();
+    std::string user = options_.user_name(uid_);
+    if (!mail::Mailbox::parse(user + "@" + options_.hostname)) user = fmt::format("uid{}", uid_);
+
+    auto from = reverse_path(user);
+    if (!from) return fail(std::move(from).error());
+    message_.envelope.reverse_path = std::move(*from);
+    message_.envelope.body = head.body;
+    message_.envelope.ret = head.ret;
+    message_.envelope.envid = head.envid;
+    std::unordered_set<std::string> known;
+    for (const auto& text : head.recipients) {
+        auto path = options_.resolve_recipient(text);
+        if (!path) {
+            const bool domain = path.error().code == mail::Errc::bad_domain;
+            return fail(domain ? Errc::bad_domain : Errc::bad_recipient, std::move(path.error().text));
+        }
+        if (!known.insert(path->text()).second) continue;
+        mail::Recipient recipient(std::move(*path));
+        recipient.notify = head.notify;
+        std::string hop = recipient.path.mailbox().host();
+        message_.recipients.emplace_back(std::move(recipient), std::move(hop));
+    }
+    message_.submission = head.id;
+    message_.origin.with = "local";
+    message_.origin.uid = uid_;
+
+    mail::HeaderRules rules;
+    if (!head.gateway) {
+        const auto& sender = message_.envelope.reverse_path;
+        auto own = mail::Mailbox::parse(user + "@" + options_.hostname);
+        rules.drop_private = true;
+        if (!sender.is_null() || own)
+            rules.from = from_value(head.full_name, sender.is_null() ? *own : sender.mailbox());
+        rules.date = rfc5322_date(message_.arrived);
+        rules.message_id = message_.id.text() + "@" + options_.hostname;
+    }
+    filter_ = mail::HeaderFilter(std::move(rules));
+    mail::Received trace;
+    trace.from = fmt::format("{} (uid {})", user, uid_);
+    trace.by = options_.hostname;
+    trace.with = "local";
+    trace.id = message_.id.text();
+    if (message_.recipients.size() == 1) trace.for_path = message_.recipients[0].recipient.path.text();
+    trace.at = message_.arrived;
+    piece_ = trace.field();
+    sink_ = store_.new_body(options_.max_message_size + room_for_fields);
+    return {};
+}
+
+// Bare names and `@localhost` are names of this host; any other domain must be fully qualified (RFC 6409
+// §4.2).
+Result<mail::ReversePath> Intake::reverse_path(const std::string& user) const {
+    const auto& given = reader_.head()->reverse_path;
+    if (given && given->empty()) return mail::ReversePath();
+    std::string text = given.value_or(user);
+    const auto at = text.rfind('@');
+    if (at == std::string::npos)
+        text += "@" + options_.hostname;
+    else if (iequals(std::string_view(text).substr(at + 1), "localhost"))
+        text = text.substr(0, at + 1) + options_.hostname;
+    auto path = mail::ReversePath::parse(text);
+    if (!path) return fail(Errc::bad_reverse_path, std::move(path.error().text));
+    // our own host name may be a short one where no other is configured: then bounces come here and nowhere
+    // else
+    if (!mail::fully_qualified(path->mailbox()) && path->mailbox().host() != lowered(options_.hostname))
+        return fail(Errc::bad_reverse_path, "the domain is not fully qualified: " + printable(text));
+    return std::move(*path);
+}
+
+Result<void> Intake::write() {
+    if (filter_.received() > options_.max_received)
+        return fail(Errc::loop,
+                    fmt::format("more than {} Received fields: a mail loop", options_.max_received));
+    if (piece_.empty()) return {};
+    auto written = sink_->write(piece_);
+    piece_.clear();
+    if (!written) return fail(from_store(written.error()));
+    return {};
+}
+
+Result<store::NewMessage> Intake::finish() {
+    if (!reader_.complete()) return fail(Errc::incomplete, "the submission was cut off before its end mark");
+    lines_.clear();
+    line_ends_.finish(lines_);
+    filter_.feed(lines_, piece_);
+    filter_.finish(piece_);
+    if (auto written = write(); !written) return fail(std::move(written).error());
+    auto body = sink_->finish();
+    if (!body) return fail(from_store(body.error()));
+    message_.envelope.tls_required_no = filter_.tls_required_no();
+    message_.body = std::move(*body);
+    return std::move(message_);
+}
+
+Answer answer_of(const Error<Errc>& error) {
+    switch (error.code) {
+        case Errc::malformed:
+            return permanent("5.5.2", error.text);
+        // the sender was cut off, not the message bad: the same record may come again whole
+        case Errc::incomplete:
+            return Answer{Answer::Kind::temporary, "4.4.2 " + error.text};
+        case Errc::too_big:
+            return permanent("5.3.4", error.text);
+        case Errc::bad_reverse_path:
+            return permanent("5.1.7", error.text);
+        case Errc::bad_recipient:
+            return permanent("5.1.3", error.text);
+        case Errc::bad_domain:
+            return permanent("5.1.2", error.text);
+        case Errc::bad_message:
+            return permanent("5.6.0", error.text);
+        case Errc::loop:
+            return permanent("5.4.6", error.text);
+        case Errc::no_space:
+            return Answer{Answer::Kind::temporary, "4.3.1 no space: " + error.text};
+        case Errc::not_stored:
+            return Answer{Answer::Kind::temporary, "4.3.0 could not be stored: " + error.text};
+        case Errc::refused:
+            return permanent("5.7.1", error.text);
+        case Errc::io:
+            return Answer{Answer::Kind::temporary, "4.3.0 " + error.text};
+    }
+    return {};
+}
+
+Answer answer_of(const store::Result<store::MessageId>& result, store::MessageId id) {
+    if (result || result.error().code == store::Errc::duplicate) return Answer{Answer::Kind::ok, id.text()};
+    return answer_of(from_store(result.error()));
+}
+
+std::string from_value(std::string_view full_name, const mail::Mailbox& mailbox) {
+    const std::string_view name = trimmed(full_name);
+    if (name.empty() || !valid_utf8(name)) return mailbox.text();
+    if (!is_ascii(name)) return encoded_words(name) + "<" + mailbox.text() + ">";
+    const bool atoms = std::all_of(name.begin(), name.end(), [](char c) {
+        return (c >= '0' && c <= '9') || (lower(c) >= 'a' && lower(c) <= 'z') ||
+               std::string_view(" !#$%&'*+-/=?^_`{|}~").find(c) != std::string_view::npos;
+    });
+    if (atoms) return std::string(name) + " <" + mailbox.text() + ">";
+    std::string quoted = "\"";
+    for (const char c : name) {
+        if (c == '"' || c == '\\') quoted += '\\';
+        quoted += c;
+    }
+    return quoted + "\" <" + mailbox.text() + ">";
+}
+
+}  // namespace sternpost::local

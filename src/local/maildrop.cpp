@@ -1,0 +1,211 @@
+#include "local/maildrop.h"
+
+#include <sys/inotify.h>
+#include <unistd.h>
+
+#include <array>
+#include <boost/asio/as_tuple.hpp>
+#include <boost/asio/posix/stream_descriptor.hpp>
+#include <boost/asio/steady_timer.hpp>
+#include <cerrno>
+
+#include "util/call.h"
+#include "util/deadline.h"
+
+namespace sternpost::local {
+namespace {
+
+constexpr std::size_t max_names = 10'000;  // ours: one look's worth; the rest comes with the next
+constexpr std::size_t at_a_time = 16;      // ours: so many accepts can share a sync
+constexpr std::size_t max_piece = 262'144;
+constexpr std::size_t max_reported = 10'000;
+constexpr auto temporary_life = std::chrono::hours(24);
+
+using Accepted = store::Result<store::MessageId>;
+
+// Runs `work` on the pool: files may be on a slow disk, and this thread has other things to do.
+template <class T, class Work>
+asio::awaitable<T> on_pool(Mailbox& pool, Work work) {
+    auto start = [&pool, job = std::move(work)](Reply<T> reply) mutable {
+        pool.post([inner = std::move(job), answer = std::move(reply)]() mutable { answer(inner()); });
+    };
+    co_return co_await call<T>(std::move(start));
+}
+
+Result<std::string> read_piece(int fd) {
+    std::string piece(max_piece, '\0');
+    for (;;) {
+        const ssize_t got = ::read(fd, piece.data(), piece.size());
+        if (got < 0 && errno == EINTR) continue;
+        if (got < 0) return fail(Errc::io, "cannot read it: " + util::errno_text(errno));
+        piece.resize(static_cast<std::size_t>(got));
+        return piece;
+    }
+}
+
+}  // namespace
+
+Maildrop::Maildrop(asio::io_context& context, Options options, Surroundings around, Mailbox& pool)
+    : context_(context),
+      options_(std::move(options)),
+      around_(around),
+      pool_(pool),
+      workers_(context, around.log),
+      tasks_(context, around.log) {}
+
+void Maildrop::start() {
+    tasks_.spawn("maildrop", watch());
+}
+
+asio::awaitable<void> Maildrop::watch() {
+    asio::posix::stream_descriptor notices(context_);
+    std::array<char, 4096> events{};
+    while (!stopping_) {
+        if (!notices.is_open()) {
+            // Set up before the look, so that a file that comes in between is noticed. Without it the
+            // interval alone serves.
+            util::Fd fd(::inotify_init1(IN_NONBLOCK | IN_CLOEXEC));
+            if (fd &&
+                ::inotify_add_watch(fd.get(), options_.maildrop_path.c_str(), IN_MOVED_TO | IN_ONLYDIR) >= 0)
+                notices.assign(fd.release());
+        }
+        co_await scan();
+        if (stopping_) co_return;
+        const Deadline next_look = around_.clock.steady() + options_.maildrop_interval;
+        if (notices.is_open()) {
+            auto reading = notices.async_read_some(asio::buffer(events), asio::deferred);
+            co_await until(next_look, std::move(reading));
+        } else {
+            asio::steady_timer timer(context_, next_look);
+            co_await timer.async_wait(asio::as_tuple(asio::use_awaitable));
+        }
+    }
+}
+
+asio::awaitable<void> Maildrop::scan() {
+    auto open = [path = options_.maildrop_path] { return DropFolder::open(path); };
+    auto folder = co_await on_pool<Result<DropFolder>>(pool_, std::move(open));
+    if (!folder) {
+        if (!std::exchange(folder_missing_, true))
+            Event(around_.log, Level::warning, "maildrop")
+                .reason(folder.error().text + "; mail left there is not taken");
+        co_return;
+    }
+    folder_missing_ = false;
+    const WallTime before = around_.clock.wall() - temporary_life;
+    auto look = [&folder, before]() -> Result<std::vector<std::string>> {
+        auto names = folder->list(max_names);
+        if (names)
+            std::erase_if(*names, [&](const std::string& name) {
+                if (drop_name(name) != DropName::temporary) return false;
+                folder->remove_if_older(name, before);  // its writer died long ago
+                return true;
+            });
+        return names;
+    };
+    auto names = co_await on_pool<Result<std::vector<std::string>>>(pool_, std::move(look));
+    if (!names) {
+        Event(around_.log, Level::error, "maildrop").reason(names.error().text);
+        co_return;
+    }
+    if (names->empty()) co_return;
+    for (std::size_t i = 0; i < at_a_time; ++i) workers_.spawn("maildrop worker", take_some(*folder, *names));
+    co_await workers_.join();
+    // Should a crash undo an unlink, the store knows the submission's id and the file goes at the next look.
+    auto sync = [&folder] { return folder->sync(); };
+    const auto synced = co_await on_pool<Result<void>>(pool_, std::move(sync));
+    if (!synced) Event(around_.log, Level::error, "maildrop").reason(synced.error().text);
+}
+
+asio::awaitable<void> Maildrop::take_some(DropFolder& folder, std::vector<std::string>& names) {
+    while (!names.empty() && !stopping_) {
+        const std::string name = std::move(names.back());
+        names.pop_back();
+        co_await take(folder, name);
+    }
+}
+
+asio::awaitable<void> Maildrop::take(DropFolder& folder, const std::string& name) {
+    if (reported_.contains(name)) co_return;
+    Result<void> done = drop_name(name) == DropName::record
+                            ? Result<void>()
+                            : Result<void>(fail(Errc::refused, "not the name of a submission"));
+    if (done) done = co_await submit(folder, name);
+    if (done) {
+        auto remove = [&folder, name] { return folder.remove(name); };
+        const auto removed = co_await on_pool<Result<void>>(pool_, std::move(remove));
+        if (!removed) report(name, removed.error().text);
+        co_return;
+    }
+    // What is the daemon's own trouble passes: the file waits for the next look. What is the file's does not.
+    const bool passes =
+        answer_of(done.error()).kind == Answer::Kind::temporary && done.error().code != Errc::incomplete;
+    if (passes) {
+        Event(around_.log, Level::warning, "maildrop")
+            .kv("file", name)
+            .reason(done.error().text + "; left for a later look");
+        co_return;
+    }
+    auto set_aside = [&folder, name] { return folder.set_aside(name); };
+    const auto moved = co_await on_pool<Result<void>>(pool_, std::move(set_aside));
+    report(name,
+           moved ? done.error().text + "; moved to refused/" : done.error().text + "; " + moved.error().text);
+    if (!moved && reported_.size() < max_reported) reported_.insert(name);
+}
+
+void Maildrop::report(const std::string& name, std::string_view reason) {
+    Event(around_.log, Level::warning, "reject").kv("via", "maildrop").kv("file", name).reason(reason);
+}
+
+asio::awaitable<Result<void>> Maildrop::submit(DropFolder& folder, const std::string& name) {
+    const std::uint64_t most = options_.max_message_size + 1024 * (options_.max_recipients + 16) + 64;
+    auto open = [&folder, name, most] { return folder.open_file(name, most); };
+    auto file = co_await on_pool<Result<DropFile>>(pool_, std::move(open));
+    if (!file) co_return fail(std::move(file).error());
+    Intake intake(options_, around_.store, file->uid, around_.ids.next(), around_.clock.wall());
+    for (;;) {
+        auto read = [fd = file->fd.get()] { return read_piece(fd); };
+        auto piece = co_await on_pool<Result<std::string>>(pool_, std::move(read));
+        if (!piece) co_return fail(std::move(piece).error());
+        if (piece->empty()) break;
+        if (auto fed = intake.feed(*piece); !fed) co_return fed;
+    }
+    if (!intake.complete()) co_return fail(Errc::incomplete, "it is cut off before its end mark");
+    if (intake.submission()->id.text() != name) co_return fail(Errc::refused, "its name is not its id");
+    auto message = intake.finish();
+    if (!message) co_return fail(std::move(message).error());
+    const store::NewMessage kept = *message;  // bodies are shared, so this copies the envelope alone
+    auto start = [this, given = std::move(*message)](Reply<Accepted> reply) mutable {
+        around_.store.accept(std::move(given), std::move(reply));
+    };
+    const Accepted accepted = co_await call<Accepted>(std::move(start));
+    if (!accepted && accepted.error().code != store::Errc::duplicate)
+        co_return fail(accepted.error().code == store::Errc::full ? Errc::no_space : Errc::not_stored,
+                       accepted.error().text);
+    if (accepted)
+        Event(around_.log, Level::info, "accept")
+            .kv("qid", kept.id.text())
+            .raw("from", "<" + kept.envelope.reverse_path.text() + ">")
+            .kv("size", kept.body.size)
+            .kv("nrcpt", kept.recipients.size())
+            .kv("uid", file->uid)
+            .kv("via", "maildrop")
+            .kv("message-id", intake.message_id());
+    co_return Result<void>();
+}
+
+asio::awaitable<void> Maildrop::drain(Deadline deadline) {
+    stopping_ = true;
+    asio::steady_timer timer(context_);
+    while (workers_.size() > 0 && around_.clock.steady() < deadline) {
+        timer.expires_after(std::chrono::milliseconds(5));
+        co_await timer.async_wait(asio::as_tuple(asio::use_awaitable));
+    }
+    // The workers first: they use what scan() keeps on its frame.
+    workers_.cancel();
+    co_await workers_.join();
+    tasks_.cancel();
+    co_await tasks_.join();
+}
+
+}  // namespace sternpost::local

@@ -1,0 +1,52 @@
+// The daemon's side of the maildrop: takes what local programs left there while it was away
+// (doc/local-submission.md).
+#pragma once
+
+#include <boost/asio/awaitable.hpp>
+#include <boost/asio/io_context.hpp>
+#include <set>
+#include <string>
+#include <vector>
+
+#include "local/drop_folder.h"
+#include "local/intake.h"
+#include "local/socket.h"
+#include "util/mailbox.h"
+#include "util/tasks.h"
+
+namespace sternpost::local {
+
+/// The folder belongs to the daemon's user, its group is that of the set-gid `sendmail`, its mode 1730: that
+/// program may put files in, nobody but the daemon may see or remove them. Unprivileged (in a lab) it is a
+/// folder of the same user. Lives on the thread of its io_context; files are read on `pool`. drain() before
+/// it goes.
+class Maildrop {
+  public:
+    Maildrop(asio::io_context& context, Options options, Surroundings around, Mailbox& pool);
+
+    /// Looks now, whenever a file comes (inotify), and every options.maildrop_interval.
+    void start();
+    /// One look at all that is there; returns when each file was accepted, set aside, or left for the next
+    /// look.
+    asio::awaitable<void> scan();
+    asio::awaitable<void> drain(Deadline deadline);
+
+  private:
+    asio::awaitable<void> watch();
+    asio::awaitable<void> take_some(DropFolder& folder, std::vector<std::string>& names);
+    asio::awaitable<void> take(DropFolder& folder, const std::string& name);
+    asio::awaitable<Result<void>> submit(DropFolder& folder, const std::string& name);
+    void report(const std::string& name, std::string_view reason);
+
+    asio::io_context& context_;
+    Options options_;
+    Surroundings around_;
+    Mailbox& pool_;
+    bool stopping_ = false;
+    bool folder_missing_ = false;
+    std::set<std::string> reported_;  // names that could not be set aside: reported once
+    TaskGroup workers_;
+    TaskGroup tasks_;
+};
+
+}  // namespace sternpost::local

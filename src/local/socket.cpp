@@ -1,0 +1,160 @@
+#include "local/socket.h"
+
+#include <pwd.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <array>
+#include <boost/asio/as_tuple.hpp>
+#include <boost/asio/steady_timer.hpp>
+#include <boost/asio/write.hpp>
+#include <cerrno>
+
+#include "util/call.h"
+#include "util/deadline.h"
+#include "util/file.h"
+
+namespace sternpost::local {
+namespace {
+
+using Accepted = store::Result<store::MessageId>;
+
+void log_accept(Log& log, const store::NewMessage& message, const Intake& intake) {
+    Event(log, Level::info, "accept")
+        .kv("qid", message.id.text())
+        .raw("from", "<" + message.envelope.reverse_path.text() + ">")
+        .kv("size", message.body.size)
+        .kv("nrcpt", message.recipients.size())
+        .kv("uid", message.origin.uid.value_or(0))
+        .kv("via", "socket")
+        .kv("message-id", intake.message_id());
+}
+
+}  // namespace
+
+std::string user_name(std::uint32_t uid) {
+    std::array<char, 16384> buffer{};
+    passwd entry{};
+    passwd* found = nullptr;
+    if (::getpwuid_r(uid, &entry, buffer.data(), buffer.size(), &found) != 0 || found == nullptr) return {};
+    return found->pw_name;
+}
+
+SubmissionSocket::SubmissionSocket(asio::io_context& context, Options options, Surroundings around)
+    : context_(context),
+      options_(std::move(options)),
+      around_(around),
+      acceptor_(context),
+      tasks_(context, around.log) {}
+
+Result<void> SubmissionSocket::open() {
+    const std::string& path = options_.socket_path;
+    const auto failed = [&path](const std::string& why) {
+        return fail(Errc::io, "cannot listen on " + path + ": " + why);
+    };
+    struct stat left {};
+    // The state directory's lock keeps a second daemon away, so a socket that is there belongs to nobody any
+    // more.
+    if (::lstat(path.c_str(), &left) == 0) {
+        if (!S_ISSOCK(left.st_mode)) return failed("something that is no socket stands there");
+        if (::unlink(path.c_str()) != 0) return failed(util::errno_text(errno));
+    }
+    boost::system::error_code ec;
+    acceptor_.open(asio::local::stream_protocol(), ec);
+    if (!ec && path.size() >= sizeof(sockaddr_un::sun_path)) ec = asio::error::name_too_long;
+    if (!ec) acceptor_.bind(asio::local::stream_protocol::endpoint(path), ec);
+    if (ec) return failed(ec.message());
+    if (::chmod(path.c_str(), 0666) != 0) return failed(util::errno_text(errno));
+    acceptor_.listen(asio::socket_base::max_listen_connections, ec);
+    if (ec) return failed(ec.message());
+    tasks_.spawn("submission socket", accept_all());
+    return {};
+}
+
+asio::awaitable<void> SubmissionSocket::accept_all() {
+    for (;;) {
+        Stream stream(context_);
+        const auto [ec] = co_await acceptor_.async_accept(stream, asio::as_tuple(asio::use_awaitable));
+        if (draining_ || ec == asio::error::operation_aborted) co_return;
+        if (ec) {
+            Event(around_.log, Level::error, "submission-socket")
+                .reason("cannot accept a connection: " + ec.message());
+            asio::steady_timer pause(context_, std::chrono::milliseconds(100));
+            co_await pause.async_wait(asio::as_tuple(asio::use_awaitable));
+            continue;
+        }
+        sessions_.emplace_front(std::move(stream));
+        tasks_.spawn("local submission", serve(sessions_.begin()));
+    }
+}
+
+asio::awaitable<void> SubmissionSocket::serve(std::list<Session>::iterator session) {
+    const Deadline deadline = around_.clock.steady() + options_.socket_timeout;
+    ucred who{};
+    socklen_t size = sizeof who;
+    Answer answer;
+    if (::getsockopt(session->stream.native_handle(), SOL_SOCKET, SO_PEERCRED, &who, &size) != 0) {
+        answer.text = "4.3.0 the kernel does not say who you are: " + util::errno_text(errno);
+    } else if (sessions_.size() > options_.max_connections) {
+        answer.text = "4.7.0 too many submissions at once, try again";
+    } else {
+        session->uid = who.uid;
+        answer = co_await take(*session, deadline);
+    }
+    if (answer.kind != Answer::Kind::ok)
+        Event(around_.log, answer.kind == Answer::Kind::permanent ? Level::info : Level::warning, "reject")
+            .kv("uid", session->uid)
+            .kv("via", "socket")
+            .reason(answer.text);
+    const std::string line = answer.line();
+    auto sending = asio::async_write(session->stream, asio::buffer(line), asio::deferred);
+    co_await until(deadline,
+                   std::move(sending));  // who does not wait for the answer asks again with the same id
+    sessions_.erase(session);
+}
+
+asio::awaitable<Answer> SubmissionSocket::take(Session& session, Deadline deadline) {
+    Intake intake(options_, around_.store, session.uid, around_.ids.next(), around_.clock.wall());
+    std::vector<char> chunk(65536);
+    while (!intake.complete()) {
+        if (draining_) co_return Answer{Answer::Kind::temporary, "4.3.2 shutting down"};
+        session.reading = true;
+        auto reading = session.stream.async_read_some(asio::buffer(chunk), asio::deferred);
+        const auto got = co_await until(deadline, std::move(reading));
+        session.reading = false;
+        if (!got && draining_) continue;
+        if (!got && got.error().code == util::Errc::timed_out)
+            co_return Answer{Answer::Kind::temporary, "4.4.2 the submission took too long"};
+        if (!got) break;
+        if (auto fed = intake.feed(std::string_view(chunk.data(), *got)); !fed)
+            co_return answer_of(fed.error());
+    }
+    auto message = intake.finish();
+    if (!message) co_return answer_of(message.error());
+    const store::NewMessage kept = *message;  // bodies are shared, so this copies the envelope alone
+    auto start = [this, given = std::move(*message)](Reply<Accepted> reply) mutable {
+        around_.store.accept(std::move(given), std::move(reply));
+    };
+    const Accepted accepted = co_await call<Accepted>(std::move(start));
+    if (accepted) log_accept(around_.log, kept, intake);
+    co_return answer_of(accepted, kept.id);
+}
+
+asio::awaitable<void> SubmissionSocket::drain(Deadline deadline) {
+    draining_ = true;
+    boost::system::error_code ignored;
+    acceptor_.close(ignored);
+    ::unlink(options_.socket_path.c_str());
+    for (auto& session : sessions_)
+        if (session.reading) session.stream.cancel(ignored);
+    asio::steady_timer timer(context_);
+    while (!sessions_.empty() && around_.clock.steady() < deadline) {
+        timer.expires_after(std::chrono::milliseconds(5));
+        co_await timer.async_wait(asio::as_tuple(asio::use_awaitable));
+    }
+    tasks_.cancel();
+    co_await tasks_.join();
+}
+
+}  // namespace sternpost::local

@@ -1,0 +1,63 @@
+// The daemon's side of the submission socket: one record in, one line of answer out.
+#pragma once
+
+#include <boost/asio/awaitable.hpp>
+#include <boost/asio/io_context.hpp>
+#include <boost/asio/local/stream_protocol.hpp>
+#include <list>
+
+#include "local/intake.h"
+#include "util/log.h"
+#include "util/tasks.h"
+
+namespace sternpost::local {
+
+namespace asio = boost::asio;
+
+/// What the shells of this folder work with. All of it outlives them; `ids` belongs to their thread.
+struct Surroundings {
+    store::Store& store;
+    store::IdSource& ids;
+    const Clock& clock;
+    Log& log;
+};
+
+/// The login name of a uid by the system's user database; empty when it has none. Any thread; may block as
+/// that does.
+std::string user_name(std::uint32_t uid);
+
+/// Lives on the thread of its io_context. drain() before it goes.
+class SubmissionSocket {
+  public:
+    SubmissionSocket(asio::io_context& context, Options options, Surroundings around);
+
+    /// Listens on options.socket_path, mode 0666: whoever may run a program here may send. A socket file left
+    /// behind is replaced.
+    Result<void> open();
+    /// Takes nothing new, ends what is not yet complete, waits for the store's answers at most until
+    /// `deadline`.
+    asio::awaitable<void> drain(Deadline deadline);
+
+  private:
+    using Stream = asio::local::stream_protocol::socket;
+    struct Session {
+        explicit Session(Stream s) : stream(std::move(s)) {}
+        Stream stream;
+        std::uint32_t uid = 0;
+        bool reading = false;
+    };
+
+    asio::awaitable<void> accept_all();
+    asio::awaitable<void> serve(std::list<Session>::iterator session);
+    asio::awaitable<Answer> take(Session& session, Deadline deadline);
+
+    asio::io_context& context_;
+    Options options_;
+    Surroundings around_;
+    asio::local::stream_protocol::acceptor acceptor_;
+    std::list<Session> sessions_;
+    bool draining_ = false;
+    TaskGroup tasks_;
+};
+
+}  // namespace sternpost::local

@@ -1,0 +1,111 @@
+#include "mail/header_filter.h"
+
+#include "mail/header.h"
+#include "util/text.h"
+
+namespace sternpost::mail {
+namespace {
+
+constexpr std::size_t max_held = 998;   // RFC 5322 §2.1.1: no line is longer, so no field name is
+constexpr std::size_t max_value = 250;  // ours: of the values that are looked at
+
+}  // namespace
+
+// Asked after each octet, so that the last one decides: a field name of any length costs what it is long.
+HeaderFilter::Kind HeaderFilter::classify() const {
+    const auto blank = [](char c) { return c == ' ' || c == '\t'; };
+    const char c = held_.back();
+    if (held_.size() == 1 && blank(c)) return any_field_ ? Kind::folded : Kind::other;
+    if (held_.size() == 1 && c == '\r') return Kind::undecided;
+    if (held_.front() == '\r') return c == '\n' ? Kind::empty : Kind::other;
+    if (held_.size() == max_held) return Kind::other;
+    if (c == ':') return held_.size() > 1 ? Kind::field : Kind::other;
+    if (blank(c)) return Kind::undecided;  // blanks may stand before the colon: RFC 5322 §4.5
+    const bool name_goes_on = c > 32 && c < 127 && (held_.size() == 1 || !blank(held_[held_.size() - 2]));
+    return name_goes_on ? Kind::undecided : Kind::other;
+}
+
+void HeaderFilter::begin_field() {
+    end_field();
+    any_field_ = true;
+    name_ = lowered(trimmed(std::string_view(held_).substr(0, held_.find(':'))));
+    if (name_ == "received") ++received_;
+    if (name_ == "from") from_ = true;
+    if (name_ == "date") date_ = true;
+    if (name_ == "tls-required") ++tls_required_;
+    dropping_ = rules_.drop_private && (name_ == "bcc" || name_ == "resent-bcc" || name_ == "return-path");
+}
+
+void HeaderFilter::end_field() {
+    const std::string value = unfolded(value_);
+    if (name_ == "message-id") {
+        has_message_id_ = true;
+        message_id_ = value;
+    }
+    if (name_ == "tls-required") tls_required_no_ = iequals(value, "no");
+    name_.clear();
+    value_.clear();
+}
+
+void HeaderFilter::end_header(std::string& out, bool empty_line) {
+    end_field();
+    state_ = State::body;
+    if (!rules_.from.empty() && !from_) out += field("From", rules_.from);
+    if (!rules_.date.empty() && !date_) out += field("Date", rules_.date);
+    if (!rules_.message_id.empty() && !has_message_id_) {
+        message_id_ = "<" + rules_.message_id + ">";
+        out += field("Message-ID", message_id_);
+    }
+    if (!empty_line && rules_.adds()) out += "\r\n";
+    out += held_;
+    held_.clear();
+}
+
+void HeaderFilter::feed(std::string_view octets, std::string& out) {
+    while (!octets.empty()) {
+        switch (state_) {
+            case State::line_start: {
+                held_ += octets.front();
+                octets.remove_prefix(1);
+                const Kind kind = classify();
+                if (kind == Kind::undecided) break;
+                if (kind == Kind::empty || kind == Kind::other) {
+                    end_header(out, kind == Kind::empty);
+                    break;
+                }
+                if (kind == Kind::field) begin_field();
+                state_ = dropping_ ? State::dropped : State::line;
+                if (!dropping_) out += held_;
+                last_was_cr_ = false;
+                held_.clear();
+                break;
+            }
+            case State::line:
+            case State::dropped: {
+                std::size_t end = last_was_cr_ && octets.front() == '\n' ? 0 : octets.find("\r\n");
+                const bool whole = end != std::string_view::npos;
+                end = !whole ? octets.size() : last_was_cr_ && octets.front() == '\n' ? 1 : end + 2;
+                const std::string_view run = octets.substr(0, end);
+                if (state_ == State::line) out += run;
+                if ((name_ == "message-id" || name_ == "tls-required") && value_.size() < max_value)
+                    value_ += run.substr(0, max_value - value_.size());
+                last_was_cr_ = run.back() == '\r';
+                octets.remove_prefix(end);
+                if (whole) state_ = State::line_start;
+                break;
+            }
+            case State::body:
+                out += octets;
+                return;
+        }
+    }
+}
+
+void HeaderFilter::finish(std::string& out) {
+    if (state_ == State::body) return;
+    if (state_ == State::line) out += "\r\n";
+    // `held_` is a line that the end cut short, or nothing: a header alone, which then gets its empty line
+    end_header(out, false);
+}
+
+}  // namespace sternpost::mail

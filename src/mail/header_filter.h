@@ -1,0 +1,69 @@
+// The header of a message as it streams by: what is in it, and what an originated message must gain or lose
+// (RFC 6409 §8).
+#pragma once
+
+#include <cstddef>
+#include <string>
+#include <string_view>
+
+namespace sternpost::mail {
+
+/// What is done to the header. By default nothing: a relay adds trace alone, which is put in front (RFC 5321
+/// §6.4).
+struct HeaderRules {
+    bool drop_private = false;  // Bcc, Resent-Bcc and Return-Path go (RFC 5322 §3.6.3, RFC 5321 §4.4)
+    // Values of fields that are added at the header's end when the header has no such field; empty: not
+    // added.
+    std::string from;
+    std::string date;
+    std::string message_id;  // without brackets
+
+    bool adds() const { return !from.empty() || !date.empty() || !message_id.empty(); }
+};
+
+/// Octets in, octets out, however they are cut; lines end with CRLF. Holds back at most the start of one
+/// line.
+class HeaderFilter {
+  public:
+    explicit HeaderFilter(HeaderRules rules = {}) : rules_(std::move(rules)) {}
+
+    void feed(std::string_view octets, std::string& out);
+    /// The message has ended; a header that was never closed is completed.
+    void finish(std::string& out);
+
+    bool ended() const { return state_ == State::body; }  // the header has
+    std::size_t received() const { return received_; }
+    bool has_from() const { return from_; }
+    /// Message-ID's value as far as 250 octets, or the one that was added; empty: none.
+    const std::string& message_id() const { return message_id_; }
+    /// Exactly one `TLS-Required: No` (RFC 8689 §3).
+    bool tls_required_no() const { return tls_required_ == 1 && tls_required_no_; }
+
+  private:
+    enum class State { line_start, line, dropped, body };
+    enum class Kind { undecided, field, folded, empty, other };
+
+    Kind classify() const;
+    void begin_field();
+    void end_field();
+    void end_header(std::string& out, bool empty_line);
+
+    HeaderRules rules_;
+    State state_ = State::line_start;
+    std::string held_;  // the start of a line whose kind is not known yet
+    bool any_field_ = false;
+    bool dropping_ = false;     // the field being read goes
+    bool last_was_cr_ = false;  // inside a line: a CRLF may be cut in two
+    std::string name_;          // of the field being read, lower case
+    std::string value_;         // its first octets, for the few fields whose value matters
+
+    std::size_t received_ = 0;
+    bool from_ = false;
+    bool date_ = false;
+    bool has_message_id_ = false;
+    std::string message_id_;
+    std::size_t tls_required_ = 0;
+    bool tls_required_no_ = false;
+};
+
+}  // namespace sternpost::mail

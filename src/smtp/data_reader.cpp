@@ -1,0 +1,69 @@
+#include "smtp/data_reader.h"
+
+#include <cassert>
+
+namespace sternpost::smtp {
+
+std::size_t DataReader::feed(std::string_view stream, std::string& out) {
+    assert(!ended());
+    const std::size_t before = out.size();
+    std::size_t i = 0;
+    const auto line_break = [&](bool bare) {
+        out += "\r\n";
+        bare_line_end_ |= bare;
+    };
+    while (i < stream.size() && state_ != State::ended) {
+        const char c = stream[i];
+        switch (state_) {
+            case State::line_start:
+                if (c == '.') {
+                    state_ = State::dot;
+                    ++i;
+                } else {
+                    state_ = State::text;
+                }
+                break;
+            case State::text: {
+                if (c == '\r') {
+                    state_ = State::cr;
+                    ++i;
+                    break;
+                }
+                // up to the next CR in one go; bare LFs are rare enough to be looked for in a second sweep
+                std::string_view run = stream.substr(i, stream.find('\r', i) - i);
+                i += run.size();
+                for (auto lf = run.find('\n'); lf != std::string_view::npos; lf = run.find('\n')) {
+                    out += run.substr(0, lf);
+                    line_break(true);
+                    run.remove_prefix(lf + 1);
+                }
+                out += run;
+                break;
+            }
+            case State::cr:
+                line_break(c != '\n');
+                state_ = c == '\n' ? State::line_start : State::text;  // text looks at `c` anew
+                if (c == '\n') ++i;
+                break;
+            case State::dot:  // RFC 5321 §4.5.2: a leading dot goes, whatever follows it
+                state_ = c == '\r' ? State::dot_cr : State::text;
+                if (c == '\r') ++i;
+                break;
+            case State::dot_cr:
+                if (c == '\n') {
+                    state_ = State::ended;
+                    ++i;
+                } else {  // a line that begins `.<CR>`: the CR is a bare one
+                    line_break(true);
+                    state_ = State::text;
+                }
+                break;
+            case State::ended:
+                break;
+        }
+    }
+    nul_ |= out.find('\0', before) != std::string::npos;
+    return i;
+}
+
+}  // namespace sternpost::smtp

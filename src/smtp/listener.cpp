@@ -1,0 +1,390 @@
+#include "smtp/listener.h"
+
+#include <fmt/format.h>
+
+#include <boost/asio/as_tuple.hpp>
+#include <boost/asio/ip/v6_only.hpp>
+#include <boost/asio/post.hpp>
+#include <boost/asio/steady_timer.hpp>
+#include <boost/asio/write.hpp>
+#include <cassert>
+#include <optional>
+
+#include "util/call.h"
+#include "util/deadline.h"
+
+namespace sternpost::smtp {
+namespace {
+
+using asio::ip::tcp;
+using Accepted = store::Result<store::MessageId>;
+
+constexpr std::size_t chunk_size = 65536;
+constexpr std::uint64_t room_for_fields =
+    4096;  // ours: what trace and added fields may come to beyond the size limit
+
+dns::Address address_of(const tcp::endpoint& endpoint) {
+    const auto address = endpoint.address();
+    return address.is_v4() ? dns::Address::v4(address.to_v4().to_bytes())
+                           : dns::Address::v6(address.to_v6().to_bytes());
+}
+
+}  // namespace
+
+// ---- one session
+
+class Listener::Session {
+  public:
+    Session(Worker& worker, tcp::socket socket, const dns::Address& client);
+
+    asio::awaitable<void> run();
+    void stop();  // the daemon stops
+
+  private:
+    enum class Step { go_on, end };
+
+    asio::awaitable<Step> perform(Action action);
+    asio::awaitable<Step> send();
+    asio::awaitable<Step> receive();
+    asio::awaitable<void> ask_transaction();
+    asio::awaitable<void> ask_next_hop(dns::Domain domain);
+    asio::awaitable<void> accept(store::NewMessage message);
+    void write_body(std::string_view octets);
+    void renew_deadline();
+
+    Worker& worker_;
+    Listener& listener_;
+    std::shared_ptr<const ServerOptions> options_;
+    tcp::socket socket_;
+    dns::Address client_;
+    Server server_;
+    std::unique_ptr<store::BodySink> sink_;
+    std::vector<char> chunk_;
+    Deadline deadline_;
+    std::size_t since_renewed_ = 0;
+    std::size_t messages_ = 0;
+    bool reading_ = false;
+    bool stopping_ = false;
+};
+
+// ---- one thread's sessions
+
+class Listener::Worker {
+  public:
+    Worker(Listener& owner, IoThread on)
+        : listener(owner), thread(on), mailbox(on.context), tasks(on.context, owner.log_) {}
+
+    // The methods run on the worker's thread.
+    void begin(tcp::socket socket, const dns::Address& client) {
+        sessions.emplace_front(*this, std::move(socket), client);
+        tasks.spawn("smtp session", serve(sessions.begin()));
+        if (stopping) sessions.front().stop();
+    }
+    asio::awaitable<void> serve(std::list<Session>::iterator session);
+    asio::awaitable<void> drain(Deadline deadline);
+
+    Listener& listener;
+    IoThread thread;
+    AsioMailbox mailbox;
+    std::list<Session> sessions;
+    bool stopping = false;
+    TaskGroup tasks;
+};
+
+asio::awaitable<void> Listener::Worker::serve(std::list<Session>::iterator session) {
+    struct Leave {
+        Worker& worker;
+        std::list<Session>::iterator session;
+        ~Leave() { worker.sessions.erase(session); }
+    };
+    const Leave leave{*this, session};
+    co_await session->run();
+}
+
+asio::awaitable<void> Listener::Worker::drain(Deadline deadline) {
+    stopping = true;
+    for (auto& session : sessions) session.stop();
+    asio::steady_timer timer(thread.context);
+    while (!sessions.empty() && listener.clock_.steady() < deadline) {
+        timer.expires_after(std::chrono::milliseconds(5));
+        co_await timer.async_wait(asio::as_tuple(asio::use_awaitable));
+    }
+    tasks.cancel();
+    co_await tasks.join();
+}
+
+// ---- Session
+
+Listener::Session::Session(Worker& worker, tcp::socket socket, const dns::Address& client)
+    : worker_(worker),
+      listener_(worker.listener),
+      options_(worker.listener.options_),
+      socket_(std::move(socket)),
+      client_(client),
+      server_(*options_, Client{client, role_of(*options_, client)}),
+      chunk_(chunk_size) {}
+
+void Listener::Session::stop() {
+    stopping_ = true;
+    boost::system::error_code ignored;
+    if (reading_) socket_.cancel(ignored);
+}
+
+void Listener::Session::renew_deadline() {
+    deadline_ = listener_.clock_.steady() + options_->command_timeout;
+    since_renewed_ = 0;
+}
+
+asio::awaitable<void> Listener::Session::run() {
+    struct Leave {
+        Listener& listener;
+        dns::Address client;
+        ~Leave() {
+            listener.home_mailbox_.post([l = &listener, c = client] { l->limits_.disconnect(c); });
+        }
+    };
+    const Leave leave{listener_, client_};
+    boost::system::error_code ignored;
+    socket_.set_option(tcp::no_delay(true), ignored);
+    renew_deadline();
+    Event(listener_.log_, Level::debug, "connect").kv("client", client_.text());
+    for (;;) {
+        Action action = server_.next();
+        const Step step = co_await perform(std::move(action));
+        if (step == Step::end) break;
+    }
+    Event(listener_.log_, Level::debug, "disconnect").kv("client", client_.text()).kv("messages", messages_);
+    socket_.shutdown(tcp::socket::shutdown_both, ignored);
+}
+
+asio::awaitable<Listener::Session::Step> Listener::Session::perform(Action action) {
+    if (std::holds_alternative<action::NeedInput>(action)) {
+        const Step sent = co_await send();
+        if (sent == Step::end) co_return sent;
+        const Step received = co_await receive();
+        co_return received;
+    }
+    if (std::holds_alternative<action::SendOutput>(action)) {
+        const Step sent = co_await send();
+        co_return sent;
+    }
+    if (std::holds_alternative<action::Close>(action)) {
+        co_await send();
+        co_return Step::end;
+    }
+    if (auto* write = std::get_if<action::WriteBody>(&action)) {
+        write_body(write->octets);
+    } else if (auto* ask = std::get_if<action::AskNextHop>(&action)) {
+        co_await ask_next_hop(std::move(ask->domain));
+    } else if (std::holds_alternative<action::AskTransaction>(action)) {
+        co_await ask_transaction();
+    } else if (std::holds_alternative<action::BeginBody>(action)) {
+        sink_ = listener_.store_.new_body(options_->max_message_size + room_for_fields);
+        server_.begin_body(worker_.thread.ids.next(), listener_.clock_.wall());
+    } else if (auto* accepting = std::get_if<action::AcceptMessage>(&action)) {
+        co_await accept(std::move(accepting->message));
+    } else if (std::holds_alternative<action::DropBody>(action)) {
+        sink_.reset();
+    } else if (auto* rejected = std::get_if<action::Rejected>(&action)) {
+        Event event(listener_.log_, Level::info, "reject");
+        event.kv("client", client_.text())
+            .kv("at", rejected->stage)
+            .kv("from", "<" + rejected->reverse_path + ">");
+        if (!rejected->recipient.empty()) event.kv("to", "<" + rejected->recipient + ">");
+        event.kv("reply", rejected->reply);
+    }
+    co_return Step::go_on;
+}
+
+asio::awaitable<Listener::Session::Step> Listener::Session::send() {
+    const std::string out = server_.output();
+    if (out.empty()) co_return Step::go_on;
+    renew_deadline();
+    auto writing = asio::async_write(socket_, asio::buffer(out), asio::deferred);
+    const auto sent = co_await until(deadline_, std::move(writing));
+    co_return sent ? Step::go_on : Step::end;
+}
+
+// Before a read the output has been sent. The deadline is for the whole command, and for each 64 KiB of mail
+// data, so that nobody holds a session by an octet now and then.
+asio::awaitable<Listener::Session::Step> Listener::Session::receive() {
+    if (stopping_) {
+        server_.shut_down();
+        co_return Step::go_on;
+    }
+    reading_ = true;
+    auto reading = socket_.async_read_some(asio::buffer(chunk_), asio::deferred);
+    const auto got = co_await until(deadline_, std::move(reading));
+    reading_ = false;
+    if (!got && stopping_) {
+        server_.shut_down();
+        co_return Step::go_on;
+    }
+    if (!got && got.error().code == util::Errc::timed_out) {
+        server_.time_out();
+        co_return Step::go_on;
+    }
+    if (!got) co_return Step::end;
+    since_renewed_ += *got;
+    if (server_.in_data() && since_renewed_ >= chunk_size) renew_deadline();
+    server_.feed(std::string_view(chunk_.data(), *got));
+    co_return Step::go_on;
+}
+
+void Listener::Session::write_body(std::string_view octets) {
+    server_.written(sink_->write(octets));
+}
+
+asio::awaitable<void> Listener::Session::ask_transaction() {
+    bool within = true;
+    if (options_->messages_per_minute > 0) {
+        auto start = [this](Reply<bool> reply) {
+            auto ask = [this, answer = std::move(reply)]() mutable {
+                answer(listener_.limits_.message(client_, listener_.clock_.steady()));
+            };
+            listener_.home_mailbox_.post(std::move(ask));
+        };
+        within = co_await call<bool>(std::move(start));
+    }
+    server_.transaction(within ? TransactionVerdict::go : TransactionVerdict::too_many);
+}
+
+asio::awaitable<void> Listener::Session::ask_next_hop(dns::Domain domain) {
+    auto start = [this, name = std::move(domain)](Reply<NextHopKnowledge> reply) mutable {
+        listener_.ask_next_hop_(std::move(name), std::move(reply));
+    };
+    const auto knowledge = co_await call<NextHopKnowledge>(std::move(start));
+    server_.next_hop(knowledge);
+}
+
+asio::awaitable<void> Listener::Session::accept(store::NewMessage message) {
+    auto body = sink_->finish();
+    sink_.reset();
+    if (!body) {
+        server_.accepted(fail(std::move(body).error()));
+        co_return;
+    }
+    message.body = std::move(*body);
+    const store::NewMessage kept = message;  // bodies are shared, so this copies the envelope alone
+    auto start = [this, given = std::move(message)](Reply<Accepted> reply) mutable {
+        listener_.store_.accept(std::move(given), std::move(reply));
+    };
+    const Accepted accepted = co_await call<Accepted>(std::move(start));
+    if (accepted) {
+        ++messages_;
+        Event(listener_.log_, Level::info, "accept")
+            .kv("qid", kept.id.text())
+            .kv("from", "<" + kept.envelope.reverse_path.text() + ">")
+            .kv("size", kept.body.size)
+            .kv("nrcpt", kept.recipients.size())
+            .kv("client", kept.origin.address)
+            .kv("helo", kept.origin.helo)
+            .kv("message-id", server_.message_id());
+    }
+    server_.accepted(accepted);
+}
+
+// ---- Listener
+
+Listener::Listener(std::vector<IoThread> threads, ServerOptions options, AskNextHop ask_next_hop,
+                   store::Store& store, const Clock& clock, Log& log)
+    : options_(std::make_shared<const ServerOptions>(std::move(options))),
+      ask_next_hop_(std::move(ask_next_hop)),
+      store_(store),
+      clock_(clock),
+      log_(log),
+      home_(threads.at(0).context),
+      home_mailbox_(home_),
+      limits_(options_->max_connections, options_->max_connections_per_client, options_->messages_per_minute),
+      tasks_(home_, log) {
+    for (const auto& thread : threads) workers_.push_back(std::make_unique<Worker>(*this, thread));
+}
+
+Listener::~Listener() = default;
+
+Expected<void, ListenErrc> Listener::bind(const dns::Address& address, std::uint16_t port) {
+    boost::system::error_code ec;
+    const tcp::endpoint endpoint(asio::ip::make_address(address.text()), port);
+    tcp::acceptor acceptor(home_);
+    acceptor.open(endpoint.protocol(), ec);
+    if (!ec) acceptor.set_option(tcp::acceptor::reuse_address(true), ec);
+    if (!ec && address.is_v6()) acceptor.set_option(asio::ip::v6_only(true), ec);
+    if (!ec) acceptor.bind(endpoint, ec);
+    if (!ec) acceptor.listen(asio::socket_base::max_listen_connections, ec);
+    if (ec)
+        return fail(ListenErrc::cannot_bind,
+                    fmt::format("cannot listen on {} port {}: {}", address.text(), port, ec.message()));
+    acceptors_.push_back(std::move(acceptor));
+    return {};
+}
+
+std::uint16_t Listener::port() const {
+    return acceptors_.back().local_endpoint().port();
+}
+
+void Listener::start() {
+    for (auto& acceptor : acceptors_) tasks_.spawn("smtp listener", accept_all(acceptor));
+}
+
+asio::awaitable<void> Listener::accept_all(tcp::acceptor& acceptor) {
+    for (;;) {
+        Worker& worker = *workers_[next_worker_++ % workers_.size()];
+        tcp::socket socket(worker.thread.context);
+        tcp::endpoint peer;
+        const auto [ec] = co_await acceptor.async_accept(socket, peer, asio::as_tuple(asio::use_awaitable));
+        if (draining_ || ec == asio::error::operation_aborted) co_return;
+        if (ec == asio::error::connection_aborted) continue;
+        if (ec) {  // no descriptors left, as a rule: some will be closed
+            Event(log_, Level::error, "smtp-listener").reason("cannot accept a connection: " + ec.message());
+            asio::steady_timer pause(home_, std::chrono::milliseconds(100));
+            co_await pause.async_wait(asio::as_tuple(asio::use_awaitable));
+            continue;
+        }
+        const dns::Address client = address_of(peer);
+        const auto verdict = limits_.connect(client, clock_.steady());
+        if (verdict != ClientLimits::Verdict::go) {
+            refuse(std::move(socket), client, verdict);
+            continue;
+        }
+        auto begin = [&worker, client, given = std::move(socket)]() mutable {
+            worker.begin(std::move(given), client);
+        };
+        if (&worker.thread.context == &home_)
+            begin();
+        else
+            worker.mailbox.post(std::move(begin));
+    }
+}
+
+void Listener::refuse(tcp::socket socket, dns::Address client, ClientLimits::Verdict verdict) {
+    const std::string text =
+        fmt::format("421 4.7.0 {} too many connections{}, try again later", options_->hostname,
+                    verdict == ClientLimits::Verdict::too_many ? "" : " from " + client.text());
+    Event(log_, Level::warning, "reject").kv("client", client.text()).kv("at", "connect").kv("reply", text);
+    // A connection over the limit costs one short write, which the kernel's buffer takes at once.
+    boost::system::error_code ignored;
+    socket.non_blocking(true, ignored);
+    socket.write_some(asio::buffer(text + "\r\n"), ignored);
+}
+
+asio::awaitable<void> Listener::drain(Deadline deadline) {
+    draining_ = true;
+    boost::system::error_code ignored;
+    for (auto& acceptor : acceptors_) acceptor.close(ignored);
+    co_await tasks_.join();
+    for (auto& worker : workers_) {
+        Worker* const w = worker.get();
+        auto start = [w, deadline](Reply<bool> reply) {
+            auto run = [w, deadline, answer = std::move(reply)]() mutable {
+                auto done = [answer = std::move(answer)](const std::exception_ptr&) mutable { answer(true); };
+                asio::co_spawn(w->thread.context, w->drain(deadline), std::move(done));
+            };
+            w->mailbox.post(std::move(run));
+        };
+        co_await call<bool>(std::move(start));
+    }
+    // the sessions' last words to limits_ are in our mailbox by now
+    co_await asio::post(home_, asio::use_awaitable);
+}
+
+}  // namespace sternpost::smtp

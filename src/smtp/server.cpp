@@ -1,0 +1,521 @@
+#include "smtp/server.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <cassert>
+
+#include "mail/local_names.h"
+#include "mail/trace.h"
+#include "util/text.h"
+
+namespace sternpost::smtp {
+namespace {
+
+constexpr std::size_t max_command_line = 512;  // RFC 5321 §4.5.3.1.4, with CRLF
+constexpr std::size_t max_pending_output =
+    4096;  // ours: replies that one read may gather before they are sent
+
+// What the extensions on offer add to a command line: SIZE 26 (RFC 1870 §3), BODY 17 (RFC 6152 names no
+// number).
+std::size_t line_limit(std::string_view line) {
+    return max_command_line + (istarts_with(line, "MAIL") ? 26 + 17 : 0);
+}
+
+struct PathArgument {
+    std::string_view path;        // between the angle brackets
+    std::string_view parameters;  // after them
+};
+
+// `FROM:<path> parameters` or `TO:…` (RFC 5321 §4.1.2). Deviates: blanks after the colon are tolerated, since
+// many programs write them and the grammar leaves no other reading.
+std::optional<PathArgument> path_argument(std::string_view rest, std::string_view keyword) {
+    if (!istarts_with(rest, keyword)) return std::nullopt;
+    rest = trimmed(rest.substr(keyword.size()));
+    if (!rest.starts_with('<')) return std::nullopt;
+    bool in_quotes = false;
+    std::size_t close = 1;
+    for (; close < rest.size() && (in_quotes || rest[close] != '>'); ++close) {
+        if (rest[close] == '"') in_quotes = !in_quotes;
+        if (rest[close] == '\\' && in_quotes) ++close;
+    }
+    if (close >= rest.size()) return std::nullopt;
+    const std::string_view after = rest.substr(close + 1);
+    if (!after.empty() && after[0] != ' ') return std::nullopt;
+    return PathArgument{rest.substr(1, close - 1), trimmed(after)};
+}
+
+// Domain or address-literal of RFC 5321 §4.1.1.1, loosely: what may stand in a Received field without
+// quoting. Whether the name is the client's is no reason to refuse it (RFC 5321 §4.1.4).
+bool helo_name_ok(std::string_view name) {
+    return !name.empty() && name.size() <= 255 && std::all_of(name.begin(), name.end(), [](char c) {
+        return (c >= '0' && c <= '9') || (lower(c) >= 'a' && lower(c) <= 'z') ||
+               std::string_view(".-_:[]").find(c) != std::string_view::npos;
+    });
+}
+
+// A browser that was led to post a form to us speaks commands in its body: those must not be reached.
+bool is_http(std::string_view line) {
+    static constexpr std::string_view methods[] = {"GET ", "POST ", "PUT ", "HEAD ", "OPTIONS ", "CONNECT "};
+    return line.find(" HTTP/") != std::string_view::npos &&
+           std::any_of(std::begin(methods), std::end(methods), [&](auto m) { return line.starts_with(m); });
+}
+
+std::string reverse_path_refusal(const Error<mail::Errc>& error) {  // codes: RFC 3463 §3.2, RFC 6531 §3.5
+    switch (error.code) {
+        case mail::Errc::needs_utf8:
+            return "553 5.6.7 " + error.text;
+        case mail::Errc::bad_domain:
+            return "553 5.1.8 " + error.text;
+        case mail::Errc::too_long:
+        case mail::Errc::bad_address:
+        case mail::Errc::bad_parameter:
+            return "553 5.1.7 " + error.text;
+    }
+    return {};
+}
+
+std::string recipient_refusal(const Error<mail::Errc>& error) {
+    switch (error.code) {
+        case mail::Errc::needs_utf8:
+            return "553 5.6.7 " + error.text;
+        case mail::Errc::bad_domain:
+            return "553 5.1.2 " + error.text;
+        case mail::Errc::too_long:
+        case mail::Errc::bad_address:
+        case mail::Errc::bad_parameter:
+            return "553 5.1.3 " + error.text;
+    }
+    return {};
+}
+
+std::string store_refusal(const Error<store::Errc>& error) {
+    switch (error.code) {
+        case store::Errc::full:
+            return "452 4.3.1 no space for the message, try again later";
+        case store::Errc::too_big:
+            return "552 5.3.4 the message is too big";
+        case store::Errc::closed:
+            return "421 4.3.2 shutting down";
+        case store::Errc::duplicate:
+        case store::Errc::not_found:
+        case store::Errc::busy:
+        case store::Errc::newer_schema:
+        case store::Errc::damaged:
+        case store::Errc::io:
+            return "451 4.3.0 the message could not be stored, try again later";
+    }
+    return {};
+}
+
+}  // namespace
+
+std::optional<ClientRole> role_of(const ServerOptions& options, const dns::Address& client) {
+    const ClientNetwork* best = nullptr;
+    for (const auto& candidate : options.networks)
+        if (candidate.network.contains(client) &&
+            (best == nullptr || candidate.network.bits > best->network.bits))
+            best = &candidate;
+    return best == nullptr ? std::nullopt : std::optional(best->role);
+}
+
+Server::Server(const ServerOptions& options, Client client) : options_(options), client_(std::move(client)) {
+    reply(fmt::format("220 {} ESMTP {}", options_.hostname, options_.greeting));
+}
+
+void Server::feed(std::string_view octets) {
+    in_.erase(0, at_);
+    at_ = 0;
+    in_ += octets;
+}
+
+std::string Server::output() {
+    return std::exchange(out_, {});
+}
+
+Action Server::next() {
+    assert(waiting_ == Waiting::nothing || !queued_.empty());
+    for (;;) {
+        if (!queued_.empty()) {
+            Action first = std::move(queued_.front());
+            queued_.erase(queued_.begin());
+            return first;
+        }
+        if (phase_ == Phase::closing) return action::Close{};
+        if ((prompt_ || out_.size() > max_pending_output) && !out_.empty()) {
+            prompt_ = false;
+            return action::SendOutput{};
+        }
+        if (phase_ == Phase::data) return read_data();
+        if (auto action = read_command()) return std::move(*action);
+    }
+}
+
+// ---- commands
+
+std::optional<Action> Server::read_command() {
+    std::string_view pending = std::string_view(in_).substr(at_);
+    const auto eol = pending.find('\n');
+    if (eol == std::string_view::npos) {
+        if (phase_ == Phase::draining || pending.size() > line_limit(pending)) {
+            phase_ = Phase::draining;
+            if (!pending.empty()) at_ = in_.size() - (pending.back() == '\r' ? 1 : 0);
+        }
+        return action::NeedInput{};
+    }
+    at_ += eol + 1;
+    if (eol == 0 || pending[eol - 1] != '\r') {
+        // Only CRLF ends a command line (RFC 5321 §2.3.8). Who sends something else may not mean what we
+        // would read, and what follows could be another's words smuggled in: nothing of it is executed.
+        close_after("500 5.5.2 a line feed without carriage return before it; closing");
+        return std::nullopt;
+    }
+    const std::string_view line = pending.substr(0, eol - 1);
+    if (phase_ == Phase::draining || eol + 1 > line_limit(line)) {
+        phase_ = Phase::command;
+        refuse("500 5.5.2 the command line is too long");
+        return std::nullopt;
+    }
+    run(line);
+    return std::nullopt;
+}
+
+void Server::run(std::string_view line) {
+    if (line.find('\r') != std::string_view::npos || line.find('\0') != std::string_view::npos)
+        return refuse("500 5.5.2 a control character in the command line");
+    if (is_http(line)) return close_after("554 5.5.1 this is SMTP, not HTTP; closing");
+    const auto blank = line.find(' ');
+    const std::string verb = lowered(line.substr(0, blank));
+    const std::string_view rest =
+        blank == std::string_view::npos ? std::string_view() : trimmed(line.substr(blank));
+
+    if (verb == "mail") return mail(rest);
+    if (verb == "rcpt") return rcpt(rest);
+    if (verb == "rset") {
+        if (!rest.empty()) return refuse("501 5.5.4 RSET takes no argument");
+        end_transaction();
+        return reply("250 2.0.0 ok");
+    }
+    prompt_ = true;  // RFC 2920 §3.2: the replies to all others are not held back
+    if (verb == "data") return data(rest);
+    if (verb == "ehlo") return hello(rest, true);
+    if (verb == "helo") return hello(rest, false);
+    if (verb == "noop") return reply("250 2.0.0 ok");
+    if (verb == "quit") {
+        if (!rest.empty()) return refuse("501 5.5.4 QUIT takes no argument");
+        return close_after("221 2.0.0 " + options_.hostname + " closing");
+    }
+    if (verb == "vrfy") {
+        if (rest.empty()) return refuse("501 5.5.4 VRFY needs an argument");
+        return reply("252 2.0.0 cannot verify, but will take mail for it and try");
+    }
+    if (verb == "help")
+        return reply("214 2.0.0 EHLO HELO MAIL RCPT DATA RSET NOOP QUIT VRFY HELP; see RFC 5321");
+    for (const auto* known : {"expn", "starttls", "auth", "bdat", "etrn", "turn"})
+        if (verb == known) return refuse("502 5.5.1 not offered here");
+    refuse("500 5.5.2 unknown command");
+}
+
+void Server::ask(Waiting for_what, Action question) {
+    waiting_ = for_what;
+    queued_.push_back(std::move(question));
+}
+
+// Replies to EHLO and HELO carry no enhanced code (RFC 2034 §4).
+void Server::hello(std::string_view rest, bool esmtp) {
+    if (!helo_name_ok(rest))
+        return refuse("501 a domain name or an address literal is wanted (RFC 5321 4.1.1.1)");
+    end_transaction();
+    helo_ = rest;
+    esmtp_ = esmtp;
+    if (!esmtp) return reply("250 " + options_.hostname);
+    reply("250-" + options_.hostname);
+    reply("250-PIPELINING");
+    reply(fmt::format("250-SIZE {}", options_.max_message_size));
+    reply("250-8BITMIME");
+    reply("250 ENHANCEDSTATUSCODES");
+}
+
+void Server::mail(std::string_view rest) {
+    if (helo_.empty()) return refuse("503 5.5.1 EHLO first");
+    if (in_transaction_) return refuse("503 5.5.1 a transaction is open already");
+    const auto argument = path_argument(rest, "FROM:");
+    if (!argument) return refuse("501 5.5.4 wanted: MAIL FROM:<reverse-path> [parameters]");
+    auto path = mail::ReversePath::parse(argument->path);
+    if (!path) return refuse(reverse_path_refusal(path.error()));
+    if (!path->is_null() && !mail::fully_qualified(path->mailbox()))
+        return refuse("553 5.1.8 the domain of the reverse-path is not fully qualified");
+    envelope_ = {};
+    envelope_.reverse_path = std::move(*path);
+    if (!mail_parameters(argument->parameters)) {
+        envelope_ = {};
+        return;
+    }
+    if (!client_.role) return transaction(TransactionVerdict::go);  // no message can come of it
+    ask(Waiting::transaction, action::AskTransaction{});
+}
+
+void Server::transaction(TransactionVerdict verdict) {
+    waiting_ = Waiting::nothing;
+    if (verdict == TransactionVerdict::too_many) {
+        reject("MAIL", {},
+               "450 4.7.1 too many messages from " + client_.address.text() + ", try again in a minute");
+        return end_transaction();
+    }
+    in_transaction_ = true;
+    reply("250 2.1.0 ok");
+}
+
+// Parameters of MAIL (RFC 5321 §4.1.1.11). False: refused, with its reply.
+bool Server::mail_parameters(std::string_view text) {
+    const auto refused = [this](std::string_view why) {
+        refuse(why);
+        return false;
+    };
+    bool size_given = false;
+    bool body_given = false;
+    for (const auto word : split(text, ' ')) {
+        if (word.empty()) continue;
+        const auto equals = word.find('=');
+        const std::string_view keyword = word.substr(0, equals);
+        const std::string_view value =
+            equals == std::string_view::npos ? std::string_view() : word.substr(equals + 1);
+        // a HELO session knows no extensions, so no parameters either
+        if (esmtp_ && iequals(keyword, "SIZE")) {  // RFC 1870 §3: 1 to 20 digits
+            const bool digits = !value.empty() && value.size() <= 20 &&
+                                value.find_first_not_of("0123456789") == std::string_view::npos;
+            if (!digits || std::exchange(size_given, true))
+                return refused("501 5.5.4 wanted: one SIZE=octets");
+            const auto size = decimal(value);  // nullopt: beyond 64 bits
+            if (!size || *size > options_.max_message_size) {
+                reject(
+                    "MAIL", {},
+                    fmt::format("552 5.3.4 messages have at most {} octets here", options_.max_message_size));
+                return false;
+            }
+        } else if (esmtp_ && iequals(keyword, "BODY") && !iequals(value, "BINARYMIME")) {  // RFC 6152 §2
+            const bool eight = iequals(value, "8BITMIME");
+            if ((!eight && !iequals(value, "7BIT")) || std::exchange(body_given, true))
+                return refused("501 5.5.4 wanted: one BODY=7BIT or BODY=8BITMIME");
+            if (eight) envelope_.body = mail::BodyType::eight_bit_mime;
+        } else {
+            return refused("555 5.5.4 unknown parameter " + printable(keyword, 40));
+        }
+    }
+    return true;
+}
+
+void Server::rcpt(std::string_view rest) {
+    if (!in_transaction_) return refuse("503 5.5.1 MAIL first");
+    const auto argument = path_argument(rest, "TO:");
+    if (!argument) return refuse("501 5.5.4 wanted: RCPT TO:<forward-path>");
+    rcpt_refused_ = true;  // until it is added
+    candidate_text_ = argument->path;
+    if (!client_.role) {  // RFC 5321 §7.9: never an open relay, whatever the address looks like
+        ++errors_;
+        return reject("RCPT", argument->path, "550 5.7.1 " + client_.address.text() + " may not relay here");
+    }
+    if (!argument->parameters.empty())
+        return refuse("555 5.5.4 unknown parameter " + printable(argument->parameters, 40));
+    auto path = options_.resolve_recipient(argument->path);
+    if (!path) return reject("RCPT", argument->path, recipient_refusal(path.error()));
+    if (recipients_.size() >= options_.max_recipients)  // RFC 5321 §4.5.3.1.10: those before it stay
+        return reply("452 4.5.3 too many recipients, send the rest in another transaction");
+    candidate_ = std::move(*path);
+    if (candidate_->mailbox().is_literal()) return add_recipient();
+    ask(Waiting::next_hop, action::AskNextHop{candidate_->mailbox().domain()});
+}
+
+void Server::next_hop(NextHopKnowledge knowledge) {
+    assert(waiting_ == Waiting::next_hop);
+    waiting_ = Waiting::nothing;
+    switch (knowledge) {
+        case NextHopKnowledge::usable_or_unknown:
+            return add_recipient();
+        case NextHopKnowledge::no_such_domain:
+            return reject("RCPT", candidate_text_,
+                          "550 5.1.2 " + candidate_->mailbox().host() + " does not exist in the DNS");
+        case NextHopKnowledge::null_mx:  // RFC 7505 §4.2
+            return reject("RCPT", candidate_text_,
+                          "556 5.1.10 " + candidate_->mailbox().host() + " takes no mail (null MX)");
+    }
+}
+
+void Server::add_recipient() {
+    if (known_.insert(candidate_->text()).second) {
+        std::string hop = candidate_->mailbox().host();
+        recipients_.emplace_back(mail::Recipient(std::move(*candidate_)), std::move(hop));
+    }
+    candidate_.reset();
+    rcpt_refused_ = false;
+    reply("250 2.1.5 ok");
+}
+
+// ---- mail data
+
+void Server::data(std::string_view rest) {
+    if (!rest.empty()) return refuse("501 5.5.4 DATA takes no argument");
+    if (!in_transaction_) return refuse("503 5.5.1 MAIL first");
+    if (recipients_.empty())
+        return refuse(rcpt_refused_ ? "554 5.5.1 no valid recipients" : "503 5.5.1 RCPT first");
+    // RFC 2920 §3.1: DATA ends a group. Octets that came along were sent without having seen 354: reading
+    // them as mail data or as commands would both be a guess, and a wrong guess is how a message is smuggled
+    // in.
+    if (at_ < in_.size()) return close_after("554 5.5.1 mail data before the reply 354; closing");
+    ask(Waiting::body, action::BeginBody{});
+}
+
+void Server::begin_body(store::MessageId id, WallTime now) {
+    assert(waiting_ == Waiting::body);
+    waiting_ = Waiting::nothing;
+    phase_ = Phase::data;
+    sink_open_ = true;
+    id_ = id;
+    arrived_ = now;
+    size_ = 0;
+    data_error_.clear();
+    reader_ = DataReader();
+    mail::HeaderRules rules;
+    if (client_.role == ClientRole::originate) {  // RFC 6409 §8.2, §8.3
+        rules.drop_private = true;
+        rules.date = rfc5322_date(now);
+        rules.message_id = id.text() + "@" + options_.hostname;
+    }
+    filter_ = mail::HeaderFilter(std::move(rules));
+    mail::Received trace;
+    trace.from = helo_ + " (" + client_.address.literal() + ")";
+    trace.by = options_.hostname;
+    trace.with = with();
+    trace.id = id.text();
+    if (recipients_.size() == 1) trace.for_path = recipients_[0].recipient.path.text();
+    trace.at = now;
+    piece_ = trace.field();
+    reply("354 end with <CRLF>.<CRLF>");
+}
+
+Action Server::read_data() {
+    if (!reader_.ended()) {
+        if (at_ == in_.size()) return action::NeedInput{};
+        raw_.clear();
+        at_ += reader_.feed(std::string_view(in_).substr(at_), raw_);
+        size_ += raw_.size();
+        if (size_ > options_.max_message_size)
+            fail_data(
+                fmt::format("552 5.3.4 messages have at most {} octets here", options_.max_message_size));
+        if (data_error_.empty()) {
+            filter_.feed(raw_, piece_);
+            if (reader_.ended()) filter_.finish(piece_);
+            if (filter_.received() > options_.max_received)
+                fail_data(fmt::format("554 5.4.6 more than {} Received fields: a mail loop",
+                                      options_.max_received));
+        }
+    }
+    if (data_error_.empty() && !piece_.empty()) {
+        waiting_ = Waiting::write;
+        return action::WriteBody{piece_};
+    }
+    if (reader_.ended()) end_data();
+    return next();
+}
+
+void Server::written(const store::Result<void>& result) {
+    assert(waiting_ == Waiting::write);
+    waiting_ = Waiting::nothing;
+    piece_.clear();
+    if (!result) fail_data(store_refusal(result.error()));
+}
+
+// What follows up to the final dot is read and thrown away; then the reply is given (RFC 1870 §6.3).
+void Server::fail_data(std::string reply) {
+    if (!data_error_.empty()) return;
+    data_error_ = std::move(reply);
+    piece_.clear();
+    drop_body();
+}
+
+void Server::drop_body() {
+    if (std::exchange(sink_open_, false)) queued_.emplace_back(action::DropBody{});
+}
+
+void Server::end_data() {
+    phase_ = Phase::command;
+    prompt_ = true;
+    if (reader_.bare_line_end() && client_.role == ClientRole::relay)
+        fail_data("550 5.6.11 a carriage return or line feed stands alone in the message");
+    if (reader_.nul()) fail_data("554 5.6.0 an octet of value zero is in the message");
+    if (!data_error_.empty()) {
+        reject("DATA", {}, data_error_);
+        return end_transaction();
+    }
+    store::NewMessage message;
+    message.id = id_;
+    message.arrived = arrived_;
+    envelope_.tls_required_no = filter_.tls_required_no();
+    message.envelope = envelope_;
+    message.recipients = std::move(recipients_);
+    message.origin.address = client_.address.text();
+    message.origin.helo = helo_;
+    message.origin.with = with();
+    sink_open_ = false;  // it is the message's now
+    ask(Waiting::accept, action::AcceptMessage{std::move(message)});
+}
+
+void Server::accepted(const store::Result<store::MessageId>& result) {
+    assert(waiting_ == Waiting::accept);
+    waiting_ = Waiting::nothing;
+    if (result || result.error().code == store::Errc::duplicate) {
+        errors_ = 0;
+        reply("250 2.0.0 " + id_.text() + " queued");
+    } else {
+        reject("DATA", {}, store_refusal(result.error()));
+        if (result.error().code == store::Errc::closed) phase_ = Phase::closing;
+    }
+    end_transaction();
+}
+
+void Server::end_transaction() {
+    in_transaction_ = false;
+    rcpt_refused_ = false;
+    envelope_ = {};
+    recipients_.clear();
+    known_.clear();
+    candidate_.reset();
+}
+
+// ---- replies
+
+void Server::reply(std::string_view text) {
+    out_ += text;
+    out_ += "\r\n";
+}
+
+void Server::refuse(std::string_view text) {
+    prompt_ = true;
+    reply(text);
+    if (++errors_ >= options_.max_errors)
+        close_after("421 4.7.0 " + options_.hostname + " too many errors, closing");  // RFC 5321 §3.8
+}
+
+void Server::reject(const char* stage, std::string_view recipient, std::string text) {
+    reply(text);
+    queued_.emplace_back(
+        action::Rejected{stage, envelope_.reverse_path.text(), std::string(recipient), std::move(text)});
+    if (errors_ >= options_.max_errors)
+        close_after("421 4.7.0 " + options_.hostname + " too many errors, closing");
+}
+
+void Server::close_after(std::string_view text) {
+    reply(text);
+    drop_body();
+    phase_ = Phase::closing;
+}
+
+void Server::time_out() {
+    close_after("421 4.4.2 " + options_.hostname + " waited too long, closing");
+}
+
+void Server::shut_down() {
+    close_after("421 4.3.2 " + options_.hostname + " shutting down");
+}
+
+}  // namespace sternpost::smtp

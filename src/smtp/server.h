@@ -1,0 +1,180 @@
+// The receiving side of SMTP as a pure core: octets in, actions out. Sockets, time and the store are
+// listener's business.
+#pragma once
+
+#include <chrono>
+#include <cstdint>
+#include <functional>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <unordered_set>
+#include <variant>
+#include <vector>
+
+#include "dns/record.h"
+#include "mail/envelope.h"
+#include "mail/header_filter.h"
+#include "smtp/data_reader.h"
+#include "store/records.h"
+
+namespace sternpost::smtp {
+
+/// What mail from a client network is taken for (doc/design.md, D-36). originate: a submission, missing Date
+/// and Message-ID are added, Bcc goes, bare line ends are made CRLF. relay: trace alone is added, bare line
+/// ends are refused.
+enum class ClientRole { originate, relay };
+
+struct ClientNetwork {
+    dns::Network network;
+    ClientRole role = ClientRole::originate;
+};
+
+struct ServerOptions {
+    std::string hostname;                         // in the greeting and in Received
+    std::string greeting = "Sternpost";           // what follows `220 hostname ESMTP`
+    std::uint64_t max_message_size = 52'428'800;  // octets (RFC 1870); at least 65,536 (RFC 5321 §4.5.3.1.7)
+    std::size_t max_recipients = 1000;            // a transaction; at least 100 (RFC 5321 §4.5.3.1.8)
+    std::size_t max_received =
+        100;  // Received fields; more is a loop (RFC 5321 §6.3: the limit is at least 100)
+    std::size_t max_errors = 20;          // commands that were refused as such, then 421
+    std::vector<ClientNetwork> networks;  // who may send; everybody else is refused at RCPT
+    /// What stands between the angle brackets of RCPT to a routable forward-path (mail::LocalNames). Must be
+    /// callable on every I/O thread at once.
+    std::function<mail::Result<mail::ForwardPath>(std::string_view)> resolve_recipient;
+
+    // The shell's limits.
+    std::chrono::seconds command_timeout{300};  // RFC 5321 §4.5.3.2.7; also for each 64 KiB of mail data
+    std::size_t max_connections = 1000;
+    std::size_t max_connections_per_client = 100;
+    unsigned messages_per_minute = 6000;  // from one client address (IPv6: one /64); 0: no limit
+};
+
+/// The role of the most specific network that holds `client`; nullopt: a stranger.
+std::optional<ClientRole> role_of(const ServerOptions& options, const dns::Address& client);
+
+/// What the DNS cache knows of a next hop at RCPT.
+enum class NextHopKnowledge { usable_or_unknown, no_such_domain, null_mx };
+
+enum class TransactionVerdict { go, too_many };
+
+/// What the shell does next. "→ f" names the method that gives the answer; until then next() must not be
+/// called.
+namespace action {
+struct NeedInput {};       // send output(), read from the peer → feed()
+struct SendOutput {};      // send output() at once: the peer waits for it (RFC 2920 §3.2)
+struct AskTransaction {};  // may this client begin another message? → transaction()
+struct AskNextHop {
+    dns::Domain domain;
+};                    // → next_hop()
+struct BeginBody {};  // open a BodySink → begin_body()
+struct WriteBody {
+    std::string_view octets;
+};  // into the sink; valid until the next call → written()
+struct AcceptMessage {
+    store::NewMessage message;
+};                             // all but the body, which the sink gives → accepted()
+struct DropBody {};            // the transaction has failed: the sink is not wanted any more
+struct Rejected {              // worth a line in the log
+    std::string stage;         // MAIL, RCPT, DATA
+    std::string reverse_path;  // without brackets
+    std::string recipient;     // the one that it is about, as received; may be empty
+    std::string reply;
+};
+struct Close {};  // send output(), end the connection
+}  // namespace action
+
+using Action = std::variant<action::NeedInput, action::SendOutput, action::AskTransaction, action::AskNextHop,
+                            action::BeginBody, action::WriteBody, action::AcceptMessage, action::DropBody,
+                            action::Rejected, action::Close>;
+
+/// Who is at the other end.
+struct Client {
+    dns::Address address;
+    std::optional<ClientRole> role;  // nullopt: a stranger, who may not send
+};
+
+/// One connection. Bounded: one command line, one piece of mail data as large as what was fed, the envelope.
+class Server {
+  public:
+    /// `options` must outlive the server.
+    Server(const ServerOptions& options, Client client);
+
+    /// Octets from the peer; only when next() said NeedInput.
+    void feed(std::string_view octets);
+    Action next();
+    /// What is to be sent, taken out.
+    std::string output();
+
+    void transaction(TransactionVerdict verdict);
+    void next_hop(NextHopKnowledge knowledge);
+    void begin_body(store::MessageId id, WallTime now);
+    void written(const store::Result<void>& result);
+    void accepted(const store::Result<store::MessageId>& result);
+
+    /// The peer was silent for too long: 421, then Close.
+    void time_out();
+    /// The daemon stops: 421, then Close. Not between AcceptMessage and accepted().
+    void shut_down();
+
+    const std::string& helo() const { return helo_; }
+    const std::string& message_id() const { return filter_.message_id(); }  // of the message just accepted
+    std::string_view with() const { return esmtp_ ? "ESMTP" : "SMTP"; }     // RFC 3848
+    bool in_data() const { return phase_ == Phase::data; }
+
+  private:
+    enum class Phase { command, draining, data, closing };
+    enum class Waiting { nothing, transaction, next_hop, body, write, accept };
+    std::optional<Action> read_command();
+    void run(std::string_view line);
+    void ask(Waiting for_what, Action question);
+    void hello(std::string_view rest, bool esmtp);
+    void mail(std::string_view rest);
+    void rcpt(std::string_view rest);
+    void data(std::string_view rest);
+    void add_recipient();
+    bool mail_parameters(std::string_view text);
+    Action read_data();
+    void end_data();
+    void fail_data(std::string reply);
+    void drop_body();
+    void end_transaction();
+
+    void reply(std::string_view text);   // without CRLF
+    void refuse(std::string_view text);  // the peer's mistake: counted, too many end the session
+    void reject(const char* stage, std::string_view recipient, std::string text);  // replied, and logged
+    void close_after(std::string_view text);
+
+    const ServerOptions& options_;
+    Client client_;
+    Phase phase_ = Phase::command;
+    Waiting waiting_ = Waiting::nothing;
+    std::string in_;
+    std::size_t at_ = 0;  // what of in_ has been read
+    std::string out_;
+    bool prompt_ = false;  // the peer waits for what is in out_
+    std::vector<Action> queued_;
+    std::size_t errors_ = 0;
+
+    std::string helo_;
+    bool esmtp_ = false;
+    bool in_transaction_ = false;
+    bool rcpt_refused_ = false;
+    mail::Envelope envelope_;
+    std::vector<store::QueuedRecipient> recipients_;
+    std::unordered_set<std::string> known_;  // their paths: a second RCPT of the same is answered, not stored
+    std::optional<mail::ForwardPath> candidate_;
+    std::string candidate_text_;
+
+    DataReader reader_;
+    mail::HeaderFilter filter_;
+    store::MessageId id_;
+    WallTime arrived_;
+    std::uint64_t size_ = 0;  // as RFC 1870 counts: what was sent, unstuffed
+    std::string raw_;         // unstuffed, not yet filtered
+    std::string piece_;       // to be written
+    std::string data_error_;  // the reply to the final dot; empty: all is well so far
+    bool sink_open_ = false;
+};
+
+}  // namespace sternpost::smtp

@@ -1,0 +1,138 @@
+// A store that only takes mail in, in memory, for tests of the receiving sides. What it answers can be told
+// to it.
+#pragma once
+
+#include <map>
+#include <memory>
+#include <mutex>
+#include <optional>
+#include <set>
+#include <string>
+#include <vector>
+
+#include "store/store.h"
+
+namespace sternpost::fake {
+
+class IntakeStore final : public store::Store {
+  public:
+    std::optional<store::Errc> refuse_accept;  // the next accepts fail so
+    std::optional<store::Errc> refuse_write;   // the next writes of a body fail so
+    bool hold_replies = false;                 // accepts are kept until release()
+
+    std::vector<store::NewMessage> accepted() const {
+        const std::lock_guard lock(mutex_);
+        return accepted_;
+    }
+    std::size_t open_sinks() const {
+        const std::lock_guard lock(mutex_);
+        return open_sinks_;
+    }
+    std::size_t held() const {
+        const std::lock_guard lock(mutex_);
+        return held_.size();
+    }
+    void release() {
+        std::vector<Task> tasks;
+        {
+            const std::lock_guard lock(mutex_);
+            tasks.swap(held_);
+            hold_replies = false;
+        }
+        for (auto& task : tasks) task();
+    }
+
+    std::unique_ptr<store::BodySink> new_body(std::uint64_t limit) override {
+        return std::make_unique<Sink>(*this, limit);
+    }
+
+    void accept(store::NewMessage message, Reply<store::Result<store::MessageId>> reply) override {
+        auto answer = decide(std::move(message));
+        if (hold_replies) {
+            const std::lock_guard lock(mutex_);
+            held_.push_back(
+                Task([r = std::move(reply), a = std::move(answer)]() mutable { r(std::move(a)); }));
+            return;
+        }
+        reply(std::move(answer));
+    }
+
+    void record(std::vector<store::DeliveryResult>, std::vector<store::NewMessage>,
+                Reply<store::Result<void>> reply) override {
+        reply(fail(store::Errc::closed, "takes mail in only"));
+    }
+    void record_hop(store::HopState) override {}
+    void act(std::vector<store::Act>, Reply<store::Result<void>> reply) override {
+        reply(fail(store::Errc::closed, "takes mail in only"));
+    }
+    void read_body(const store::StoredMessage&, std::uint64_t, std::size_t,
+                   Reply<store::Result<std::string>> reply) override {
+        reply(fail(store::Errc::not_found, "takes mail in only"));
+    }
+    void load(store::MessageId, std::size_t,
+              Reply<store::Result<std::vector<store::StoredMessage>>> reply) override {
+        reply(std::vector<store::StoredMessage>());
+    }
+    void hops(Reply<store::Result<std::vector<store::HopState>>> reply) override {
+        reply(std::vector<store::HopState>());
+    }
+    void find(store::QueueFilter, Reply<store::Result<std::vector<store::StoredMessage>>> reply) override {
+        reply(std::vector<store::StoredMessage>());
+    }
+    void totals(Reply<store::Result<store::QueueTotals>> reply) override { reply(store::QueueTotals()); }
+    void put_policy(store::StoredPolicy, Reply<store::Result<void>> reply) override {
+        reply(store::Result<void>());
+    }
+    void policies(Reply<store::Result<std::vector<store::StoredPolicy>>> reply) override {
+        reply(std::vector<store::StoredPolicy>());
+    }
+
+  private:
+    class Sink final : public store::BodySink {
+      public:
+        Sink(IntakeStore& store, std::uint64_t limit) : store_(store), limit_(limit) {
+            const std::lock_guard lock(store_.mutex_);
+            ++store_.open_sinks_;
+        }
+        ~Sink() override {
+            const std::lock_guard lock(store_.mutex_);
+            --store_.open_sinks_;
+        }
+        store::Result<void> write(std::string_view octets) override {
+            if (store_.refuse_write) return fail(*store_.refuse_write, "as told");
+            if (octets_.size() + octets.size() > limit_)
+                return fail(store::Errc::too_big, "beyond the sink's limit");
+            octets_ += octets;
+            return {};
+        }
+        std::uint64_t size() const override { return octets_.size(); }
+        store::Result<store::Body> finish() override {
+            store::Body body;
+            body.size = octets_.size();
+            body.octets = std::make_shared<const std::string>(std::move(octets_));
+            return body;
+        }
+
+      private:
+        IntakeStore& store_;
+        std::uint64_t limit_;
+        std::string octets_;
+    };
+
+    store::Result<store::MessageId> decide(store::NewMessage message) {
+        const std::lock_guard lock(mutex_);
+        if (refuse_accept) return fail(*refuse_accept, "as told");
+        if (message.submission && !submissions_.insert(*message.submission).second)
+            return fail(store::Errc::duplicate, "this submission was accepted before");
+        accepted_.push_back(message);
+        return message.id;
+    }
+
+    mutable std::mutex mutex_;
+    std::vector<store::NewMessage> accepted_;
+    std::set<store::SubmissionId> submissions_;
+    std::size_t open_sinks_ = 0;
+    std::vector<Task> held_;
+};
+
+}  // namespace sternpost::fake

@@ -1,0 +1,672 @@
+#include "smtp/server.h"
+
+#include <gtest/gtest.h>
+
+#include <functional>
+#include <string>
+#include <vector>
+
+#include "mail/local_names.h"
+#include "util/text.h"
+
+namespace sternpost::smtp {
+namespace {
+
+constexpr WallTime now = std::chrono::sys_days(std::chrono::year(2026) / 11 / 23) + std::chrono::hours(12);
+
+ServerOptions options() {
+    const mail::LocalNames names({dns::Domain::parse("relay.example").value()},
+                                 mail::ForwardPath::parse("admin@corp.example").value());
+    ServerOptions o;
+    o.hostname = "relay.example";
+    o.max_message_size = 65536;
+    o.networks = {{dns::Network::parse("192.0.2.0/24").value(), ClientRole::originate},
+                  {dns::Network::parse("192.0.2.128/25").value(), ClientRole::relay}};
+    o.resolve_recipient = [names](std::string_view text) { return names.resolve(text); };
+    return o;
+}
+
+const char* const originator = "192.0.2.1";
+const char* const relay = "192.0.2.200";
+const char* const stranger = "198.51.100.7";
+
+// Plays the shell: answers the core's questions, keeps what was said and accepted.
+class Peer {
+  public:
+    explicit Peer(const char* client = originator, ServerOptions o = options())
+        : options_(std::move(o)), server_(options_, make_client(client)) {}
+
+    // The replies to `octets`, without the greeting.
+    std::string say(std::string_view octets) {
+        EXPECT_FALSE(closed);
+        if (!greeted_) run();
+        greeted_ = true;
+        said_.clear();
+        server_.feed(octets);
+        run();
+        return said_;
+    }
+    // The same in single octets.
+    std::string drip(std::string_view octets) {
+        std::string all;
+        for (const char c : octets) {
+            if (closed) break;
+            all += say(std::string_view(&c, 1));
+        }
+        return all;
+    }
+    std::string greeting() {
+        run();
+        greeted_ = true;
+        return said_;
+    }
+    std::string end(const std::function<void(Server&)>& how) {
+        said_.clear();
+        how(server_);
+        run();
+        return said_;
+    }
+
+    struct Message {
+        store::NewMessage envelope;
+        std::string octets;
+    };
+    std::vector<Message> messages;
+    std::vector<action::Rejected> rejected;
+    std::vector<std::size_t> sent_at_once;  // sizes of what was sent by itself
+    bool closed = false;
+    std::size_t dropped = 0;
+    std::optional<store::Errc> refuse_write;
+    std::optional<store::Errc> refuse_accept;
+    TransactionVerdict verdict = TransactionVerdict::go;
+
+  private:
+    Client make_client(const char* address) const {
+        const auto parsed = dns::Address::parse(address).value();
+        return Client{parsed, role_of(options_, parsed)};
+    }
+
+    void run() {
+        for (;;) {
+            Action action = server_.next();
+            if (std::holds_alternative<action::NeedInput>(action)) {
+                said_ += server_.output();
+                return;
+            }
+            if (std::holds_alternative<action::SendOutput>(action)) {
+                const std::string out = server_.output();
+                EXPECT_FALSE(out.empty());
+                sent_at_once.push_back(out.size());
+                said_ += out;
+            } else if (std::holds_alternative<action::Close>(action)) {
+                said_ += server_.output();
+                closed = true;
+                return;
+            } else if (std::holds_alternative<action::AskTransaction>(action)) {
+                server_.transaction(verdict);
+            } else if (const auto* ask = std::get_if<action::AskNextHop>(&action)) {
+                server_.next_hop(ask->domain.text() == "gone.example" ? NextHopKnowledge::no_such_domain
+                                 : ask->domain.text() == "null.example"
+                                     ? NextHopKnowledge::null_mx
+                                     : NextHopKnowledge::usable_or_unknown);
+            } else if (std::holds_alternative<action::BeginBody>(action)) {
+                body_.clear();
+                server_.begin_body(store::MessageId{++ids_}, now);
+            } else if (const auto* write = std::get_if<action::WriteBody>(&action)) {
+                body_ += write->octets;
+                if (refuse_write)
+                    server_.written(fail(*refuse_write, "as told"));
+                else
+                    server_.written({});
+            } else if (const auto* accept = std::get_if<action::AcceptMessage>(&action)) {
+                if (refuse_accept) {
+                    server_.accepted(fail(*refuse_accept, "as told"));
+                } else {
+                    messages.push_back({accept->message, body_});
+                    server_.accepted(accept->message.id);
+                }
+            } else if (std::holds_alternative<action::DropBody>(action)) {
+                ++dropped;
+                body_.clear();
+            } else if (auto* no = std::get_if<action::Rejected>(&action)) {
+                rejected.push_back(*no);
+            }
+        }
+    }
+
+    ServerOptions options_;
+    Server server_;
+    bool greeted_ = false;
+    std::string said_;
+    std::string body_;
+    std::uint64_t ids_ = 0;
+};
+
+// Plays a dialogue of `C: ` and `S: ` lines; `\n` ends a line, a `C:` line is sent with CRLF. What S says is
+// compared from the start of each line to the dialogue's end of it (`…` at its end: the rest may be
+// anything).
+void play(Peer& peer, std::string_view dialogue) {
+    std::string replies;
+    for (const auto line : split(dialogue, '\n')) {
+        if (line.size() < 3) continue;
+        SCOPED_TRACE(std::string(line));
+        const std::string_view text = line.substr(3);
+        if (line.starts_with("C: ")) {
+            ASSERT_EQ(replies, "") << "not expected";
+            replies = peer.say(std::string(text) + "\r\n");
+            continue;
+        }
+        const auto eol = replies.find("\r\n");
+        ASSERT_NE(eol, std::string::npos) << "no further reply";
+        const std::string said = replies.substr(0, eol);
+        replies.erase(0, eol + 2);
+        if (text.ends_with("…"))
+            EXPECT_TRUE(said.starts_with(text.substr(0, text.size() - std::string_view("…").size()))) << said;
+        else
+            EXPECT_EQ(said, text);
+    }
+    EXPECT_EQ(replies, "") << "not expected";
+}
+
+const char* const hello =
+    "C: EHLO client.example\n"
+    "S: 250-relay.example\n"
+    "S: 250-PIPELINING\n"
+    "S: 250-SIZE 65536\n"
+    "S: 250-8BITMIME\n"
+    "S: 250 ENHANCEDSTATUSCODES\n";
+
+const char* const transaction =
+    "C: MAIL FROM:<alice@corp.example>\n"
+    "S: 250 2.1.0 ok\n"
+    "C: RCPT TO:<bob@dest.example>\n"
+    "S: 250 2.1.5 ok\n"
+    "C: DATA\n"
+    "S: 354 end with <CRLF>.<CRLF>\n";
+
+TEST(SmtpServer, TakesAMessage) {  // SMTP-47, SMTP-49, SMTP-57, SMTP-87
+    Peer peer;
+    EXPECT_EQ(peer.greeting(), "220 relay.example ESMTP Sternpost\r\n");
+    play(peer, hello);
+    play(peer, transaction);
+    EXPECT_EQ(peer.say("Date: then\r\nMessage-ID: <1@corp.example>\r\n\r\nhi\r\n.\r\n"),
+              "250 2.0.0 0000000001 queued\r\n");
+    play(peer,
+         "C: QUIT\n"
+         "S: 221 2.0.0 relay.example closing\n");
+    EXPECT_TRUE(peer.closed);
+    ASSERT_EQ(peer.messages.size(), 1U);
+    const auto& [message, octets] = peer.messages[0];
+    EXPECT_EQ(octets,
+              "Received: from client.example ([192.0.2.1])\r\n"
+              " by relay.example (Sternpost) with ESMTP id 0000000001\r\n"
+              " for <bob@dest.example>;\r\n"
+              " Mon, 23 Nov 2026 12:00:00 +0000\r\n"
+              "Date: then\r\nMessage-ID: <1@corp.example>\r\n\r\nhi\r\n");
+    EXPECT_EQ(message.envelope.reverse_path.text(), "alice@corp.example");
+    ASSERT_EQ(message.recipients.size(), 1U);
+    EXPECT_EQ(message.recipients[0].next_hop, "dest.example");
+    EXPECT_EQ(message.origin.address, "192.0.2.1");
+    EXPECT_EQ(message.origin.helo, "client.example");
+    EXPECT_EQ(message.origin.with, "ESMTP");
+    EXPECT_EQ(message.arrived, now);
+    EXPECT_FALSE(message.submission);
+}
+
+TEST(SmtpServer, AddsDateAndMessageIdToWhatOriginatesHere) {  // SMTP-118, D-36, D-25
+    Peer peer;
+    play(peer, hello);
+    play(peer, transaction);
+    peer.say(
+        "Subject: x\r\nBcc: secret@corp.example,\r\n other@corp.example\r\nReturn-Path: "
+        "<x@y.example>\r\n\r\nhi\r\n.\r\n");
+    ASSERT_EQ(peer.messages.size(), 1U);
+    const std::string& octets = peer.messages[0].octets;
+    EXPECT_EQ(octets.substr(octets.find("Subject")),
+              "Subject: x\r\nDate: Mon, 23 Nov 2026 12:00:00 +0000\r\nMessage-ID: "
+              "<0000000001@relay.example>\r\n\r\nhi\r\n");
+}
+
+TEST(SmtpServer, AddsNothingButTraceForARelay) {  // SMTP-51, SMTP-53, SMTP-54, SMTP-118
+    Peer peer(relay);
+    play(peer, hello);
+    play(peer, transaction);
+    const std::string sent =
+        "Return-Path: <x@y.example>\r\nReceived: from a by b; then\r\nBcc: c@d.example\r\n\r\nhi\r\n";
+    peer.say(sent + ".\r\n");
+    ASSERT_EQ(peer.messages.size(), 1U);
+    EXPECT_TRUE(peer.messages[0].octets.ends_with("+0000\r\n" + sent));
+}
+
+TEST(SmtpServer, NamesNoRecipientInTraceWhenThereAreSeveral) {  // SMTP-48
+    Peer peer;
+    play(peer, hello);
+    play(peer,
+         "C: MAIL FROM:<>\nS: 250 2.1.0 ok\n"
+         "C: RCPT TO:<bob@dest.example>\nS: 250 2.1.5 ok\n"
+         "C: RCPT TO:<carol@dest.example>\nS: 250 2.1.5 ok\n"
+         "C: DATA\nS: 354 …\n");
+    peer.say("\r\n.\r\n");
+    ASSERT_EQ(peer.messages.size(), 1U);
+    EXPECT_EQ(peer.messages[0].octets.find("dest.example"), std::string::npos);
+    EXPECT_TRUE(peer.messages[0].envelope.envelope.reverse_path.is_null());  // SMTP-55, SMTP-121
+}
+
+TEST(SmtpServer, SaysSmtpToAHeloClient) {  // SMTP-49, SMTP-59, SMTP-87
+    Peer peer;
+    play(peer,
+         "C: HELO client.example\nS: 250 relay.example\n"
+         "C: MAIL FROM:<a@corp.example> SIZE=1\nS: 555 5.5.4 unknown parameter SIZE\n"
+         "C: MAIL FROM:<a@corp.example>\nS: 250 2.1.0 ok\n"
+         "C: RCPT TO:<b@dest.example>\nS: 250 2.1.5 ok\n"
+         "C: DATA\nS: 354 …\n");
+    peer.say("x\r\n.\r\n");
+    ASSERT_EQ(peer.messages.size(), 1U);
+    EXPECT_NE(peer.messages[0].octets.find("with SMTP id"), std::string::npos);
+}
+
+// ---- replies to single commands, after EHLO
+
+struct Exchange {
+    const char* name;
+    const char* dialogue;
+};
+class SmtpDialogue : public testing::TestWithParam<Exchange> {};
+TEST_P(SmtpDialogue, Goes) {
+    Peer peer;
+    play(peer, hello);
+    play(peer, GetParam().dialogue);
+}
+TEST_P(SmtpDialogue, GoesInSingleOctets) {  // SMTP-74: the same replies however the group is cut
+    std::string sent;
+    for (const auto line : split(GetParam().dialogue, '\n')) {
+        if (line == "C: DATA") break;  // what follows it would have to wait for 354
+        if (line.starts_with("C: ")) sent += std::string(line.substr(3)) + "\r\n";
+    }
+    Peer whole;
+    Peer dripped;
+    whole.say("EHLO c.example\r\n");
+    dripped.say("EHLO c.example\r\n");
+    EXPECT_EQ(dripped.drip(sent), whole.say(sent));
+    EXPECT_EQ(dripped.closed, whole.closed);
+}
+
+const Exchange exchanges[] = {
+    {"OrderErrors",  // SMTP-58
+     "C: RCPT TO:<b@dest.example>\nS: 503 5.5.1 MAIL first\n"
+     "C: DATA\nS: 503 5.5.1 MAIL first\n"
+     "C: MAIL FROM:<a@corp.example>\nS: 250 2.1.0 ok\n"
+     "C: DATA\nS: 503 5.5.1 RCPT first\n"
+     "C: MAIL FROM:<c@corp.example>\nS: 503 5.5.1 a transaction is open already\n"
+     "C: RCPT TO:<b@dest.example>\nS: 250 2.1.5 ok\n"
+     "C: DATA\nS: 354 …\n"},
+    {"NoValidRecipients",
+     "C: MAIL FROM:<a@corp.example>\nS: 250 2.1.0 ok\n"
+     "C: RCPT TO:<b@gone.example>\nS: 550 5.1.2 gone.example does not exist in the DNS\n"
+     "C: DATA\nS: 554 5.5.1 no valid recipients\n"
+     "C: RCPT TO:<b@null.example>\nS: 556 5.1.10 null.example takes no mail (null MX)\n"  // SMTP-32
+     "C: RCPT TO:<b@dest.example>\nS: 250 2.1.5 ok\n"
+     "C: DATA\nS: 354 …\n"},
+    {"ResetClears",  // SMTP-58
+     "C: MAIL FROM:<a@corp.example>\nS: 250 2.1.0 ok\n"
+     "C: RCPT TO:<b@dest.example>\nS: 250 2.1.5 ok\n"
+     "C: RSET\nS: 250 2.0.0 ok\n"
+     "C: RCPT TO:<b@dest.example>\nS: 503 5.5.1 MAIL first\n"},
+    {"EhloClears",
+     "C: MAIL FROM:<a@corp.example>\nS: 250 2.1.0 ok\n"
+     "C: HELO again.example\nS: 250 relay.example\n"
+     "C: DATA\nS: 503 5.5.1 MAIL first\n"},
+    {"SmallCommands",  // SMTP-57, SMTP-66, SMTP-67
+     "C: NOOP\nS: 250 2.0.0 ok\n"
+     "C: noop anything\nS: 250 2.0.0 ok\n"
+     "C: VRFY bob\nS: 252 2.0.0 …\n"
+     "C: VRFY\nS: 501 5.5.4 …\n"
+     "C: HELP\nS: 214 2.0.0 …\n"
+     "C: EXPN list\nS: 502 5.5.1 not offered here\n"
+     "C: STARTTLS\nS: 502 5.5.1 not offered here\n"
+     "C: XYZZY\nS: 500 5.5.2 unknown command\n"
+     "C: \nS: 500 5.5.2 unknown command\n"
+     "C: RSET now\nS: 501 5.5.4 …\n"
+     "C: QUIT now\nS: 501 5.5.4 …\n"
+     "C: DATA now\nS: 501 5.5.4 …\n"
+     "C: EHLO\nS: 501 a domain name…\n"
+     "C: EHLO (evil) name\nS: 501 a domain name…\n"
+     "C: EHLO [IPv6:2001:db8::1]\nS: 250-relay.example\nS: 250-PIPELINING\nS: 250-SIZE 65536\nS: "
+     "250-8BITMIME\n"
+     "S: 250 ENHANCEDSTATUSCODES\n"},
+    {"PathSyntax",  // SMTP-56, SMTP-68, SMTP-119
+     "C: MAIL FROM:alice@corp.example\nS: 501 5.5.4 …\n"
+     "C: MAIL alice\nS: 501 5.5.4 …\n"
+     "C: MAIL FROM:<alice@corp.example\nS: 501 5.5.4 …\n"
+     "C: MAIL FROM:<alice@corp.example>SIZE=1\nS: 501 5.5.4 …\n"
+     "C: MAIL FROM:<alice>\nS: 553 5.1.7 …\n"
+     "C: MAIL FROM:<alice@corp>\nS: 553 5.1.8 …\n"
+     "C: MAIL FROM:<al ice@corp.example>\nS: 553 5.1.7 …\n"
+     "C: MAIL FROM: <@one.example,@two.example:\"a>b\"@corp.example>\nS: 250 2.1.0 ok\n"
+     "C: RCPT TO:b@dest.example\nS: 501 5.5.4 …\n"
+     "C: RCPT TO:<>\nS: 553 5.1.3 …\n"
+     "C: RCPT TO:<b@dest>\nS: 553 5.1.2 …\n"
+     "C: RCPT TO:<b@@dest.example>\nS: 553 5.1…\n"
+     "C: RCPT TO:<caf\xc3\xa9@dest.example>\nS: 553 5.6.7 …\n"  // SMTP-83
+     "C: RCPT TO:<b@[192.0.2.9]>\nS: 250 2.1.5 ok\n"
+     "C: rcpt to: <b@dest.example>\nS: 250 2.1.5 ok\n"},
+    {"Parameters",  // SMTP-67, SMTP-75, SMTP-79, SMTP-82
+     "C: MAIL FROM:<a@corp.example> FOO=1\nS: 555 5.5.4 unknown parameter FOO\n"
+     "C: MAIL FROM:<a@corp.example> SIZE=65537\nS: 552 5.3.4 …\n"
+     "C: MAIL FROM:<a@corp.example> SIZE=99999999999999999999\nS: 552 5.3.4 …\n"
+     "C: MAIL FROM:<a@corp.example> SIZE=\nS: 501 5.5.4 …\n"
+     "C: MAIL FROM:<a@corp.example> SIZE=1k\nS: 501 5.5.4 …\n"
+     "C: MAIL FROM:<a@corp.example> SIZE=1 SIZE=1\nS: 501 5.5.4 …\n"
+     "C: MAIL FROM:<a@corp.example> BODY=8BITMIME BODY=7BIT\nS: 501 5.5.4 …\n"
+     "C: MAIL FROM:<a@corp.example> BODY=9BIT\nS: 501 5.5.4 …\n"
+     "C: MAIL FROM:<a@corp.example> BODY=BINARYMIME\nS: 555 5.5.4 …\n"
+     "C: MAIL FROM:<a@corp.example> RET=HDRS\nS: 555 5.5.4 …\n"
+     "C: MAIL FROM:<a@corp.example> size=65536 body=8bitmime\nS: 250 2.1.0 ok\n"
+     "C: RCPT TO:<b@dest.example> NOTIFY=NEVER\nS: 555 5.5.4 …\n"
+     "C: RCPT TO:<b@dest.example>\nS: 250 2.1.5 ok\n"},
+    {"Postmaster",  // SMTP-57
+     "C: MAIL FROM:<a@corp.example>\nS: 250 2.1.0 ok\n"
+     "C: RCPT TO:<Postmaster>\nS: 250 2.1.5 ok\n"
+     "C: RCPT TO:<POSTMASTER>\nS: 250 2.1.5 ok\n"
+     "C: RCPT TO:<root>\nS: 250 2.1.5 ok\n"
+     "C: RCPT TO:<bob@relay.example>\nS: 250 2.1.5 ok\n"},
+    {"Http", "C: POST / HTTP/1.1\nS: 554 5.5.1 this is SMTP, not HTTP; closing\n"},
+};
+INSTANTIATE_TEST_SUITE_P(Rfc5321, SmtpDialogue, testing::ValuesIn(exchanges),
+                         [](const auto& row) { return row.param.name; });
+
+TEST(SmtpServer, WantsEhloFirst) {
+    Peer peer;
+    play(peer, "C: MAIL FROM:<a@corp.example>\nS: 503 5.5.1 EHLO first\n");
+}
+
+TEST(SmtpServer, SendsRootsMailToTheAdministratorOnce) {
+    Peer peer;
+    play(peer, hello);
+    play(peer,
+         "C: MAIL FROM:<a@corp.example>\nS: 250 2.1.0 ok\n"
+         "C: RCPT TO:<Postmaster>\nS: 250 2.1.5 ok\n"
+         "C: RCPT TO:<root>\nS: 250 2.1.5 ok\n"
+         "C: DATA\nS: 354 …\n");
+    peer.say("x\r\n.\r\n");
+    ASSERT_EQ(peer.messages.at(0).envelope.recipients.size(), 1U);
+    EXPECT_EQ(peer.messages[0].envelope.recipients[0].recipient.path.text(), "admin@corp.example");
+}
+
+// ---- smuggling, and line ends
+
+TEST(SmtpServer, ExecutesNothingAfterABareLineFeedInACommand) {  // SMTP-60
+    for (const char* sent :
+         {"NOOP\n", "NOOP\nMAIL FROM:<a@corp.example>\r\n", "\n", "NOOP\r\nNOOP x\nQUIT\r\n"}) {
+        SCOPED_TRACE(sent);
+        Peer peer;
+        play(peer, hello);
+        const std::string said = peer.say(sent);
+        EXPECT_TRUE(said.ends_with("500 5.5.2 a line feed without carriage return before it; closing\r\n"))
+            << said;
+        EXPECT_EQ(said.find("2.1.0"), std::string::npos);
+        EXPECT_TRUE(peer.closed);
+    }
+}
+
+TEST(SmtpServer, RefusesControlCharactersInACommand) {
+    Peer peer;
+    play(peer, hello);
+    EXPECT_EQ(peer.say("NOOP a\rb\r\n"), "500 5.5.2 a control character in the command line\r\n");
+    EXPECT_EQ(peer.say(std::string("NOOP \0\r\n", 8)),
+              "500 5.5.2 a control character in the command line\r\n");
+    EXPECT_FALSE(peer.closed);
+}
+
+using namespace std::string_view_literals;
+
+TEST(SmtpServer, LetsNoSecondMessageBeSmuggledIn) {  // SMTP-61, SMTP-62, D-24
+    const std::string forged =
+        "MAIL FROM:<ceo@corp.example>\r\nRCPT TO:<v@dest.example>\r\nDATA\r\nforged\r\n.\r\nQUIT\r\n";
+    const std::string_view ends[] = {"\n.\n",   "\n.\r\n",       "\r\n.\n",       "\r.\r",         "\r.\r\n",
+                                     "\r\n.\r", "\r\r\n.\r\r\n", "\r\n\0.\r\n"sv, "\r\n.\0\r\n"sv, "\n.\r",
+                                     "\r.\n",   "\n\n.\n\n",     "\r\n.\r\r\n",   "\n\r.\n\r"};
+    for (const char* client : {originator, relay})
+        for (const auto end : ends) {
+            SCOPED_TRACE(std::string(client) + printable(end));
+            Peer peer(client);
+            play(peer, hello);
+            play(peer, transaction);
+            const std::string reply = peer.say("Subject: x\r\n\r\nouter" + std::string(end) + forged);
+            // The real end comes inside the forged message; what follows it is QUIT: one reply, one message
+            // at most.
+            const bool nul = end.find('\0') != std::string_view::npos;
+            const char* expected = nul ? "554 5.6.0" : client == relay ? "550 5.6.11" : "250 2.0.0";
+            EXPECT_TRUE(reply.starts_with(expected)) << reply;
+            EXPECT_TRUE(peer.closed);
+            ASSERT_EQ(peer.messages.size(), !nul && client == originator ? 1U : 0U);
+            if (peer.messages.empty()) {
+                EXPECT_EQ(peer.dropped, 1U);
+                continue;
+            }
+            const std::string& octets = peer.messages[0].octets;
+            EXPECT_NE(octets.find("forged"), std::string::npos);
+            for (std::size_t i = 0; i < octets.size(); ++i) {  // SMTP-62: none passes on
+                const bool after_cr = i > 0 && octets[i - 1] == '\r';
+                EXPECT_EQ(octets[i] == '\n', after_cr) << "at octet " << i;
+            }
+        }
+}
+
+TEST(SmtpServer, RefusesMailDataThatDidNotWaitFor354) {  // SMTP-72
+    Peer peer;
+    play(peer, hello);
+    const std::string said =
+        peer.say("MAIL FROM:<a@corp.example>\r\nRCPT TO:<b@dest.example>\r\nDATA\r\nhi\r\n.\r\n");
+    EXPECT_EQ(said, "250 2.1.0 ok\r\n250 2.1.5 ok\r\n554 5.5.1 mail data before the reply 354; closing\r\n");
+    EXPECT_TRUE(peer.closed);
+    EXPECT_TRUE(peer.messages.empty());
+}
+
+// ---- limits
+
+TEST(SmtpServer, DrainsACommandLineThatIsTooLong) {  // SMTP-64
+    for (const std::size_t n : {513U - 7U, 5000U, 200'000U}) {
+        Peer peer;
+        play(peer, hello);
+        std::string said;
+        const std::string sent = "NOOP " + std::string(n, 'x') + "\r\n";
+        for (std::size_t at = 0; at < sent.size(); at += 4096)
+            said += peer.say(std::string_view(sent).substr(at, 4096));
+        EXPECT_EQ(said, "500 5.5.2 the command line is too long\r\n");
+        EXPECT_EQ(peer.say("NOOP\r\n"), "250 2.0.0 ok\r\n");
+    }
+    Peer peer;
+    play(peer, hello);
+    EXPECT_EQ(peer.say("NOOP " + std::string(512 - 7, 'x') + "\r\n"), "250 2.0.0 ok\r\n");
+    EXPECT_EQ(peer.say("NOOP " + std::string(600, 'x')), "");
+    EXPECT_EQ(peer.say("\r"), "");
+    EXPECT_EQ(peer.say("\nNOOP\r\n"), "500 5.5.2 the command line is too long\r\n250 2.0.0 ok\r\n");
+    EXPECT_EQ(peer.say("NOOP " + std::string(600, 'x')), "");
+    EXPECT_EQ(peer.say("\nMAIL FROM:<a@corp.example>\r\n").substr(0, 9), "500 5.5.2");
+    EXPECT_TRUE(peer.closed);
+}
+
+TEST(SmtpServer, TakesPathsOfFullLength) {  // SMTP-64
+    const std::string domain = std::string(63, 'd') + "." + std::string(63, 'e') + "." + std::string(61, 'f');
+    const std::string path = std::string(64, 'l') + "@" + domain;
+    ASSERT_EQ(path.size(), 254U);
+    Peer peer;
+    play(peer, hello);
+    EXPECT_EQ(peer.say("MAIL FROM:<" + path + "> SIZE=1 BODY=8BITMIME\r\n"), "250 2.1.0 ok\r\n");
+    EXPECT_EQ(peer.say("RCPT TO:<" + path + ">\r\n"), "250 2.1.5 ok\r\n");
+    EXPECT_EQ(peer.say("RCPT TO:<l" + path + ">\r\n").substr(0, 9), "553 5.1.3");
+}
+
+TEST(SmtpServer, KeepsTheRecipientsBeforeTheLimit) {  // SMTP-65
+    ServerOptions o = options();
+    o.max_recipients = 100;
+    Peer peer(originator, o);
+    play(peer, hello);
+    peer.say("MAIL FROM:<a@corp.example>\r\n");
+    for (int i = 0; i < 100; ++i)
+        EXPECT_EQ(peer.say("RCPT TO:<r" + std::to_string(i) + "@dest.example>\r\n"), "250 2.1.5 ok\r\n");
+    EXPECT_EQ(peer.say("RCPT TO:<r100@dest.example>\r\n").substr(0, 9), "452 4.5.3");
+    peer.say("DATA\r\n");
+    EXPECT_EQ(peer.say("x\r\n.\r\n").substr(0, 3), "250");
+    EXPECT_EQ(peer.messages.at(0).envelope.recipients.size(), 100U);
+}
+
+TEST(SmtpServer, DiscardsWhatIsTooBigAndSaysSoAfterTheDot) {  // SMTP-75
+    Peer peer;
+    play(peer, hello);
+    play(peer, transaction);
+    const std::string line = std::string(998, 'x') + "\r\n";
+    for (int i = 0; i < 66; ++i) EXPECT_EQ(peer.say(line), "");
+    EXPECT_EQ(peer.dropped, 1U);
+    EXPECT_EQ(peer.say(".\r\n").substr(0, 9), "552 5.3.4");
+    EXPECT_TRUE(peer.messages.empty());
+    play(peer, transaction);
+    EXPECT_EQ(peer.say(std::string(1000, 'y') + "\r\n.\r\n").substr(0, 3),
+              "250");  // SMTP-64: text lines of 1000
+}
+
+TEST(SmtpServer, TakesExactlyTheSizeItOffers) {  // SMTP-75
+    Peer peer;
+    play(peer, hello);
+    play(peer, transaction);
+    EXPECT_EQ(peer.say(std::string(65534, 'x') + "\r\n.\r\n").substr(0, 3), "250");
+    play(peer, transaction);
+    EXPECT_EQ(peer.say(std::string(65535, 'x') + "\r\n.\r\n").substr(0, 3), "552");
+}
+
+TEST(SmtpServer, StopsLoops) {  // SMTP-52
+    for (const int n : {99, 100, 101}) {
+        Peer peer;
+        play(peer, hello);
+        play(peer, transaction);
+        std::string message;
+        for (int i = 0; i < n; ++i) message += "ReCeived: from a by b;\r\n then\r\n";
+        EXPECT_EQ(peer.say(message + "\r\nReceived: in the body\r\n.\r\n").substr(0, 9),
+                  n > 100 ? "554 5.4.6" : "250 2.0.0");
+        EXPECT_EQ(peer.dropped, n > 100 ? 1U : 0U);
+    }
+}
+
+TEST(SmtpServer, ClosesAfterTooManyErrors) {
+    Peer peer;
+    play(peer, hello);
+    for (int i = 0; i < 19; ++i)
+        EXPECT_EQ(peer.say("XYZZY\r\n"), "500 5.5.2 unknown command\r\n");  // SMTP-66
+    EXPECT_EQ(peer.say("XYZZY\r\nNOOP\r\n"),
+              "500 5.5.2 unknown command\r\n421 4.7.0 relay.example too many errors, closing\r\n");
+    EXPECT_TRUE(peer.closed);
+}
+
+// ---- who may send
+
+TEST(SmtpServer, RelaysForNoStranger) {  // SMTP-69
+    for (const char* path :
+         {"u@dest.example", "u%dest.example@relay.example", "dest.example!u", "@relay.example:u@dest.example",
+          "\"u@dest.example\"@relay.example", "u@relay.example", "Postmaster", "u@[192.0.2.1]"}) {
+        SCOPED_TRACE(path);
+        for (const char* sender : {"", "a@corp.example", "a@relay.example"}) {
+            Peer peer(stranger);
+            play(peer, hello);
+            EXPECT_EQ(peer.say("MAIL FROM:<" + std::string(sender) + ">\r\n"), "250 2.1.0 ok\r\n");
+            EXPECT_EQ(peer.say("RCPT TO:<" + std::string(path) + ">\r\n"),
+                      "550 5.7.1 198.51.100.7 may not relay here\r\n");
+            EXPECT_EQ(peer.say("DATA\r\n"), "554 5.5.1 no valid recipients\r\n");
+            ASSERT_EQ(peer.rejected.size(), 1U);
+            EXPECT_EQ(peer.rejected[0].recipient, path);
+        }
+    }
+}
+
+TEST(SmtpServer, TakesTheRoleOfTheNarrowestNetwork) {  // D-36
+    const ServerOptions o = options();
+    EXPECT_EQ(role_of(o, dns::Address::parse("192.0.2.127").value()), ClientRole::originate);
+    EXPECT_EQ(role_of(o, dns::Address::parse("192.0.2.128").value()), ClientRole::relay);
+    EXPECT_EQ(role_of(o, dns::Address::parse("192.0.3.1").value()), std::nullopt);
+    EXPECT_EQ(role_of(o, dns::Address::parse("2001:db8::1").value()), std::nullopt);
+}
+
+TEST(SmtpServer, DefersWhoSendsTooOften) {
+    Peer peer;
+    peer.verdict = TransactionVerdict::too_many;
+    play(peer, hello);
+    play(peer,
+         "C: MAIL FROM:<a@corp.example>\n"
+         "S: 450 4.7.1 too many messages from 192.0.2.1, try again in a minute\n"
+         "C: RCPT TO:<b@dest.example>\n"
+         "S: 503 5.5.1 MAIL first\n");
+    ASSERT_EQ(peer.rejected.size(), 1U);
+    EXPECT_EQ(peer.rejected[0].reverse_path, "a@corp.example");
+}
+
+// ---- the store's word
+
+struct StoreCase {
+    store::Errc error;
+    const char* reply;
+};
+class StoreTrouble : public testing::TestWithParam<StoreCase> {};
+TEST_P(StoreTrouble, IsSaidAfterTheDot) {  // SMTP-44
+    for (const bool at_write : {false, true}) {
+        if (at_write && GetParam().error == store::Errc::duplicate) continue;
+        Peer peer;
+        (at_write ? peer.refuse_write : peer.refuse_accept) = GetParam().error;
+        play(peer, hello);
+        play(peer, transaction);
+        EXPECT_EQ(peer.say("x\r\n.\r\n").substr(0, 9), GetParam().reply);
+        EXPECT_TRUE(peer.messages.empty());
+        EXPECT_EQ(peer.dropped, at_write ? 1U : 0U);
+    }
+}
+INSTANTIATE_TEST_SUITE_P(Replies, StoreTrouble,
+                         testing::Values(StoreCase{store::Errc::full, "452 4.3.1"},
+                                         StoreCase{store::Errc::too_big, "552 5.3.4"},
+                                         StoreCase{store::Errc::io, "451 4.3.0"},
+                                         StoreCase{store::Errc::closed, "421 4.3.2"},
+                                         StoreCase{store::Errc::duplicate, "250 2.0.0"}));
+
+// ---- grouping of replies, ends
+
+TEST(SmtpServer, AnswersAPipelinedGroupInOneGo) {  // SMTP-74
+    Peer peer;
+    play(peer, hello);
+    peer.sent_at_once.clear();
+    EXPECT_EQ(peer.say("MAIL FROM:<a@corp.example>\r\nRCPT TO:<b@dest.example>\r\nRSET\r\nMAIL FROM:<>\r\n"),
+              "250 2.1.0 ok\r\n250 2.1.5 ok\r\n250 2.0.0 ok\r\n250 2.1.0 ok\r\n");
+    EXPECT_TRUE(peer.sent_at_once.empty());
+    peer.say("NOOP\r\nNOOP\r\nRSET\r\n");
+    EXPECT_EQ(peer.sent_at_once.size(), 2U);  // NOOP's replies are not held back
+}
+
+TEST(SmtpServer, SaysWhyItEnds) {  // SMTP-66
+    Peer idle;
+    idle.say("EHLO c.example\r\n");
+    EXPECT_EQ(idle.end([](Server& s) { s.time_out(); }),
+              "421 4.4.2 relay.example waited too long, closing\r\n");
+    EXPECT_TRUE(idle.closed);
+    Peer in_data;
+    play(in_data, hello);
+    play(in_data, transaction);
+    in_data.say("half a mess");
+    EXPECT_EQ(in_data.end([](Server& s) { s.shut_down(); }), "421 4.3.2 relay.example shutting down\r\n");
+    EXPECT_TRUE(in_data.closed);
+    EXPECT_EQ(in_data.dropped, 1U);
+}
+
+TEST(SmtpServer, GivesEveryReplyItsEnhancedCode) {  // SMTP-87
+    Peer peer;
+    peer.greeting();
+    const std::string said = peer.say(
+        "HELO c\r\nNOOP\r\nMAIL\r\nMAIL FROM:<>\r\nRCPT\r\nRCPT TO:<b@gone.example>\r\nDATA\r\nVRFY "
+        "x\r\nHELP\r\nX\r\nQUIT\r\n");
+    std::size_t lines = 0;
+    for (const auto line : split(said, '\n')) {
+        if (line.empty() || line.starts_with("250 relay")) continue;
+        ++lines;
+        EXPECT_TRUE(line.size() > 9 && line[4] == line[0] && line[5] == '.') << line;
+    }
+    EXPECT_EQ(lines, 10U);
+}
+
+}  // namespace
+}  // namespace sternpost::smtp
