@@ -152,11 +152,21 @@ class CheckDocs(ToolCase):
         ".Ss [queue]: x\n.It Cm retry No = [\\(dq5m\\(dq, \\(dq1h\\(dq]\n.It Cm enabled No = true\n"
     )
 
+    man_verbs = (
+        ".Nm\n.Fl -version | -help\n.It Cm status Op Fl -config\n.It Cm queue list Ar id\n.It Cm queue show\n"
+    )
+
     def setUp(self) -> None:
         super().setUp()
         self.write("src/config/options.h", "namespace c {\n" + self.options_h + "}\n")
         self.write("src/config/options.cpp", self.options_cpp)
         self.write("src/config/file.cpp", "")
+        self.write(
+            "src/cmd/sternpost.cpp",
+            'auto* queue = app_.add_subcommand("queue", "x");\nverb(&app_, "status", "x");\nverb(queue,\n     "list", "x");\n'
+            'queue->add_subcommand("show", "x");\napp_.add_option("--config", x);\n',
+        )
+        self.write("man/sternpost.1", self.man_verbs)
         self.write("etc/sternpost.toml", self.etc)
         self.write("man/sternpost.toml.5", self.man)
 
@@ -175,6 +185,15 @@ class CheckDocs(ToolCase):
         self.write("etc/sternpost.toml", self.etc.replace("50MiB", "40MiB").replace("1h", "2h").replace("true", "false"))
         self.assert_finds(
             "check_docs.py", "option listener.size: default", "option queue.retry: default", "option queue.enabled: default"
+        )
+
+    def test_finds_verbs_and_flags_that_only_one_has(self) -> None:
+        self.write("man/sternpost.1", self.man_verbs.replace("queue show", "sts show") + ".Fl -all\n")
+        self.assert_finds(
+            "check_docs.py",
+            "man/sternpost.1: verb queue show is missing",
+            "src/cmd/sternpost.cpp: verb sts show is missing",
+            "src/cmd/sternpost.cpp: --all is missing",
         )
 
     def test_finds_an_option_without_a_text(self) -> None:

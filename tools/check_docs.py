@@ -4,7 +4,7 @@
 usage: check_docs.py SOURCE-ROOT
 Options: the table in src/config/options.cpp with the defaults of options.h, man/sternpost.toml.5 and etc/sternpost.toml have the
 same names and defaults, and etc/ has a line of text above each.
-Verbs and flags: those of src/cmd/sternpost.cpp stand in man/sternpost.1, and the other way round.
+Verbs and flags: those that src/cmd/sternpost.cpp gives to CLI11 stand in man/sternpost.1, and the other way round.
 Prints what differs; exit code 1 when anything does.
 """
 
@@ -87,6 +87,23 @@ class Checker:
                 options[table + match.group(1)] = value
         return options
 
+    def check_verbs(self) -> None:
+        code, page = self.read("src/cmd/sternpost.cpp"), self.read("man/sternpost.1")
+        groups = dict(re.findall(r'auto\* (\w+) =\s*app_\.add_subcommand\("(\w+)"', code))
+        verbs = re.findall(r'\bverb\(&?(\w+),\s*"(\w+)"', code) + re.findall(r'\b(\w+)->add_subcommand\("(\w+)"', code)
+        known = {f"{groups[parent]} {verb}" if parent in groups else verb for parent, verb in verbs}
+        told = {match.rstrip() for match in re.findall(r"(?m)^\.It Cm ([a-z]+(?: [a-z]+)?)(?= |$)", page)}
+        flags = set(re.findall(r'add_(?:option|flag)\("--(\w+)"', code)) | {"version", "help"}
+        for one, ones, other, others in (
+            ("man/sternpost.1", told, "src/cmd/sternpost.cpp", known),
+            ("src/cmd/sternpost.cpp", known, "man/sternpost.1", told),
+        ):
+            for verb in sorted(others - ones):
+                self.say(f"{one}: verb {verb} is missing ({other} has it)")
+        for flag in sorted(flags ^ set(re.findall(r"(?:\bFl|\|) -(\w+)", page))):
+            where = "man/sternpost.1" if flag in flags else "src/cmd/sternpost.cpp"
+            self.say(f"{where}: --{flag} is missing")
+
     def compare(self, one: str, ones: dict[str, object], other: str, others: dict[str, object]) -> None:
         for name in sorted(ones.keys() | others.keys()):
             if name not in ones:
@@ -151,6 +168,7 @@ def main() -> int:
     checker.compare("etc/sternpost.toml", etc, "man/sternpost.toml.5", checker.man_options())
     checker.compare("src/config/options.cpp", checker.code_options(), "etc/sternpost.toml", etc)
     checker.check_texts()
+    checker.check_verbs()
     for problem in checker.problems:
         print(problem)
     print(f"check_docs: {len(etc)} options, {len(checker.problems)} problems")
