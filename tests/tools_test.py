@@ -1,0 +1,236 @@
+#!/usr/bin/env python3
+"""The checks under tools/ find what they are for: each is shown a small tree with one fault planted in it."""
+
+import json
+import pathlib
+import subprocess
+import sys
+import tempfile
+import unittest
+
+TOOLS = pathlib.Path(__file__).resolve().parent.parent / "tools"
+
+HEADER = "// Says what it is for.\n#pragma once\n"
+
+
+class ToolCase(unittest.TestCase):
+    def setUp(self) -> None:
+        folder = tempfile.TemporaryDirectory()
+        self.addCleanup(folder.cleanup)
+        self.root = pathlib.Path(folder.name)
+
+    def write(self, name: str, text: str) -> None:
+        path = self.root / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text, encoding="utf-8")
+
+    def run_tool(self, tool: str) -> tuple[int, str]:
+        done = subprocess.run(
+            [sys.executable, TOOLS / tool, self.root], capture_output=True, text=True, check=False, timeout=60
+        )
+        self.assertEqual(done.stderr, "")
+        return done.returncode, done.stdout
+
+    def assert_finds(self, tool: str, *texts: str) -> None:
+        code, output = self.run_tool(tool)
+        self.assertEqual(code, 1, output)
+        for text in texts:
+            self.assertIn(text, output)
+
+    def assert_content(self, tool: str) -> None:
+        code, output = self.run_tool(tool)
+        self.assertEqual(code, 0, output)
+
+
+class CheckLayers(ToolCase):
+    def setUp(self) -> None:
+        super().setUp()
+        self.write(
+            "meson.build",
+            "core_sources = files('src/util/text.cpp')\ncore_sources += files(\n  'src/smtp/reply.cpp',\n)\n"
+            "shell_sources = files('src/smtp/session.cpp')\n",
+        )
+        self.write("src/util/text.h", HEADER + "namespace sternpost {}\n")
+        self.write("src/util/text.cpp", '#include "util/text.h"\n')
+        self.write("src/smtp/reply.h", HEADER + '#include "util/text.h"\nnamespace sternpost::smtp {}\n')
+        self.write("src/smtp/reply.cpp", '#include "smtp/reply.h"\n// steady_clock::now() in a comment, and "x"\n')
+        self.write("src/smtp/session.cpp", '#include <boost/asio.hpp>\n#include "smtp/reply.h"\n')
+
+    def test_is_content_with_a_good_tree(self) -> None:
+        self.assert_content("check_layers.py")
+
+    def test_finds_a_sibling_included(self) -> None:
+        self.write("src/sts/record.h", HEADER + "namespace sternpost::sts {}\n")
+        self.write("src/smtp/session.cpp", '#include "smtp/reply.h"\n#include "sts/record.h"\n')
+        self.assert_finds("check_layers.py", "src/smtp/session.cpp:2: smtp includes sts")
+
+    def test_finds_a_higher_row_included(self) -> None:
+        self.write("src/util/text.cpp", '#include "smtp/reply.h"\n')
+        self.assert_finds("check_layers.py", "src/util/text.cpp:1: util includes smtp")
+
+    def test_finds_the_queue_included_by_the_lab(self) -> None:
+        self.write("src/queue/schedule.h", HEADER + "namespace sternpost::queue {}\n")
+        self.write("src/lab/mx.h", HEADER + '#include "queue/schedule.h"\nnamespace sternpost::lab {}\n')
+        self.assert_finds("check_layers.py", "src/lab/mx.h:3: lab includes queue")
+
+    def test_finds_asio_behind_a_header_that_a_core_includes(self) -> None:
+        self.write("src/util/deadline.h", HEADER + "#include <boost/asio/awaitable.hpp>\n")
+        self.write("src/smtp/reply.h", HEADER + '#include "util/deadline.h"\nnamespace sternpost::smtp {}\n')
+        self.assert_finds("check_layers.py", "src/smtp/reply.cpp → smtp/reply.h → util/deadline.h")
+
+    def test_finds_libraries_outside_their_one_place(self) -> None:
+        self.write("src/smtp/session.cpp", "#include <sqlite3.h>\n#include <curl/curl.h>\n#include <ldns/ldns.h>\n")
+        self.assert_finds("check_layers.py", "session.cpp:1: <sqlite3.h>", ":2: <curl/curl.h>", ":3: <ldns/ldns.h>")
+
+    def test_finds_clocks_chance_and_detached_coroutines(self) -> None:
+        self.write("meson.build", "core_sources = files('src/sts/cache.cpp', 'src/smtp/reply.cpp', 'src/util/text.cpp')\n")
+        self.write("src/smtp/session.cpp", "")
+        self.write(
+            "src/sts/cache.cpp",
+            "auto a = std::chrono::steady_clock::now();\nauto b = std::random_device{}();\nauto c = ::time(nullptr);\n"
+            "asio::co_spawn(x, y, asio::detached);\nstd::map<Session*, int> d;\n",
+        )
+        self.assert_finds("check_layers.py", "cpp:1:", "cpp:2:", "cpp:3:", "cpp:4:", "cpp:5:", "6 problems")
+
+    def test_finds_a_source_that_no_target_builds(self) -> None:
+        self.write("src/smtp/client.cpp", "")
+        self.assert_finds("check_layers.py", "src/smtp/client.cpp:1: is in no target")
+
+    def test_finds_a_header_without_its_sentence_or_in_a_foreign_namespace(self) -> None:
+        self.write("src/smtp/reply.h", "#pragma once\nnamespace sternpost::sts {}\n")
+        self.assert_finds("check_layers.py", "a header opens with a sentence", "the namespace is the folder's")
+
+
+class CheckRfc(ToolCase):
+    rows = "number\tsection\ttitle\twhat it asks of us\ttest\n5321\t4.5.3.1\tSizes\tLimits\tLimits.AreKept\n"
+
+    def setUp(self) -> None:
+        super().setUp()
+        self.write("doc/rfc.tsv", self.rows)
+        self.write("tests/unit/limits_test.cpp", "TEST(Limits, AreKept) {}\n")
+        self.write("src/mail/address.h", "// RFC 5321 §4.5.3.1.1\n")
+
+    def test_is_content_when_the_row_is_of_the_section_above(self) -> None:
+        self.assert_content("check_rfc.py")
+
+    def test_finds_a_citation_without_a_row(self) -> None:
+        self.write("src/mail/address.h", "// RFC 5321 §4.5.3.1, §4.4\n// RFC 8461 and RFC 5321 Appendix C\n")
+        self.assert_finds("check_rfc.py", "address.h:1: RFC 5321 §4.4", "h:2: RFC 8461 has", "RFC 5321 Appendix C")
+
+    def test_finds_a_citation_that_a_comment_breaks(self) -> None:
+        self.write("src/mail/address.h", "/// one (RFC 5321 §4.5.3.1,\n/// §4.4).\n")
+        self.assert_finds("check_rfc.py", "RFC 5321 §4.4 has no row")
+
+    def test_does_not_take_a_chapter_for_its_sections(self) -> None:
+        self.write("doc/rfc.tsv", self.rows.replace("4.5.3.1", "4"))
+        self.assert_finds("check_rfc.py", "RFC 5321 §4.5.3.1.1 has no row")
+
+    def test_finds_a_row_whose_test_is_gone(self) -> None:
+        self.write("tests/unit/limits_test.cpp", "TEST(Limits, AreKeptNoMore) {}\n")
+        self.assert_finds("check_rfc.py", "rfc.tsv:2: there is no test Limits.AreKept")
+
+    def test_finds_a_row_without_its_five_cells(self) -> None:
+        self.write("doc/rfc.tsv", self.rows + "5321\t4.4\tTrace\n")
+        self.assert_finds("check_rfc.py", "rfc.tsv:3: five cells")
+
+
+class CheckDocs(ToolCase):
+    options_h = (
+        "struct Settings {\n    std::string user = \"sternpost\";\n    std::uint64_t size = 50UL << 20U;\n"
+        "    std::vector<Duration> retry{std::chrono::minutes(5),\n        std::chrono::hours(1)};\n    bool enabled = true;\n};\n"
+    )
+    options_cpp = (
+        'Option{"user", &S::user, Check::any, "x"},\nOption{"listener.size", &S::size, Check::size, "x"},\n'
+        'Option{"queue.retry", &S::retry, Check::any, "x"},\nOption{"queue.enabled", &S::enabled, Check::any, "x"},\n'
+    )
+    etc = (
+        '# Who.\n#user = "sternpost"\n\n[listener]\n# How large.\n#size = "50MiB"\n\n[queue]\n# When.\n'
+        '#retry = ["5m", "1h"]\n# Whether.\n#enabled = true\n'
+    )
+    man = (
+        ".It Cm user No = \\(dqsternpost\\(dq\n.Ss [listener]: mail in\n.It Cm size No = \\(dq50MiB\\(dq\n"
+        ".Ss [queue]: x\n.It Cm retry No = [\\(dq5m\\(dq, \\(dq1h\\(dq]\n.It Cm enabled No = true\n"
+    )
+
+    man_verbs = (
+        ".Nm\n.Fl -version | -help\n.It Cm status Op Fl -config\n.It Cm queue list Ar id\n.It Cm queue show\n"
+    )
+
+    def setUp(self) -> None:
+        super().setUp()
+        self.write("src/config/options.h", "namespace c {\n" + self.options_h + "}\n")
+        self.write("src/config/options.cpp", self.options_cpp)
+        self.write("src/config/file.cpp", "")
+        self.write(
+            "src/cmd/sternpost.cpp",
+            'auto* queue = app_.add_subcommand("queue", "x");\nverb(&app_, "status", "x");\nverb(queue,\n     "list", "x");\n'
+            'queue->add_subcommand("show", "x");\napp_.add_option("--config", x);\n',
+        )
+        self.write("man/sternpost.1", self.man_verbs)
+        self.write("etc/sternpost.toml", self.etc)
+        self.write("man/sternpost.toml.5", self.man)
+
+    def test_is_content_when_all_three_say_the_same(self) -> None:
+        self.assert_content("check_docs.py")
+
+    def test_finds_an_option_that_only_the_code_has(self) -> None:
+        self.write("src/config/options.cpp", self.options_cpp + 'Option{"queue.lifetime", &S::retry, Check::any, "x"},\n')
+        self.assert_finds("check_docs.py", "etc/sternpost.toml: option queue.lifetime is missing")
+
+    def test_finds_an_option_that_only_the_man_page_has(self) -> None:
+        self.write("man/sternpost.toml.5", self.man + ".It Cm limit No = 5\n")
+        self.assert_finds("check_docs.py", "etc/sternpost.toml: option queue.limit is missing (man")
+
+    def test_finds_defaults_that_differ(self) -> None:
+        self.write("etc/sternpost.toml", self.etc.replace("50MiB", "40MiB").replace("1h", "2h").replace("true", "false"))
+        self.assert_finds(
+            "check_docs.py", "option listener.size: default", "option queue.retry: default", "option queue.enabled: default"
+        )
+
+    def test_finds_verbs_and_flags_that_only_one_has(self) -> None:
+        self.write("man/sternpost.1", self.man_verbs.replace("queue show", "sts show") + ".Fl -all\n")
+        self.assert_finds(
+            "check_docs.py",
+            "man/sternpost.1: verb queue show is missing",
+            "src/cmd/sternpost.cpp: verb sts show is missing",
+            "src/cmd/sternpost.cpp: --all is missing",
+        )
+
+    def test_finds_an_option_without_a_text(self) -> None:
+        self.write("etc/sternpost.toml", self.etc.replace("# Who.\n", ""))
+        self.assert_finds("check_docs.py", "etc/sternpost.toml:1: an option without a line of text")
+
+
+class CountTests(ToolCase):
+    def write_logs(self, results: dict[str, str], junit: str) -> None:
+        lines = [json.dumps({"name": f"sternpost / {name}", "result": result}) for name, result in results.items()]
+        self.write("meson-logs/testlog.json", "\n".join(lines))
+        self.write("meson-logs/testlog.junit.xml", f"<testsuites>{junit}</testsuites>")
+
+    def test_counts_cases_and_scripts(self) -> None:
+        self.write_logs(
+            {"unit": "OK", "check_rfc": "OK", "kill": "SKIP"},
+            '<testsuite name="sternpost.sternpost / unit.Reply"><testcase name="A"/><testcase name="B"/></testsuite>'
+            '<testsuite name="sternpost"><testcase name="check_rfc"/></testsuite>',
+        )
+        self.assertEqual(self.run_tool("count_tests.py"), (0, "3 passed, 0 failed, 1 skipped\n"))
+
+    def test_names_the_case_that_failed(self) -> None:
+        self.write_logs(
+            {"unit": "FAIL"},
+            '<testsuite name="sternpost.sternpost / unit.Reply"><testcase name="A"><failure/></testcase><testcase name="B"/></testsuite>',
+        )
+        self.assertEqual(self.run_tool("count_tests.py"), (1, "failed: sternpost / unit: Reply.A\n1 passed, 1 failed\n"))
+
+    def test_counts_a_crash_and_a_timeout_as_failures(self) -> None:
+        self.write_logs({"unit": "ERROR", "kill": "TIMEOUT"}, "")
+        code, output = self.run_tool("count_tests.py")
+        self.assertEqual((code, output.splitlines()[-1]), (1, "0 passed, 2 failed"))
+
+    def test_is_not_content_when_nothing_ran(self) -> None:
+        self.write_logs({}, "")
+        self.assertEqual(self.run_tool("count_tests.py"), (1, "0 passed, 0 failed\n"))
+
+
+if __name__ == "__main__":
+    unittest.main()
