@@ -234,6 +234,64 @@ TEST_F(JournalTest, ReadsAnyDamageWithoutHarm) {
     }
 }
 
+// The worked example of doc/formats.md, octet for octet: on-disk formats are for ever.
+TEST(JournalFormat, IsThatOfTheWorkedExample) {
+    NewMessage message;
+    message.id = MessageId{0x30D40000000040};
+    message.arrived = WallTime(std::chrono::seconds(1'800'000'000));
+    message.envelope.reverse_path = mail::ReversePath::parse("a@example.org").value();
+    message.recipients.emplace_back(mail::Recipient(mail::ForwardPath::parse("b@example.com").value()),
+                                    "example.com");
+    message.origin.with = "ESMTP";
+    message.body = Body::of("Subject: hi\r\n\r\nhi\r\n");
+    const SegmentHeader segment{1, 1, 0xA1B2C3D4};
+    const std::string octets =
+        encode_record({RecordType::accept, encode(message), message.body.octets}, segment, 1, 1);
+    EXPECT_EQ(hex(std::span(reinterpret_cast<const std::uint8_t*>(octets.data()), octets.size())),
+              // header: magic, type, lengths of fields and body; segment, sequence, first of the batch; CRCs
+              "53505231"
+              "01000000"
+              "4f000000"
+              "13000000"
+              "0100000000000000"
+              "0100000000000000"
+              "0100000000000000"
+              "ad9faa6c"
+              "1fac4ec8"
+              // fields: id, arrived, reverse-path, with, body's size and CRC, recipient
+              "0107"
+              "4000000000d430"
+              "0307"
+              "00809828176506"
+              "050d"
+              "61406578616d706c652e6f7267"
+              "0c05"
+              "45534d5450"
+              "0f01"
+              "13"
+              "1004"
+              "6555c084"
+              "121c"
+              "010d"
+              "62406578616d706c652e636f6d"
+              "040b"
+              "6578616d706c652e636f6d"
+              // body, padding
+              "5375626a6563743a2068690d0a0d0a68690d0a"
+              "000000000000");
+    const std::string header = encode_segment_header(segment);
+    EXPECT_EQ(hex(std::span(reinterpret_cast<const std::uint8_t*>(header.data()), 48)),
+              "53504a524e4c0d0a"
+              "01000000"
+              "00100000"
+              "0100000000000000"
+              "0100000000000000"
+              "d4c3b2a1"
+              "0000000000000000"
+              "fe6acd37");
+    EXPECT_EQ(message.id.text(), "4x4c0R0vqN");
+}
+
 TEST_F(JournalTest, KeepsDoneFilesOverATornAppend) {
     const auto fatal = [](const std::string&) {};
     const std::vector<DoneRecord> first{{RecordType::result, 7, "seven"}, {RecordType::act, 9, "nine"}};

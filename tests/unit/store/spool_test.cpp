@@ -421,6 +421,34 @@ TEST(Spool, DiesOfASyncThatFailsAndAcknowledgesNothing) {
     EXPECT_TRUE(ledger.accepted.empty());
 }
 
+TEST(Spool, KeepsASegmentWhileAReaderHoldsTheCheckpointBack) {
+    Machine machine(8);
+    Ledger ledger;
+    ASSERT_TRUE(machine.start());
+    Driver driver(machine, ledger);
+    const NewMessage first = message_to(1, {"bob@example.com"}, std::string(6000, 'x'));
+    driver.submit(first);
+    machine.spool().commit();
+    machine.spool().apply();
+    auto reader = Database::open({index_name, vfs_name}, Access::read).value();
+    reader->run("BEGIN");
+    ASSERT_EQ(reader->number("SELECT count(*) FROM message"), 1);
+    driver.record(first, {0}, RecipientState::sent);
+    for (std::uint64_t id = 2; id < 4; ++id) {
+        driver.submit(message_to(id, {"bob@example.com"}, std::string(6000, 'x')));
+        machine.spool().commit();
+    }
+    machine.spool().apply();
+    ASSERT_GT(machine.spool().index().position().segment, 1U);
+    machine.spool().maintain();
+    EXPECT_TRUE(machine.disk().exists(segment_name(1)).value())
+        << "a crash would need it: the index has not been synced";
+    reader->run("COMMIT");
+    machine.spool().maintain();
+    EXPECT_FALSE(machine.disk().exists(segment_name(1)).value());
+    expect_kept(machine, ledger);
+}
+
 TEST(Spool, TellsOfAMessageWhoseTextIsDamaged) {
     Machine machine(6);
     Ledger ledger;
