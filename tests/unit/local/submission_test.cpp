@@ -184,7 +184,7 @@ TEST_F(LocalSubmission, QualifiesItsReversePath) {
         {"", ""},
         {"eve", "eve@relay.example"},
         {"eve@localhost", "eve@relay.example"},
-        {"Eve@Corp.Example", "Eve@corp.example"},
+        {"Eve@Corp.Example", "Eve@Corp.Example"},
         {std::nullopt, "bob@relay.example"}};
     for (const auto& [given, kept] : rows) {
         const Spool spool = spool_of("\r\n");
