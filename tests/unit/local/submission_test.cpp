@@ -432,6 +432,13 @@ TEST_F(SendmailProgram, LeavesTheMessageWhileTheDaemonIsDown) {  // CLI-25
     EXPECT_NE(nowhere.errors.find("the message was not taken"), std::string::npos);
 }
 
+TEST_F(SendmailProgram, LeavesTheMessageWhenTheDaemonIsBusy) {
+    options_.max_connections = 0;
+    open_socket();
+    EXPECT_EQ(run({"carol@dest.example"}, "hi\n").exit_code, 0);
+    EXPECT_EQ(files_in_drop(), 1U);
+}
+
 TEST_F(SendmailProgram, SaysWhatIsWrongByItsExitCode) {  // CLI-24, CLI-27
     open_socket();
     EXPECT_EQ(run({}, "hi\n").exit_code, 64);
