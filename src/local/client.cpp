@@ -12,7 +12,7 @@
 #include <cstring>
 #include <functional>
 
-#include "util/crc32c.h"
+#include "store/crc32c.h"
 #include "util/file.h"
 
 namespace sternpost::local {
@@ -27,13 +27,13 @@ tl::unexpected<Error<Errc>> failed(const std::string& what, int error) {
 Result<void> write_record(const Submission& submission, const Spool& message,
                           const std::function<Result<void>(std::string_view)>& put) {
     const std::string head = encode_head(submission);
-    std::uint32_t crc = crc32c(head);
+    std::uint32_t crc = store::crc32c(head);
     if (auto done = put(head); !done) return done;
     for (std::uint64_t at = 0; at < submission.octets;) {
         auto piece = message.read(at);
         if (!piece) return fail(std::move(piece).error());
         if (piece->empty()) return fail(Errc::io, "the temporary file is shorter than it was");
-        crc = crc32c(*piece, crc);
+        crc = store::crc32c(*piece, crc);
         if (auto done = put(*piece); !done) return done;
         at += piece->size();
     }

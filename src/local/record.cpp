@@ -4,7 +4,7 @@
 
 #include <algorithm>
 
-#include "util/crc32c.h"
+#include "store/crc32c.h"
 #include "util/text.h"
 
 namespace sternpost::local {
@@ -95,7 +95,7 @@ Result<void> RecordReader::feed(std::string_view octets, std::string& message) {
                 }
                 const std::string text = held_.substr(0, end + 2);
                 if (auto parsed = parse_head(std::string_view(text).substr(0, end)); !parsed) return parsed;
-                crc_ = crc32c(text);
+                crc_ = store::crc32c(text);
                 octets.remove_prefix(text.size() - before);
                 held_.clear();
                 left_ = head_.octets;
@@ -106,7 +106,7 @@ Result<void> RecordReader::feed(std::string_view octets, std::string& message) {
                 const std::string_view piece =
                     octets.substr(0, std::min<std::uint64_t>(left_, octets.size()));
                 message += piece;
-                crc_ = crc32c(piece, crc_);
+                crc_ = store::crc32c(piece, crc_);
                 left_ -= piece.size();
                 octets.remove_prefix(piece.size());
                 if (left_ == 0) state_ = State::end;

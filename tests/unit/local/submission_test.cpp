@@ -21,7 +21,6 @@
 #include "local/maildrop.h"
 #include "local/socket.h"
 #include "mail/local_names.h"
-#include "util/crc32c.h"
 #include "util/pool.h"
 
 namespace sternpost::local {
