@@ -2,7 +2,7 @@
 
 #include <gtest/gtest.h>
 
-#include "store/crc32c.h"
+#include "util/crc32c.h"
 #include "store_testing.h"
 
 namespace sternpost::store {

@@ -7,7 +7,7 @@
 #include <set>
 
 #include "fake/sim_disk.h"
-#include "store/crc32c.h"
+#include "util/crc32c.h"
 #include "store/sqlite/layout.h"
 #include "store/sqlite/reader.h"
 #include "store/sqlite/vfs.h"
