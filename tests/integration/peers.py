@@ -315,6 +315,7 @@ pid {self.dir}/nginx.pid;
 error_log stderr info;
 events {{ worker_connections 256; }}
 http {{{temporary}
+    ssl_protocols TLSv1.2 TLSv1.3;
     log_format asked '$host $request_uri $status $ssl_protocol';
     access_log {self.dir}/access.log asked;
     types {{ text/plain txt; }}
