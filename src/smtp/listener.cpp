@@ -81,6 +81,7 @@ class Listener::Worker {
         if (stopping) sessions.front().stop();
     }
     asio::awaitable<void> serve(std::list<Session>::iterator session);
+    void stop();
     asio::awaitable<void> drain(Deadline deadline);
 
     Listener& listener;
@@ -101,9 +102,12 @@ asio::awaitable<void> Listener::Worker::serve(std::list<Session>::iterator sessi
     co_await session->run();
 }
 
-asio::awaitable<void> Listener::Worker::drain(Deadline deadline) {
+void Listener::Worker::stop() {
     stopping = true;
     for (auto& session : sessions) session.stop();
+}
+
+asio::awaitable<void> Listener::Worker::drain(Deadline deadline) {
     asio::steady_timer timer(thread.context);
     while (!sessions.empty() && listener.clock_.steady() < deadline) {
         timer.expires_after(std::chrono::milliseconds(5));
@@ -238,7 +242,7 @@ void Listener::Session::write_body(std::string_view octets) {
 asio::awaitable<void> Listener::Session::ask_transaction() {
     bool within = true;
     if (options_->messages_per_minute > 0) {
-        auto start = [this](Reply<bool> reply) {
+        auto start = [this](sternpost::Reply<bool> reply) {
             auto ask = [this, answer = std::move(reply)]() mutable {
                 answer(listener_.limits_.message(client_, listener_.clock_.steady()));
             };
@@ -250,7 +254,7 @@ asio::awaitable<void> Listener::Session::ask_transaction() {
 }
 
 asio::awaitable<void> Listener::Session::ask_next_hop(dns::Domain domain) {
-    auto start = [this, name = std::move(domain)](Reply<NextHopKnowledge> reply) mutable {
+    auto start = [this, name = std::move(domain)](sternpost::Reply<NextHopKnowledge> reply) mutable {
         listener_.ask_next_hop_(std::move(name), std::move(reply));
     };
     const auto knowledge = co_await call<NextHopKnowledge>(std::move(start));
@@ -266,7 +270,7 @@ asio::awaitable<void> Listener::Session::accept(store::NewMessage message) {
     }
     message.body = std::move(*body);
     const store::NewMessage kept = message;  // bodies are shared, so this copies the envelope alone
-    auto start = [this, given = std::move(message)](Reply<Accepted> reply) mutable {
+    auto start = [this, given = std::move(message)](sternpost::Reply<Accepted> reply) mutable {
         listener_.store_.accept(std::move(given), std::move(reply));
     };
     const Accepted accepted = co_await call<Accepted>(std::move(start));
@@ -372,9 +376,11 @@ asio::awaitable<void> Listener::drain(Deadline deadline) {
     boost::system::error_code ignored;
     for (auto& acceptor : acceptors_) acceptor.close(ignored);
     co_await tasks_.join();
+    for (auto& worker : workers_)
+        worker->mailbox.post([w = worker.get()] { w->stop(); });  // all at once; then wait for each
     for (auto& worker : workers_) {
         Worker* const w = worker.get();
-        auto start = [w, deadline](Reply<bool> reply) {
+        auto start = [w, deadline](sternpost::Reply<bool> reply) {
             auto run = [w, deadline, answer = std::move(reply)]() mutable {
                 auto done = [answer = std::move(answer)](const std::exception_ptr&) mutable { answer(true); };
                 asio::co_spawn(w->thread.context, w->drain(deadline), std::move(done));

@@ -30,7 +30,7 @@ struct IoThread {
 };
 
 /// Answers what is already known of a next hop; called on any I/O thread, answers on any.
-using AskNextHop = std::function<void(dns::Domain, Reply<NextHopKnowledge>)>;
+using AskNextHop = std::function<void(dns::Domain, sternpost::Reply<NextHopKnowledge>)>;
 
 /// Connections are accepted on the first thread and go round all of them; a session stays on its thread for
 /// life. All methods are called on the first thread; what the constructor is given outlives the listener.

@@ -7,6 +7,7 @@
 #include <memory>
 #include <optional>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "mail/envelope.h"
@@ -36,6 +37,7 @@ using Result = Expected<T, Errc>;
 struct MessageId {
     std::uint64_t value = 0;
     std::string text() const;
+    WallTime time() const;  // when it was made
     static std::optional<MessageId> parse(std::string_view text);
     auto operator<=>(const MessageId&) const = default;
 };
@@ -72,6 +74,13 @@ struct Origin {
     bool operator==(const Origin&) const = default;
 };
 
+/// Where the journal holds an accept record, and with it a small body.
+struct JournalPlace {
+    std::uint64_t segment = 0;
+    std::uint64_t offset = 0;  // of the record's header in the segment's file
+    auto operator<=>(const JournalPlace&) const = default;
+};
+
 /// Message octets: header, empty line, body, CRLF line ends, not dot-stuffed. Small ones in memory (and in the journal), large
 /// ones in a file of their own under `bodies/`.
 struct Body {
@@ -80,6 +89,11 @@ struct Body {
     std::uint64_t size = 0;
     std::uint32_t crc = 0;  // CRC-32C of all octets
     bool eight_bit = false;  // an octet above 127 is in it
+    std::optional<JournalPlace> place;  // of a small body, once accepted: where read_body() finds it
+    bool damaged = false;               // found unreadable at recovery: read_body() says damaged
+
+    /// A body in memory, its size, CRC and eight_bit filled in.
+    static Body of(std::string octets);
 };
 
 struct QueuedRecipient {
@@ -174,6 +188,9 @@ struct StoredMessage {
     Origin origin;
     Body body;  // octets may be null though small: then read_body() fetches them from the journal
     bool held = false;
+
+    /// The message as it stands right after its accept.
+    static StoredMessage of(const NewMessage& message);
 };
 
 }  // namespace sternpost::store

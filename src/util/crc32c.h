@@ -1,5 +1,4 @@
-// CRC-32C (Castagnoli): the check sum that shows a record is whole. Not a protection against anybody's
-// intent.
+// CRC-32C (Castagnoli, RFC 3720 Appendix B.4): the checksum of what is kept and handed over.
 #pragma once
 
 #include <cstdint>
@@ -7,8 +6,10 @@
 
 namespace sternpost {
 
-/// The check sum of `octets`; `so_far` is the result for what came before, so that a stream is summed piece
-/// by piece.
-std::uint32_t crc32c(std::string_view octets, std::uint32_t so_far = 0);
+/// The CRC of `octets` appended to what `before` is the CRC of: crc32c(b, crc32c(a)) == crc32c(a + b).
+std::uint32_t crc32c(std::string_view octets, std::uint32_t before = 0);
+
+/// The same by tables alone, as on machines without an instruction for it.
+std::uint32_t crc32c_by_table(std::string_view octets, std::uint32_t before = 0);
 
 }  // namespace sternpost

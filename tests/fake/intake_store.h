@@ -2,7 +2,7 @@
 // to it.
 #pragma once
 
-#include <map>
+#include <atomic>
 #include <memory>
 #include <mutex>
 #include <optional>
@@ -18,7 +18,7 @@ class IntakeStore final : public store::Store {
   public:
     std::optional<store::Errc> refuse_accept;  // the next accepts fail so
     std::optional<store::Errc> refuse_write;   // the next writes of a body fail so
-    bool hold_replies = false;                 // accepts are kept until release()
+    std::atomic<bool> hold_replies = false;    // accepts are kept until release()
 
     std::vector<store::NewMessage> accepted() const {
         const std::lock_guard lock(mutex_);

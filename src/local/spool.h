@@ -1,0 +1,34 @@
+// The message that sendmail holds while it does not yet know its end: in memory, then in a file without a
+// name.
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <string_view>
+
+#include "local/record.h"
+#include "util/file.h"
+
+namespace sternpost::local {
+
+/// A file without a name leaves nothing behind, however the program ends.
+class Spool {
+  public:
+    /// `folder`: where the file is made; `in_memory`: octets that are kept without one.
+    explicit Spool(std::string folder, std::size_t in_memory = 1'048'576)
+        : folder_(std::move(folder)), in_memory_(in_memory) {}
+
+    Result<void> append(std::string_view octets);  // no_space, io
+    std::uint64_t size() const { return size_; }
+    /// Up to 64 KiB from `offset`; empty at the end.
+    Result<std::string> read(std::uint64_t offset) const;
+
+  private:
+    std::string folder_;
+    std::size_t in_memory_;
+    std::string memory_;
+    util::Fd file_;
+    std::uint64_t size_ = 0;
+};
+
+}  // namespace sternpost::local

@@ -1,0 +1,601 @@
+#include "store/codec.h"
+
+#include <algorithm>
+#include <limits>
+
+namespace sternpost::store {
+namespace {
+
+// Tags. Numbers are for ever; a new field takes the next free one of its list.
+enum MessageTag : std::uint64_t {
+    message_id = 1,
+    message_submission = 2,
+    message_arrived = 3,
+    message_class_tag = 4,
+    message_reverse_path = 5,  // absent: the null reverse-path
+    message_body_type = 6,
+    message_ret = 7,
+    message_envid = 8,
+    message_flags = 9,
+    message_origin_address = 10,
+    message_origin_helo = 11,
+    message_origin_with = 12,
+    message_origin_uid = 13,
+    message_body_file = 14,
+    message_body_size = 15,
+    message_body_crc = 16,
+    message_body_eight_bit = 17,
+    message_recipient = 18,  // repeated
+};
+enum MessageFlag : std::uint64_t { flag_smtputf8 = 1, flag_requiretls = 2, flag_tls_required_no = 4 };
+enum RecipientTag : std::uint64_t {
+    recipient_path = 1,
+    recipient_notify = 2,
+    recipient_orcpt = 3,
+    recipient_hop = 4
+};
+enum ResultTag : std::uint64_t {
+    result_message = 1,
+    result_recipient = 2,
+    result_state = 3,
+    result_at = 4,
+    result_next_at = 5,
+    result_tries = 6,
+    result_status = 7,
+    result_text = 8,
+    result_diagnostic = 9,
+    result_mx_host = 10,
+    result_mx_address = 11,
+    result_tls = 12,
+    result_policy = 13,
+    result_result_type = 14,
+};
+enum HopTag : std::uint64_t {
+    hop_name = 1,
+    hop_at = 2,
+    hop_next_at = 3,
+    hop_failures = 4,
+    hop_status = 5,
+    hop_text = 6
+};
+enum ActTag : std::uint64_t { act_kind = 1, act_message = 2, act_at = 3, act_who = 4 };
+enum PolicyTag : std::uint64_t {
+    policy_domain = 1,
+    policy_id = 2,
+    policy_text = 3,
+    policy_fetched = 4,
+    policy_expires = 5,
+    policy_checked = 6,
+    policy_fingerprint = 7,
+};
+
+tl::unexpected<Error<Errc>> damaged(const char* what) {
+    return fail(Errc::damaged, std::string("not a readable record: ") + what);
+}
+
+// Takes fields one by one into the places named for their tags; remembers the first that does not fit.
+class Into {
+  public:
+    explicit Into(const Field& field) : field_(field) {}
+
+    void text(std::string& place) const { place.assign(field_.octets); }
+    template <class Number>
+    void number(Number& place) {
+        const auto value = field_.number();
+        if (!value || *value > std::numeric_limits<Number>::max()) {
+            ok_ = false;
+            return;
+        }
+        place = static_cast<Number>(*value);
+    }
+    template <class Enum>
+    void choice(Enum& place, Enum most) {
+        std::uint64_t value = 0;
+        number(value);
+        if (value > static_cast<std::uint64_t>(most)) ok_ = false;
+        if (ok_) place = static_cast<Enum>(value);
+    }
+    void time(WallTime& place) {
+        if (const auto value = field_.time())
+            place = *value;
+        else
+            ok_ = false;
+    }
+    void flag(bool& place) {
+        std::uint64_t value = 0;
+        number(value);
+        place = value != 0;
+    }
+    void refuse() { ok_ = false; }
+    bool ok() const { return ok_; }
+
+  private:
+    const Field& field_;
+    bool ok_ = true;
+};
+
+// Calls `take(tag, into)` for every field. False: the octets are not fields, or one does not fit its place.
+template <class Take>
+bool read_fields(std::string_view fields, Take take) {
+    FieldReader reader(fields);
+    while (const auto field = reader.next()) {
+        Into into(*field);
+        take(*field, into);
+        if (!into.ok()) return false;
+    }
+    return !reader.damaged();
+}
+
+std::string encode_recipient(const QueuedRecipient& recipient) {
+    FieldWriter out;
+    out.octets(recipient_path, recipient.recipient.path.text());
+    out.some_number(recipient_notify, notify_bits(recipient.recipient.notify));
+    out.some_octets(recipient_orcpt, recipient.recipient.orcpt);
+    out.octets(recipient_hop, recipient.next_hop);
+    return out.take();
+}
+
+std::optional<QueuedRecipient> decode_recipient(std::string_view fields) {
+    std::optional<mail::ForwardPath> path;
+    std::uint64_t notify = 0;
+    std::string orcpt;
+    std::string hop;
+    const bool ok = read_fields(fields, [&](const Field& field, Into& into) {
+        switch (field.tag) {
+            case recipient_path:
+                if (auto parsed = mail::ForwardPath::parse(field.octets, true)) path = std::move(*parsed);
+                break;
+            case recipient_notify:
+                into.number(notify);
+                break;
+            case recipient_orcpt:
+                into.text(orcpt);
+                break;
+            case recipient_hop:
+                into.text(hop);
+                break;
+            default:
+                break;
+        }
+    });
+    if (!ok || !path) return std::nullopt;
+    mail::Recipient recipient(std::move(*path));
+    recipient.notify = notify_of(notify);
+    recipient.orcpt = std::move(orcpt);
+    return QueuedRecipient(std::move(recipient), std::move(hop));
+}
+
+void put_head(FieldWriter& out, const NewMessage& message) {
+    out.number(message_id, message.id.value);
+    if (message.submission) {
+        const auto& octets = message.submission->octets;
+        out.octets(message_submission, std::string(octets.begin(), octets.end()));
+    }
+    out.time(message_arrived, message.arrived);
+    out.some_number(message_class_tag, static_cast<std::uint64_t>(message.message_class));
+    const auto& envelope = message.envelope;
+    if (!envelope.reverse_path.is_null()) out.octets(message_reverse_path, envelope.reverse_path.text());
+    out.some_number(message_body_type, static_cast<std::uint64_t>(envelope.body));
+    out.some_number(message_ret, static_cast<std::uint64_t>(envelope.ret));
+    out.some_octets(message_envid, envelope.envid);
+    std::uint64_t flags = 0;
+    if (envelope.smtputf8) flags |= flag_smtputf8;
+    if (envelope.requiretls) flags |= flag_requiretls;
+    if (envelope.tls_required_no) flags |= flag_tls_required_no;
+    out.some_number(message_flags, flags);
+    out.some_octets(message_origin_address, message.origin.address);
+    out.some_octets(message_origin_helo, message.origin.helo);
+    out.some_octets(message_origin_with, message.origin.with);
+    if (message.origin.uid) out.number(message_origin_uid, *message.origin.uid);
+    out.some_octets(message_body_file, message.body.file);
+    out.number(message_body_size, message.body.size);
+    out.number(message_body_crc, message.body.crc);
+    out.some_number(message_body_eight_bit, message.body.eight_bit ? 1 : 0);
+}
+
+}  // namespace
+
+void put_varint(std::string& out, std::uint64_t value) {
+    for (; value >= 0x80; value >>= 7U) out += static_cast<char>(0x80U | (value & 0x7FU));
+    out += static_cast<char>(value);
+}
+
+void put_u32(std::string& out, std::uint32_t value) {
+    for (unsigned shift = 0; shift < 32; shift += 8) out += static_cast<char>((value >> shift) & 0xFFU);
+}
+
+void put_u64(std::string& out, std::uint64_t value) {
+    for (unsigned shift = 0; shift < 64; shift += 8) out += static_cast<char>((value >> shift) & 0xFFU);
+}
+
+std::uint32_t get_u32(std::string_view octets, std::size_t offset) {
+    std::uint32_t value = 0;
+    for (unsigned i = 0; i < 4; ++i)
+        value |= std::uint32_t{static_cast<unsigned char>(octets[offset + i])} << (8U * i);
+    return value;
+}
+
+std::uint64_t get_u64(std::string_view octets, std::size_t offset) {
+    std::uint64_t value = 0;
+    for (unsigned i = 0; i < 8; ++i)
+        value |= std::uint64_t{static_cast<unsigned char>(octets[offset + i])} << (8U * i);
+    return value;
+}
+
+void FieldWriter::octets(std::uint64_t tag, std::string_view value) {
+    put_varint(out_, tag);
+    put_varint(out_, value.size());
+    out_ += value;
+}
+
+void FieldWriter::number(std::uint64_t tag, std::uint64_t value) {
+    std::string text;
+    for (; value != 0; value >>= 8U) text += static_cast<char>(value & 0xFFU);
+    octets(tag, text);
+}
+
+void FieldWriter::time(std::uint64_t tag, WallTime value) {
+    number(tag, static_cast<std::uint64_t>(value.time_since_epoch().count()));
+}
+
+void FieldWriter::some_octets(std::uint64_t tag, std::string_view value) {
+    if (!value.empty()) octets(tag, value);
+}
+
+void FieldWriter::some_number(std::uint64_t tag, std::uint64_t value) {
+    if (value != 0) number(tag, value);
+}
+
+std::optional<std::uint64_t> Field::number() const {
+    if (octets.size() > 8) return std::nullopt;
+    std::uint64_t value = 0;
+    for (std::size_t i = 0; i < octets.size(); ++i)
+        value |= std::uint64_t{static_cast<unsigned char>(octets[i])} << (8U * i);
+    return value;
+}
+
+std::optional<WallTime> Field::time() const {
+    const auto value = number();
+    if (!value) return std::nullopt;
+    return WallTime(std::chrono::microseconds(static_cast<std::int64_t>(*value)));
+}
+
+std::optional<std::uint64_t> FieldReader::varint() {
+    std::uint64_t value = 0;
+    for (unsigned i = 0; i < 10 && i < rest_.size(); ++i) {
+        const auto octet = static_cast<unsigned char>(rest_[i]);
+        if (i == 9 && octet > 1) break;  // beyond 64 bits
+        value |= std::uint64_t{octet & 0x7FU} << (7U * i);
+        if (octet < 0x80) {
+            rest_.remove_prefix(i + 1);
+            return value;
+        }
+    }
+    damaged_ = true;
+    return std::nullopt;
+}
+
+std::optional<Field> FieldReader::next() {
+    if (rest_.empty() || damaged_) return std::nullopt;
+    const auto tag = varint();
+    const auto length = tag ? varint() : std::nullopt;
+    if (!length) return std::nullopt;
+    if (*length > rest_.size()) {
+        damaged_ = true;
+        return std::nullopt;
+    }
+    const Field field{*tag, rest_.substr(0, *length)};
+    rest_.remove_prefix(*length);
+    return field;
+}
+
+std::uint64_t notify_bits(const mail::Notify& notify) {
+    return (notify.never ? 1U : 0U) | (notify.success ? 2U : 0U) | (notify.failure ? 4U : 0U) |
+           (notify.delay ? 8U : 0U);
+}
+
+mail::Notify notify_of(std::uint64_t bits) {
+    mail::Notify notify;
+    notify.never = (bits & 1U) != 0;
+    notify.success = (bits & 2U) != 0;
+    notify.failure = (bits & 4U) != 0;
+    notify.delay = (bits & 8U) != 0;
+    return notify;
+}
+
+std::string encode(const NewMessage& message) {
+    FieldWriter out;
+    put_head(out, message);
+    for (const auto& recipient : message.recipients)
+        out.octets(message_recipient, encode_recipient(recipient));
+    return out.take();
+}
+
+std::string encode_head(const NewMessage& message) {
+    FieldWriter out;
+    put_head(out, message);
+    return out.take();
+}
+
+Result<NewMessage> decode_message(std::string_view fields) {
+    NewMessage message;
+    bool has_id = false;
+    const bool ok = read_fields(fields, [&](const Field& field, Into& into) {
+        switch (field.tag) {
+            case message_id:
+                into.number(message.id.value);
+                has_id = true;
+                break;
+            case message_submission:
+                message.submission.emplace();
+                if (field.octets.size() != message.submission->octets.size()) return into.refuse();
+                std::copy(field.octets.begin(), field.octets.end(), message.submission->octets.begin());
+                break;
+            case message_arrived:
+                into.time(message.arrived);
+                break;
+            case message_class_tag:
+                into.choice(message.message_class, MessageClass::report);
+                break;
+            case message_reverse_path:
+                if (auto path = mail::ReversePath::parse(field.octets, true))
+                    message.envelope.reverse_path = std::move(*path);
+                else
+                    into.refuse();
+                break;
+            case message_body_type:
+                into.choice(message.envelope.body, mail::BodyType::eight_bit_mime);
+                break;
+            case message_ret:
+                into.choice(message.envelope.ret, mail::Ret::hdrs);
+                break;
+            case message_envid:
+                into.text(message.envelope.envid);
+                break;
+            case message_flags: {
+                std::uint64_t flags = 0;
+                into.number(flags);
+                message.envelope.smtputf8 = (flags & flag_smtputf8) != 0;
+                message.envelope.requiretls = (flags & flag_requiretls) != 0;
+                message.envelope.tls_required_no = (flags & flag_tls_required_no) != 0;
+                break;
+            }
+            case message_origin_address:
+                into.text(message.origin.address);
+                break;
+            case message_origin_helo:
+                into.text(message.origin.helo);
+                break;
+            case message_origin_with:
+                into.text(message.origin.with);
+                break;
+            case message_origin_uid:
+                into.number(message.origin.uid.emplace());
+                break;
+            case message_body_file:
+                into.text(message.body.file);
+                break;
+            case message_body_size:
+                into.number(message.body.size);
+                break;
+            case message_body_crc:
+                into.number(message.body.crc);
+                break;
+            case message_body_eight_bit:
+                into.flag(message.body.eight_bit);
+                break;
+            case message_recipient:
+                if (auto recipient = decode_recipient(field.octets))
+                    message.recipients.push_back(std::move(*recipient));
+                else
+                    into.refuse();
+                break;
+            default:
+                break;
+        }
+    });
+    // A body file's name becomes part of a path: nothing but what we make ourselves may stand there.
+    const auto odd = message.body.file.find_first_not_of("0123456789abcdef");
+    if (!ok || !has_id || odd != std::string::npos) return damaged("message");
+    return message;
+}
+
+std::string encode(const DeliveryResult& result) {
+    FieldWriter out;
+    out.number(result_message, result.message.value);
+    out.number(result_recipient, result.recipient);
+    out.number(result_state, static_cast<std::uint64_t>(result.state));
+    out.time(result_at, result.at);
+    out.some_number(result_next_at, static_cast<std::uint64_t>(result.next_at.time_since_epoch().count()));
+    out.some_number(result_tries, result.tries);
+    out.some_octets(result_status, result.status);
+    out.some_octets(result_text, result.text);
+    out.some_octets(result_diagnostic, result.diagnostic);
+    out.some_octets(result_mx_host, result.mx_host);
+    out.some_octets(result_mx_address, result.mx_address);
+    out.some_octets(result_tls, result.tls);
+    out.some_octets(result_policy, result.policy);
+    out.some_octets(result_result_type, result.result_type);
+    return out.take();
+}
+
+Result<DeliveryResult> decode_result(std::string_view fields) {
+    DeliveryResult result;
+    bool has_message = false;
+    const bool ok = read_fields(fields, [&](const Field& field, Into& into) {
+        switch (field.tag) {
+            case result_message:
+                into.number(result.message.value);
+                has_message = true;
+                break;
+            case result_recipient:
+                into.number(result.recipient);
+                break;
+            case result_state:
+                into.choice(result.state, RecipientState::deleted);
+                break;
+            case result_at:
+                into.time(result.at);
+                break;
+            case result_next_at:
+                into.time(result.next_at);
+                break;
+            case result_tries:
+                into.number(result.tries);
+                break;
+            case result_status:
+                into.text(result.status);
+                break;
+            case result_text:
+                into.text(result.text);
+                break;
+            case result_diagnostic:
+                into.text(result.diagnostic);
+                break;
+            case result_mx_host:
+                into.text(result.mx_host);
+                break;
+            case result_mx_address:
+                into.text(result.mx_address);
+                break;
+            case result_tls:
+                into.text(result.tls);
+                break;
+            case result_policy:
+                into.text(result.policy);
+                break;
+            case result_result_type:
+                into.text(result.result_type);
+                break;
+            default:
+                break;
+        }
+    });
+    if (!ok || !has_message) return damaged("result");
+    return result;
+}
+
+std::string encode(const HopState& state) {
+    FieldWriter out;
+    out.octets(hop_name, state.next_hop);
+    out.time(hop_at, state.at);
+    out.time(hop_next_at, state.next_at);
+    out.some_number(hop_failures, state.failures);
+    out.some_octets(hop_status, state.status);
+    out.some_octets(hop_text, state.text);
+    return out.take();
+}
+
+Result<HopState> decode_hop(std::string_view fields) {
+    HopState state;
+    const bool ok = read_fields(fields, [&](const Field& field, Into& into) {
+        switch (field.tag) {
+            case hop_name:
+                into.text(state.next_hop);
+                break;
+            case hop_at:
+                into.time(state.at);
+                break;
+            case hop_next_at:
+                into.time(state.next_at);
+                break;
+            case hop_failures:
+                into.number(state.failures);
+                break;
+            case hop_status:
+                into.text(state.status);
+                break;
+            case hop_text:
+                into.text(state.text);
+                break;
+            default:
+                break;
+        }
+    });
+    if (!ok || state.next_hop.empty()) return damaged("next hop");
+    return state;
+}
+
+std::string encode(const Act& act) {
+    FieldWriter out;
+    out.number(act_kind, static_cast<std::uint64_t>(act.kind));
+    out.number(act_message, act.message.value);
+    out.time(act_at, act.at);
+    out.some_octets(act_who, act.who);
+    return out.take();
+}
+
+Result<Act> decode_act(std::string_view fields) {
+    Act act;
+    bool has_kind = false;
+    bool has_message = false;
+    const bool ok = read_fields(fields, [&](const Field& field, Into& into) {
+        switch (field.tag) {
+            case act_kind:
+                into.choice(act.kind, ActKind::retry);
+                has_kind = static_cast<std::uint8_t>(act.kind) != 0;
+                break;
+            case act_message:
+                into.number(act.message.value);
+                has_message = true;
+                break;
+            case act_at:
+                into.time(act.at);
+                break;
+            case act_who:
+                into.text(act.who);
+                break;
+            default:
+                break;
+        }
+    });
+    if (!ok || !has_kind || !has_message) return damaged("act");
+    return act;
+}
+
+std::string encode(const StoredPolicy& policy) {
+    FieldWriter out;
+    out.octets(policy_domain, policy.domain);
+    out.octets(policy_id, policy.id);
+    out.octets(policy_text, policy.text);
+    out.time(policy_fetched, policy.fetched);
+    out.time(policy_expires, policy.expires);
+    out.time(policy_checked, policy.checked);
+    out.some_octets(policy_fingerprint, policy.fingerprint);
+    return out.take();
+}
+
+Result<StoredPolicy> decode_policy(std::string_view fields) {
+    StoredPolicy policy;
+    const bool ok = read_fields(fields, [&](const Field& field, Into& into) {
+        switch (field.tag) {
+            case policy_domain:
+                into.text(policy.domain);
+                break;
+            case policy_id:
+                into.text(policy.id);
+                break;
+            case policy_text:
+                into.text(policy.text);
+                break;
+            case policy_fetched:
+                into.time(policy.fetched);
+                break;
+            case policy_expires:
+                into.time(policy.expires);
+                break;
+            case policy_checked:
+                into.time(policy.checked);
+                break;
+            case policy_fingerprint:
+                into.text(policy.fingerprint);
+                break;
+            default:
+                break;
+        }
+    });
+    if (!ok || policy.domain.empty()) return damaged("policy");
+    return policy;
+}
+
+}  // namespace sternpost::store

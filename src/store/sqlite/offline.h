@@ -1,0 +1,49 @@
+// The queue as it stands on disk while no daemon runs: the index, and on top of it in memory what the journal
+// holds beyond it. For the administrator's command; changes nothing.
+#pragma once
+
+#include <map>
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "store/sqlite/reader.h"
+#include "store/writer.h"
+
+namespace sternpost::store::sqlite {
+
+/// One thread at a time. The answers are those that a daemon started now would give.
+class Offline {
+  public:
+    /// Errors: not_found (no queue there), newer_schema, damaged, io (as: not the owner and not root).
+    static Result<std::unique_ptr<Offline>> open(const std::string& state_dir);
+
+    Result<std::vector<StoredMessage>> find(const QueueFilter& filter);  // oldest first
+    Result<QueueTotals> totals();
+    Result<std::vector<HopState>> hops();
+    Result<std::vector<StoredPolicy>> policies();
+    Result<std::string> read_body(const StoredMessage& message, std::uint64_t offset, std::size_t most);
+    const std::vector<std::string>& warnings() const { return warnings_; }
+
+  private:
+    // A message that the journal speaks of beyond the index.
+    struct Touched {
+        std::optional<StoredMessage> before;  // as in the index
+        std::optional<StoredMessage> after;   // nullopt: finished
+    };
+
+    Offline(std::unique_ptr<Disk> disk, std::unique_ptr<Reader> reader);
+    Result<void> overlay();
+    Result<void> take(JournalEntry entry);
+    Result<Touched*> touch(MessageId id);
+
+    std::unique_ptr<Disk> disk_;
+    std::unique_ptr<Reader> reader_;  // null: the index is lost, the journal alone speaks
+    std::map<MessageId, Touched> touched_;
+    std::map<std::string, HopState> hops_;
+    std::map<std::string, StoredPolicy> policies_;
+    std::vector<std::string> warnings_;
+};
+
+}  // namespace sternpost::store::sqlite

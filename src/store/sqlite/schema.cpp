@@ -1,0 +1,142 @@
+#include "store/sqlite/schema.h"
+
+#include <fmt/format.h>
+
+#include <array>
+
+namespace sternpost::store::sqlite {
+namespace {
+
+// Entry n leads from schema n to n + 1. Never changed once released; a new schema is a new entry.
+constexpr std::array migrations{
+    R"sql(
+-- How far the journal is in these tables. The same transaction that adds to them moves it: each record counts once.
+-- complete 0: what the journal held before these tables were made is not in them yet.
+CREATE TABLE position (
+    only INTEGER PRIMARY KEY CHECK (only = 1),
+    segment INTEGER NOT NULL,
+    offset INTEGER NOT NULL,
+    sequence INTEGER NOT NULL,
+    newest_message INTEGER NOT NULL,
+    complete INTEGER NOT NULL
+);
+INSERT INTO position VALUES (1, 0, 0, 1, 0, 0);
+
+-- What lives in a segment of the journal: it may go when that is nothing. The ids bound the accept records in it.
+CREATE TABLE segment (
+    id INTEGER PRIMARY KEY,
+    messages INTEGER NOT NULL,
+    recipients INTEGER NOT NULL,
+    octets INTEGER NOT NULL,
+    min_message INTEGER NOT NULL,
+    max_message INTEGER NOT NULL
+);
+
+-- Messages with a recipient that is not finished. `file`: of a large body, else empty. `reverse_path`: '<>' when null.
+-- `head` is the accept record's fields without recipients.
+CREATE TABLE message (
+    id INTEGER PRIMARY KEY,
+    segment INTEGER NOT NULL,
+    offset INTEGER NOT NULL,
+    size INTEGER NOT NULL,
+    unfinished INTEGER NOT NULL,
+    held INTEGER NOT NULL,
+    damaged INTEGER NOT NULL,
+    file TEXT NOT NULL,
+    reverse_path TEXT NOT NULL,
+    head BLOB NOT NULL
+);
+CREATE INDEX message_by_file ON message (file) WHERE file <> '';
+
+CREATE TABLE recipient (
+    message INTEGER NOT NULL,
+    n INTEGER NOT NULL,
+    hop INTEGER NOT NULL,
+    state INTEGER NOT NULL,
+    next_at INTEGER NOT NULL,
+    tries INTEGER NOT NULL,
+    forward_path TEXT NOT NULL,
+    notify INTEGER NOT NULL,
+    orcpt TEXT NOT NULL,
+    status TEXT NOT NULL,
+    text TEXT NOT NULL,
+    PRIMARY KEY (message, n)
+) WITHOUT ROWID;
+CREATE INDEX recipient_by_hop ON recipient (hop, message);
+
+CREATE TABLE hop (
+    id INTEGER PRIMARY KEY,
+    name TEXT NOT NULL UNIQUE,
+    at INTEGER NOT NULL DEFAULT 0,
+    next_at INTEGER NOT NULL DEFAULT 0,
+    failures INTEGER NOT NULL DEFAULT 0,
+    status TEXT NOT NULL DEFAULT '',
+    text TEXT NOT NULL DEFAULT ''
+);
+
+CREATE TABLE submission (
+    id BLOB PRIMARY KEY,
+    message INTEGER NOT NULL,
+    at INTEGER NOT NULL
+) WITHOUT ROWID;
+CREATE INDEX submission_by_time ON submission (at);
+
+-- A policy's text stands once, however many domains share it.
+CREATE TABLE policy_text (
+    id INTEGER PRIMARY KEY,
+    hash INTEGER NOT NULL,
+    text BLOB NOT NULL
+);
+CREATE INDEX policy_text_by_hash ON policy_text (hash);
+CREATE TABLE policy (
+    domain TEXT PRIMARY KEY,
+    id TEXT NOT NULL,
+    text INTEGER NOT NULL,
+    fetched INTEGER NOT NULL,
+    expires INTEGER NOT NULL,
+    checked INTEGER NOT NULL,
+    fingerprint TEXT NOT NULL
+) WITHOUT ROWID;
+)sql",
+};
+
+}  // namespace
+
+int newest_schema() {
+    return static_cast<int>(migrations.size());
+}
+
+Result<bool> check_schema(Database& database, const std::string& name) {
+    const auto version = database.number("PRAGMA user_version");
+    const auto application = database.number("PRAGMA application_id");
+    const auto tables = database.number("SELECT count(*) FROM sqlite_schema");
+    if (auto error = database.take_error()) {
+        error->text = name + ": " + error->text;
+        return fail(std::move(*error));
+    }
+    if (version == 0 && application == 0 && tables == 0) return true;
+    if (application != application_id)
+        return fail(Errc::damaged, name + " is not a queue index of Sternpost");
+    if (version > newest_schema())
+        return fail(
+            Errc::newer_schema,
+            fmt::format(
+                "{} has schema {}, made by a later release of Sternpost; this one knows schemas up to {}: "
+                "install the later release again",
+                name, version, newest_schema()));
+    return false;
+}
+
+Result<void> migrate(Database& database, const std::string& name) {
+    const auto empty = check_schema(database, name);
+    if (!empty) return fail(empty.error());
+    const auto version = static_cast<std::size_t>(database.number("PRAGMA user_version"));
+    if (version == migrations.size()) return {};
+    return database.transaction([&] {
+        for (std::size_t i = version; i < migrations.size(); ++i) database.run(migrations[i]);
+        database.run(fmt::format("PRAGMA application_id = {}", application_id).c_str());
+        database.run(fmt::format("PRAGMA user_version = {}", migrations.size()).c_str());
+    });
+}
+
+}  // namespace sternpost::store::sqlite

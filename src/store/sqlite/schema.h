@@ -1,0 +1,21 @@
+// The index's tables, and the way to them from every schema since the first.
+#pragma once
+
+#include "store/sqlite/database.h"
+
+namespace sternpost::store::sqlite {
+
+constexpr int application_id = 0x53505131;  // "SPQ1": file(1) and we know whose database it is
+
+/// Brings the database to this release's schema. Errors: newer_schema (a later release has made it), damaged
+/// (it is not ours).
+Result<void> migrate(Database& database, const std::string& name);
+
+/// The newest schema that this release knows.
+int newest_schema();
+
+/// newer_schema or damaged unless this release or an earlier one has made it. true: there are no tables at
+/// all.
+Result<bool> check_schema(Database& database, const std::string& name);
+
+}  // namespace sternpost::store::sqlite

@@ -1,0 +1,137 @@
+#include "mail/header_filter.h"
+
+#include <gtest/gtest.h>
+
+#include <string>
+
+#include "mail/line_ends.h"
+#include "mail/local_names.h"
+
+namespace sternpost::mail {
+namespace {
+
+struct Case {
+    const char* name;
+    bool originate;
+    std::string_view in;
+    std::string_view out;
+};
+
+class HeaderOnTheWay : public testing::TestWithParam<Case> {};
+TEST_P(HeaderOnTheWay, ComesOutTheSameHoweverItIsCut) {
+    const Case& c = GetParam();
+    HeaderRules rules;
+    if (c.originate) {
+        rules.drop_private = true;
+        rules.from = "F";
+        rules.date = "D";
+        rules.message_id = "M";
+    }
+    for (std::size_t a = 0; a <= c.in.size(); ++a)
+        for (std::size_t b = a; b <= c.in.size(); ++b) {
+            SCOPED_TRACE(testing::Message() << a << " and " << b);
+            HeaderFilter filter(rules);
+            std::string out;
+            filter.feed(c.in.substr(0, a), out);
+            filter.feed(c.in.substr(a, b - a), out);
+            filter.feed(c.in.substr(b), out);
+            filter.finish(out);
+            ASSERT_EQ(out, c.out);
+        }
+}
+
+const Case cases[] = {
+    {"RelayTouchesNothing", false, "Bcc: a\r\n\r\nb\r\n", "Bcc: a\r\n\r\nb\r\n"},
+    {"RelayWithoutHeader", false, "hello\r\n", "hello\r\n"},
+    {"CompleteStays", true, "From: a\r\nDATE : b\r\nmessage-id: <c>\r\n\r\nx\r\n",  // D-36
+     "From: a\r\nDATE : b\r\nmessage-id: <c>\r\n\r\nx\r\n"},
+    {"MissingIsAdded", true, "Subject: s\r\n\r\nx\r\n",  // CLI-12, SMTP-118
+     "Subject: s\r\nFrom: F\r\nDate: D\r\nMessage-ID: <M>\r\n\r\nx\r\n"},
+    {"BodyOnly", true, "hello\r\nthere: x\r\n",
+     "From: F\r\nDate: D\r\nMessage-ID: <M>\r\n\r\nhello\r\nthere: x\r\n"},
+    {"EmptyHeader", true, "\r\nFrom: in the body\r\n",
+     "From: F\r\nDate: D\r\nMessage-ID: <M>\r\n\r\nFrom: in the body\r\n"},
+    {"Nothing", true, "", "From: F\r\nDate: D\r\nMessage-ID: <M>\r\n\r\n"},
+    {"HeaderOnly", true, "From: a\r\nDate: b\r\nMessage-ID: c\r\n",
+     "From: a\r\nDate: b\r\nMessage-ID: c\r\n\r\n"},
+    {"BccGoes", true,
+     "From: a\r\nBcc: x,\r\n\ty\r\n\tz\r\nDate: b\r\nBCC:\r\nMessage-ID: c\r\nResent-Bcc : q\r\n\r\nBcc: "
+     "body\r\n",
+     "From: a\r\nDate: b\r\nMessage-ID: c\r\n\r\nBcc: body\r\n"},  // CLI-04
+    {"ReturnPathGoes", true,
+     "Return-Path: <x>\r\nFrom: a\r\nDate: b\r\nMessage-ID: c\r\n\r\n",  // CLI-13, SMTP-53
+     "From: a\r\nDate: b\r\nMessage-ID: c\r\n\r\n"},
+    {"FoldedStays", true, "From: a\r\n b\r\nDate: b\r\nMessage-ID:\r\n <c@d>\r\n\r\n",
+     "From: a\r\n b\r\nDate: b\r\nMessage-ID:\r\n <c@d>\r\n\r\n"},
+    {"FoldFirstIsNoField", true, " From: a\r\n\r\n",
+     "From: F\r\nDate: D\r\nMessage-ID: <M>\r\n\r\n From: a\r\n\r\n"},
+    {"NoFieldEndsTheHeader", true, "From: a\r\nnot a field\r\n\r\n",
+     "From: a\r\nDate: D\r\nMessage-ID: <M>\r\n\r\nnot a field\r\n\r\n"},
+};
+INSTANTIATE_TEST_SUITE_P(Rfc6409, HeaderOnTheWay, testing::ValuesIn(cases),
+                         [](const auto& row) { return row.param.name; });
+
+TEST(HeaderFilter, ReadsWhatOthersAskFor) {
+    HeaderFilter filter;
+    std::string out;
+    filter.feed(
+        "Received: a\r\nRECEIVED: b\r\nMessage-ID:\r\n <c@d>\r\nTLS-Required: No\r\n\r\nReceived: c\r\n",
+        out);
+    filter.finish(out);
+    EXPECT_EQ(filter.received(), 2U);
+    EXPECT_EQ(filter.message_id(), "<c@d>");
+    EXPECT_TRUE(filter.tls_required_no());  // RFC 8689 §3
+    for (const char* header : {"TLS-Required: yes\r\n\r\n", "TLS-Required: No\r\nTLS-Required: No\r\n\r\n",
+                               "\r\nTLS-Required: No\r\n"}) {
+        HeaderFilter other;
+        other.feed(header, out);
+        other.finish(out);
+        EXPECT_FALSE(other.tls_required_no()) << header;
+    }
+}
+
+TEST(HeaderFilter, HoldsBackAtMostALine) {
+    HeaderFilter filter;
+    std::string out;
+    filter.feed(std::string(5000, 'x'), out);
+    EXPECT_EQ(out.size(), 5000U);
+    EXPECT_TRUE(filter.ended());
+}
+
+TEST(LineEnds, BecomeCrlfHoweverTheyAreCut) {  // CLI-14, SMTP-10, SMTP-12
+    const std::pair<std::string_view, std::string_view> rows[] = {{"a\nb\n", "a\r\nb\r\n"},
+                                                                  {"a\r\nb\r\n", "a\r\nb\r\n"},
+                                                                  {"a\rb", "a\r\nb\r\n"},
+                                                                  {"a\r\r\nb\n\r", "a\r\n\r\nb\r\n\r\n"},
+                                                                  {"", ""},
+                                                                  {"\n", "\r\n"},
+                                                                  {"a", "a\r\n"},
+                                                                  {"\r", "\r\n"}};
+    for (const auto& [in, expected] : rows)
+        for (std::size_t cut = 0; cut <= in.size(); ++cut) {
+            LineEnds ends;
+            std::string out;
+            ends.feed(in.substr(0, cut), out);
+            ends.feed(in.substr(cut), out);
+            ends.finish(out);
+            EXPECT_EQ(out, expected);
+        }
+}
+
+TEST(LocalNames, GoToTheAdministrator) {
+    const LocalNames names({dns::Domain::parse("relay.example").value()},
+                           ForwardPath::parse("admin@corp.example").value());
+    for (const char* local :
+         {"root", "Postmaster", "bob", "bob@relay.example", "BOB@Relay.Example", "x@localhost", "\"a b\""})
+        EXPECT_EQ(names.resolve(local).value().text(), "admin@corp.example") << local;
+    EXPECT_EQ(names.resolve("Bob@Dest.Example").value().text(), "Bob@dest.example");
+    EXPECT_EQ(names.resolve("bob@[192.0.2.1]").value().text(), "bob@[192.0.2.1]");
+    EXPECT_EQ(names.resolve("bob@host").error().code, Errc::bad_domain);  // SMTP-119
+    for (const char* bad : {"", "a b", "a,b", "@", "a@", "@b.example", "-\x01"})
+        EXPECT_FALSE(names.resolve(bad).has_value()) << bad;
+    const LocalNames nobody({}, std::nullopt);
+    EXPECT_EQ(nobody.resolve("root").error().code, Errc::bad_address);
+}
+
+}  // namespace
+}  // namespace sternpost::mail

@@ -1,0 +1,68 @@
+// What the store's tests share: messages made in one line, a log that keeps quiet, a seeded Random.
+#pragma once
+
+#include <random>
+#include <string>
+#include <vector>
+
+#include "store/records.h"
+#include "util/log.h"
+#include "util/random.h"
+
+namespace sternpost::store::testing {
+
+class NullLog final : public Log {
+  public:
+    void write(Level, std::string_view) override {}
+    bool wants(Level) const override { return false; }
+};
+
+class SeededRandom final : public Random {
+  public:
+    explicit SeededRandom(std::uint64_t seed) : engine_(seed) {}
+    void fill(std::span<std::byte> octets) override {
+        for (auto& octet : octets) octet = static_cast<std::byte>(engine_() & 0xFFU);
+    }
+
+  private:
+    std::mt19937_64 engine_;
+};
+
+class FixedClock final : public Clock {
+  public:
+    WallTime wall() const override { return now; }
+    SteadyTime steady() const override { return {}; }
+    WallTime now{std::chrono::sys_days(std::chrono::year(2026) / 1 / 1)};
+};
+
+inline NewMessage message_to(std::uint64_t id, const std::vector<std::string>& recipients,
+                             std::string octets) {
+    NewMessage message;
+    message.id = MessageId{id};
+    message.arrived = WallTime(std::chrono::seconds(1'700'000'000));
+    message.envelope.reverse_path = mail::ReversePath::parse("alice@example.org").value();
+    message.origin = {"192.0.2.1", "client.example.org", "ESMTP", std::nullopt};
+    for (const auto& text : recipients) {
+        const auto path = mail::ForwardPath::parse(text).value();
+        message.recipients.emplace_back(mail::Recipient(path), path.mailbox().host());
+    }
+    message.body = Body::of(std::move(octets));
+    return message;
+}
+
+inline std::vector<DeliveryResult> results_for(const NewMessage& message, RecipientState state) {
+    std::vector<DeliveryResult> out(message.recipients.size());
+    for (std::uint32_t n = 0; n < out.size(); ++n) {
+        out[n].message = message.id;
+        out[n].recipient = n;
+        out[n].state = state;
+        out[n].status = "2.0.0";
+    }
+    return out;
+}
+
+inline std::vector<DeliveryResult> sent(const NewMessage& message) {
+    return results_for(message, RecipientState::sent);
+}
+
+}  // namespace sternpost::store::testing
