@@ -75,6 +75,11 @@ asio::awaitable<tl::unexpected<Failure>> Session::give_up(Failure failure, bool 
     co_return tl::unexpected<Failure>(std::move(failure));
 }
 
+asio::awaitable<tl::unexpected<Failure>> Session::lost(Stage stage, Errc code, std::string text) {
+    Failure failure{stage, code, std::move(text), std::nullopt};
+    co_return co_await give_up(std::move(failure), false);
+}
+
 // EHLO, or HELO where EHLO is unknown (RFC 5321 §3.2). Whatever was offered before is forgotten first (RFC
 // 3207 §4.2).
 asio::awaitable<std::optional<Failure>> Session::hello() {
@@ -138,9 +143,7 @@ asio::awaitable<tl::expected<Opened, Failure>> Session::open() {
     socket.open(peer.protocol(), ec);
     if (!ec) socket.set_option(asio::ip::tcp::no_delay(true), ec);
     if (!ec && target_.source) socket.bind(asio::ip::tcp::endpoint(to_asio(*target_.source), 0), ec);
-    if (ec)
-        co_return co_await give_up(Failure{Stage::connect, connect_errc(ec), ec.message(), std::nullopt},
-                                   false);
+    if (ec) co_return co_await lost(Stage::connect, connect_errc(ec), ec.message());
     {
         asio::steady_timer timer(socket.get_executor(), after(Stage::connect));
         auto race = asio::experimental::make_parallel_group(socket.async_connect(peer, asio::deferred),
@@ -148,17 +151,12 @@ asio::awaitable<tl::expected<Opened, Failure>> Session::open() {
         const auto [order, error, timer_error] =
             co_await race.async_wait(asio::experimental::wait_for_one(), asio::use_awaitable);
         if (order[0] == 1 && !timer_error)
-            co_return co_await give_up(Failure{Stage::connect, Errc::connect_timed_out,
-                                               "no answer to the connection attempt", std::nullopt},
-                                       false);
-        if (error)
-            co_return co_await give_up(
-                Failure{Stage::connect, connect_errc(error), error.message(), std::nullopt}, false);
+            co_return co_await lost(Stage::connect, Errc::connect_timed_out,
+                                    "no answer to the connection attempt");
+        if (error) co_return co_await lost(Stage::connect, connect_errc(error), error.message());
     }
     auto greeting = co_await read_reply(after(Stage::greeting));
-    if (!greeting)
-        co_return co_await give_up(
-            Failure{Stage::greeting, greeting.error().code, greeting.error().text, std::nullopt}, false);
+    if (!greeting) co_return co_await lost(Stage::greeting, greeting.error().code, greeting.error().text);
     if (!greeting->positive()) {
         std::string text = greeting->text();
         Failure refused{Stage::greeting, Errc::reply_negative, std::move(text), std::move(*greeting)};

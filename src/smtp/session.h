@@ -77,6 +77,7 @@ class Session {
     asio::awaitable<std::optional<Failure>> send_message(const Message& message, Transaction& transaction);
     Deadline after(Stage stage) const;
     asio::awaitable<tl::unexpected<Failure>> give_up(Failure failure, bool say_quit);
+    asio::awaitable<tl::unexpected<Failure>> lost(Stage stage, Errc code, std::string text);
 
     Target target_;
     tls::Stream stream_;

@@ -1,0 +1,507 @@
+#!/usr/bin/python3
+"""The listener against raw sockets: what a hostile, broken or merely odd client says, octet by octet, and what reaches the MX host.
+A client that is served badly never costs another one its service."""
+import re
+import socket
+import struct
+import subprocess
+import sys
+import threading
+
+from machine import expect, expect_equal, run, wait_for, test
+from peers import Dns, Sink, listens
+from sternpost import LISTENER, Dialogue, Sternpost, deliver
+
+RECORDS = ['sink MX 10 mx.sink', 'mx.sink A 127.0.0.40']
+HEADER = b'From: <a@sender.test>\r\nSubject: x\r\nDate: Mon, 23 Nov 2026 12:00:00 +0000\r\nMessage-ID: <x@sender.test>\r\n\r\n'
+
+
+def world(machine, **options):
+    Dns(machine, RECORDS)
+    return Sink(machine, '127.0.0.40'), Sternpost(machine, **options)
+
+
+def body_of(taken):
+    return taken.data.partition(b'\r\n\r\n')[2]
+
+
+def nothing_but_crlf(octets):
+    return not re.search(rb'(?<!\r)\n|\r(?!\n)', octets)
+
+
+# --------------------------------------------------------------------------------------------------------------------- smuggling
+# What other servers have taken for the end of data (SMTP-61; CVE-2023-51764 and its kin).
+FALSE_ENDS = [
+    b'\n.\n',
+    b'\n.\r\n',
+    b'\r\n.\n',
+    b'\r.\r',
+    b'\r.\r\n',
+    b'\r\n.\r',
+    b'\r\r\n.\r\r\n',
+    b'\r\n\0.\r\n',
+    b'\r\n.\0\r\n',
+    b'\n\r.\n\r',
+    b'\r\n. \r\n',
+    b'\r\n..\r\n',
+    b'\r.\n',
+    b'\n.\r',
+    b'\r\n\r.\r\n',
+    b'\r\n.\r\r\n',
+]
+
+
+@test
+def no_false_end_of_data_smuggles_a_second_message(machine):
+    """In both roles: from a client whose mail is normalised, and from one whose bare line ends are refused (D-24, SMTP-62)."""
+    sink, sternpost = world(
+        machine,
+        client=[{'network': '127.0.0.1/32', 'role': 'originate'}, {'network': '127.0.1.0/24', 'role': 'relay'}],
+    )
+    outcomes = []
+    for source in ('127.0.0.1', '127.0.1.1'):
+        for number, end in enumerate(FALSE_ENDS):
+            with Dialogue(source=source) as d:
+                d.ehlo()
+                d.envelope('a@sender.test', 'u@sink.test')
+                d.say('DATA', '354')
+                forged = (
+                    b'MAIL FROM:<forged@sender.test>\r\nRCPT TO:<victim@sink.test>\r\nDATA\r\nSubject: forged\r\n\r\nforged %d\r\n'
+                    % number
+                )
+                d.send(HEADER + b'body' + end + forged + b'.\r\n')
+                code, lines = d.reply()
+                outcomes.append(code)
+                expect(code in (250, 550, 554), '%r from %s: %d %s' % (end, source, code, lines))
+                d.say('NOOP', '250 2.0.0')  # exactly one reply: the session is where we think it is
+                d.say('QUIT', '221')
+                if source == '127.0.1.1' and not nothing_but_crlf(b'body' + end):
+                    expect_equal(code // 100, 5, '%r in the role of a relay' % end)
+    taken = outcomes.count(250)
+    sink.wait_taken(taken)
+    sternpost.wait_empty()
+    expect_equal(len(sink.taken), taken, 'messages at the sink')
+    for t in sink.taken:
+        expect_equal(
+            (t.reverse_path, t.forward_paths), ('a@sender.test', ('u@sink.test',)), 'envelope of what arrived'
+        )
+        expect(nothing_but_crlf(t.data), 'a bare CR or LF went out: %r' % t.data[-200:])
+        expect(b'\0' not in t.data, 'a NUL went out')
+    print('      %d forms, %d taken as one message, %d refused' % (len(outcomes), taken, len(outcomes) - taken))
+
+
+@test
+def only_crlf_ends_a_command(machine):
+    """SMTP-60: what follows a bare LF or CR is never carried out."""
+    sink, sternpost = world(machine)
+    for end in (b'\n', b'\r', b'\n\r', b'\r\r'):
+        with Dialogue() as d:
+            d.ehlo()
+            d.send(b'NOOP' + end + b'NOOP' + end)
+            d.socket.settimeout(1)
+            try:
+                code, _ = d.reply()
+            except TimeoutError:
+                code = None  # it waits for a CRLF: as good
+            expect(code is None or code == 0 or code >= 400, 'NOOP ended by %r: %s' % (end, code))
+    with Dialogue() as d:
+        d.ehlo()
+        d.send(b'MAIL FROM:<a@sender.test>\nRCPT TO:<u@sink.test>\nDATA\nSubject: x\n\nx\n.\nQUIT\r\n')
+        while (reply := d.reply())[0]:
+            expect(
+                reply[0] >= 400 or reply[0] == 221, 'a command that a bare LF ended was carried out: %s' % (reply,)
+            )
+    expect_equal(sternpost.recipients(), {}, 'queued')
+
+
+# ------------------------------------------------------------------------------------------------------------ lines, octets, sizes
+@test
+def long_lines_and_odd_octets_end_in_a_reply_of_their_own(machine):
+    sink, sternpost = world(machine)
+    with Dialogue() as d:
+        d.ehlo()
+        d.say(b'NOOP ' + b'x' * 505, '250')  # 512 with its CRLF (SMTP-64)
+        d.say(b'NOOP ' + b'x' * 20_000, '500 5.5.2')
+        d.say('NOOP', '250')
+        for command in (b'N\0OP', b'\xff\xfe', b'NOOP\0', b'', b' NOOP', b'MAIL', b'\x7f\x1b[2J'):
+            d.send(command + b'\r\n')
+            code, _ = d.reply()
+            expect(500 <= code < 600 or (command == b'NOOP\0' and code == 250), '%r: %d' % (command, code))
+        # The longest of everything that a server must take.
+        local, domain = b'l' * 64, b'.'.join([b'd' * 63] * 3) + b'.' + b'e' * 48 + b'.sink.test'
+        d.send(b'MAIL FROM:<' + local + b'@sender.test>\r\n')
+        d.expect('250')
+        d.send(b'RCPT TO:<' + local + b'@sink.test>\r\n')
+        d.expect('250')
+        d.send(b'RCPT TO:<u@' + domain[-250:] + b'>\r\n')
+        d.expect('250')
+        d.send(b'RCPT TO:<' + b'l' * 300 + b'@sink.test>\r\n')
+        expect(d.reply()[0] in (500, 501, 553), 'a local-part of 300 octets')
+        d.say('RSET', '250')
+    # A million octets without a line end: memory stays bounded, others are served.
+    with Dialogue() as d:
+        d.ehlo()
+        sender = threading.Thread(target=lambda: suppress(lambda: d.send(b'x' * 8_000_000)), daemon=True)
+        sender.start()
+        deliver(HEADER + b'meanwhile\r\n')
+        sender.join(20)
+    sink.wait_taken(1)
+    # Lines of data: 998 octets as the standard allows, and very much longer ones, arrive whole or are refused, never broken.
+    for length in (998, 5_000, 100_000):
+        before = len(sink.taken)
+        with Dialogue() as d:
+            d.ehlo()
+            d.envelope('a@sender.test', 'u@sink.test')
+            d.say('DATA', '354')
+            d.send(HEADER + b'y' * length + b'\r\n.\r\n')
+            code, lines = d.reply()
+        expect(
+            code == 250 or (length > 998 and code // 100 == 5), 'a line of %d octets: %d %s' % (length, code, lines)
+        )
+        if code == 250:
+            sink.wait_taken(before + 1)
+            expect_equal(
+                body_of(sink.taken[-1]).replace(b'=\r\n', b'').strip(),
+                b'y' * length,
+                'the line of %d octets' % length,
+            )
+    # NUL in data.
+    with Dialogue() as d:
+        d.ehlo()
+        d.envelope('a@sender.test', 'u@sink.test')
+        d.say('DATA', '354')
+        d.send(HEADER + b'a\0b\r\n.\r\n')
+        d.expect('55')
+        d.say('NOOP', '250')
+    expect_equal(sternpost.recipients(), {}, 'queued')
+
+
+def suppress(call):
+    try:
+        call()
+    except OSError:
+        pass
+
+
+@test
+def bare_line_ends_in_data_never_go_out(machine):
+    """D-24: normalised for clients that originate mail, refused from relays; dots are kept apart from all that (SMTP-63)."""
+    sink, sternpost = world(machine, client=[{'network': '127.0.1.0/24', 'role': 'relay'}])
+    deliver(HEADER + b'one\ntwo\rthree\r\n..four\r\n...\r\n')
+    sink.wait_taken(1)
+    expect_equal(body_of(sink.taken[0]), b'one\r\ntwo\r\nthree\r\n.four\r\n..\r\n', 'what the sink took')
+    for bad in (b'one\ntwo', b'one\rtwo'):
+        with Dialogue(source='127.0.1.7') as d:
+            d.ehlo()
+            d.envelope('a@sender.test', 'u@sink.test')
+            d.say('DATA', '354')
+            d.send(HEADER + bad + b'\r\n.\r\n')
+            d.expect('550 5.6.11')
+            d.say('QUIT', '221')
+    # From a relay, what is right goes through unchanged but for the trace (SMTP-54).
+    octets = b'Received: from x by y; Mon, 23 Nov 2026 12:00:00 +0000\r\nSubject: no date\r\n\r\nx\r\n'
+    with Dialogue(source='127.0.1.7') as d:
+        d.ehlo()
+        d.message('a@sender.test', ['u@sink.test'], octets)
+    sink.wait_taken(2)
+    trace, _, rest = sink.taken[1].data.partition(b'Received: from x')
+    expect_equal(b'Received: from x' + rest, octets, 'what a relay\'s message became')
+    expect(
+        re.fullmatch(
+            rb'Received: from client\.test \(.*\[127\.0\.1\.7\]\)(?:[^\n]|\n[ \t])*by relay\.test(?:[^\n]|\n[ \t])*with ESMTP(?:[^\n]|\n[ \t])*\r\n',
+            trace,
+        ),
+        'the trace: %r' % trace,
+    )
+
+
+@test
+def a_message_beyond_the_size_is_refused_and_the_session_goes_on(machine):
+    """SMTP-75: declared at MAIL, undeclared after the dot."""
+    limit = 100_000
+    sink, sternpost = world(machine, listener={'max_message_size': limit})
+    with Dialogue() as d:
+        expect('SIZE %d' % limit in d.ehlo(), 'EHLO does not say SIZE %d' % limit)
+        d.say('MAIL FROM:<a@sender.test> SIZE=%d' % (limit + 1), '552 5.3.4')
+        d.envelope('a@sender.test', 'u@sink.test', parameters=' SIZE=%d' % limit)
+        d.say('RSET', '250')
+        for bad in ('SIZE=', 'SIZE=x', 'SIZE=-1', 'SIZE=' + '9' * 21):
+            d.send('MAIL FROM:<a@sender.test> %s\r\n' % bad)
+            code, _ = d.reply()
+            expect(code in (501, 552, 555), '%s: %d' % (bad, code))
+        d.envelope('a@sender.test', 'u@sink.test')
+        d.say('DATA', '354')
+        d.send(HEADER + (b'x' * 76 + b'\r\n') * (3 * limit // 78) + b'.\r\n')
+        d.expect('552 5.3.4')
+        d.message('a@sender.test', ['u@sink.test'], HEADER + b'small\r\n')
+    sink.wait_taken(1)
+    sternpost.wait_empty()
+    expect_equal([body_of(t) for t in sink.taken], [b'small\r\n'], 'what arrived')
+
+
+@test
+def recipients_beyond_the_limit_are_asked_to_come_again(machine):
+    """SMTP-65: the first ones are kept."""
+    sink, sternpost = world(machine, listener={'max_recipients': 100})
+    with Dialogue() as d:
+        d.ehlo()
+        d.say('MAIL FROM:<a@sender.test>', '250')
+        for number in range(105):
+            d.say('RCPT TO:<u%d@sink.test>' % number, '250' if number < 100 else '452 4.5.3')
+        d.say('DATA', '354')
+        d.send(HEADER + b'x\r\n.\r\n')
+        d.expect('250')
+    wait_for('all hundred arrive', lambda: sum(len(t.forward_paths) for t in sink.taken) >= 100)
+    sternpost.wait_empty()
+    expect_equal(
+        sorted(p for t in sink.taken for p in t.forward_paths),
+        sorted('u%d@sink.test' % n for n in range(100)),
+        'recipients',
+    )
+
+
+# -------------------------------------------------------------------------------------------------------------------- permission
+def address(machine, text):
+    """One more address of this machine, beside loopback."""
+    subprocess.run(['ip', 'addr', 'add', text + '/32', 'dev', 'lo'], check=True)
+    machine.at_end(subprocess.run, ['ip', 'addr', 'del', text + '/32', 'dev', 'lo'])
+    return text
+
+
+TRICKS = [
+    'u@sink.test',
+    'u%sink.test@relay.test',
+    'sink.test!u',
+    'sink.test!u@relay.test',
+    '@relay.test:u@sink.test',
+    '"u@sink.test"@relay.test',
+    'u@[127.0.0.40]',
+    '"u@sink.test"',
+    'u@sink.test@relay.test',
+    'u',
+]
+
+
+@test
+def a_stranger_gets_no_recipient_past_it(machine):
+    """SMTP-69: not an open relay, whatever the sender and the spelling of the recipient."""
+    host, stranger, known = (address(machine, a) for a in ('192.0.2.25', '192.0.2.99', '192.0.2.7'))
+    sink, sternpost = world(
+        machine,
+        listener={'listen': [host + ':25', '127.0.0.1:25']},
+        client=[{'network': known + '/32', 'role': 'relay'}],
+    )
+    for sender in ('a@sender.test', '', 'root@relay.test', 'u@sink.test'):
+        with Dialogue((host, 25), source=stranger, greet=False) as d:
+            said = [d.reply()]
+            if said[0][0] == 220:
+                for command in (
+                    ['EHLO client.test', 'MAIL FROM:<%s>' % sender] + ['RCPT TO:<%s>' % t for t in TRICKS] + ['DATA']
+                ):
+                    d.send(command + '\r\n')
+                    said.append(d.reply())
+                said = said[3:]  # greeting, EHLO and MAIL may be answered politely
+            for code, lines in said:
+                expect(500 <= code < 600, 'a stranger as <%s> was told %d %s' % (sender, code, lines))
+    with Dialogue((host, 25), source=known) as d:
+        d.ehlo()
+        d.message('a@sender.test', ['u@sink.test'], HEADER + b'permitted\r\n')
+    sink.wait_taken(1)
+    sternpost.wait_empty()
+    expect_equal([body_of(t) for t in sink.taken], [b'permitted\r\n'], 'what arrived')
+
+
+# --------------------------------------------------------------------------------------------------------------------- behaviour
+@test
+def commands_out_of_order_are_refused_and_change_nothing(machine):
+    """SMTP-57, SMTP-58, SMTP-59, SMTP-66, SMTP-67, SMTP-79, SMTP-87."""
+    sink, sternpost = world(machine)
+    with Dialogue() as d:
+        d.say('MAIL FROM:<a@sender.test>', '503')
+        expect_equal(len(d.say('HELO client.test', '250')), 1, 'lines of the reply to HELO')
+        offered = d.ehlo()
+        for extension in ('PIPELINING', '8BITMIME', 'ENHANCEDSTATUSCODES'):
+            expect(extension in offered, 'EHLO does not offer %s: %s' % (extension, offered))
+        for command, code in [
+            ('RCPT TO:<u@sink.test>', '503 5'),
+            ('DATA', '503 5'),
+            ('NONSENSE', '500 5'),
+            ('VRFY u', '252 2'),
+            ('NOOP', '250 2'),
+            ('EXPN list', '50'),
+            ('MAIL FROM:a@sender.test', '501 5'),
+            ('MAIL FROM:<a@sender.test> FOO=1', '555 5'),
+            ('MAIL FROM:<a@sender.test> BODY=8BITMIME BODY=7BIT', '501 5'),
+            ('MAIL FROM:<a@sender.test> BODY=BINARYMIME', '5'),
+            ('MAIL TO:<a@sender.test>', '501 5'),
+            ('MAIL FROM:<>', '250 2'),
+            ('MAIL FROM:<a@sender.test>', '503 5'),
+            ('DATA', '503 5'),
+            ('RCPT TO:<>', '5'),
+            ('RCPT TO:<u@sink.test> FOO=1', '555 5'),
+            ('RCPT TO:<u@sink.test>', '250 2'),
+            ('HELP', '2'),
+            ('RSET', '250 2'),
+            ('DATA', '503 5'),
+            ('mail from:<a@sender.test>', '250 2'),
+            ('rcpt to:<Postmaster>', '250 2'),
+            ('EHLO other.test', '250'),
+            ('RCPT TO:<u@sink.test>', '503 5'),
+            ('QUIT', '221 2'),
+        ]:
+            if command == 'HELP':  # optional
+                d.send('HELP\r\n')
+                d.reply()
+            else:
+                d.say(command, code)
+        expect(d.closed(), 'it did not close after QUIT')
+    expect_equal(sternpost.recipients(), {}, 'queued')
+
+
+@test
+def a_pipelined_group_is_answered_in_order_however_it_is_cut(machine):
+    """SMTP-74: in one segment, and octet by octet."""
+    sink, sternpost = world(machine)
+    group = (
+        b'MAIL FROM:<a@sender.test>\r\nRCPT TO:<u@sink.test>\r\nRCPT TO:<bad>\r\nRCPT TO:<v@sink.test>\r\nDATA\r\n'
+    )
+    data = HEADER + b'pipelined\r\n.\r\n'
+    seen = []
+    for pieces in ([group], [bytes([o]) for o in group]):
+        with Dialogue() as d:
+            d.ehlo()
+            for piece in pieces:
+                d.send(piece)
+            codes = [d.reply()[0] for _ in range(5)]
+            for piece in [data + b'QUIT\r\n'] if len(pieces) == 1 else [bytes([o]) for o in data + b'QUIT\r\n']:
+                d.send(piece)
+            codes += [d.reply()[0], d.reply()[0]]
+            expect(d.closed(), 'it did not close after QUIT')
+        expect(codes[2] // 100 == 5, 'a recipient without domain: %d' % codes[2])
+        seen.append(codes[:2] + codes[3:])
+    expect_equal(seen, [[250, 250, 250, 354, 250, 221]] * 2, 'the codes')
+    sink.wait_taken(2)
+
+
+@test
+def a_client_that_leaves_at_any_octet_costs_nobody_anything(machine):
+    """Before the final dot's 250 nothing is accepted; others are served at the same time."""
+    sink, sternpost = world(machine)
+    talk = (
+        b'EHLO client.test\r\nMAIL FROM:<a@sender.test>\r\nRCPT TO:<lost@sink.test>\r\nDATA\r\n'
+        + HEADER
+        + b'cut\r\n.\r\n'
+    )
+    stop, served, failures = threading.Event(), [], []
+
+    def others():
+        try:
+            while not stop.is_set():
+                deliver(HEADER + b'other\r\n', recipients=['other@sink.test'])
+                served.append(1)
+        except Exception as e:
+            failures.append(repr(e))
+
+    other = threading.Thread(target=others)
+    other.start()
+    try:
+        for cut in range(len(talk)):  # the last octet of the dot line is never sent
+            with Dialogue(greet=cut % 3 == 0) as d:
+                d.send(talk[:cut])
+                if cut % 5 == 0:  # not with FIN but with RST
+                    d.socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack('ii', 1, 0))
+        wait_for('others were served meanwhile', lambda: len(served) >= 20 or failures)
+    finally:
+        stop.set()
+        other.join(20)
+    expect_equal(failures, [], 'the other client')
+    deliver(HEADER + b'last\r\n', recipients=['last@sink.test'])
+    wait_for('the last one arrives', lambda: any('last@sink.test' in t.forward_paths for t in sink.taken))
+    sternpost.wait_empty()
+    paths = [p for t in sink.taken for p in t.forward_paths]
+    expect_equal(
+        (paths.count('lost@sink.test'), paths.count('other@sink.test')), (0, len(served)), 'what arrived of both'
+    )
+    print('      cut at %d octets, %d messages of another client meanwhile' % (len(talk), len(served)))
+
+
+@test
+def silent_and_crowding_clients_are_shown_the_door(machine):
+    """A command time limit, and a limit of connections from one address; others keep their service."""
+    sink, sternpost = world(machine, listener={'command_timeout': '1s', 'max_connections_per_client': 5})
+    with Dialogue(source='127.0.0.9') as silent:
+        silent.expect('421')
+        expect(silent.closed(), 'it did not close after 421')
+    with Dialogue(source='127.0.0.9') as silent:  # in the middle of data
+        silent.ehlo()
+        silent.envelope('a@sender.test', 'u@sink.test')
+        silent.say('DATA', '354')
+        silent.send(HEADER)
+        silent.expect('421')
+    crowd = [Dialogue(source='127.0.0.9') for _ in range(5)]
+    with Dialogue(source='127.0.0.9', greet=False) as one_too_many:
+        code, _ = one_too_many.reply()
+        expect(code in (421, 0), 'the sixth connection: %d' % code)
+    deliver(HEADER + b'x\r\n')
+    for d in crowd:
+        d.close()
+    sink.wait_taken(1)
+    wait_for('there is room again', lambda: room('127.0.0.9'))
+
+
+def room(source):
+    with Dialogue(source=source, greet=False) as d:
+        return d.reply()[0] == 220
+
+
+@test
+def a_stop_ends_sessions_with_421_and_loses_nothing(machine):
+    """SMTP-66: idle sessions hear 421; what was accepted is there after the next start."""
+    sink, sternpost = world(machine)
+    with Dialogue() as idle, Dialogue() as sending:
+        idle.ehlo()
+        sending.ehlo()
+        text = sending.message('a@sender.test', ['u@sink.test'], HEADER + b'accepted\r\n')
+        expect(re.fullmatch(r'2\.0\.0 [0-9A-Za-z]+ queued', text), 'the 250: ' + text)
+        sternpost.process.popen.terminate()
+        idle.expect('421 4.3.2')
+        expect(idle.closed(), 'it did not close after 421')
+    expect_equal(sternpost.process.popen.wait(20), 0, 'exit code after SIGTERM')
+    expect(not listens(*LISTENER), 'something listens still')
+    sternpost.start()
+    sink.wait_taken(1)
+    sternpost.wait_empty()
+    expect_equal(len(sink.taken), 1, 'messages at the sink')
+
+
+@test
+def a_message_in_a_loop_is_stopped(machine):
+    """SMTP-52: more than a hundred Received fields."""
+    sink, sternpost = world(machine)
+    field = b'Received: from a by b; Mon, 23 Nov 2026 12:00:00 +0000\r\n'
+    deliver(field * 99 + HEADER + b'x\r\n')
+    with Dialogue() as d:
+        d.ehlo()
+        d.envelope('a@sender.test', 'u@sink.test')
+        d.say('DATA', '354')
+        d.send(field * 101 + HEADER + b'x\r\n.\r\n')
+        d.expect('554 5.4.6')
+    sink.wait_taken(1)
+
+
+@test
+def a_large_message_arrives_octet_for_octet(machine):
+    """10 MB with every printable octet and dots at line starts."""
+    sink, sternpost = world(machine)
+    line = bytes(range(33, 127)) * 8 + b'\r\n'
+    body = (b'.' + line + line + b'\r\n') * 6600
+    deliver(HEADER + re.sub(rb'(?m)^\.', b'..', body))
+    sink.wait_taken(1, 60)
+    expect(
+        body_of(sink.taken[0]) == body,
+        'the body came out differently: %d octets of %d' % (len(body_of(sink.taken[0])), len(body)),
+    )
+
+
+if __name__ == '__main__':
+    sys.exit(run(peers=True))
