@@ -340,7 +340,7 @@ void Server::next_hop(NextHopKnowledge knowledge) {
         case NextHopKnowledge::no_such_domain:
             return reject("RCPT", candidate_text_,
                           "550 5.1.2 " + candidate_->mailbox().host() + " does not exist in the DNS");
-        case NextHopKnowledge::null_mx:  // RFC 7505 §4.2
+        case NextHopKnowledge::null_mx:  // RFC 7505 §4.1
             return reject("RCPT", candidate_text_,
                           "556 5.1.10 " + candidate_->mailbox().host() + " takes no mail (null MX)");
     }
