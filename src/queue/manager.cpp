@@ -182,19 +182,17 @@ void Manager::settle_all(std::vector<store::DeliveryResult> results) {
     std::map<store::MessageId, std::vector<store::DeliveryResult>> by_message;
     for (auto& result : results) by_message[result.message].push_back(std::move(result));
     for (auto& [id, part] : by_message) {
-        store::QueueFilter filter;
-        filter.id = id.text();
-        auto views = core_->list(filter);
-        if (views.empty()) continue;
+        MessagePtr message = core_->message(id);
+        if (!message) continue;
         for (const auto& result : part)
             Event(log_, Level::info, "attempt")
                 .kv("qid", id.text())
                 .raw("to",
-                     "<" + views[0].message->recipients[result.recipient].address.recipient.path.text() + ">")
+                     "<" + message->recipients[result.recipient].address.recipient.path.text() + ">")
                 .kv("status", "bounced")
                 .kv("dsn", result.status)
                 .reason(result.text);
-        settling_.spawn("settle " + id.text(), settle(views[0].message, std::move(part)));
+        settling_.spawn("settle " + id.text(), settle(std::move(message), std::move(part)));
     }
 }
 
