@@ -68,6 +68,7 @@ Verdict judge_sts(const Requirement& requirement, const Observation& observation
                 case smtp::Errc::reply_too_long:
                 case smtp::Errc::reply_negative:
                 case smtp::Errc::body_unreadable:
+                case smtp::Errc::body_damaged:
                 case smtp::Errc::aborted:
                     break;
             }

@@ -289,7 +289,7 @@ int randomness(sqlite3_vfs* vfs, int size, char* out) {
     return size;
 }
 
-int sleep_for(sqlite3_vfs*, int microseconds) {
+int do_not_wait(sqlite3_vfs*, int microseconds) {
     return microseconds;
 }  // who waits for a lock asks again at once
 
@@ -321,7 +321,7 @@ DiskVfs::DiskVfs(std::string name, Disk& disk, const Clock& clock, Random& rando
     vfs.xAccess = access_file;
     vfs.xFullPathname = full_pathname;
     vfs.xRandomness = randomness;
-    vfs.xSleep = sleep_for;
+    vfs.xSleep = do_not_wait;
     vfs.xGetLastError = last_error;
     vfs.xCurrentTimeInt64 = current_time;
     sqlite3_vfs_register(&vfs, 0);
