@@ -79,7 +79,9 @@ def answers_to_other_questions_are_not_believed(machine):
             query = dns.message.make_query(name, asked, id=question.id ^ 1 if change == 'id' else question.id)
             lie = dns.message.make_response(query)
             lie.answer.append(
-                dns.rrset.from_text(question.name + '.', 60, 'IN', kind, '127.0.0.66' if kind == 'A' else '1 mx.b.test.')
+                dns.rrset.from_text(
+                    question.name + '.', 60, 'IN', kind, '127.0.0.66' if kind == 'A' else '1 mx.b.test.'
+                )
             )
             if change == 'query':
                 lie.flags &= ~dns.flags.QR
@@ -290,7 +292,9 @@ def senders_are_told_what_they_asked_to_be_told(machine):
     expect_equal(home.taken[0].recipients, ['alice@sender.test'], 'its recipients')
     expect_equal(notice['Auto-Submitted'], 'auto-replied', 'Auto-Submitted')
     expect_equal(
-        (notice.get_content_type(), notice.get_param('report-type')), ('multipart/report', 'delivery-status'), 'its type'
+        (notice.get_content_type(), notice.get_param('report-type')),
+        ('multipart/report', 'delivery-status'),
+        'its type',
     )
     text, status, original = notice.get_payload()
     expect_equal(
