@@ -102,7 +102,7 @@ asio::awaitable<store::Result<std::size_t>> Manager::load() {
         for (auto& message : *got) all.push_back(std::move(message));
         if (count < page) break;
     }
-    WallTime newest = WallTime::min();
+    WallTime newest{};  // not the least time there is, from which the guard could not subtract
     for (const auto& message : all) newest = std::max(newest, message.arrived);
     const ClockGuard guard(now(), newest);
     core_ = std::make_unique<Core>(options_, random_, guard);
