@@ -25,8 +25,8 @@ configure build/release -Dtests=false
 build build/release
 
 step "Demonstration"
-if ! "$root/build/release/sternpost-lab" demo; then
-    fail "the demonstration" "what it saw is above; \"build/release/sternpost-lab demo --keep\" leaves its folder with all logs"
+if ! "$root/build/release/sternpost-lab" run "$root/etc/lab/quickstart.toml" -- "$root/scripts/demo.sh" "$root/build/release"; then
+    fail "the demonstration" "what it saw is above"
 fi
 
 printf '\n%s: done in %dm%02ds; the programs are in build/release, README.md says how to go on\n' \

@@ -374,7 +374,8 @@ void Command::add_config() {
 }
 
 int Command::run(int argc, char** argv) {
-    app_.add_option("--config", config_path_, std::string("the configuration; default ") + default_config);
+    app_.add_option("--config", config_path_, std::string("the configuration; default ") + default_config)
+        ->envname("STERNPOST_CONFIG");  // reaches us through mailq too
     app_.set_version_flag("--version", "sternpost " STERNPOST_VERSION);
     app_.require_subcommand(1);
     verb(&app_, "status", "how the daemon and its queue are", {{"verb", "status"}}, true, print_status);

@@ -84,7 +84,7 @@ Manager::Manager(asio::io_context& context, Options options, Hooks hooks, store:
       lanes_(context, log),
       settling_(context, log),
       timer_(context) {
-    core_ = std::make_unique<Core>(options_, random_, ClockGuard(now(), WallTime::min()));
+    core_ = std::make_unique<Core>(options_, random_, ClockGuard(now(), WallTime{}));
 }
 
 asio::awaitable<store::Result<std::size_t>> Manager::load() {
@@ -102,7 +102,7 @@ asio::awaitable<store::Result<std::size_t>> Manager::load() {
         for (auto& message : *got) all.push_back(std::move(message));
         if (count < page) break;
     }
-    WallTime newest{};  // not min(): the guard subtracts from it
+    WallTime newest{};  // the epoch: nothing is older
     for (const auto& message : all) newest = std::max(newest, message.arrived);
     const ClockGuard guard(now(), newest);
     core_ = std::make_unique<Core>(options_, random_, guard);

@@ -1,0 +1,41 @@
+// The lab's certification authority: made at start, gone at the end, and able to sign what no real one would.
+#pragma once
+
+#include <memory>
+#include <string>
+
+#include "lab/world.h"
+#include "util/result.h"
+
+namespace sternpost::lab {
+
+/// A certificate with its key, both PEM.
+struct Identity {
+    std::string certificate;
+    std::string key;
+};
+
+/// One thread's.
+class Authority {
+  public:
+    /// A new root with a new key (EC P-256). io: OpenSSL would not; its words are in the text.
+    static util::Result<Authority> make();
+    Authority(Authority&&) noexcept;
+    Authority& operator=(Authority&&) noexcept;
+    ~Authority();
+
+    /// The root, PEM: what a client trusts.
+    const std::string& root() const { return root_pem_; }
+    /// A new certificate for `name` with what `kind` says is wrong.
+    util::Result<Identity> issue(const std::string& name, CertificateKind kind) const;
+
+  private:
+    struct Signer;
+    Authority(std::unique_ptr<Signer> known, std::unique_ptr<Signer> unknown, std::string root_pem);
+
+    std::unique_ptr<Signer> known_;
+    std::unique_ptr<Signer> unknown_;  // signs `unknownca`; trusted by nobody
+    std::string root_pem_;
+};
+
+}  // namespace sternpost::lab
