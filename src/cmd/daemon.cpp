@@ -274,6 +274,7 @@ void Daemon::reload() {
     const auto contexts = tls::client_contexts({settings_.ca_file});
     if (contexts) {
         dialer_->use(*contexts);
+        https_->reload();
         Event(log_, Level::info, "reload").kv("ca_file", settings_.ca_file);
     } else {
         Event(log_, Level::error, "reload")

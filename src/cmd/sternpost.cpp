@@ -8,10 +8,12 @@
 #include <csignal>
 #include <functional>
 #include <iostream>
+#include <map>
 
 #include "config/file.h"
 #include "control/client.h"
 #include "store/sqlite/offline.h"
+#include "util/file.h"
 #include "util/text.h"
 
 namespace {
@@ -142,6 +144,23 @@ void print_status(const Answer& answer) {
 
 // ---- from disk, while the daemon is down
 
+// What a failing next hop says of those that wait for it, as the daemon shows it.
+void join_hops(std::vector<store::StoredMessage>& messages, const std::vector<store::HopState>& hops) {
+    std::map<std::string, const store::HopState*> failing;
+    for (const auto& hop : hops)
+        if (hop.failures > 0) failing[hop.next_hop] = &hop;
+    for (auto& message : messages) {
+        for (auto& recipient : message.recipients) {
+            const auto hop = failing.find(recipient.address.next_hop);
+            if (recipient.state != store::RecipientState::queued || hop == failing.end()) continue;
+            if (hop->second->next_at < recipient.next_at) continue;
+            recipient.next_at = hop->second->next_at;
+            recipient.status = hop->second->status;
+            recipient.text = hop->second->text;
+        }
+    }
+}
+
 Answer offline(const config::Settings& settings, const json::object& request) {
     auto opened = store::sqlite::Offline::open(settings.state_dir);
     Answer out;
@@ -182,8 +201,11 @@ Answer offline(const config::Settings& settings, const json::object& request) {
         data["policies"] = policies ? policies->size() : 0;
         return {ExitCode::done, "", data};
     }
-    const auto found = (*opened)->find(filter);
+    auto found = (*opened)->find(filter);
     if (!found) return trouble(found.error());
+    const auto hops = (*opened)->hops();
+    if (!hops) return trouble(hops.error());
+    join_hops(*found, *hops);
     if (verb == "queue.show") {
         if (found->empty()) return {ExitCode::no, "no message " + filter.id + " is in the queue", {}};
         return {ExitCode::done, "", control::to_json(found->front(), {})};
@@ -318,7 +340,11 @@ void Command::add_sts() {
 }
 
 int Command::check_config() const {
-    const auto loaded = load();
+    auto loaded = load();
+    if (const auto roots = util::read_file(loaded.settings.ca_file, 64UL << 20U);
+        loaded.errors.empty() && !roots)
+        loaded.errors.push_back("tls.ca_file: " + roots.error().text +
+                                "; without it the daemon does not start");
     for (const auto& error : loaded.errors) std::cerr << error << '\n';
     for (const auto& warning : loaded.warnings) std::cerr << "warning: " << warning << '\n';
     if (!loaded.errors.empty()) {
@@ -336,7 +362,8 @@ int Command::show_config() const {
     if (json_) {
         json::object out;
         for (const auto& option : config::options())
-            out[option.name] = config::value_text(option, loaded.settings);
+            out[option.name] =
+                json::parse(config::value_text(option, loaded.settings));  // TOML's values are JSON's here
         json::array clients;
         for (const auto& client : loaded.settings.clients) {
             json::object one;
@@ -369,7 +396,7 @@ void Command::add_config() {
         chosen_ = [this] { return check_config(); };
     });
     auto* show = group->add_subcommand("show", "every option with the value in force");
-    show->add_flag("--json", json_, "as JSON; values as they would stand in the file");
+    show->add_flag("--json", json_, "as JSON");
     show->callback([this] { chosen_ = [this] { return show_config(); }; });
 }
 

@@ -22,6 +22,7 @@ struct Delivery::Attempt {
     std::string status = "4.4.1";      // of the last reason
     std::size_t addresses_tried = 0;
     bool policy_refused = false;  // a host was refused by what is demanded of it
+    bool lookup_failed = false;   // the addresses of a host could not be looked up
     bool served = false;          // a session carried mail
     bool hop_blamed = false;
     bool ipv4_only = false;   // an IPv6 host asked for a PTR record (D-21)
@@ -43,26 +44,30 @@ Delivery::Delivery(Options options, dns::Resolver& resolver, sts::Lookups& looku
 asio::awaitable<void> Delivery::deliver(queue::Lane& lane) {
     Attempt attempt(lane, clock_.steady());
     if (!attempt.work) co_return;  // another lane was quicker
+    Requirement requirement;
+    requirement.opportunistic_tls = options_.opportunistic_tls;
     const auto give_back = [&] {
         if (attempt.work) lane.put_back(*std::exchange(attempt.work, std::nullopt));
     };
+    // All that waits for the hop waits on; the message whose attempt this was says so under its own queue id.
+    const auto end = [&](const queue::HopFate& fate) {
+        if (attempt.work && !fate.permanent) log_deferred(*attempt.work, requirement, fate, attempt.began);
+        give_back();
+        lane.failed(fate);
+    };
     auto hosts = co_await find_hosts(options_.hosts, resolver_, random_, lane.hop());
     if (!hosts) {
-        give_back();
-        lane.failed(hosts.error());
+        end(hosts.error());
         co_return;
     }
-    Requirement requirement;
-    requirement.opportunistic_tls = options_.opportunistic_tls;
     if (auto domain = dns::Domain::parse(lane.hop()); domain && hosts->front().host) {
         const dns::PolicyDomain policy_domain(std::move(*domain));
         auto lookup = co_await lookups_.find(policy_domain);
         if (lookup.state == sts::State::unknown) {
-            give_back();
             queue::HopFate unknown{false, "4.4.3",
                                    "whether " + lane.hop() + " demands TLS by MTA-STS cannot be found out: " +
                                        lookup.problem_text + "; tried again later"};
-            lane.failed(unknown);
+            end(unknown);
             co_return;
         }
         if (lookup.policy) {
@@ -90,6 +95,7 @@ asio::awaitable<void> Delivery::deliver(queue::Lane& lane) {
         if (addresses.usable.empty()) {
             attempt.reasons.push_back(candidate.text() + ": " + addresses.trouble);
             attempt.status = addresses.temporary ? "4.4.3" : "4.4.4";
+            attempt.lookup_failed = attempt.lookup_failed || addresses.temporary;
             continue;
         }
         attempt.ipv4_known = std::any_of(addresses.usable.begin(), addresses.usable.end(),
@@ -103,8 +109,10 @@ asio::awaitable<void> Delivery::deliver(queue::Lane& lane) {
             if (done) co_return;
         }
     }
-    give_back();
-    if (lane.stopping()) co_return;
+    if (lane.stopping()) {
+        give_back();
+        co_return;
+    }
     std::string text;
     for (const auto& reason : attempt.reasons) text += (text.empty() ? "" : "; ") + reason;
     queue::HopFate fate{false, attempt.status, text};
@@ -113,17 +121,12 @@ asio::awaitable<void> Delivery::deliver(queue::Lane& lane) {
         fate.text += "; " + whose_move(requirement);
     } else if (ourselves && attempt.addresses_tried == 0) {
         fate = {true, "5.4.6", "the best MX host of " + lane.hop() + " is this host itself: mail would loop"};
-    } else if (attempt.addresses_tried == 0 && fate.status == "4.4.4") {
+    } else if (attempt.addresses_tried == 0 && !attempt.lookup_failed) {
         // Every look-up answered, and no host has an address (RFC 5321 §5.1; SMTP-28, SMTP-31).
-        const bool all_known = std::all_of(
-            attempt.reasons.begin(), attempt.reasons.end(),
-            [](const std::string& r) { return r.find("cannot be looked up") == std::string::npos; });
-        if (all_known) {
-            fate.permanent = true;
-            fate.status = "5.4.4";
-        }
+        fate.permanent = true;
+        fate.status = "5.4.4";
     }
-    lane.failed(fate);
+    end(fate);
 }
 
 // True: the lane's work is over, one way or another. False: try the next address.
@@ -330,6 +333,22 @@ void Delivery::log_attempt(const queue::Work& work, const queue::Fate& fate, con
         .kv("status", status)
         .kv("dsn", result.status)
         .reason(result.text);
+}
+
+void Delivery::log_deferred(const queue::Work& work, const Requirement& requirement,
+                            const queue::HopFate& fate, SteadyTime began) {
+    const auto delay = std::chrono::duration<double>(clock_.steady() - began).count();
+    for (const auto n : work.recipients)
+        Event(log_, Level::info, "attempt")
+            .kv("qid", work.message->id.text())
+            .raw("to", "<" + work.message->recipients[n].address.recipient.path.text() + ">")
+            .kv("mx", "none")
+            .kv("tls", "none")
+            .kv("policy", requirement.label())
+            .raw("delay", fmt::format("{:.2f}s", delay))
+            .kv("status", "deferred")
+            .kv("dsn", fate.status)
+            .reason(fate.text);
 }
 
 }  // namespace sternpost::delivery

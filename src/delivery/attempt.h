@@ -49,6 +49,8 @@ class Delivery {
     std::optional<queue::Fate> refused_here(const queue::Work& work, const smtp::Opened& opened) const;
     void log_attempt(const queue::Work& work, const queue::Fate& fate, const Requirement& requirement,
                      const DialRequest& request, const smtp::Opened& opened, SteadyTime began);
+    void log_deferred(const queue::Work& work, const Requirement& requirement, const queue::HopFate& fate,
+                      SteadyTime began);
 
     Options options_;
     dns::Resolver& resolver_;

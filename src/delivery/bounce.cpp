@@ -31,13 +31,15 @@ asio::awaitable<std::vector<store::NewMessage>> Bouncer::notices(queue::MessageP
                                                                  std::vector<store::DeliveryResult> results) {
     std::vector<store::NewMessage> out;
     std::vector<store::DeliveryResult> bounced;
+    const bool double_bounce = message->envelope.reverse_path.is_null();
     for (const auto& result : results) {
-        const auto& recipient = message->recipients[result.recipient].address.recipient;
-        if (result.state == store::RecipientState::bounced && recipient.notify.wants_failure())
-            bounced.push_back(result);
+        // Our own notices go out with NOTIFY=NEVER, so that nobody answers them; the administrator hears of
+        // them all the same.
+        const bool wanted =
+            double_bounce || message->recipients[result.recipient].address.recipient.notify.wants_failure();
+        if (result.state == store::RecipientState::bounced && wanted) bounced.push_back(result);
     }
     if (bounced.empty()) co_return out;
-    const bool double_bounce = message->envelope.reverse_path.is_null();
     const auto dropped = [&](std::string_view why) {
         Event(log_, Level::warning, "bounce")
             .kv("for", message->id.text())

@@ -8,6 +8,9 @@
 namespace sternpost::queue {
 namespace {
 
+constexpr std::size_t backlog_per_connection =
+    10;  // ours: hosts count connections, and a message more is cheap on an open one
+
 SteadyTime to_steady(WallTime when, Now now) {
     return now.steady + std::chrono::duration_cast<SteadyTime::duration>(when - now.wall);
 }
@@ -88,8 +91,10 @@ std::vector<std::string> Core::lanes_wanted(Now now) {
         if (hop.next_at > now.steady) continue;
         // After a failure one connection asks whether the hop works again before many do.
         const unsigned window = hop.failures > 0 ? 1U : hop.window;
+        // One connection serves a short queue; a further one is worth opening when each would have ten
+        // messages or more.
         while (lanes_ < options_.max_deliveries && hop.lanes < window &&
-               hop.lanes < hop.connected + hop.ready.size()) {
+               (hop.lanes == 0 || hop.ready.size() > backlog_per_connection * hop.lanes)) {
             ++hop.lanes;
             ++lanes_;
             out.push_back(name);
@@ -183,7 +188,8 @@ std::vector<store::DeliveryResult> Core::finished(const Work& work, std::vector<
     }
     if (message.removed) {
         // Deleted while the attempt ran: what it delivered is recorded, a deferral has nothing to wait for.
-        std::erase_if(out, [](const store::DeliveryResult& r) { return r.state == store::RecipientState::queued; });
+        std::erase_if(
+            out, [](const store::DeliveryResult& r) { return r.state == store::RecipientState::queued; });
         const bool active = std::any_of(message.units.begin(), message.units.end(),
                                         [](const auto& entry) { return entry.second.active > 0; });
         if (!active && out.empty()) messages_.erase(known);

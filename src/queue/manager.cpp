@@ -187,8 +187,7 @@ void Manager::settle_all(std::vector<store::DeliveryResult> results) {
         for (const auto& result : part)
             Event(log_, Level::info, "attempt")
                 .kv("qid", id.text())
-                .raw("to",
-                     "<" + message->recipients[result.recipient].address.recipient.path.text() + ">")
+                .raw("to", "<" + message->recipients[result.recipient].address.recipient.path.text() + ">")
                 .kv("status", "bounced")
                 .kv("dsn", result.status)
                 .reason(result.text);

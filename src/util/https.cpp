@@ -9,6 +9,7 @@
 #include <mutex>
 #include <thread>
 #include <unordered_map>
+#include <utility>
 
 #include "util/text.h"
 
@@ -122,8 +123,8 @@ class CurlHttps final : public Https {
         {
             const std::lock_guard lock(inbox_lock_);
             stopping_ = true;
+            curl_multi_wakeup(multi_);
         }
-        curl_multi_wakeup(multi_);
         thread_.join();
         curl_multi_cleanup(multi_);
     }
@@ -132,10 +133,14 @@ class CurlHttps final : public Https {
         auto transfer = std::make_unique<Transfer>();
         transfer->request = std::move(request);
         transfer->reply = std::move(reply);
-        {
-            const std::lock_guard lock(inbox_lock_);
-            inbox_.push_back(std::move(transfer));
-        }
+        const std::lock_guard lock(inbox_lock_);
+        inbox_.push_back(std::move(transfer));
+        curl_multi_wakeup(multi_);
+    }
+
+    void reload() override {
+        const std::lock_guard lock(inbox_lock_);
+        reload_asked_ = true;
         curl_multi_wakeup(multi_);
     }
 
@@ -146,9 +151,16 @@ class CurlHttps final : public Https {
             {
                 const std::lock_guard lock(inbox_lock_);
                 arrived.swap(inbox_);
+                stale_roots_ = std::exchange(reload_asked_, false) || stale_roots_;
                 if (stopping_) {
                     arrived.clear();
                     break;
+                }
+                if (stale_roots_ &&
+                    transfers_.empty()) {  // the roots that were read live in the multi handle
+                    curl_multi_cleanup(multi_);
+                    multi_ = curl_multi_init();
+                    stale_roots_ = false;
                 }
             }
             for (auto& transfer : arrived) start(std::move(transfer));
@@ -195,7 +207,8 @@ class CurlHttps final : public Https {
         set(CURLOPT_SSL_VERIFYHOST, 2L);
         set(CURLOPT_CAINFO, ca_file_.c_str());
         set(CURLOPT_CAPATH,
-            static_cast<const char*>(nullptr));  // reading a folder of roots costs 24 ms a fetch
+            static_cast<const char*>(nullptr));               // reading a folder of roots costs 24 ms a fetch
+        if (stale_roots_) set(CURLOPT_CA_CACHE_TIMEOUT, 0L);  // until the multi handle can be renewed
         set(CURLOPT_SSL_CTX_FUNCTION, &on_ssl_context);
         set(CURLOPT_SSL_CTX_DATA, &t);
         set(CURLOPT_WRITEFUNCTION, &on_body);
@@ -241,9 +254,12 @@ class CurlHttps final : public Https {
     std::string user_agent_;
     CURLM* multi_ = nullptr;
     std::unordered_map<CURL*, std::unique_ptr<Transfer>> transfers_;
-    std::mutex inbox_lock_;  // the mailbox of this thread; nothing else is shared
+    std::mutex
+        inbox_lock_;  // the mailbox of this thread, and which multi handle to wake; nothing else is shared
     std::vector<std::unique_ptr<Transfer>> inbox_;
     bool stopping_ = false;
+    bool reload_asked_ = false;
+    bool stale_roots_ = false;  // this thread's alone: multi_ still holds roots from before a reload
     std::thread thread_;
 };
 

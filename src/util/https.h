@@ -47,6 +47,8 @@ class Https {
   public:
     virtual ~Https() = default;
     virtual void run(HttpsRequest request, Reply<Expected<HttpsAnswer, HttpsErrc>> reply) = 0;
+    /// Requests from now on use the roots that the CA file holds now.
+    virtual void reload() = 0;
 };
 
 /// One thread with one libcurl multi handle. No redirects, no proxy, no reuse of connections, TLS 1.2 or
