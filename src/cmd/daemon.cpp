@@ -44,7 +44,9 @@ util::Result<void> make_folder(const std::string& path, unsigned mode,
                                std::optional<std::uint32_t> gid = std::nullopt) {
     std::error_code ec;
     const bool existed = std::filesystem::exists(path, ec);
+    const mode_t strict = ::umask(0022);  // folders above it must let the account through
     std::filesystem::create_directories(path, ec);
+    ::umask(strict);
     if (ec) return fail(util::Errc::io, "cannot make the folder " + path + ": " + ec.message());
     if (!existed && ::chmod(path.c_str(), mode) != 0)
         return fail(util::Errc::io, "cannot set the mode of " + path + ": " + util::errno_text(errno));
@@ -100,9 +102,19 @@ int Daemon::prepare() {
             return EX_CANTCREAT;
         }
     }
+    for (const auto& text : settings_.listen) {
+        const auto where = dns::Server::parse(text);
+        bound_.push_back({text, where->address.is_v6(), smtp::bind_listener(where->address, where->port)});
+    }
     if (account) {
         if (auto done = util::become(settings_.user, *account); !done) {
             Event(log_, Level::error, "start").reason("cannot give up root: " + done.error().text);
+            return EX_OSERR;
+        }
+    }
+    if (::geteuid() != 0) {
+        if (auto done = util::drop_capabilities(); !done) {
+            Event(log_, Level::error, "start").reason("cannot drop capabilities: " + done.error().text);
             return EX_OSERR;
         }
     }
@@ -175,15 +187,15 @@ int Daemon::open() {
     };
     listener_ = std::make_unique<smtp::Listener>(std::move(threads), server_of(settings_, hostname_),
                                                  std::move(ask_next_hop), *store_, clock_, log_);
-    for (const auto& text : settings_.listen) {
-        const auto where = dns::Server::parse(text);
-        auto bound = listener_->bind(where->address, where->port);
-        if (bound) continue;
+    for (auto& bound : bound_) {
+        const auto adopted = bound.socket ? listener_->adopt(std::move(*bound.socket), bound.v6)
+                                          : Expected<void, smtp::ListenErrc>(fail(bound.socket.error()));
+        if (adopted) continue;
         // A machine without IPv6 is no reason not to serve the other addresses.
-        const bool fatal = !where->address.is_v6() || settings_.listen.size() == 1;
+        const bool fatal = !bound.v6 || bound_.size() == 1;
         Event(log_, fatal ? Level::error : Level::warning, "listen")
-            .kv("address", text)
-            .reason(bound.error().text);
+            .kv("address", bound.text)
+            .reason(adopted.error().text);
         if (fatal) return EX_OSERR;
     }
     const local::Surroundings around{*store_, *control_ids_, clock_, log_};
@@ -218,10 +230,6 @@ int Daemon::run() {
         if (store_) store_->stop();
         // Members go in their order; nothing has been started on the I/O threads yet.
         _exit(code);
-    }
-    if (::geteuid() != 0) {
-        if (auto done = util::drop_capabilities(); !done)
-            Event(log_, Level::warning, "start").reason("cannot drop capabilities: " + done.error().text);
     }
     for (auto& io : io_) io->thread = std::thread([context = &io->context] { context->run(); });
     tasks_.spawn("serve", serve());

@@ -38,7 +38,7 @@ class Daemon {
         std::thread thread;
     };
 
-    int prepare();  // directories, privileges; 0 or an exit code
+    int prepare();  // directories, ports, privileges; 0 or an exit code
     int open();     // store, sockets
     asio::awaitable<void> serve();
     asio::awaitable<void> stop();
@@ -67,6 +67,12 @@ class Daemon {
     bool stopping_ = false;
     int exit_code_ = 0;
 
+    struct Bound {  // a listening address, bound while we could
+        std::string text;
+        bool v6 = false;
+        Expected<util::Fd, smtp::ListenErrc> socket;
+    };
+    std::vector<Bound> bound_;
     std::unique_ptr<store::sqlite::SqliteStore> store_;
     std::vector<std::unique_ptr<Io>> io_;
     std::unique_ptr<store::IdSource> control_ids_;

@@ -313,20 +313,36 @@ Listener::Listener(std::vector<IoThread> threads, ServerOptions options, AskNext
 
 Listener::~Listener() = default;
 
-Expected<void, ListenErrc> Listener::bind(const dns::Address& address, std::uint16_t port) {
+Expected<util::Fd, ListenErrc> bind_listener(const dns::Address& address, std::uint16_t port) {
     boost::system::error_code ec;
     const tcp::endpoint endpoint(asio::ip::make_address(address.text()), port);
-    tcp::acceptor acceptor(home_);
+    asio::io_context unused;
+    tcp::acceptor acceptor(unused);
     acceptor.open(endpoint.protocol(), ec);
     if (!ec) acceptor.set_option(tcp::acceptor::reuse_address(true), ec);
     if (!ec && address.is_v6()) acceptor.set_option(asio::ip::v6_only(true), ec);
     if (!ec) acceptor.bind(endpoint, ec);
-    if (!ec) acceptor.listen(asio::socket_base::max_listen_connections, ec);
     if (ec)
         return fail(ListenErrc::cannot_bind,
                     fmt::format("cannot listen on {} port {}: {}", address.text(), port, ec.message()));
+    return util::Fd(acceptor.release());
+}
+
+Expected<void, ListenErrc> Listener::adopt(util::Fd bound, bool v6) {
+    boost::system::error_code ec;
+    tcp::acceptor acceptor(home_);
+    acceptor.assign(v6 ? tcp::v6() : tcp::v4(), bound.get(), ec);
+    if (!ec) bound.release();
+    if (!ec) acceptor.listen(asio::socket_base::max_listen_connections, ec);
+    if (ec) return fail(ListenErrc::cannot_bind, "cannot listen: " + ec.message());
     acceptors_.push_back(std::move(acceptor));
     return {};
+}
+
+Expected<void, ListenErrc> Listener::bind(const dns::Address& address, std::uint16_t port) {
+    auto bound = bind_listener(address, port);
+    if (!bound) return fail(std::move(bound).error());
+    return adopt(std::move(*bound), address.is_v6());
 }
 
 std::uint16_t Listener::port() const {

@@ -13,6 +13,7 @@
 #include "smtp/client_limits.h"
 #include "smtp/server.h"
 #include "store/store.h"
+#include "util/file.h"
 #include "util/log.h"
 #include "util/tasks.h"
 #include "util/timer.h"
@@ -32,6 +33,10 @@ struct IoThread {
 /// Answers what is already known of a next hop; called on any I/O thread, answers on any.
 using AskNextHop = std::function<void(dns::Domain, sternpost::Reply<NextHopKnowledge>)>;
 
+/// A bound TCP socket, for Listener::adopt(): so that a port below 1024 can be had while we are root and have
+/// no threads.
+Expected<util::Fd, ListenErrc> bind_listener(const dns::Address& address, std::uint16_t port);
+
 /// Connections are accepted on the first thread and go round all of them; a session stays on its thread for
 /// life. All methods are called on the first thread; what the constructor is given outlives the listener.
 /// drain() before it goes.
@@ -41,8 +46,10 @@ class Listener {
              store::Store& store, const Clock& clock, Log& log);
     ~Listener();
 
-    /// Binds and listens on one address, so that a port below 1024 can be had before root is dropped.
+    /// Binds and listens on one address.
     Expected<void, ListenErrc> bind(const dns::Address& address, std::uint16_t port);
+    /// Listens on a socket that bind_listener() made.
+    Expected<void, ListenErrc> adopt(util::Fd bound, bool v6);
     /// The port bound to last: for those who asked for port 0.
     std::uint16_t port() const;
     /// Begins to accept.

@@ -15,10 +15,9 @@ namespace sternpost::util {
 namespace {
 
 // capset(2) has no wrapper in libc; libcap would be a dependency for one call.
-bool set_capabilities(std::uint32_t mask) {
+bool drop_all() {
     __user_cap_header_struct header{_LINUX_CAPABILITY_VERSION_3, 0};
     __user_cap_data_struct data[2]{};
-    data[0].effective = data[0].permitted = mask;
     return syscall(SYS_capset, &header, &data) == 0;
 }
 
@@ -41,16 +40,14 @@ Result<std::uint32_t> group(const std::string& name) {
 }
 
 Result<void> become(const std::string& user, const Account& account) {
-    if (prctl(PR_SET_KEEPCAPS, 1) != 0) return failed("prctl");
     if (initgroups(user.c_str(), account.gid) != 0) return failed("initgroups");
     if (setresgid(account.gid, account.gid, account.gid) != 0) return failed("setresgid");
     if (setresuid(account.uid, account.uid, account.uid) != 0) return failed("setresuid");
-    if (!set_capabilities(1U << CAP_NET_BIND_SERVICE)) return failed("capset");
     return {};
 }
 
 Result<void> drop_capabilities() {
-    if (!set_capabilities(0)) return failed("capset");
+    if (!drop_all()) return failed("capset");
     if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) != 0) return failed("prctl");
     return {};
 }

@@ -1,4 +1,4 @@
-// From root to an unprivileged account, keeping only the right to bind ports below 1024 until they are bound.
+// From root to an unprivileged account, for good.
 #pragma once
 
 #include <string>
@@ -20,7 +20,8 @@ Result<std::uint32_t> group(const std::string& name);
 /// Becomes `account` (with its supplementary groups) and keeps CAP_NET_BIND_SERVICE alone. Only as root,
 /// before there are threads.
 Result<void> become(const std::string& user, const Account& account);
-/// Gives up every capability, also for programs started later. Before there are threads.
+/// Gives up every capability (a service manager may have lent one), also for programs started later. Before
+/// there are threads.
 Result<void> drop_capabilities();
 
 }  // namespace sternpost::util
