@@ -41,7 +41,7 @@ sanitized=
 if $sanitize; then
     step "Unit tests under the address and undefined-behaviour sanitizers, in build/sanitize"
     configure build/sanitize --buildtype=debugoptimized -Dwerror=true -Dtests=true -Db_sanitize=address,undefined
-    build build/sanitize tests/unit-tests
+    build build/sanitize tests/unit-tests sendmail
     rm -f "$root"/build/sanitize/*.xml
     if UBSAN_OPTIONS=halt_on_error=1:print_stacktrace=1 \
         meson test -C "$root/build/sanitize" --no-rebuild --print-errorlogs unit </dev/null; then

@@ -83,7 +83,9 @@ class CheckLayers(ToolCase):
         self.assert_finds("check_layers.py", "session.cpp:1: <sqlite3.h>", ":2: <curl/curl.h>", ":3: <ldns/ldns.h>")
 
     def test_finds_clocks_chance_and_detached_coroutines(self) -> None:
-        self.write("meson.build", "core_sources = files('src/sts/cache.cpp', 'src/smtp/reply.cpp', 'src/util/text.cpp')\n")
+        self.write(
+            "meson.build", "core_sources = files('src/sts/cache.cpp', 'src/smtp/reply.cpp', 'src/util/text.cpp')\n"
+        )
         self.write("src/smtp/session.cpp", "")
         self.write(
             "src/sts/cache.cpp",
@@ -152,9 +154,7 @@ class CheckDocs(ToolCase):
         ".Ss [queue]: x\n.It Cm retry No = [\\(dq5m\\(dq, \\(dq1h\\(dq]\n.It Cm enabled No = true\n"
     )
 
-    man_verbs = (
-        ".Nm\n.Fl -version | -help\n.It Cm status Op Fl -config\n.It Cm queue list Ar id\n.It Cm queue show\n"
-    )
+    man_verbs = ".Nm\n.Fl -version | -help\n.It Cm status Op Fl -config\n.It Cm queue list Ar id\n.It Cm queue show\n"
 
     def setUp(self) -> None:
         super().setUp()
@@ -174,7 +174,9 @@ class CheckDocs(ToolCase):
         self.assert_content("check_docs.py")
 
     def test_finds_an_option_that_only_the_code_has(self) -> None:
-        self.write("src/config/options.cpp", self.options_cpp + 'Option{"queue.lifetime", &S::retry, Check::any, "x"},\n')
+        self.write(
+            "src/config/options.cpp", self.options_cpp + 'Option{"queue.lifetime", &S::retry, Check::any, "x"},\n'
+        )
         self.assert_finds("check_docs.py", "etc/sternpost.toml: option queue.lifetime is missing")
 
     def test_finds_an_option_that_only_the_man_page_has(self) -> None:
@@ -182,9 +184,14 @@ class CheckDocs(ToolCase):
         self.assert_finds("check_docs.py", "etc/sternpost.toml: option queue.limit is missing (man")
 
     def test_finds_defaults_that_differ(self) -> None:
-        self.write("etc/sternpost.toml", self.etc.replace("50MiB", "40MiB").replace("1h", "2h").replace("true", "false"))
+        self.write(
+            "etc/sternpost.toml", self.etc.replace("50MiB", "40MiB").replace("1h", "2h").replace("true", "false")
+        )
         self.assert_finds(
-            "check_docs.py", "option listener.size: default", "option queue.retry: default", "option queue.enabled: default"
+            "check_docs.py",
+            "option listener.size: default",
+            "option queue.retry: default",
+            "option queue.enabled: default",
         )
 
     def test_finds_verbs_and_flags_that_only_one_has(self) -> None:
@@ -220,7 +227,9 @@ class CountTests(ToolCase):
             {"unit": "FAIL"},
             '<testsuite name="sternpost.sternpost / unit.Reply"><testcase name="A"><failure/></testcase><testcase name="B"/></testsuite>',
         )
-        self.assertEqual(self.run_tool("count_tests.py"), (1, "failed: sternpost / unit: Reply.A\n1 passed, 1 failed\n"))
+        self.assertEqual(
+            self.run_tool("count_tests.py"), (1, "failed: sternpost / unit: Reply.A\n1 passed, 1 failed\n")
+        )
 
     def test_counts_a_crash_and_a_timeout_as_failures(self) -> None:
         self.write_logs({"unit": "ERROR", "kill": "TIMEOUT"}, "")

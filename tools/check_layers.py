@@ -52,7 +52,7 @@ BANS = [
     (r"\b(getrandom|arc4random\w*|getentropy)\s*\(|\brandom_device\b|\bmt19937\w*|(?<![\w.>:])(std::)?s?rand\s*\(", "a Random is passed in", EDGE),
     (r"\bstd::(unordered_)?(multi)?(map|set)\s*<\s*(const\s+)?[\w:]+\s*(const\s*)?\*", "no container is ordered by pointers: runs could not be replayed", EDGE),
     (r"\bdetached\b", "TaskGroup::spawn instead: a detached coroutine drops its exceptions", r"(?!)"),
-    (r"\bsleep_(for|until)\s*\(|(?<![\w.>:])(u|nano)?sleep\s*\(", "waiting is Timer's", EDGE),
+    (r"\bthis_thread::sleep_|(?<![\w.>:])(u|nano)?sleep\s*\(", "waiting is Timer's", EDGE),
 ]
 
 INCLUDE = re.compile(r'^\s*#\s*include\s*([<"])([^">]+)[">]')

@@ -72,7 +72,7 @@ Exit run_sternpost(const DropGroup& group, std::vector<const char*> words) {
     beside = beside.substr(0, beside.rfind('/') + 1) + "sternpost";
     words.insert(words.begin(), "sternpost");
     words.push_back(nullptr);
-    for (const std::string& path : {beside, std::string("/usr/bin/sternpost")})
+    for (const std::string& path : {beside, std::string(STERNPOST_BINDIR "/sternpost")})
         ::execv(path.c_str(),
                 const_cast<char* const*>(words.data()));  // the interface of execv(3); nothing is written to
     return complain(Exit::unavailable, "cannot run sternpost: " + util::errno_text(errno));
@@ -177,7 +177,7 @@ Exit run(std::string_view program, const std::vector<std::string_view>& words) {
         case local::Mode::list_queue:
             return run_sternpost(group, {"queue", "list"});
         case local::Mode::run_queue:
-            return run_sternpost(group, {"queue", "retry"});
+            return run_sternpost(group, {"queue", "retry", "--all"});
         case local::Mode::send:
             return send(group, std::move(*arguments));
     }

@@ -259,7 +259,7 @@ std::optional<queue::Fate> Delivery::refused_here(const queue::Work& work, const
     queue::Fate fate;
     fate.result.state = store::RecipientState::bounced;
     const auto& body = work.message->body;
-    if (opened.offered.size_limit > 0 && body.size > opened.offered.size_limit) {  // RFC 1870 §6.1
+    if (opened.offered.size_limit > 0 && body.size > opened.offered.size_limit) {  // RFC 1870 §4
         fate.result.status = "5.3.4";
         fate.result.text = fmt::format("the message has {} octets, and the host takes at most {}", body.size,
                                        opened.offered.size_limit);

@@ -73,7 +73,11 @@ class AsioChannel final : public Channel {
             store.read_body(*stored, offset, most, std::move(reply));
         };
         auto octets = co_await call<store::Result<std::string>>(std::move(ask));
-        if (!octets) co_return fail(smtp::Errc::body_unreadable, std::move(octets.error().text));
+        if (!octets) {
+            const bool damaged = octets.error().code == store::Errc::damaged;
+            co_return fail(damaged ? smtp::Errc::body_damaged : smtp::Errc::body_unreadable,
+                           std::move(octets.error().text));
+        }
         co_return std::move(*octets);
     }
 

@@ -79,6 +79,7 @@ NextStep after_failed_open(const smtp::Failure& failure, bool clear_text_allowed
         case Errc::reply_negative:
         case Errc::starttls_not_offered:
         case Errc::body_unreadable:
+        case Errc::body_damaged:
         case Errc::aborted:
             return NextStep::next_host;
     }
@@ -115,6 +116,9 @@ std::string sentence_of(const smtp::Failure& failure) {
             return "the TLS handshake failed: " + failure.text;
         case Errc::body_unreadable:
             return "the message cannot be read here: " + failure.text;
+        case Errc::body_damaged:
+            return "the message was damaged on the disk of this mail system and cannot be sent: " +
+                   failure.text;
         case Errc::aborted:
             return "given up: we are stopping";
     }
@@ -186,6 +190,10 @@ Meaning meaning_of(const smtp::RecipientOutcome& outcome, const TransactionFacts
             return out;
         case Errc::body_unreadable:
             result.status = "4.3.0";
+            return out;
+        case Errc::body_damaged:  // it was acknowledged and is lost: its sender is told (doc/formats.md)
+            result.status = "5.3.0";
+            result.state = RecipientState::bounced;
             return out;
         case Errc::aborted:
             result.status = "4.3.2";

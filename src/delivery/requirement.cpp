@@ -11,7 +11,7 @@ Verdict no(ResultType type, std::string code, std::string sentence) {
     return {false, type, std::move(code), std::move(sentence)};
 }
 
-// A chain that does not hold, by OpenSSL's reason (RFC 8460 §4.3.2.1; MAP-03 … MAP-05).
+// A chain that does not hold, by OpenSSL's reason (RFC 8460 §4.3.1; MAP-03 … MAP-05).
 Verdict bad_chain(const tls::Evidence& evidence) {
     const std::string what = "its certificate cannot be verified: " + evidence.chain_error_name;
     if (evidence.chain_error == X509_V_ERR_CERT_HAS_EXPIRED) {
@@ -68,6 +68,7 @@ Verdict judge_sts(const Requirement& requirement, const Observation& observation
                 case smtp::Errc::reply_too_long:
                 case smtp::Errc::reply_negative:
                 case smtp::Errc::body_unreadable:
+                case smtp::Errc::body_damaged:
                 case smtp::Errc::aborted:
                     break;
             }

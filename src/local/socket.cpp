@@ -90,42 +90,48 @@ asio::awaitable<void> SubmissionSocket::accept_all() {
 }
 
 asio::awaitable<void> SubmissionSocket::serve(std::list<Session>::iterator session) {
+    struct Leave {
+        std::list<Session>& sessions;
+        std::list<Session>::iterator session;
+        ~Leave() { sessions.erase(session); }
+    };
+    const Leave leave{sessions_, session};
     const Deadline deadline = around_.clock.steady() + options_.socket_timeout;
     ucred who{};
     socklen_t size = sizeof who;
-    Answer answer;
-    if (::getsockopt(session->stream.native_handle(), SOL_SOCKET, SO_PEERCRED, &who, &size) != 0) {
-        answer.text = "4.3.0 the kernel does not say who you are: " + util::errno_text(errno);
-    } else if (sessions_.size() > options_.max_connections) {
-        answer.text = "4.7.0 too many submissions at once, try again";
-    } else {
-        session->uid = who.uid;
-        answer = co_await take(*session, deadline);
+    if (::getsockopt(session->stream.native_handle(), SOL_SOCKET, SO_PEERCRED, &who, &size) != 0 ||
+        sessions_.size() > options_.max_connections) {
+        // Hanging up without a word sends the submitter to the maildrop.
+        Event(around_.log, Level::warning, "submission-socket")
+            .reason("too many submissions at once: one was turned away");
+        co_return;
     }
-    if (answer.kind != Answer::Kind::ok)
-        Event(around_.log, answer.kind == Answer::Kind::permanent ? Level::info : Level::warning, "reject")
+    session->uid = who.uid;
+    const auto answer = co_await take(*session, deadline);
+    if (!answer) co_return;
+    if (answer->kind != Answer::Kind::ok)
+        Event(around_.log, answer->kind == Answer::Kind::permanent ? Level::info : Level::warning, "reject")
             .kv("uid", session->uid)
             .kv("via", "socket")
-            .reason(answer.text);
-    const std::string line = answer.line();
+            .reason(answer->text);
+    // Who does not wait for the answer asks again with the same id.
+    const std::string line = answer->line();
     auto sending = asio::async_write(session->stream, asio::buffer(line), asio::deferred);
-    co_await until(deadline,
-                   std::move(sending));  // who does not wait for the answer asks again with the same id
-    sessions_.erase(session);
+    co_await until(deadline, std::move(sending));
 }
 
-asio::awaitable<Answer> SubmissionSocket::take(Session& session, Deadline deadline) {
+asio::awaitable<std::optional<Answer>> SubmissionSocket::take(Session& session, Deadline deadline) {
     Intake intake(options_, around_.store, session.uid, around_.ids.next(), around_.clock.wall());
     std::vector<char> chunk(65536);
     while (!intake.complete()) {
-        if (draining_) co_return Answer{Answer::Kind::temporary, "4.3.2 shutting down"};
+        if (draining_) co_return std::nullopt;
         session.reading = true;
         auto reading = session.stream.async_read_some(asio::buffer(chunk), asio::deferred);
         const auto got = co_await until(deadline, std::move(reading));
         session.reading = false;
         if (!got && draining_) continue;
         if (!got && got.error().code == util::Errc::timed_out)
-            co_return Answer{Answer::Kind::temporary, "4.4.2 the submission took too long"};
+            co_return answer_of(Error<Errc>{Errc::incomplete, "the submission took too long"});
         if (!got) break;
         if (auto fed = intake.feed(std::string_view(chunk.data(), *got)); !fed)
             co_return answer_of(fed.error());

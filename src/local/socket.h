@@ -5,6 +5,7 @@
 #include <boost/asio/io_context.hpp>
 #include <boost/asio/local/stream_protocol.hpp>
 #include <list>
+#include <optional>
 
 #include "local/intake.h"
 #include "util/log.h"
@@ -34,8 +35,8 @@ class SubmissionSocket {
     /// Listens on options.socket_path, mode 0666: whoever may run a program here may send. A socket file left
     /// behind is replaced.
     Result<void> open();
-    /// Takes nothing new, ends what is not yet complete, waits for the store's answers at most until
-    /// `deadline`.
+    /// Takes nothing new, hangs up where a record is not yet complete (its submitter goes to the maildrop),
+    /// waits for the store's answers at most until `deadline`.
     asio::awaitable<void> drain(Deadline deadline);
 
   private:
@@ -49,7 +50,8 @@ class SubmissionSocket {
 
     asio::awaitable<void> accept_all();
     asio::awaitable<void> serve(std::list<Session>::iterator session);
-    asio::awaitable<Answer> take(Session& session, Deadline deadline);
+    // nullopt: the daemon stops, and gives no answer.
+    asio::awaitable<std::optional<Answer>> take(Session& session, Deadline deadline);
 
     asio::io_context& context_;
     Options options_;

@@ -73,11 +73,13 @@ Result<Mailbox> Mailbox::parse(std::string_view text, bool utf8) {
         auto address = dns::Address::parse(inside);
         if (!address || address->is_v6() != tagged)
             return fail(Errc::bad_domain, "not an address literal: " + printable(host));
-        return Mailbox(std::move(local), *address);
+        return Mailbox(std::move(local), *address, address->literal());
     }
     auto domain = dns::Domain::parse(host);
     if (!domain) return fail(Errc::bad_domain, std::move(domain.error().text));
-    return Mailbox(std::move(local), std::move(*domain));
+    std::string written = domain->text();
+    if (is_ascii(host)) written = host.ends_with('.') ? host.substr(0, host.size() - 1) : host;
+    return Mailbox(std::move(local), std::move(*domain), std::move(written));
 }
 
 std::string Mailbox::host() const { return is_literal() ? address().literal() : domain().text(); }

@@ -25,24 +25,27 @@ using Result = Expected<T, Errc>;
 /// local-part@domain or local-part@[address]. The local-part is opaque to us: case and quoting are kept (RFC 5321 §2.4).
 class Mailbox {
   public:
-    /// `utf8`: whether octets above 126 may stand in it. Domains are folded to lower-case A-labels.
+    /// `utf8`: whether octets above 126 may stand in it. domain() is folded to lower-case A-labels; text() keeps an ASCII domain's
+    /// letters as they were written.
     static Result<Mailbox> parse(std::string_view text, bool utf8 = false);
 
     const std::string& local_part() const { return local_; }
     bool is_literal() const { return std::holds_alternative<dns::Address>(host_); }
     const dns::Domain& domain() const { return std::get<dns::Domain>(host_); }      // only if !is_literal()
     const dns::Address& address() const { return std::get<dns::Address>(host_); }  // only if is_literal()
-    /// `example.com` or `[192.0.2.1]`.
+    /// `example.com` or `[192.0.2.1]`: the form to look up and to compare.
     std::string host() const;
-    std::string text() const { return local_ + "@" + host(); }
+    /// As an envelope carries it.
+    std::string text() const { return local_ + "@" + written_; }
     bool ascii() const;
-    bool operator==(const Mailbox&) const = default;
+    bool operator==(const Mailbox& other) const { return local_ == other.local_ && host_ == other.host_; }
 
   private:
-    Mailbox(std::string local, std::variant<dns::Domain, dns::Address> host)
-        : local_(std::move(local)), host_(std::move(host)) {}
+    Mailbox(std::string local, std::variant<dns::Domain, dns::Address> host, std::string written)
+        : local_(std::move(local)), host_(std::move(host)), written_(std::move(written)) {}
     std::string local_;
     std::variant<dns::Domain, dns::Address> host_;
+    std::string written_;  // host() in the letters of who wrote it
 };
 
 /// Where notices go: a mailbox, or null (`<>`), which is a state of its own and never answered (RFC 5321 §4.5.5).

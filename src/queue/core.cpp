@@ -181,7 +181,15 @@ std::vector<store::DeliveryResult> Core::finished(const Work& work, std::vector<
         if (result.state == store::RecipientState::queued) unit.waiting.push_back(result.recipient);
         out.push_back(result);
     }
-    if (!unit.waiting.empty() && !message.removed) {
+    if (message.removed) {
+        // Deleted while the attempt ran: what it delivered is recorded, a deferral has nothing to wait for.
+        std::erase_if(out, [](const store::DeliveryResult& r) { return r.state == store::RecipientState::queued; });
+        const bool active = std::any_of(message.units.begin(), message.units.end(),
+                                        [](const auto& entry) { return entry.second.active > 0; });
+        if (!active && out.empty()) messages_.erase(known);
+        return out;
+    }
+    if (!unit.waiting.empty()) {
         // It may stand in the ready list already, for recipients that were not part of this work: take()
         // copes with that.
         if (again) {
@@ -284,7 +292,7 @@ void Core::lane_ended(const std::string& hop_name) {
 
 void Core::forget_if_done(store::MessageId id) {
     const auto known = messages_.find(id);
-    if (known == messages_.end() || known->second.unfinished > 0) return;
+    if (known == messages_.end() || (known->second.unfinished > 0 && !known->second.removed)) return;
     for (const auto& [hop, unit] : known->second.units)
         if (unit.active > 0) return;
     messages_.erase(known);
@@ -394,6 +402,11 @@ std::vector<MessageView> Core::list(const store::QueueFilter& filter) const {
         out.push_back(std::move(view));
     }
     return out;
+}
+
+MessagePtr Core::message(store::MessageId id) const {
+    const auto known = messages_.find(id);
+    return known == messages_.end() ? nullptr : known->second.stored;
 }
 
 std::vector<HopView> Core::hops() const {

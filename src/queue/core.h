@@ -104,6 +104,8 @@ class Core {
     /// were there.
     std::vector<store::MessageId> remove(const std::vector<store::MessageId>& ids);
     std::vector<MessageView> list(const store::QueueFilter& filter) const;
+    /// Null when it is not known (any more).
+    MessagePtr message(store::MessageId id) const;
     std::vector<HopView> hops() const;
     store::QueueTotals totals() const;
 

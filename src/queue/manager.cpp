@@ -84,7 +84,7 @@ Manager::Manager(asio::io_context& context, Options options, Hooks hooks, store:
       lanes_(context, log),
       settling_(context, log),
       timer_(context) {
-    core_ = std::make_unique<Core>(options_, random_, ClockGuard(now(), WallTime::min()));
+    core_ = std::make_unique<Core>(options_, random_, ClockGuard(now(), WallTime{}));
 }
 
 asio::awaitable<store::Result<std::size_t>> Manager::load() {
@@ -102,7 +102,7 @@ asio::awaitable<store::Result<std::size_t>> Manager::load() {
         for (auto& message : *got) all.push_back(std::move(message));
         if (count < page) break;
     }
-    WallTime newest{};  // not the least time there is, from which the guard could not subtract
+    WallTime newest{};  // the epoch: nothing is older
     for (const auto& message : all) newest = std::max(newest, message.arrived);
     const ClockGuard guard(now(), newest);
     core_ = std::make_unique<Core>(options_, random_, guard);
@@ -182,19 +182,17 @@ void Manager::settle_all(std::vector<store::DeliveryResult> results) {
     std::map<store::MessageId, std::vector<store::DeliveryResult>> by_message;
     for (auto& result : results) by_message[result.message].push_back(std::move(result));
     for (auto& [id, part] : by_message) {
-        store::QueueFilter filter;
-        filter.id = id.text();
-        auto views = core_->list(filter);
-        if (views.empty()) continue;
+        MessagePtr message = core_->message(id);
+        if (!message) continue;
         for (const auto& result : part)
             Event(log_, Level::info, "attempt")
                 .kv("qid", id.text())
                 .raw("to",
-                     "<" + views[0].message->recipients[result.recipient].address.recipient.path.text() + ">")
+                     "<" + message->recipients[result.recipient].address.recipient.path.text() + ">")
                 .kv("status", "bounced")
                 .kv("dsn", result.status)
                 .reason(result.text);
-        settling_.spawn("settle " + id.text(), settle(views[0].message, std::move(part)));
+        settling_.spawn("settle " + id.text(), settle(std::move(message), std::move(part)));
     }
 }
 

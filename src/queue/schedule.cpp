@@ -13,7 +13,7 @@ std::chrono::microseconds Schedule::wait(unsigned failures, Random& random) cons
 
 bool ClockGuard::trusts(Now now) const {
     constexpr auto most = std::chrono::minutes(10);
-    if (now.wall < newest_ - most) return false;
+    if (now.wall + most < newest_) return false;
     const auto wall = now.wall - start_.wall;
     const auto steady = std::chrono::duration_cast<std::chrono::microseconds>(now.steady - start_.steady);
     return wall - steady <= most && steady - wall <= most;

@@ -19,7 +19,10 @@ namespace {
 using asio::ip::tcp;
 using Accepted = store::Result<store::MessageId>;
 
-constexpr std::size_t chunk_size = 65536;
+// What one read takes: a thousand idle sessions should not cost megabytes, a large message not a thousand
+// reads.
+constexpr std::size_t small_chunk = 8192;
+constexpr std::size_t large_chunk = 65536;
 constexpr std::uint64_t room_for_fields =
     4096;  // ours: what trace and added fields may come to beyond the size limit
 
@@ -77,8 +80,8 @@ class Listener::Worker {
     // The methods run on the worker's thread.
     void begin(tcp::socket socket, const dns::Address& client) {
         sessions.emplace_front(*this, std::move(socket), client);
-        tasks.spawn("smtp session", serve(sessions.begin()));
         if (stopping) sessions.front().stop();
+        tasks.spawn("smtp session", serve(sessions.begin()));
     }
     asio::awaitable<void> serve(std::list<Session>::iterator session);
     void stop();
@@ -126,7 +129,7 @@ Listener::Session::Session(Worker& worker, tcp::socket socket, const dns::Addres
       socket_(std::move(socket)),
       client_(client),
       server_(*options_, Client{client, role_of(*options_, client)}),
-      chunk_(chunk_size) {}
+      chunk_(small_chunk) {}
 
 void Listener::Session::stop() {
     stopping_ = true;
@@ -230,8 +233,12 @@ asio::awaitable<Listener::Session::Step> Listener::Session::receive() {
     }
     if (!got) co_return Step::end;
     since_renewed_ += *got;
-    if (server_.in_data() && since_renewed_ >= chunk_size) renew_deadline();
+    if (server_.in_data() && since_renewed_ >= large_chunk) renew_deadline();
     server_.feed(std::string_view(chunk_.data(), *got));
+    if (*got == chunk_.size() && chunk_.size() < large_chunk)
+        chunk_ = std::vector<char>(chunk_.size() * 2);
+    else if (!server_.in_data() && chunk_.size() > small_chunk)
+        chunk_ = std::vector<char>(small_chunk);
     co_return Step::go_on;
 }
 

@@ -24,7 +24,8 @@ enum class Errc {
     starttls_refused,      // STARTTLS answered 4yz or 5yz
     injected_octets,       // clear-text octets behind the 220 to STARTTLS (RFC 3207 §4.2)
     handshake_failed,      // TLS alert, no common version, not TLS at all
-    body_unreadable,       // the message cannot be read from the store
+    body_unreadable,       // the message cannot be read from the store now
+    body_damaged,          // nor ever: its octets on disk are not what was written
     aborted,               // we stop: shutdown
 };
 

@@ -16,6 +16,8 @@ constexpr std::size_t max_command_line = 512;  // RFC 5321 §4.5.3.1.4, with CRL
 constexpr std::size_t max_pending_output =
     4096;  // ours: replies that one read may gather before they are sent
 
+constexpr std::size_t max_kept_buffer = 16384;  // ours: of each buffer, between messages
+
 // What the extensions on offer add to a command line: SIZE 26 (RFC 1870 §3), BODY 17 (RFC 6152 names no
 // number).
 std::size_t line_limit(std::string_view line) {
@@ -124,7 +126,10 @@ Server::Server(const ServerOptions& options, Client client) : options_(options),
 }
 
 void Server::feed(std::string_view octets) {
-    in_.erase(0, at_);
+    if (at_ == in_.size() && in_.capacity() > max_kept_buffer)
+        in_ = {};
+    else
+        in_.erase(0, at_);
     at_ = 0;
     in_ += octets;
 }
@@ -335,7 +340,7 @@ void Server::next_hop(NextHopKnowledge knowledge) {
         case NextHopKnowledge::no_such_domain:
             return reject("RCPT", candidate_text_,
                           "550 5.1.2 " + candidate_->mailbox().host() + " does not exist in the DNS");
-        case NextHopKnowledge::null_mx:  // RFC 7505 §4.2
+        case NextHopKnowledge::null_mx:  // RFC 7505 §4.1
             return reject("RCPT", candidate_text_,
                           "556 5.1.10 " + candidate_->mailbox().host() + " takes no mail (null MX)");
     }
@@ -480,6 +485,10 @@ void Server::end_transaction() {
     recipients_.clear();
     known_.clear();
     candidate_.reset();
+    raw_.clear();
+    piece_.clear();
+    for (std::string* buffer : {&raw_, &piece_})
+        if (buffer->capacity() > max_kept_buffer) *buffer = {};
 }
 
 // ---- replies

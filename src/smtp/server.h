@@ -47,7 +47,7 @@ struct ServerOptions {
     std::chrono::seconds command_timeout{300};  // RFC 5321 §4.5.3.2.7; also for each 64 KiB of mail data
     std::size_t max_connections = 1000;
     std::size_t max_connections_per_client = 100;
-    unsigned messages_per_minute = 6000;  // from one client address (IPv6: one /64); 0: no limit
+    unsigned messages_per_minute = 60'000;  // from one client address (IPv6: one /64); 0: no limit
 };
 
 /// The role of the most specific network that holds `client`; nullopt: a stranger.

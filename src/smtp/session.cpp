@@ -204,8 +204,7 @@ asio::awaitable<std::optional<Failure>> Session::send_message(const Message& mes
         if (!piece) {
             // The dot never goes out, so the host cannot take the half for the whole; the session is given
             // up.
-            co_return Failure{Stage::body, Errc::body_unreadable, std::move(piece.error().text),
-                              std::nullopt};
+            co_return Failure{Stage::body, piece.error().code, std::move(piece.error().text), std::nullopt};
         }
         offset += piece->size();
         last = offset >= message.size || piece->empty();

@@ -32,6 +32,13 @@ bool has_record_magic(std::string_view octets, std::uint64_t offset) {
     return offset + record_header_octets <= octets.size() && get_u32(octets, offset) == record_magic;
 }
 
+// Whether records have been written to a segment whose header cannot be read.
+bool holds_records(std::string_view segment_octets) {
+    for (std::uint64_t offset = records_begin; offset < segment_octets.size(); offset += alignment)
+        if (has_record_magic(segment_octets, offset)) return true;
+    return false;
+}
+
 }  // namespace
 
 std::string encode_segment_header(const SegmentHeader& header) {
@@ -271,9 +278,16 @@ class Replay {
     Result<Replayed> run();
 
   private:
-    Result<void> segment(std::uint64_t id, std::string_view octets, std::optional<std::uint64_t> next_first);
+    // What follows a segment.
+    struct Next {
+        bool any = false;  // a later segment is there: all of this one was acknowledged
+        std::optional<std::uint64_t> first_sequence;  // of the very next one, where its header is sound
+    };
+    Result<void> segment(std::uint64_t id, std::string_view octets, const Next& next);
+    Result<Next> look_ahead(std::uint64_t id, std::uint64_t next_id, bool last, std::string& octets);
     Result<void> headless(std::uint64_t id, std::string_view octets);
     Result<void> cut_tail(std::string_view octets);
+    bool acknowledged(std::string_view octets, const SegmentHeader& header, const Next& next) const;
     void keep_aside(std::string_view octets, std::uint64_t offset, const std::string& what);
     std::optional<RecordView> find_after(std::string_view octets, std::uint64_t offset,
                                          const SegmentHeader& header, std::uint64_t batch_after) const;
@@ -321,11 +335,8 @@ void Replay::keep_aside(std::string_view octets, std::uint64_t offset, const std
 
 // A segment without a sound header: its creation was cut off, or both copies are damaged.
 Result<void> Replay::headless(std::uint64_t id, std::string_view octets) {
-    bool has_records = false;
-    for (std::uint64_t offset = records_begin; !has_records && offset < octets.size(); offset += alignment)
-        has_records = has_record_magic(octets, offset);
     const std::string name = segment_name(id);
-    if (has_records || id == at_.segment) {
+    if (holds_records(octets) || id == at_.segment) {
         at_ = {id, 0, at_.sequence};
         keep_aside(octets, 0, "the segment's header is damaged");
         return {};
@@ -351,12 +362,20 @@ Result<void> Replay::cut_tail(std::string_view octets) {
     return (*file)->sync();
 }
 
-Result<void> Replay::segment(std::uint64_t id, std::string_view octets,
-                             std::optional<std::uint64_t> next_first) {
+// Whether what stands at at_, and is not sound, was once.
+bool Replay::acknowledged(std::string_view octets, const SegmentHeader& header, const Next& next) const {
+    if (next.first_sequence && *next.first_sequence > at_.sequence) return true;
+    if (next.any && !next.first_sequence)
+        return octets.find_first_not_of('\0', at_.offset) != std::string_view::npos;
+    return find_after(octets, at_.offset, header, at_.sequence).has_value();
+}
+
+Result<void> Replay::segment(std::uint64_t id, std::string_view octets, const Next& next_segment) {
     const auto header = decode_segment_header(octets, id);
     if (!header) return headless(id, octets);
     if (at_.segment != id || at_.offset == 0) {
-        if (at_.segment != 0 && header->first_sequence > at_.sequence)
+        // Between segments that are not neighbours, others have been removed when nothing lived in them.
+        if (at_.segment + 1 == id && at_.segment != 0 && header->first_sequence > at_.sequence)
             warnings_.push_back(fmt::format("{}: begins with record {}, but {} was expected",
                                             segment_name(id), header->first_sequence, at_.sequence));
         at_ = {id, records_begin, header->first_sequence};
@@ -377,9 +396,8 @@ Result<void> Replay::segment(std::uint64_t id, std::string_view octets,
             continue;
         }
         // Nothing sound here. A later batch, or a later segment, is written only after this one was synced.
-        const bool later_segment = next_first && *next_first > at_.sequence;
-        if (!later_segment && !find_after(octets, at_.offset, *header, at_.sequence))
-            return next_first ? Result<void>{} : cut_tail(octets);
+        if (!acknowledged(octets, *header, next_segment))
+            return next_segment.any ? Result<void>{} : cut_tail(octets);
         if (expected) {
             const JournalPosition after{id, at_.offset + record->size, at_.sequence + 1};
             keep_aside(octets.substr(at_.offset, record->size), at_.offset, "a message has lost its text");
@@ -389,12 +407,27 @@ Result<void> Replay::segment(std::uint64_t id, std::string_view octets,
         }
         const auto next = find_after(octets, at_.offset, *header, 0);
         const std::uint64_t resume = next ? next->place.offset : octets.size();
-        const std::uint64_t sequence = next ? next->sequence : *next_first;
+        const std::uint64_t sequence = next ? next->sequence : next_segment.first_sequence.value_or(0);
         keep_aside(octets.substr(at_.offset, resume - at_.offset), at_.offset,
-                   fmt::format("records {} to {} are lost", at_.sequence, sequence - 1));
-        at_ = {id, resume, sequence};
+                   sequence > at_.sequence
+                       ? fmt::format("records {} to {} are lost", at_.sequence, sequence - 1)
+                       : fmt::format("the records from {} on are lost", at_.sequence));
+        at_ = {id, resume, std::max(sequence, at_.sequence)};
         if (!next) return {};
     }
+}
+
+// Reads the segment behind `id` into `octets`, and what its being there says about `id`.
+Result<Replay::Next> Replay::look_ahead(std::uint64_t id, std::uint64_t next_id, bool last,
+                                        std::string& octets) {
+    auto read = read_all(disk_, segment_name(next_id));
+    if (!read) return fail(std::move(read).error());
+    octets = std::move(*read);
+    Next next;
+    const auto header = decode_segment_header(octets, next_id);
+    if (header && next_id == id + 1) next.first_sequence = header->first_sequence;
+    next.any = header || !last || holds_records(octets);  // one whose creation was cut short proves nothing
+    return next;
 }
 
 Result<Replayed> Replay::run() {
@@ -415,15 +448,10 @@ Result<Replayed> Replay::run() {
             if (!first) return fail(std::move(first).error());
             octets = std::move(*first);
         }
-        std::optional<std::uint64_t> next_first;
-        if (i + 1 < ids->size()) {
-            auto next = read_all(disk_, segment_name((*ids)[i + 1]));
-            if (!next) return fail(std::move(next).error());
-            following = std::move(*next);
-            if (const auto header = decode_segment_header(following, (*ids)[i + 1]))
-                next_first = header->first_sequence;
-        }
-        if (auto done = segment((*ids)[i], octets, next_first); !done) return fail(std::move(done).error());
+        Result<Next> next;
+        if (i + 1 < ids->size()) next = look_ahead((*ids)[i], (*ids)[i + 1], i + 2 == ids->size(), following);
+        if (!next) return fail(std::move(next).error());
+        if (auto done = segment((*ids)[i], octets, *next); !done) return fail(std::move(done).error());
         octets = std::move(following);
         following.clear();
     }

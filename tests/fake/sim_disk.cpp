@@ -59,7 +59,8 @@ class SimDisk::File final : public store::DiskFile {
             octets =
                 octets.substr(0, octets.size() - std::min<std::size_t>(octets.size(), more - disk_.room_));
         if (offset + octets.size() > inode_->now.size()) {
-            disk_.room_ -= std::min(disk_.room_, offset + octets.size() - inode_->now.size());
+            if (disk_.room_ != UINT64_MAX)
+                disk_.room_ -= std::min(disk_.room_, offset + octets.size() - inode_->now.size());
             inode_->now.resize(offset + octets.size());
         }
         std::memcpy(inode_->now.data() + offset, octets.data(), octets.size());

@@ -120,6 +120,7 @@ class Authority:
 # -------------------------------------------------------------------------------------------------------------------------- DNS
 class Dns:
     """The zone `test.`, signed by knot and validated by unbound at RESOLVER; every other name does not exist.
+    Nothing may be cached (TTL 0), so that a test can change the world between two attempts.
 
     records: lines as in a zone file, names relative to `test.`. `bogus.test.` is a child zone whose DS matches no key: a validating
     resolver answers SERVFAIL for it."""
@@ -170,7 +171,7 @@ zone:
         self.start()
 
     def _write_zones(self):
-        soa = '$TTL 60\n$ORIGIN %s\n@ SOA ns.test. hostmaster.test. 1 3600 600 86400 1\n@ NS ns.test.\n'
+        soa = '$TTL 0\n$ORIGIN %s\n@ SOA ns.test. hostmaster.test. 1 3600 600 86400 1\n@ NS ns.test.\n'
         self.machine.write(
             'dns/test.zone',
             soa % 'test.'
@@ -315,6 +316,7 @@ pid {self.dir}/nginx.pid;
 error_log stderr info;
 events {{ worker_connections 256; }}
 http {{{temporary}
+    ssl_protocols TLSv1.2 TLSv1.3;
     log_format asked '$host $request_uri $status $ssl_protocol';
     access_log {self.dir}/access.log asked;
     types {{ text/plain txt; }}

@@ -123,7 +123,7 @@ class Sternpost:
         self.process.popen.send_signal(signal.SIGHUP)
 
     # ---------------------------------------------------------------------------------------------------------------- its log
-    def events(self, name, **fields):
+    def events(self, name, /, **fields):
         """Log lines of that event since the start, as dicts, with the whole line under 'line'."""
         found = []
         for line in self.process.log().splitlines():
@@ -138,7 +138,7 @@ class Sternpost:
                 found.append(dict(event, line=line))
         return found
 
-    def wait_event(self, name, seconds=20, **fields):
+    def wait_event(self, name, /, seconds=20, **fields):
         return wait_for('the daemon logs %s with %s' % (name, fields), lambda: self.events(name, **fields), seconds)[
             -1
         ]

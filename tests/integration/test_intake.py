@@ -363,7 +363,7 @@ def a_pipelined_group_is_answered_in_order_however_it_is_cut(machine):
     """SMTP-74: in one segment, and octet by octet."""
     sink, sternpost = world(machine)
     group = (
-        b'MAIL FROM:<a@sender.test>\r\nRCPT TO:<u@sink.test>\r\nRCPT TO:<bad>\r\nRCPT TO:<v@sink.test>\r\nDATA\r\n'
+        b'MAIL FROM:<a@sender.test>\r\nRCPT TO:<u@sink.test>\r\nRCPT TO:<bad@>\r\nRCPT TO:<v@sink.test>\r\nDATA\r\n'
     )
     data = HEADER + b'pipelined\r\n.\r\n'
     seen = []

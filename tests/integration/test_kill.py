@@ -180,6 +180,12 @@ def what_sendmail_took_is_not_lost_when_the_daemon_is_killed(machine):
         raise Failure('%d of %d did not arrive: %s …' % (len(missing()), len(done), missing()[:5])) from None
     sternpost.wait_empty()
     arrived = collections.Counter(number_of(t.data) for t in sink.taken)
+    accepted = collections.defaultdict(set)
+    for t in sink.taken:
+        accepted[number_of(t.data)].add(re.search(rb'\bid (\w+)', t.data)[1])
+    expect_equal(
+        [n for n, ids in accepted.items() if len(ids) > 1], [], 'submissions accepted under more than one queue id'
+    )
     print(
         '      %d taken by sendmail, all arrived; %d duplicates' % (len(done), sum(n - 1 for n in arrived.values()))
     )

@@ -30,7 +30,7 @@ Result<std::unique_ptr<Database>> Database::open(const DatabasePlace& place, Acc
     sqlite3* handle = nullptr;
     const int flags =
         (access == Access::write ? SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE : SQLITE_OPEN_READONLY) |
-        SQLITE_OPEN_NOMUTEX | SQLITE_OPEN_EXRESCODE | SQLITE_OPEN_NOFOLLOW;
+        SQLITE_OPEN_NOMUTEX | SQLITE_OPEN_EXRESCODE;
     const int code =
         sqlite3_open_v2(place.path.c_str(), &handle, flags, place.vfs.empty() ? nullptr : place.vfs.c_str());
     std::unique_ptr<Database> database(new Database(handle));  // also a failed open has a handle to be closed

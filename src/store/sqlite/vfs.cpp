@@ -30,6 +30,8 @@ struct File {
     DiskVfs::State* state;
     DiskFile* disk_file;
     Shared* shared;  // null unless it is a main database
+    const char* name;
+    bool entry_unsynced;  // a journal that may be new: its first sync is of its directory entry too
     int lock;
     bool uses_shm;
     unsigned shm_shared;  // bits of the locks held
@@ -91,8 +93,19 @@ int truncate_file(sqlite3_file* file, sqlite3_int64 size) {
                    SQLITE_IOERR_TRUNCATE);
 }
 
-int sync_file(sqlite3_file* file, int) {
-    return code_of(file_of(file).disk_file->sync(), SQLITE_IOERR_FSYNC);
+std::string_view folder_of(std::string_view name) {
+    const auto slash = name.rfind('/');
+    return slash == std::string_view::npos ? std::string_view() : name.substr(0, slash);
+}
+
+int sync_file(sqlite3_file* base, int) {
+    File& file = file_of(base);
+    if (const auto synced = file.disk_file->sync(); !synced) return SQLITE_IOERR_FSYNC;
+    if (!file.entry_unsynced) return SQLITE_OK;
+    if (const auto synced = file.state->disk.sync_dir(folder_of(file.name)); !synced)
+        return SQLITE_IOERR_DIR_FSYNC;
+    file.entry_unsynced = false;
+    return SQLITE_OK;
 }
 
 int file_size(sqlite3_file* file, sqlite3_int64* size) {
@@ -238,6 +251,10 @@ int open_file(sqlite3_vfs* vfs, sqlite3_filename name, sqlite3_file* base, int f
     file.base.pMethods = &io_methods;
     file.state = &state;
     file.disk_file = opened->release();
+    file.name = name;  // SQLite keeps it until the file is closed
+    file.entry_unsynced =
+        (flags & SQLITE_OPEN_CREATE) != 0 &&
+        (flags & (SQLITE_OPEN_MAIN_JOURNAL | SQLITE_OPEN_SUPER_JOURNAL | SQLITE_OPEN_WAL)) != 0;
     if ((flags & SQLITE_OPEN_MAIN_DB) != 0) {
         const std::lock_guard guard(state.mutex);
         file.shared = &state.shared[name];
@@ -251,10 +268,7 @@ int delete_file(sqlite3_vfs* vfs, const char* name, int sync_dir) {
     if (const auto removed = disk.unlink(name); !removed)
         return removed.error().code == Errc::not_found ? SQLITE_IOERR_DELETE_NOENT : SQLITE_IOERR_DELETE;
     if (sync_dir == 0) return SQLITE_OK;
-    const std::string_view path(name);
-    const auto slash = path.rfind('/');
-    const auto folder = slash == std::string_view::npos ? std::string_view() : path.substr(0, slash);
-    return code_of(disk.sync_dir(folder), SQLITE_IOERR_DIR_FSYNC);
+    return code_of(disk.sync_dir(folder_of(name)), SQLITE_IOERR_DIR_FSYNC);
 }
 
 int access_file(sqlite3_vfs* vfs, const char* name, int, int* out) {
@@ -275,7 +289,7 @@ int randomness(sqlite3_vfs* vfs, int size, char* out) {
     return size;
 }
 
-int sleep_for(sqlite3_vfs*, int microseconds) {
+int do_not_wait(sqlite3_vfs*, int microseconds) {
     return microseconds;
 }  // who waits for a lock asks again at once
 
@@ -307,7 +321,7 @@ DiskVfs::DiskVfs(std::string name, Disk& disk, const Clock& clock, Random& rando
     vfs.xAccess = access_file;
     vfs.xFullPathname = full_pathname;
     vfs.xRandomness = randomness;
-    vfs.xSleep = sleep_for;
+    vfs.xSleep = do_not_wait;
     vfs.xGetLastError = last_error;
     vfs.xCurrentTimeInt64 = current_time;
     sqlite3_vfs_register(&vfs, 0);

@@ -25,21 +25,21 @@ const Wrong wrong[] = {
      "f.toml:1: unknown key \"lifetime\"; did you mean \"queue.lifetime\"?"},
     {"UnknownSection", "[qeueu]\nx = 1\n", "f.toml:1: unknown key \"qeueu\"; did you mean \"queue\"?"},
     {"BadDuration", "[queue]\nlifetime = \"5x\"\n",
-     "f.toml:2: queue.lifetime = '5x': a duration such as \"90s\", \"5m\", \"5d\""},
+     "f.toml:2: queue.lifetime = \"5x\": a duration such as \"90s\", \"5m\", \"5d\""},
     {"BadNumber", "io_threads = 0\n", "f.toml:1: io_threads = 0: a whole number, 1 or more"},
     {"BadPort", "[delivery]\nsmtp_port = 70000\n",
      "f.toml:2: delivery.smtp_port = 70000: a port, 1 to 65535"},
     {"NoFqdn", "hostname = \"relay\"\n",
-     "f.toml:1: hostname = 'relay': a fully qualified domain name such as \"relay.example.net\""},
+     "f.toml:1: hostname = \"relay\": a fully qualified domain name such as \"relay.example.net\""},
     {"TooFewRecipients", "[listener]\nmax_recipients = 99\n",
      "f.toml:2: listener.max_recipients = 99: a whole number, 100 or more (RFC 5321 §4.5.3.1.8)"},
     {"NoPortToListenOn", "[listener]\nlisten = [\"0.0.0.0\"]\n",
-     "f.toml:2: listener.listen = [ '0.0.0.0' ]: a list of addresses and ports such as [\"0.0.0.0:25\", "
+     "f.toml:2: listener.listen = [ \"0.0.0.0\" ]: a list of addresses and ports such as [\"0.0.0.0:25\", "
      "\"[::]:25\"]"},
     {"BadRole", "[[client]]\nnetwork = \"192.0.2.0/24\"\nrole = \"submit\"\n",
-     "f.toml:3: client.role = 'submit': one of \"originate\", \"relay\""},
+     "f.toml:3: client.role = \"submit\": one of \"originate\", \"relay\""},
     {"BadNetwork", "[[client]]\nnetwork = \"192.0.2.0/99\"\n",
-     "f.toml:2: client.network = '192.0.2.0/99': a network such as \"192.0.2.0/24\" or \"2001:db8::/32\""},
+     "f.toml:2: client.network = \"192.0.2.0/99\": a network such as \"192.0.2.0/24\" or \"2001:db8::/32\""},
 };
 INSTANTIATE_TEST_SUITE_P(Keys, WrongConfig, testing::ValuesIn(wrong),
                          [](const auto& row) { return row.param.name; });

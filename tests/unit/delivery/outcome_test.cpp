@@ -51,6 +51,8 @@ const Case cases[] = {
     {"OddDigit_SMTP08", said(Stage::rcpt, 699, "?"), RecipientState::queued, "4.5.0", false},
     {"PositiveToData_SMTP09", said(Stage::data, 250, "ok"), RecipientState::queued, "4.5.0", false},
     {"LostAtMail_SMTP17", broke(Stage::mail, Errc::closed), RecipientState::queued, "4.4.2", false},
+    {"DamagedHere", broke(Stage::body, Errc::body_damaged), RecipientState::bounced, "5.3.0", false},
+    {"UnreadableHere", broke(Stage::body, Errc::body_unreadable), RecipientState::queued, "4.3.0", false},
     {"SilentAtRcpt_SMTP01", broke(Stage::rcpt, Errc::timed_out), RecipientState::queued, "4.4.2", false},
 };
 INSTANTIATE_TEST_SUITE_P(Rfc5321, Meanings, testing::ValuesIn(cases),

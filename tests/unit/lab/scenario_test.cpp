@@ -24,20 +24,20 @@ const Wrong wrong[] = {
     {"Key", "[mx.\"mx.a.example\"]\n\nstartls = \"none\"\n",
      "3: mx.\"mx.a.example\": unknown key \"startls\"; did you mean \"starttls\"?"},
     {"Word", "[mx.\"mx.a.example\"]\nstarttls = \"off\"\n",
-     "2: mx.\"mx.a.example\": starttls = 'off': one of \"offered\", \"none\", \"refused\", \"injected\", "
+     "2: mx.\"mx.a.example\": starttls = \"off\": one of \"offered\", \"none\", \"refused\", \"injected\", "
      "\"garbage\", \"drop\""},
     {"Reply", "[mx.\"mx.a.example\"]\nrcpt = \"no\"\n",
-     "2: mx.\"mx.a.example\": rcpt = 'no': a reply such as \"550 5.1.1 no such user\", \"hang\", \"drop\", "
+     "2: mx.\"mx.a.example\": rcpt = \"no\": a reply such as \"550 5.1.1 no such user\", \"hang\", \"drop\", "
      "or \"\" for the usual"},
     {"Mode", "[domain.\"a.example\"]\nsts = \"strict\"\n",
-     "2: domain.\"a.example\": sts = 'strict': sts is one of \"none\", \"testing\", \"enforce\", or \"\" for "
+     "2: domain.\"a.example\": sts = \"strict\": one of \"none\", \"testing\", \"enforce\", or \"\" for "
      "no policy at all"},
     {"Address", "[mx.\"mx.a.example\"]\naddress = \"192.0.2.1\"\n",
-     "2: mx.\"mx.a.example\": address = '192.0.2.1': address is one of 127.0.0.0/8"},
+     "2: mx.\"mx.a.example\": address = \"192.0.2.1\": an address of 127.0.0.0/8"},
     {"NameWithoutQuotes", "[domain.a.example]\nmx = []\n",
      "1: domain.\"a\": unknown key \"example\"; there are mx, sts, sts_id, sts_mx, sts_max_age"},
     {"NotToml", "[lab]\nttl = \n",
-     "2: not TOML: Error while parsing key-value pair: encountered end-of-file"},
+     "2: not TOML: Error while parsing key-value pair: expected value, saw '\\n'"},
     {"Value", "lab = 1\n", "1: lab is a section: write [lab] on a line of its own"},
 };
 INSTANTIATE_TEST_SUITE_P(Scenario, WrongScenario, testing::ValuesIn(wrong),

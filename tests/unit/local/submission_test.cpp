@@ -21,7 +21,6 @@
 #include "local/maildrop.h"
 #include "local/socket.h"
 #include "mail/local_names.h"
-#include "util/crc32c.h"
 #include "util/pool.h"
 
 namespace sternpost::local {
@@ -184,7 +183,7 @@ TEST_F(LocalSubmission, QualifiesItsReversePath) {
         {"", ""},
         {"eve", "eve@relay.example"},
         {"eve@localhost", "eve@relay.example"},
-        {"Eve@Corp.Example", "Eve@corp.example"},
+        {"Eve@Corp.Example", "Eve@Corp.Example"},
         {std::nullopt, "bob@relay.example"}};
     for (const auto& [given, kept] : rows) {
         const Spool spool = spool_of("\r\n");
@@ -430,6 +429,13 @@ TEST_F(SendmailProgram, LeavesTheMessageWhileTheDaemonIsDown) {  // CLI-25
     const Ran nowhere = run({"carol@dest.example"}, "hi\n");
     EXPECT_EQ(nowhere.exit_code, 75);  // never 0 with a loss
     EXPECT_NE(nowhere.errors.find("the message was not taken"), std::string::npos);
+}
+
+TEST_F(SendmailProgram, LeavesTheMessageWhenTheDaemonIsBusy) {
+    options_.max_connections = 0;
+    open_socket();
+    EXPECT_EQ(run({"carol@dest.example"}, "hi\n").exit_code, 0);
+    EXPECT_EQ(files_in_drop(), 1U);
 }
 
 TEST_F(SendmailProgram, SaysWhatIsWrongByItsExitCode) {  // CLI-24, CLI-27

@@ -8,7 +8,8 @@ namespace {
 TEST(Mailbox, KeepsTheLocalPartOctetForOctet) {  // SMTP-24
     for (const char* text : {"MiXed.Case+Tag@d.test", "\"a b\\\"c\"@d.test", "a@[192.0.2.1]", "a@[IPv6:2001:db8::1]"})
         EXPECT_EQ(Mailbox::parse(text).value().text(), text);
-    EXPECT_EQ(Mailbox::parse("A@D.Test.").value().text(), "A@d.test");
+    EXPECT_EQ(Mailbox::parse("A@D.Test.").value().text(), "A@D.Test");
+    EXPECT_EQ(Mailbox::parse("A@D.Test.").value().host(), "d.test");
 }
 
 TEST(Mailbox, NeedsSmtputf8ForUtf8) {  // SMTP-83

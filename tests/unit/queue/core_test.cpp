@@ -178,6 +178,16 @@ TEST_F(Queue, DeletedMailIsNotSent) {
     EXPECT_EQ(core.totals().messages, 0U);
 }
 
+TEST_F(Queue, MailDeletedDuringItsAttemptEndsWithIt) {
+    const auto id = add({{"a@d.test", "d.test"}});
+    const auto work = core.take("d.test", now);
+    EXPECT_EQ(core.remove({id}).size(), 1U);
+    EXPECT_TRUE(core.finished(*work, {fate(0, RecipientState::queued)}, now).empty());
+    EXPECT_EQ(core.message(id), nullptr);
+    pass(24h);
+    EXPECT_EQ(core.take("d.test", now), std::nullopt);
+}
+
 TEST_F(Queue, AFurtherTransactionComesAtOnce) {  // SMTP-19
     add({{"a@d.test", "d.test"}, {"b@d.test", "d.test"}});
     const auto work = core.take("d.test", now);

@@ -3,6 +3,7 @@
 #include <gtest/gtest.h>
 
 #include <functional>
+#include <random>
 #include <string>
 #include <vector>
 
@@ -624,6 +625,46 @@ INSTANTIATE_TEST_SUITE_P(Replies, StoreTrouble,
                                          StoreCase{store::Errc::io, "451 4.3.0"},
                                          StoreCase{store::Errc::closed, "421 4.3.2"},
                                          StoreCase{store::Errc::duplicate, "250 2.0.0"}));
+
+// ---- hostile octets
+
+TEST(SmtpServer, SurvivesAnyOctets) {
+    const std::string_view words[] = {
+        "EHLO c.example\r\n",
+        "MAIL FROM:<a@corp.example>\r\n",
+        "RCPT TO:<b@dest.example>\r\n",
+        "DATA\r\n",
+        "RSET\r\n",
+        "\r\n.\r\n",
+        ".\r\n",
+        "\r",
+        "\n",
+        "\0"sv,
+        "<",
+        ">",
+        "\"",
+        "\\",
+        " ",
+        "SIZE=",
+        "Received: x\r\n",
+        "\xff\xc3\xa9",
+        "QUIT\r\n",
+        "xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx"};
+    for (unsigned seed = 0; seed < 3000; ++seed) {
+        SCOPED_TRACE(seed);
+        std::mt19937 chance(seed);
+        Peer peer(seed % 3 == 0 ? relay : originator);
+        peer.say("EHLO c.example\r\n");
+        for (int i = 0; i < 60 && !peer.closed; ++i) {
+            // often what is expected next, so that the deep states are reached
+            std::string octets(words[chance() % 4 != 0 ? chance() % 4 + 1 : chance() % std::size(words)]);
+            const std::size_t cut = chance() % (octets.size() + 1);
+            peer.say(std::string_view(octets).substr(0, cut));
+            if (!peer.closed) peer.say(std::string_view(octets).substr(cut));
+        }
+        for (const auto& message : peer.messages) EXPECT_TRUE(message.octets.ends_with("\r\n"));
+    }
+}
 
 // ---- grouping of replies, ends
 

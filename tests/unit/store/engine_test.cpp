@@ -2,9 +2,11 @@
 
 #include <gtest/gtest.h>
 
+#include <atomic>
 #include <filesystem>
 #include <future>
 #include <mutex>
+#include <thread>
 
 #include "store/sqlite/offline.h"
 #include "store_testing.h"
@@ -136,6 +138,78 @@ TEST_F(Engine, RefusesASchemaOfALaterRelease) {
     ASSERT_FALSE(store);
     EXPECT_EQ(store.error().code, Errc::newer_schema);
     EXPECT_NE(store.error().text.find("later release"), std::string::npos);
+}
+
+// What the administrator's command sees after a kill -9: a copy of the folder taken while the daemon runs
+// stands for it.
+TEST_F(Engine, IsReadWhileNoDaemonRuns) {
+    auto store = open();
+    const NewMessage first = message_to(1, {"bob@example.com", "carol@example.net"}, "first");
+    const NewMessage second = message_to(2, {"dave@example.com"}, "second");
+    const NewMessage third = message_to(3, {"erin@example.org"}, "third");
+    ASSERT_TRUE(accept(*store, first));
+    ASSERT_TRUE(accept(*store, second));
+    ASSERT_EQ(find(*store).value().size(), 2U);  // now in the index
+    ASSERT_TRUE(accept(*store, third));
+    auto results = testing::results_for(first, RecipientState::queued);
+    results[0].state = RecipientState::sent;
+    results[1].tries = 4;
+    for (const auto& more : testing::sent(second)) results.push_back(more);
+    ASSERT_TRUE(await<Result<void>>([&](auto reply) { store->record(results, {}, std::move(reply)); }));
+    const std::string copy = dir_ + "-copy";
+    std::filesystem::copy(dir_, copy, std::filesystem::copy_options::recursive);
+    for (const bool lost : {false, true}) {
+        SCOPED_TRACE(lost);
+        if (lost)
+            for (const char* name : {"/queue.db", "/queue.db-wal", "/queue.db-shm"})
+                std::filesystem::remove(copy + name);
+        auto offline = Offline::open(copy).value();
+        EXPECT_EQ(offline->warnings().size(), lost ? 1U : 0U);
+        const auto found = offline->find({}).value();
+        ASSERT_EQ(found.size(), 2U);
+        EXPECT_EQ(found[0].id, first.id);
+        EXPECT_EQ(found[0].recipients[0].state, RecipientState::sent);
+        EXPECT_EQ(found[0].recipients[1].tries, 4U);
+        EXPECT_EQ(found[1].id, third.id);
+        EXPECT_EQ(offline->read_body(found[1], 1, 100).value(), "hird");
+        const auto totals = offline->totals().value();
+        EXPECT_EQ(totals.messages, 2U);
+        EXPECT_EQ(totals.recipients, 2U);
+        EXPECT_EQ(totals.octets, 10U);
+        QueueFilter filter;
+        filter.domain = "example.com";
+        EXPECT_TRUE(offline->find(filter).value().empty());
+        filter.domain = "example.net";
+        EXPECT_EQ(offline->find(filter).value().size(), 1U);
+    }
+    std::filesystem::remove_all(copy);
+    EXPECT_EQ(Offline::open(copy).error().code, Errc::not_found);
+}
+
+TEST_F(Engine, AnswersManyThreadsAtOnce) {
+    auto store = open();
+    std::vector<std::thread> threads;
+    std::atomic<int> accepted = 0;
+    for (std::uint64_t t = 0; t < 4; ++t)
+        threads.emplace_back([&, t] {
+            for (std::uint64_t i = 1; i <= 50; ++i) {
+                auto sink = store->new_body(100'000);
+                const NewMessage plan = message_to(t * 1000 + i, {"bob@example.com"}, "");
+                NewMessage message = plan;
+                if (!sink->write(std::string(i % 10 == 0 ? 70'000 : 2000, 'x'))) continue;
+                message.body = sink->finish().value();
+                sink.reset();
+                if (accept(*store, message)) ++accepted;
+                const auto results = testing::sent(plan);
+                if (i % 2 == 1) continue;
+                EXPECT_TRUE(
+                    await<Result<void>>([&](auto reply) { store->record(results, {}, std::move(reply)); }));
+            }
+        });
+    for (auto& thread : threads) thread.join();
+    EXPECT_EQ(accepted, 200);
+    EXPECT_EQ(find(*store).value().size(), 100U);
+    EXPECT_EQ(told_.size(), 200U);
 }
 
 TEST_F(Engine, KeepsPoliciesHopsAndActs) {

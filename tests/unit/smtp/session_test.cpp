@@ -1,0 +1,246 @@
+// The client's shell against a scripted host on loopback: each step of the dialogue fails in turn, by error,
+// close and silence.
+#include "smtp/session.h"
+
+#include <gtest/gtest.h>
+
+#include <boost/asio/co_spawn.hpp>
+#include <boost/asio/detached.hpp>
+#include <boost/asio/read_until.hpp>
+#include <boost/asio/write.hpp>
+
+namespace sternpost::smtp {
+namespace {
+
+using asio::ip::tcp;
+using namespace std::chrono_literals;
+
+/// What the host answers, by step: connect (the greeting), EHLO, MAIL, RCPT, DATA, dot, QUIT. CLOSE ends the
+/// connection there, SILENCE says nothing more.
+using Script = std::map<std::string, std::string>;
+
+class Host {
+  public:
+    Host(asio::io_context& io, Script script)
+        : script_(std::move(script)), acceptor_(io, tcp::endpoint(asio::ip::address_v4::loopback(), 0)) {
+        asio::co_spawn(io, serve(), asio::detached);
+    }
+    std::uint16_t port() const { return acceptor_.local_endpoint().port(); }
+    std::vector<std::string> seen;
+
+  private:
+    asio::awaitable<bool> answer(tcp::socket& socket, std::string step, std::string otherwise) {
+        const auto known = script_.find(step);
+        const std::string text = known == script_.end() ? otherwise : known->second;
+        if (text == "CLOSE") {
+            socket.close();
+            co_return false;
+        }
+        if (text == "SILENCE") {
+            asio::steady_timer wait(socket.get_executor(), 5s);
+            co_await wait.async_wait(asio::use_awaitable);
+            co_return false;
+        }
+        const std::string line = text + "\r\n";
+        co_await asio::async_write(socket, asio::buffer(line), asio::use_awaitable);
+        co_return true;
+    }
+    asio::awaitable<void> serve() {
+        try {
+            tcp::socket socket = co_await acceptor_.async_accept(asio::use_awaitable);
+            std::string buffer;
+            bool on = co_await answer(socket, "connect", "220 host.test");
+            while (on) {
+                const auto n = co_await asio::async_read_until(socket, asio::dynamic_buffer(buffer), "\r\n",
+                                                               asio::use_awaitable);
+                const std::string line = buffer.substr(0, n - 2);
+                buffer.erase(0, n);
+                seen.push_back(line);
+                const std::string verb = line.substr(0, line.find(' '));
+                if (verb == "DATA") {
+                    on = co_await answer(socket, "DATA", "354 go");
+                    const auto given = script_.find("DATA");
+                    if (!on || (given != script_.end() && given->second[0] != '3')) continue;
+                    const auto end = co_await asio::async_read_until(socket, asio::dynamic_buffer(buffer),
+                                                                     "\r\n.\r\n", asio::use_awaitable);
+                    seen.push_back(buffer.substr(0, end));
+                    buffer.erase(0, end);
+                    on = co_await answer(socket, "dot", "250 taken");
+                } else {
+                    on = co_await answer(socket, verb, verb == "QUIT" ? "221 bye" : "250 ok");
+                }
+            }
+        } catch (const boost::system::system_error&) {
+            // the client has gone: that is how dialogues end
+        }
+    }
+
+    Script script_;
+    tcp::acceptor acceptor_;
+};
+
+struct Told {
+    std::optional<Failure> opening;  // the session could not be opened
+    std::vector<RecipientOutcome> outcomes;
+    bool reusable = false;
+    std::vector<std::string> seen;
+};
+
+asio::awaitable<void> converse(asio::any_io_executor executor, std::uint16_t port, Told& told) {
+    Target target;
+    target.address = dns::Address::v4({127, 0, 0, 1});
+    target.port = port;
+    target.helo_name = "us.test";
+    target.tls = TlsUse::if_offered;
+    target.timeouts = {300ms, 300ms, 300ms, 300ms, 300ms, 300ms, 300ms, 300ms, 300ms, 100ms};
+    Session session(executor, std::move(target));
+    auto opened = co_await session.open();
+    if (!opened) {
+        told.opening = std::move(opened).error();
+        co_return;
+    }
+    mail::Envelope envelope;
+    envelope.reverse_path = mail::ReversePath::parse("s@us.test").value();
+    std::vector<mail::Recipient> recipients{mail::Recipient(mail::ForwardPath::parse("a@host.test").value())};
+    Message message;
+    const std::string text = "Subject: x\r\n\r\n.dot\r\n";
+    message.size = text.size();
+    message.read = [text](std::uint64_t offset, std::size_t most) -> asio::awaitable<Result<std::string>> {
+        co_return text.substr(offset, most);
+    };
+    told.outcomes = co_await session.transact(std::move(envelope), std::move(recipients), std::move(message));
+    told.reusable = session.reusable();
+    co_await session.quit();
+}
+
+Told play(Script script) {
+    asio::io_context io;
+    Host host(io, std::move(script));
+    Told told;
+    asio::co_spawn(io, converse(io.get_executor(), host.port(), told), [&](std::exception_ptr error) {
+        EXPECT_FALSE(error);
+        io.stop();
+    });
+    io.run_for(10s);
+    told.seen = host.seen;
+    return told;
+}
+
+TEST(Dialogue, RunsToItsEnd) {
+    const Told told = play({});
+    ASSERT_FALSE(told.opening);
+    ASSERT_EQ(told.outcomes.size(), 1U);
+    EXPECT_FALSE(told.outcomes[0].failure);
+    EXPECT_TRUE(told.reusable);
+    EXPECT_EQ(told.seen,
+              (std::vector<std::string>{"EHLO us.test", "MAIL FROM:<s@us.test>", "RCPT TO:<a@host.test>",
+                                        "DATA", "Subject: x\r\n\r\n..dot\r\n.\r\n", "QUIT"}));
+}
+
+struct Step {
+    const char* name;  // of the script's step
+    Stage stage;
+    bool opening;  // it fails while the session is opened
+};
+class EachStep : public testing::TestWithParam<Step> {};
+INSTANTIATE_TEST_SUITE_P(Rfc5321, EachStep,
+                         testing::Values(Step{"connect", Stage::greeting, true},
+                                         Step{"EHLO", Stage::helo, true}, Step{"MAIL", Stage::mail, false},
+                                         Step{"RCPT", Stage::rcpt, false}, Step{"DATA", Stage::data, false},
+                                         Step{"dot", Stage::dot, false}),
+                         [](const auto& row) { return row.param.name; });
+
+Failure failure_of(const Told& told, bool opening) {
+    if (opening) {
+        EXPECT_TRUE(told.opening);
+        return told.opening.value_or(Failure{});
+    }
+    EXPECT_FALSE(told.opening);
+    EXPECT_EQ(told.outcomes.size(), 1U);
+    return told.outcomes.empty() ? Failure{} : told.outcomes[0].failure.value_or(Failure{});
+}
+
+TEST_P(EachStep, ClosedByTheHostIsALostConnection) {  // SMTP-17
+    const Failure failure = failure_of(play({{GetParam().name, "CLOSE"}}), GetParam().opening);
+    EXPECT_EQ(failure.stage, GetParam().stage);
+    EXPECT_TRUE(failure.code == Errc::closed || failure.code == Errc::io) << static_cast<int>(failure.code);
+    EXPECT_FALSE(failure.reply);
+}
+
+TEST_P(EachStep, SilenceIsEndedByTheStepsOwnLimit) {  // SMTP-01
+    const auto began = std::chrono::steady_clock::now();
+    const Failure failure = failure_of(play({{GetParam().name, "SILENCE"}}), GetParam().opening);
+    EXPECT_EQ(failure.stage, GetParam().stage);
+    EXPECT_EQ(failure.code, Errc::timed_out);
+    EXPECT_LT(std::chrono::steady_clock::now() - began, 4s);
+}
+
+TEST_P(EachStep, ATemporaryReplyIsKeptWithItsText) {
+    const Failure failure = failure_of(play({{GetParam().name, "450 4.2.0 later"}}), GetParam().opening);
+    EXPECT_EQ(failure.stage, GetParam().stage);
+    EXPECT_EQ(failure.code, Errc::reply_negative);
+    EXPECT_EQ(failure.reply.value_or(Reply{}).text(), "450 4.2.0 later");
+}
+
+TEST_P(EachStep, NonsenseEndsTheConnection) {  // SMTP-08
+    const Failure failure = failure_of(play({{GetParam().name, "what?"}}), GetParam().opening);
+    EXPECT_EQ(failure.stage, GetParam().stage);
+    EXPECT_EQ(failure.code, Errc::reply_malformed);
+}
+
+TEST(Dialogue, ALostReplyToQuitHarmsNothing) {  // SMTP-21
+    for (const char* end : {"CLOSE", "SILENCE", "500 no"}) {
+        const Told told = play({{"QUIT", end}});
+        ASSERT_EQ(told.outcomes.size(), 1U);
+        EXPECT_FALSE(told.outcomes[0].failure) << end;
+    }
+}
+
+TEST(Dialogue, FallsBackToHelo) {  // SMTP-06
+    const Told told = play({{"EHLO", "502 5.5.1 what?"}});
+    ASSERT_FALSE(told.opening);
+    EXPECT_FALSE(told.outcomes[0].failure);
+    EXPECT_EQ(told.seen[1], "HELO us.test");
+}
+
+TEST(Dialogue, WaitsForTheGreetingAndSaysQuitToARefusal) {  // SMTP-03, SMTP-04
+    const Told told = play({{"connect", "554 5.7.1 go away"}});
+    ASSERT_TRUE(told.opening);
+    EXPECT_EQ(told.seen, std::vector<std::string>{"QUIT"});
+}
+
+TEST(Dialogue, AMessageThatCannotBeReadIsNeverSentHalf) {
+    asio::io_context io;
+    Host host(io, {});
+    std::vector<RecipientOutcome> outcomes;
+    auto run = [](asio::any_io_executor executor, std::uint16_t port,
+                  std::vector<RecipientOutcome>& out) -> asio::awaitable<void> {
+        Target target;
+        target.address = dns::Address::v4({127, 0, 0, 1});
+        target.port = port;
+        target.helo_name = "us.test";
+        Session session(executor, std::move(target));
+        auto opened = co_await session.open();
+        EXPECT_TRUE(opened);
+        mail::Envelope envelope;
+        std::vector<mail::Recipient> recipients{
+            mail::Recipient(mail::ForwardPath::parse("a@host.test").value())};
+        Message message;
+        message.size = 200000;
+        message.read = [](std::uint64_t offset, std::size_t most) -> asio::awaitable<Result<std::string>> {
+            if (offset > 0) co_return fail(Errc::body_unreadable, "the disk failed");
+            co_return std::string(most, 'x');
+        };
+        out = co_await session.transact(std::move(envelope), std::move(recipients), std::move(message));
+        co_await session.quit();
+    };
+    asio::co_spawn(io, run(io.get_executor(), host.port(), outcomes), [&](std::exception_ptr) { io.stop(); });
+    io.run_for(10s);
+    ASSERT_EQ(outcomes.size(), 1U);
+    EXPECT_EQ(outcomes[0].failure.value_or(Failure{}).stage, Stage::body);
+    for (const auto& line : host.seen)
+        EXPECT_EQ(line.find("xxx"), std::string::npos) << "no final dot was sent";
+}
+
+}  // namespace
+}  // namespace sternpost::smtp

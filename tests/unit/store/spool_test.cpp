@@ -1,0 +1,555 @@
+// The store over a disk whose power goes at every operation in turn: what was acknowledged is there, nothing
+// else is.
+#include "store/sqlite/spool.h"
+
+#include <gtest/gtest.h>
+
+#include <set>
+
+#include "fake/sim_disk.h"
+#include "util/crc32c.h"
+#include "store/sqlite/layout.h"
+#include "store/sqlite/reader.h"
+#include "store/sqlite/vfs.h"
+#include "store_testing.h"
+
+namespace sternpost::store::sqlite {
+namespace {
+
+using testing::message_to;
+
+constexpr const char* vfs_name = "spool-test";
+
+SpoolOptions small_options() {
+    SpoolOptions options;
+    options.journal.segment_octets = 12UL * 1024;
+    options.checkpoint_pages = 12;
+    return options;
+}
+
+// What the world was told, and what it only asked for.
+struct Ledger {
+    std::map<std::uint64_t, NewMessage> submitted;
+    std::set<std::uint64_t> accepted;
+    std::map<std::pair<std::uint64_t, std::uint32_t>, RecipientState> asked;     // results
+    std::map<std::pair<std::uint64_t, std::uint32_t>, RecipientState> recorded;  // … that were acknowledged
+    std::set<std::string> policies;
+};
+
+// One machine: a disk, and what runs on it until the power goes.
+class Machine {
+  public:
+    explicit Machine(std::uint64_t seed) : random_(seed) {}
+
+    fake::SimDisk& disk() { return disk_; }
+    Spool& spool() { return *spool_; }
+    Random& random() { return random_; }
+    const std::string& died() const { return died_; }
+    testing::FixedClock& clock() { return clock_; }
+
+    Result<void> start(SpoolOptions options = small_options()) {
+        stop();
+        vfs_ = std::make_unique<DiskVfs>(vfs_name, disk_, clock_, random_);
+        SpoolParts parts{disk_,   {index_name, vfs_name},
+                         log_,    clock_,
+                         random_, [this](const std::string& why) { died_ = why; },
+                         nullptr};
+        auto spool = Spool::open(std::move(parts), options);
+        if (!spool) return fail(std::move(spool).error());
+        spool_ = std::move(*spool);
+        return {};
+    }
+    void stop() {
+        spool_.reset();
+        vfs_.reset();
+    }
+    void crash(std::uint64_t seed) {
+        stop();
+        testing::SeededRandom chance(seed);
+        disk_.crash(chance);
+        died_.clear();
+    }
+    std::vector<StoredMessage> queue() {
+        spool_->apply();
+        auto reader = Reader::open({index_name, vfs_name});
+        if (!reader) {
+            ADD_FAILURE() << reader.error().text;
+            return {};
+        }
+        auto found = (*reader)->load(MessageId{0}, 1000);
+        EXPECT_TRUE(found) << found.error().text;
+        const auto totals = (*reader)->totals().value();
+        EXPECT_EQ(totals.messages, found->size());
+        std::uint64_t recipients = 0;
+        std::uint64_t octets = 0;
+        for (const auto& message : *found) {
+            octets += message.body.size;
+            for (const auto& recipient : message.recipients)
+                recipients += recipient.state == RecipientState::queued ? 1 : 0;
+        }
+        EXPECT_EQ(totals.recipients, recipients);
+        EXPECT_EQ(totals.octets, octets);
+        return *found;
+    }
+
+  private:
+    fake::SimDisk disk_;
+    testing::NullLog log_;
+    testing::FixedClock clock_;
+    testing::SeededRandom random_;
+    std::unique_ptr<DiskVfs> vfs_;
+    std::unique_ptr<Spool> spool_;
+    std::string died_;
+};
+
+// Drives a Spool as the engine does, and keeps the ledger.
+class Driver {
+  public:
+    Driver(Machine& machine, Ledger& ledger) : machine_(machine), ledger_(ledger) {}
+
+    void submit(NewMessage message) {
+        const std::uint64_t id = message.id.value;
+        ledger_.submitted.emplace(id, message);
+        if (!message.body.file.empty() && !machine_.spool().bodies().make_durable(message.body)) return;
+        machine_.spool().accept(std::move(message),
+                                Reply<Result<MessageId>>([this, id](const Result<MessageId>& answer) {
+                                    if (answer) ledger_.accepted.insert(id);
+                                }));
+    }
+    NewMessage large(std::uint64_t id) {
+        NewMessage message = message_to(id, {"bob@example.com"}, "");
+        auto sink = machine_.spool().bodies().make(1'000'000);
+        for (int i = 0; i < 3; ++i)
+            if (!sink->write(std::string(30'000, static_cast<char>('a' + i)))) return message;
+        auto body = sink->finish();
+        if (body) message.body = *body;
+        return message;
+    }
+    void record(const NewMessage& message, std::vector<std::uint32_t> recipients, RecipientState state,
+                std::vector<NewMessage> notices = {}) {
+        std::vector<DeliveryResult> results;
+        for (const auto n : recipients) {
+            DeliveryResult result;
+            result.message = message.id;
+            result.recipient = n;
+            result.state = state;
+            result.tries = 1;
+            results.push_back(result);
+            ledger_.asked[{message.id.value, n}] = state;
+        }
+        std::vector<std::uint64_t> ids;
+        for (const auto& notice : notices) {
+            ids.push_back(notice.id.value);
+            ledger_.submitted.emplace(notice.id.value, notice);
+        }
+        machine_.spool().writer().record(std::move(results), std::move(notices),
+                                         Reply<Result<void>>([this, message = message.id.value, recipients,
+                                                              state, ids](const Result<void>& answer) {
+                                             if (!answer) return;
+                                             for (const auto n : recipients)
+                                                 ledger_.recorded[{message, n}] = state;
+                                             ledger_.accepted.insert(ids.begin(), ids.end());
+                                         }));
+    }
+    void policy(const std::string& domain) {
+        StoredPolicy policy;
+        policy.domain = domain;
+        policy.text = "version: STSv1\nmode: enforce\n";
+        machine_.spool().writer().put_policy(policy,
+                                             Reply<Result<void>>([this, domain](const Result<void>& answer) {
+                                                 if (answer) ledger_.policies.insert(domain);
+                                             }));
+    }
+
+  private:
+    Machine& machine_;
+    Ledger& ledger_;
+};
+
+NewMessage with_submission(NewMessage message, std::uint64_t seed) {
+    testing::SeededRandom random(seed);
+    message.submission = SubmissionId::make(random);
+    return message;
+}
+
+// Mail comes, is delivered, deferred, bounced; segments roll, empty and go; bodies of both kinds.
+void work(Machine& machine, Ledger& ledger) {
+    Driver driver(machine, ledger);
+    Spool& spool = machine.spool();
+    const NewMessage sleeper = message_to(1, {"bob@example.com", "carol@example.net"}, std::string(500, 's'));
+    const NewMessage two = with_submission(message_to(2, {"bob@example.com"}, std::string(3000, '2')), 2);
+    driver.submit(sleeper);
+    driver.submit(two);
+    spool.commit();
+    driver.policy("example.com");
+    driver.record(two, {0}, RecipientState::sent);
+    spool.commit();
+    spool.apply();
+    const NewMessage big = driver.large(3);
+    driver.submit(big);
+    spool.commit();
+    spool.apply();
+    spool.maintain();
+    for (std::uint64_t id = 10; id < 16; ++id) {
+        const NewMessage message = with_submission(
+            message_to(id, {"dave@example.org", "erin@example.com"}, std::string(3500, 'm')), id);
+        driver.submit(message);
+        spool.commit();
+        driver.record(message, {0}, RecipientState::sent);
+        driver.record(sleeper, {1}, RecipientState::queued);
+        spool.commit();
+        NewMessage notice =
+            with_submission(message_to(100 + id, {"alice@example.org"}, std::string(400, 'n')), 100 + id);
+        notice.envelope.reverse_path = mail::ReversePath();
+        if (id != 12) driver.record(message, {1}, RecipientState::bounced, {notice});
+        spool.commit();
+        if (id % 2 == 0) spool.apply();
+        driver.record(notice, {0}, RecipientState::sent);
+        spool.commit();
+        spool.maintain();
+    }
+    driver.record(big, {0}, RecipientState::sent);
+    driver.record(sleeper, {1}, RecipientState::sent);
+    spool.commit();
+    spool.apply();
+    for (int i = 0; i < 4; ++i) spool.maintain();
+    spool.close();
+}
+
+// What the ledger says is what the machine has.
+void expect_kept(Machine& machine, const Ledger& ledger, bool held = false) {
+    std::map<std::uint64_t, StoredMessage> queue;
+    for (auto& message : machine.queue()) queue.emplace(message.id.value, message);
+    for (const auto& [id, message] : queue) {
+        const auto submitted = ledger.submitted.find(id);
+        ASSERT_NE(submitted, ledger.submitted.end()) << "invented " << id;
+        EXPECT_EQ(message.held, held);
+        ASSERT_EQ(message.recipients.size(), submitted->second.recipients.size());
+        const auto body = read_body(machine.disk(), message.body, 0, 1'000'000);
+        ASSERT_TRUE(body) << body.error().text;
+        EXPECT_EQ(crc32c(*body), submitted->second.body.crc);
+        for (std::uint32_t n = 0; n < message.recipients.size(); ++n) {
+            const auto state = message.recipients[n].state;
+            const auto recorded = ledger.recorded.find({id, n});
+            if (recorded != ledger.recorded.end() && recorded->second != RecipientState::queued) {
+                EXPECT_EQ(state, recorded->second) << id << '/' << n;
+            } else if (state != RecipientState::queued) {
+                EXPECT_TRUE(ledger.asked.contains({id, n})) << "invented result " << id << '/' << n;
+            }
+        }
+    }
+    for (const auto id : ledger.accepted) {
+        const NewMessage& message = ledger.submitted.at(id);
+        bool finished = true;
+        bool may_be_finished = true;
+        for (std::uint32_t n = 0; n < message.recipients.size(); ++n) {
+            const auto recorded = ledger.recorded.find({id, n});
+            const auto asked = ledger.asked.find({id, n});
+            finished =
+                finished && recorded != ledger.recorded.end() && recorded->second != RecipientState::queued;
+            may_be_finished =
+                may_be_finished && asked != ledger.asked.end() && asked->second != RecipientState::queued;
+        }
+        if (finished) {
+            EXPECT_FALSE(queue.contains(id)) << "finished, but here again: " << id;
+        } else if (!may_be_finished) {
+            EXPECT_TRUE(queue.contains(id)) << "lost " << id;
+        }
+    }
+    auto reader = Reader::open({index_name, vfs_name});
+    std::set<std::string> policies;
+    const auto stored = (*reader)->policies().value();
+    for (const auto& policy : stored) policies.insert(policy.domain);
+    if (held) return;  // the segment that held the policies may be gone
+    for (const auto& domain : ledger.policies) EXPECT_TRUE(policies.contains(domain));
+}
+
+// Every accepted submission is known.
+void expect_known(Machine& machine, const Ledger& ledger) {
+    Spool& spool = machine.spool();
+    for (const auto id : ledger.accepted) {
+        NewMessage again = ledger.submitted.at(id);
+        if (!again.submission) continue;
+        again.id = MessageId{100'000 + id};
+        again.body = Body::of("again");
+        spool.accept(again, Reply<Result<MessageId>>([id](const Result<MessageId>& answer) {
+                         ASSERT_FALSE(answer) << "doubled " << id;
+                         EXPECT_EQ(answer.error().code, Errc::duplicate);
+                         EXPECT_EQ(answer.error().text, MessageId{id}.text());
+                     }));
+    }
+    spool.commit();
+}
+
+void expect_quiet(const std::vector<std::string>& warnings) {
+    for (const auto& warning : warnings)
+        EXPECT_NE(warning.find("never acknowledged"), std::string::npos) << warning;
+}
+
+TEST(Spool, LosesNothingWhereverThePowerGoes) {
+    std::uint64_t operations = 0;
+    {
+        Machine machine(1);
+        Ledger ledger;
+        ASSERT_TRUE(machine.start());
+        work(machine, ledger);
+        operations = machine.disk().operations();
+        EXPECT_FALSE(machine.disk().exists("journal/00000002.seg").value())
+            << "the work should see segments go";
+        EXPECT_TRUE(machine.disk().exists("journal/00000001.done").value());
+        expect_kept(machine, ledger);
+    }
+    ASSERT_GT(operations, 100U);
+    for (std::uint64_t cut = 0; cut < operations; ++cut) {
+        SCOPED_TRACE(cut);
+        Machine machine(1);
+        Ledger ledger;
+        machine.disk().stop_before(cut);
+        if (machine.start()) work(machine, ledger);
+        machine.crash(cut);
+        // The power goes once more, somewhere in the recovery.
+        machine.disk().stop_before(machine.disk().operations() + cut % 7);
+        [[maybe_unused]] const auto interrupted = machine.start();
+        machine.crash(cut + 1);
+        const auto started = machine.start();
+        ASSERT_TRUE(started) << started.error().text;
+        expect_quiet(machine.spool().opened().warnings);
+        expect_kept(machine, ledger);
+        expect_known(machine, ledger);
+        const MessageId newest{ledger.accepted.empty() ? 0 : *ledger.accepted.rbegin()};
+        EXPECT_GE(machine.spool().opened().newest, newest);
+        // … and it works on.
+        Driver(machine, ledger).submit(message_to(9000, {"bob@example.com"}, "after"));
+        machine.spool().commit();
+        EXPECT_TRUE(ledger.accepted.contains(9000));
+        machine.spool().close();
+        ASSERT_TRUE(machine.start());
+        expect_quiet(machine.spool().opened().warnings);
+        expect_kept(machine, ledger);
+        if (::testing::Test::HasFailure()) return;
+    }
+}
+
+TEST(Spool, RebuildsALostIndexOnHold) {
+    Machine machine(2);
+    Ledger ledger;
+    ASSERT_TRUE(machine.start());
+    work(machine, ledger);
+    machine.stop();
+    ASSERT_TRUE(machine.disk().unlink(index_name));
+    ASSERT_TRUE(machine.start());
+    const auto& warnings = machine.spool().opened().warnings;
+    ASSERT_EQ(warnings.size(), 1U) << ::testing::PrintToString(warnings);
+    EXPECT_NE(warnings[0].find("on hold"), std::string::npos) << warnings[0];
+    expect_kept(machine, ledger, true);
+    ASSERT_TRUE(machine.start());
+    EXPECT_TRUE(machine.spool().opened().warnings.empty());
+    expect_kept(machine, ledger, true);
+}
+
+TEST(Spool, RebuildsFromTheStartWhenARebuildIsCutShort) {
+    for (std::uint64_t cut = 0; cut < 60; ++cut) {
+        SCOPED_TRACE(cut);
+        Machine machine(2);
+        Ledger ledger;
+        ASSERT_TRUE(machine.start());
+        work(machine, ledger);
+        machine.stop();
+        ASSERT_TRUE(machine.disk().unlink(index_name));
+        ASSERT_TRUE(machine.disk().sync_dir(""));
+        machine.disk().stop_before(machine.disk().operations() + cut);
+        if (machine.start()) cut = 60;
+        machine.crash(cut);
+        ASSERT_TRUE(machine.start());
+        expect_kept(machine, ledger, true);
+    }
+}
+
+TEST(Spool, RefusesMailButNotResultsWhenTheDiskIsNearlyFull) {
+    Machine machine(3);
+    Ledger ledger;
+    ASSERT_TRUE(machine.start());
+    Driver driver(machine, ledger);
+    const NewMessage first = message_to(1, {"bob@example.com"}, "x");
+    driver.submit(first);
+    machine.spool().commit();
+    machine.disk().set_room(1024UL * 1024);
+    machine.spool().maintain();
+    Errc code{};
+    machine.spool().accept(
+        message_to(2, {"bob@example.com"}, "x"),
+        Reply<Result<MessageId>>([&](const Result<MessageId>& answer) { code = answer.error().code; }));
+    EXPECT_EQ(code, Errc::full);
+    driver.record(first, {0}, RecipientState::sent);
+    machine.spool().commit();
+    EXPECT_EQ(ledger.recorded.size(), 1U);
+    machine.disk().set_room(UINT64_MAX);
+    machine.spool().maintain();
+    driver.submit(message_to(3, {"bob@example.com"}, "x"));
+    machine.spool().commit();
+    EXPECT_TRUE(ledger.accepted.contains(3));
+}
+
+TEST(Spool, SurvivesADiskThatIsFull) {
+    for (std::uint64_t room = 0; room < 60'000; room += 1500) {
+        SCOPED_TRACE(room);
+        Machine machine(4);
+        Ledger ledger;
+        SpoolOptions options = small_options();
+        options.min_free = 0;
+        ASSERT_TRUE(machine.start(options));
+        machine.disk().set_room(room);
+        work(machine, ledger);
+        EXPECT_EQ(machine.died(), "");
+        machine.disk().set_room(UINT64_MAX);
+        machine.spool().apply();
+        expect_kept(machine, ledger);
+        machine.spool().close();
+        ASSERT_TRUE(machine.start(options));
+        expect_kept(machine, ledger);
+    }
+}
+
+TEST(Spool, DiesOfASyncThatFailsAndAcknowledgesNothing) {
+    Machine machine(5);
+    Ledger ledger;
+    ASSERT_TRUE(machine.start());
+    machine.disk().fail_syncs(true);
+    Driver(machine, ledger).submit(message_to(1, {"bob@example.com"}, "x"));
+    machine.spool().commit();
+    EXPECT_NE(machine.died(), "");
+    EXPECT_TRUE(ledger.accepted.empty());
+}
+
+TEST(Spool, KeepsASegmentWhileAReaderHoldsTheCheckpointBack) {
+    Machine machine(8);
+    Ledger ledger;
+    ASSERT_TRUE(machine.start());
+    Driver driver(machine, ledger);
+    const NewMessage first = message_to(1, {"bob@example.com"}, std::string(6000, 'x'));
+    driver.submit(first);
+    machine.spool().commit();
+    machine.spool().apply();
+    auto reader = Database::open({index_name, vfs_name}, Access::read).value();
+    reader->run("BEGIN");
+    ASSERT_EQ(reader->number("SELECT count(*) FROM message"), 1);
+    driver.record(first, {0}, RecipientState::sent);
+    for (std::uint64_t id = 2; id < 4; ++id) {
+        driver.submit(message_to(id, {"bob@example.com"}, std::string(6000, 'x')));
+        machine.spool().commit();
+    }
+    machine.spool().apply();
+    ASSERT_GT(machine.spool().index().position().segment, 1U);
+    machine.spool().maintain();
+    EXPECT_TRUE(machine.disk().exists(segment_name(1)).value())
+        << "a crash would need it: the index has not been synced";
+    reader->run("COMMIT");
+    machine.spool().maintain();
+    EXPECT_FALSE(machine.disk().exists(segment_name(1)).value());
+    expect_kept(machine, ledger);
+}
+
+TEST(Spool, TellsOfAMessageWhoseTextIsDamaged) {
+    Machine machine(6);
+    Ledger ledger;
+    ASSERT_TRUE(machine.start());
+    Driver driver(machine, ledger);
+    driver.submit(message_to(1, {"bob@example.com"}, std::string(1000, 'x')));
+    machine.spool().commit();
+    driver.submit(message_to(2, {"bob@example.com"}, "y"));
+    machine.spool().commit();
+    machine.disk().overwrite("journal/00000001.seg", records_begin + 600, "damage");
+    machine.crash(1);
+    ASSERT_TRUE(machine.start());
+    ASSERT_EQ(machine.spool().opened().warnings.size(), 2U);
+    const auto queue = machine.queue();
+    ASSERT_EQ(queue.size(), 2U);
+    EXPECT_EQ(read_body(machine.disk(), queue[0].body, 0, 10).error().code, Errc::damaged);
+    EXPECT_EQ(read_body(machine.disk(), queue[1].body, 0, 10).value(), "y");
+}
+
+TEST(Spool, ForgetsSubmissionsAfterTheirTime) {
+    Machine machine(7);
+    Ledger ledger;
+    ASSERT_TRUE(machine.start());
+    const NewMessage first = with_submission(message_to(1, {"bob@example.com"}, "x"), 1);
+    machine.clock().now = first.arrived;
+    ASSERT_TRUE(machine.start());
+    Driver driver(machine, ledger);
+    driver.submit(first);
+    machine.spool().commit();
+    machine.spool().apply();
+    const auto again = [&](std::uint64_t id) {
+        NewMessage second = first;
+        second.id = MessageId{id};
+        driver.submit(second);
+        machine.spool().commit();
+        return ledger.accepted.contains(id);
+    };
+    machine.clock().now += std::chrono::hours(24 * 7) - std::chrono::minutes(1);
+    machine.spool().maintain();
+    EXPECT_FALSE(again(2));
+    machine.clock().now += std::chrono::hours(2);
+    machine.spool().maintain();
+    EXPECT_TRUE(again(3));
+}
+
+TEST(DiskVfs, LetsSqliteRecoverAtEveryCut) {
+    const auto fill = [](fake::SimDisk& disk, std::uint64_t& committed) {
+        testing::FixedClock clock;
+        testing::SeededRandom random(1);
+        const DiskVfs vfs(vfs_name, disk, clock, random);
+        auto database = Database::open({"test.db", vfs_name}, Access::write);
+        if (!database) return;
+        if (!(*database)->transaction(
+                [&] { (*database)->run("CREATE TABLE t (n INTEGER PRIMARY KEY, text TEXT)"); }))
+            return;
+        if (!(*database)->checkpoint(true) || !disk.sync_dir("")) return;
+        for (std::uint64_t n = 1; n < 25; ++n) {
+            const auto done = (*database)->transaction([&] {
+                Statement insert(**database, "INSERT INTO t VALUES (?1, ?2)");
+                insert.with(n, std::string(700, 'x')).run();
+                (*database)->run("UPDATE t SET text = text || 'y'");
+            });
+            if (!done) return;
+            if (n % 6 == 0) {
+                const auto whole = (*database)->checkpoint(false);
+                if (!whole) return;
+                if (*whole) committed = n;
+            }
+        }
+    };
+    std::uint64_t committed = 0;
+    fake::SimDisk whole;
+    fill(whole, committed);
+    ASSERT_EQ(committed, 24U);
+    for (std::uint64_t cut = 0; cut < whole.operations(); ++cut) {
+        SCOPED_TRACE(cut);
+        fake::SimDisk disk;
+        committed = 0;
+        disk.stop_before(cut);
+        fill(disk, committed);
+        testing::SeededRandom chance(cut);
+        disk.crash(chance);
+        testing::FixedClock clock;
+        const DiskVfs vfs(vfs_name, disk, clock, chance);
+        auto database = Database::open({"test.db", vfs_name}, Access::write);
+        ASSERT_TRUE(database) << database.error().text;
+        if ((*database)->number("SELECT count(*) FROM sqlite_schema") == 0) {
+            EXPECT_EQ(committed, 0U);
+            continue;
+        }
+        const auto rows = (*database)->number("SELECT count(*) FROM t");
+        EXPECT_GE(rows, static_cast<std::int64_t>(committed));
+        EXPECT_EQ((*database)->number("SELECT max(n) FROM t"), rows);
+        EXPECT_EQ((*database)->number(
+                      "SELECT count(*) FROM t WHERE length(text) <> 700 + (SELECT count(*) FROM t) - n + 1"),
+                  0);
+        Statement check(**database, "PRAGMA integrity_check");
+        ASSERT_TRUE(check.row());
+        EXPECT_EQ(check.text(0), "ok");
+    }
+}
+
+}  // namespace
+}  // namespace sternpost::store::sqlite
