@@ -227,6 +227,15 @@ def the_lab_answers_with_exit_codes(machine):
 
 
 @test
+def a_command_inherits_none_of_the_hosts_sockets(machine):
+    scenario = machine.write('scenario.toml', domains(['a']))
+    argv = [program('sternpost-lab'), 'run', scenario, '--', 'ls', '/proc/self/fd']
+    done = subprocess.run(argv, capture_output=True, text=True, timeout=30)
+    descriptors = set(done.stdout.split('\n')[1:]) - {''}  # behind the lab's own line; 3 is the folder that is listed
+    expect_equal(descriptors, {'0', '1', '2', '3'}, 'the descriptors of a command')
+
+
+@test
 def a_command_ends_with_all_that_it_started(machine):
     scenario = machine.write('scenario.toml', domains(['a']))
     argv = [program('sternpost-lab'), 'run', scenario, '--', 'sh', '-c', 'sleep 317 & exit 7']
