@@ -18,7 +18,8 @@ ROWS = [
     ["smtp", "local", "sts", "tlsrpt", "dkim", "dsn", "queue"],
     ["delivery"],
     ["config", "control"],
-    ["cmd", "lab"],
+    ["lab"],
+    ["cmd"],
 ]
 ROW_OF = {folder: row for row, folders in enumerate(ROWS) for folder in folders}
 

@@ -115,6 +115,8 @@ class Command {
         sigemptyset(&none);
         ::sigprocmask(SIG_SETMASK, &none, nullptr);
         std::signal(SIGPIPE, SIG_DFL);
+        // Asio's sockets outlive an exec: a host that is told not to listen would go on doing so here.
+        ::close_range(3, ~0U, 0);
         for (const auto& [name, value] : environment) ::setenv(name, value.c_str(), 1);
         ::execvp(arguments.front(), arguments.data());
         std::cerr << "sternpost-lab: cannot run " << words.front() << ": " << util::errno_text(errno) << '\n';
@@ -200,6 +202,7 @@ std::unique_ptr<lab::Lab> start_lab(asio::io_context& context, const lab::Scenar
             std::make_unique<lab::Lab>(context, scenario, std::move(*authority), folder, log, on_stop);
         const auto done = started->start(ports);
         if (done) {
+            trouble.clear();
             fmt::print("ready: DNS 127.0.0.53:{}, HTTPS port {}, SMTP port {}; {}\n", ports.dns, ports.https,
                        ports.smtp, (folder / "sternpost.toml").string());
             std::cout << std::flush;
@@ -267,11 +270,16 @@ int run(const RunOptions& options) {
         });
     };
     wait_for_signals();
-    if (!options.command.empty())
-        if (const auto started = command.start(options.command, folder->path()); !started)
-            return complain(ExitCode::internal, started.error().text);
+    if (!options.command.empty()) {
+        const auto started = command.start(options.command, folder->path());
+        if (!started) {
+            trouble = started.error().text;
+            end();
+        }
+    }
     context.run();
     running.reset();
+    if (!trouble.empty()) return complain(ExitCode::internal, trouble);
     if (!options.command.empty()) Command::end_leftovers();
     return command.code();
 }

@@ -135,7 +135,7 @@ Result<Identity> Authority::issue(const std::string& name, CertificateKind kind)
     const KeyPtr key(EVP_EC_gen("P-256"));
     const auto failed = [&] { return openssl_failed("cannot make a certificate for " + name); };
     if (!key) return failed();
-    // The common name holds 64 octets at most (RFC 5280 Appendix A.1); what matters stands in the SAN.
+    // The common name holds 64 octets at most (X.520's ub-common-name); what matters stands in the SAN.
     const CertificatePtr certificate =
         blank(key.get(), covered.size() <= 64 ? covered : "too long for a CN", from, to);
     if (!certificate) return failed();

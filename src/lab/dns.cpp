@@ -135,7 +135,7 @@ std::optional<Octets> answer_query(const World& world, std::span<const std::uint
     const PacketPtr packet = reply_to(asked.get());
     const Found found = fill(packet.get(), world, question.name, question.type);
     ldns_pkt_set_rcode(packet.get(), static_cast<std::uint8_t>(found.rcode));
-    // AD goes to those who ask for it (RFC 6840 §5.7, §5.8)
+    // AD goes to those who ask for it (RFC 6840 §5.7)
     const bool wants_ad = ldns_pkt_ad(asked.get()) || ldns_pkt_edns_do(asked.get());
     ldns_pkt_set_ad(packet.get(), found.authentic && wants_ad);
     question.answer =

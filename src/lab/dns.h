@@ -15,8 +15,7 @@
 namespace sternpost::lab {
 
 /// The answer to one query; nullopt: none is sent (it is no query, or a time-out is asked for). `question`
-/// says what was asked and answered. A UDP answer larger than the client takes is cut, with TC (RFC 1035
-/// §4.1.1).
+/// says what was asked and answered. A UDP answer larger than the client takes is cut, with TC set.
 std::optional<std::vector<std::uint8_t>> answer_query(const World& world, std::span<const std::uint8_t> query,
                                                       bool over_tcp, DnsQuestion& question);
 

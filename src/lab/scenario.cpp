@@ -206,20 +206,20 @@ std::string trouble(const DnsName&) {
 std::string trouble_of_address(const std::string& text) {
     if (text.empty()) return "";
     const auto address = dns::Address::parse(text);
-    return address && address->is_loopback() && !address->is_v6() ? "" : "address is one of 127.0.0.0/8";
+    return address && address->is_loopback() && !address->is_v6() ? "" : "an address of 127.0.0.0/8";
 }
 std::string trouble(const MxHost& host) {
     return trouble_of_address(host.address);
 }
 std::string trouble(const PolicyHost& host) {
-    if (host.status < 100 || host.status > 599) return "status is 100 to 599";
+    if (host.status < 100 || host.status > 599) return "100 to 599";
     return trouble_of_address(host.address);
 }
 std::string trouble(const MailDomain& domain) {
     const std::string& mode = domain.sts;
     return mode.empty() || mode == "none" || mode == "testing" || mode == "enforce"
                ? ""
-               : "sts is one of \"none\", \"testing\", \"enforce\", or \"\" for no policy at all";
+               : "one of \"none\", \"testing\", \"enforce\", or \"\" for no policy at all";
 }
 
 // Sets one key of `object`, or says in a sentence why not; then the object is as it was.

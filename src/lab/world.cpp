@@ -27,7 +27,7 @@ MxEntry mx_entry(std::string_view text, std::size_t position) {
     return {10 * (position + 1), lowered(text)};
 }
 
-// A TXT record's character-strings: quoted, 255 octets each (RFC 1035 §3.3).
+// A TXT record's character-strings: quoted, 255 octets each.
 std::string quoted(std::string_view text) {
     std::string out;
     do {

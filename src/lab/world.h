@@ -33,7 +33,7 @@ enum class StartTls {
     offered,
     none,      // neither offered nor known: what an attacker who strips it leaves
     refused,   // offered, then 454
-    injected,  // replies in clear behind the 220, as an attacker would slip them in (RFC 3207 §5)
+    injected,  // replies in clear behind the 220, as an attacker would slip them in (RFC 3207 §6)
     garbage,   // 220, then octets that are not TLS
     drop,      // the connection ends
 };
