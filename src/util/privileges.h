@@ -17,8 +17,7 @@ Result<Account> account(const std::string& user);
 /// The group of that name; not_found.
 Result<std::uint32_t> group(const std::string& name);
 
-/// Becomes `account` (with its supplementary groups) and keeps CAP_NET_BIND_SERVICE alone. Only as root,
-/// before there are threads.
+/// Becomes `account` (with its supplementary groups), for good. Only as root, before there are threads.
 Result<void> become(const std::string& user, const Account& account);
 /// Gives up every capability (a service manager may have lent one), also for programs started later. Before
 /// there are threads.
