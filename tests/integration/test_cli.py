@@ -910,6 +910,27 @@ def mail_that_cannot_be_delivered_comes_back(machine):
 
 
 @test
+def root_is_given_up_in_every_thread_and_mail_still_flows(machine):
+    Dns(machine, RECORDS)
+    sink = Sink(machine, '127.0.0.40')
+    sternpost = Sternpost(machine, start=False, user='sternpost', listener={'listen': ['127.0.0.1:25']})
+    uid = pwd.getpwnam('sternpost').pw_uid
+    for folder in ('', 'state', 'maildrop'):
+        os.chown(os.path.join(sternpost.dir, folder), uid, -1)
+    sternpost.start()
+    tasks = '/proc/%d/task' % sternpost.process.pid
+    for task in os.listdir(tasks):
+        with open('%s/%s/status' % (tasks, task)) as f:
+            status = dict(line.rstrip('\n').split(':', 1) for line in f if ':' in line)
+        expect_equal(status['Uid'].split(), [str(uid)] * 4, 'the user ids of a thread')
+        for held in ('CapEff', 'CapPrm', 'CapAmb'):
+            expect_equal(int(status[held], 16), 0, held + ' of a thread')
+        expect_equal(status['NoNewPrivs'].strip(), '1', 'NoNewPrivs of a thread')
+    sternpost.submit('-f', 'ann@sender.test', 'a@sink.test', text=MESSAGE)
+    sink.wait_taken(1)
+
+
+@test
 def a_message_outlives_a_clean_stop_and_is_sent_by_the_next_daemon(machine):
     sink, sternpost = world(machine)
     sternpost.submit('-f', 'ann@sender.test', 'a@dead.test', text=MESSAGE)
