@@ -34,7 +34,9 @@ PacketPtr ask(const World& world, const char* name, ldns_rr_type type, Asking as
     DnsQuestion seen;
     const auto wire = answer_query(world, query(name, type, asking), asking.tcp, seen);
     ldns_pkt* packet = nullptr;
-    if (wire) EXPECT_EQ(ldns_wire2pkt(&packet, wire->data(), wire->size()), LDNS_STATUS_OK);
+    if (wire) {
+        EXPECT_EQ(ldns_wire2pkt(&packet, wire->data(), wire->size()), LDNS_STATUS_OK);
+    }
     return {packet, ldns_pkt_free};
 }
 
