@@ -170,7 +170,7 @@ int Daemon::open() {
     };
     hooks.abort_sessions = [this] { dialer_->abort(); };
     queue_ = std::make_unique<queue::Manager>(control_, queue_of(settings_), std::move(hooks), *store_,
-                                              clock_, random_, log_);
+                                              clock_, control_timer_, random_, log_);
 
     // What the resolver's cache already knows of a recipient's domain, for RCPT.
     auto ask_next_hop = [this](dns::Domain domain, Reply<smtp::NextHopKnowledge> reply) {

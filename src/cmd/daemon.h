@@ -62,6 +62,7 @@ class Daemon {
     WallTime started_;
     asio::io_context control_{1};
     AsioMailbox control_mailbox_{control_};
+    AsioTimer control_timer_{control_};
     TaskGroup tasks_;
     asio::signal_set signals_;
     bool stopping_ = false;

@@ -1,18 +1,13 @@
 #include "queue/manager.h"
 
-#include <boost/asio/as_tuple.hpp>
 #include <boost/asio/post.hpp>
-#include <boost/asio/use_awaitable.hpp>
 
 #include "util/call.h"
 
 namespace sternpost::queue {
 
 Lane::Lane(Manager& manager, std::string hop)
-    : manager_(manager),
-      hop_(std::move(hop)),
-      began_(manager.now()),
-      work_(manager.context_, SteadyTime::max()) {
+    : manager_(manager), hop_(std::move(hop)), began_(manager.now()), work_(manager.timer_.alarm()) {
     manager_.lane_list_.push_back(this);
 }
 
@@ -37,9 +32,8 @@ asio::awaitable<std::optional<Work>> Lane::wait(SteadyTime when) {
     for (;;) {
         if (auto work = take()) co_return work;
         if (manager_.stopping_ || manager_.clock_.steady() >= when) co_return std::nullopt;
-        work_.expires_at(when);
         idle_ = true;
-        co_await work_.async_wait(asio::as_tuple(asio::use_awaitable));
+        co_await work_->wait(when);
         idle_ = false;
     }
 }
@@ -73,17 +67,19 @@ void Lane::failed(const HopFate& fate) {
 }
 
 Manager::Manager(asio::io_context& context, Options options, Hooks hooks, store::Store& store,
-                 const Clock& clock, Random& random, Log& log)
+                 const Clock& clock, Timer& timer, Random& random, Log& log)
     : context_(context),
       options_(std::move(options)),
       hooks_(std::move(hooks)),
       store_(store),
       clock_(clock),
+      timer_(timer),
       random_(random),
       log_(log),
       lanes_(context, log),
       settling_(context, log),
-      timer_(context) {
+      time_(context, log),
+      due_(timer.alarm()) {
     core_ = std::make_unique<Core>(options_, random_, ClockGuard(now(), WallTime{}));
 }
 
@@ -123,6 +119,7 @@ asio::awaitable<store::Result<std::size_t>> Manager::load() {
 
 void Manager::start() {
     running_ = true;
+    time_.spawn("queue time", watch_time());
     kick();
 }
 
@@ -139,24 +136,24 @@ void Manager::kick() {
         kicked_ = false;
         if (stopping_) return;
         for (Lane* lane : lane_list_)
-            if (lane->idle_) lane->work_.cancel();
+            if (lane->idle_) lane->work_->ring();
         for (auto& hop : core_->lanes_wanted(now())) lanes_.spawn("lane " + hop, run_lane(hop));
-        arm();
+        if (const auto wake = core_->next_wake(); wake != wake_) {
+            wake_ = wake;
+            due_->ring();
+        }
     });
 }
 
-void Manager::arm() {
-    const auto wake = core_->next_wake();
-    if (!wake) {
-        timer_.cancel();
-        return;
+// Kicks when something becomes due by itself.
+asio::awaitable<void> Manager::watch_time() {
+    while (!stopping_) {
+        // Not in a tight loop when what is due has to wait for a free connection: that is kicked by the lane
+        // that ends.
+        const auto soonest = clock_.steady() + std::chrono::milliseconds(20);
+        co_await due_->wait(wake_ ? std::max(*wake_, soonest) : SteadyTime::max());
+        if (wake_ && clock_.steady() >= *wake_) kick();
     }
-    // Not in a tight loop when what is due has to wait for a free connection: that is kicked by the lane that
-    // ends.
-    timer_.expires_at(std::max(*wake, clock_.steady() + std::chrono::milliseconds(20)));
-    timer_.async_wait([this](boost::system::error_code ec) {
-        if (!ec) kick();
-    });
 }
 
 asio::awaitable<void> Manager::run_lane(std::string hop) {
@@ -212,21 +209,18 @@ asio::awaitable<void> Manager::settle(MessagePtr message, std::vector<store::Del
             .kv("qid", message->id.text())
             .reason(done.error().text + "; tried again in a second");
         if (done.error().code == store::Errc::closed) co_return;
-        asio::steady_timer pause(context_, std::chrono::seconds(1));
-        co_await pause.async_wait(asio::as_tuple(asio::use_awaitable));
+        co_await timer_.until(clock_.steady() + std::chrono::seconds(1));
     }
 }
 
 asio::awaitable<void> Manager::stop(std::chrono::seconds patience) {
     stopping_ = true;
-    timer_.cancel();
-    for (Lane* lane : lane_list_) lane->work_.cancel();
+    due_->ring();
+    for (Lane* lane : lane_list_) lane->work_->ring();
     if (hooks_.abort_sessions) hooks_.abort_sessions();
     const auto end = clock_.steady() + patience;
-    asio::steady_timer pause(context_);
     while (lanes_.size() > 0 && clock_.steady() < end) {
-        pause.expires_after(std::chrono::milliseconds(10));
-        co_await pause.async_wait(asio::as_tuple(asio::use_awaitable));
+        co_await timer_.until(clock_.steady() + std::chrono::milliseconds(10));
     }
     if (lanes_.size() > 0)
         Event(log_, Level::warning, "stop")
@@ -235,11 +229,12 @@ asio::awaitable<void> Manager::stop(std::chrono::seconds patience) {
     lanes_.cancel();
     co_await lanes_.join();
     while (settling_.size() > 0 && clock_.steady() < end + std::chrono::seconds(5)) {
-        pause.expires_after(std::chrono::milliseconds(2));
-        co_await pause.async_wait(asio::as_tuple(asio::use_awaitable));
+        co_await timer_.until(clock_.steady() + std::chrono::milliseconds(2));
     }
     settling_.cancel();
     co_await settling_.join();
+    time_.cancel();
+    co_await time_.join();
 }
 
 std::size_t Manager::retry(const store::QueueFilter& filter) {

@@ -3,7 +3,6 @@
 
 #include <boost/asio/awaitable.hpp>
 #include <boost/asio/io_context.hpp>
-#include <boost/asio/steady_timer.hpp>
 #include <functional>
 #include <list>
 #include <memory>
@@ -15,6 +14,7 @@
 #include "util/clock.h"
 #include "util/log.h"
 #include "util/tasks.h"
+#include "util/timer.h"
 
 namespace sternpost::queue {
 
@@ -50,7 +50,7 @@ class Lane {
     std::string hop_;
     Now began_;
     bool connected_ = false;
-    asio::steady_timer work_;  // cancelled when work arrives
+    std::unique_ptr<Alarm> work_;  // rings when work arrives
     bool idle_ = false;
 };
 
@@ -70,7 +70,7 @@ struct Hooks {
 class Manager {
   public:
     Manager(asio::io_context& context, Options options, Hooks hooks, store::Store& store, const Clock& clock,
-            Random& random, Log& log);
+            Timer& timer, Random& random, Log& log);
 
     /// Fills the memory from the store: everything unfinished. Before start().
     asio::awaitable<store::Result<std::size_t>> load();
@@ -90,7 +90,7 @@ class Manager {
     friend class Lane;
     Now now() const { return {clock_.wall(), clock_.steady()}; }
     void kick();
-    void arm();
+    asio::awaitable<void> watch_time();
     asio::awaitable<void> run_lane(std::string hop);
     asio::awaitable<void> settle(MessagePtr message, std::vector<store::DeliveryResult> results);
     void settle_all(std::vector<store::DeliveryResult> results);
@@ -101,13 +101,16 @@ class Manager {
     Hooks hooks_;
     store::Store& store_;
     const Clock& clock_;
+    Timer& timer_;
     Random& random_;
     Log& log_;
     std::unique_ptr<Core> core_;
     TaskGroup lanes_;
     TaskGroup settling_;
+    TaskGroup time_;
     std::list<Lane*> lane_list_;
-    asio::steady_timer timer_;
+    std::unique_ptr<Alarm> due_;      // rings when what is due next has changed
+    std::optional<SteadyTime> wake_;  // when something becomes due by itself
     bool kicked_ = false;
     bool running_ = false;
     bool stopping_ = false;

@@ -3,14 +3,34 @@
 #include <boost/asio/as_tuple.hpp>
 #include <boost/asio/post.hpp>
 #include <boost/asio/steady_timer.hpp>
-#include <boost/asio/this_coro.hpp>
 #include <boost/asio/use_awaitable.hpp>
 
 namespace sternpost {
 
+namespace {
+
+class AsioAlarm final : public Alarm {
+  public:
+    explicit AsioAlarm(asio::io_context& context) : timer_(context) {}
+    asio::awaitable<void> wait(SteadyTime when) override {
+        timer_.expires_at(when);
+        co_await timer_.async_wait(asio::as_tuple(asio::use_awaitable));
+    }
+    void ring() override { timer_.cancel(); }
+
+  private:
+    asio::steady_timer timer_;
+};
+
+}  // namespace
+
 asio::awaitable<void> AsioTimer::until(SteadyTime when) {
-    asio::steady_timer timer(co_await asio::this_coro::executor, when);
+    asio::steady_timer timer(context_, when);
     co_await timer.async_wait(asio::as_tuple(asio::use_awaitable));
+}
+
+std::unique_ptr<Alarm> AsioTimer::alarm() {
+    return std::make_unique<AsioAlarm>(context_);
 }
 
 void AsioMailbox::post(Task task) {

@@ -3,6 +3,7 @@
 
 #include <boost/asio/awaitable.hpp>
 #include <boost/asio/io_context.hpp>
+#include <memory>
 
 #include "util/clock.h"
 #include "util/mailbox.h"
@@ -11,17 +12,34 @@ namespace sternpost {
 
 namespace asio = boost::asio;
 
+/// A wait that somebody else may end. One waiter at a time.
+class Alarm {
+  public:
+    virtual ~Alarm() = default;
+    /// Returns at `when` (at once if that is past), at ring(), or when the awaiting coroutine is cancelled.
+    virtual asio::awaitable<void> wait(SteadyTime when) = 0;
+    /// Ends the wait, if there is one.
+    virtual void ring() = 0;
+};
+
 /// Waits on the thread that owns it.
 class Timer {
   public:
     virtual ~Timer() = default;
     /// Returns at `when` (at once if that is past), or early when the awaiting coroutine is cancelled.
     virtual asio::awaitable<void> until(SteadyTime when) = 0;
+    virtual std::unique_ptr<Alarm> alarm() = 0;
 };
 
+/// Of the thread that runs `context`.
 class AsioTimer final : public Timer {
   public:
+    explicit AsioTimer(asio::io_context& context) : context_(context) {}
     asio::awaitable<void> until(SteadyTime when) override;
+    std::unique_ptr<Alarm> alarm() override;
+
+  private:
+    asio::io_context& context_;
 };
 
 /// The mailbox of a thread that runs an io_context.
