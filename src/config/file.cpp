@@ -1,11 +1,11 @@
 #include "config/file.h"
 
 #include <fmt/format.h>
+#include <toml++/toml.h>
 #include <unistd.h>
 
 #include <algorithm>
 #include <array>
-#include <toml++/toml.h>
 
 #include "dns/name.h"
 #include "dns/resolv_conf.h"
@@ -38,11 +38,13 @@ class Reader {
                 if (const auto* section = node.as_table())
                     this->table(*section, full + ".");
                 else
-                    error(node, full + " is a section: write [" + full + "] on a line of its own, and its keys below");
+                    error(node, full + " is a section: write [" + full +
+                                    "] on a line of its own, and its keys below");
                 continue;
             }
             const auto all = options();
-            const auto option = std::find_if(all.begin(), all.end(), [&](const Option& o) { return o.name == full; });
+            const auto option =
+                std::find_if(all.begin(), all.end(), [&](const Option& o) { return o.name == full; });
             if (option == all.end()) {
                 unknown(key, full);
                 continue;
@@ -68,13 +70,15 @@ class Reader {
         std::vector<std::string_view> names;
         for (const Option& o : options()) {
             names.push_back(o.name);
-            if (const auto dot = o.name.find('.'); dot != std::string_view::npos) names.push_back(o.name.substr(0, dot));
+            if (const auto dot = o.name.find('.'); dot != std::string_view::npos)
+                names.push_back(o.name.substr(0, dot));
         }
         names.emplace_back("client");
         std::string_view near = nearest(full, names);
         for (const auto name : names)  // the right key in the wrong section
             if (near.empty() && name.ends_with("." + std::string(key.str()))) near = name;
-        loaded_.errors.push_back(fmt::format("{}:{}: unknown key \"{}\"{}", name_, key.source().begin.line, printable(full, 80),
+        loaded_.errors.push_back(fmt::format("{}:{}: unknown key \"{}\"{}", name_, key.source().begin.line,
+                                             printable(full, 80),
                                              near.empty() ? "; man sternpost.toml lists the keys"
                                                           : "; did you mean \"" + std::string(near) + "\"?"));
     }
@@ -84,10 +88,12 @@ class Reader {
         if (value == nullptr) return false;
         const std::string& text = value->get();
         const auto fits = [&] {
-            if (check == Check::log_level) return text == "error" || text == "warning" || text == "info" || text == "debug";
+            if (check == Check::log_level)
+                return text == "error" || text == "warning" || text == "info" || text == "debug";
             if (check == Check::path) return text.starts_with('/');
             if (text.empty()) return true;
-            if (check == Check::hostname) return dns::Domain::parse(text).has_value() && text.find('.') != std::string::npos;
+            if (check == Check::hostname)
+                return dns::Domain::parse(text).has_value() && text.find('.') != std::string::npos;
             if (check == Check::mailbox) return mail::Mailbox::parse(text, true).has_value();
             const auto address = dns::Address::parse(text);
             if (check == Check::address4) return address && !address->is_v6();
@@ -109,7 +115,8 @@ class Reader {
         std::optional<std::uint64_t> number;
         if (const auto* value = node.as_integer(); value != nullptr && value->get() >= 0)
             number = static_cast<std::uint64_t>(value->get());
-        if (const auto* text = node.as_string(); text != nullptr && check == Check::size) number = parse_size(text->get());
+        if (const auto* text = node.as_string(); text != nullptr && check == Check::size)
+            number = parse_size(text->get());
         if (!number) return false;
         if (check == Check::port && (*number < 1 || *number > 65535)) return false;
         if ((check == Check::at_least_one || check == Check::size) && *number < 1) return false;
@@ -119,7 +126,8 @@ class Reader {
     }
 
     static std::optional<Duration> duration(const toml::node& node) {
-        if (const auto* value = node.as_integer(); value != nullptr && value->get() >= 0 && value->get() < 100000000000)
+        if (const auto* value = node.as_integer();
+            value != nullptr && value->get() >= 0 && value->get() < 100000000000)
             return std::chrono::seconds(value->get());
         if (const auto* text = node.as_string()) return parse_duration(text->get());
         return std::nullopt;
@@ -142,7 +150,8 @@ class Reader {
             const std::string& value = text->get();
             if (check == Check::families && value != "ipv4" && value != "ipv6") return false;
             if (check == Check::addresses && !dns::Address::parse(value)) return false;
-            if ((check == Check::servers || check == Check::listen) && !dns::Server::parse(value)) return false;
+            if ((check == Check::servers || check == Check::listen) && !dns::Server::parse(value))
+                return false;
             if (check == Check::listen && dns::Address::parse(value)) return false;  // the port is missing
             out.push_back(value);
         }
@@ -175,16 +184,19 @@ class Reader {
             std::optional<Client> client;
             for (const auto& [key, value] : entry) {
                 if (key.str() != "network" && key.str() != "role")
-                    loaded_.errors.push_back(fmt::format("{}:{}: unknown key \"client.{}\"; a client has network and role", name_,
-                                                         key.source().begin.line, printable(key.str(), 80)));
+                    loaded_.errors.push_back(
+                        fmt::format("{}:{}: unknown key \"client.{}\"; a client has network and role", name_,
+                                    key.source().begin.line, printable(key.str(), 80)));
             }
             const auto* network = entry.get("network");
-            const auto parsed = network != nullptr && network->is_string() ? dns::Network::parse(network->as_string()->get())
-                                                                           : dns::Result<dns::Network>(fail(dns::Errc::bad_name, ""));
+            const auto parsed = network != nullptr && network->is_string()
+                                    ? dns::Network::parse(network->as_string()->get())
+                                    : dns::Result<dns::Network>(fail(dns::Errc::bad_name, ""));
             if (network == nullptr) {
                 error(item, "a client needs a network such as network = \"192.0.2.0/24\"");
             } else if (!parsed) {
-                error(*network, "client.network = " + shown(*network) + ": a network such as \"192.0.2.0/24\" or \"2001:db8::/32\"");
+                error(*network, "client.network = " + shown(*network) +
+                                    ": a network such as \"192.0.2.0/24\" or \"2001:db8::/32\"");
             } else {
                 client = Client{*parsed, ClientRole::originate};
             }
@@ -236,7 +248,8 @@ std::optional<std::uint64_t> parse_size(std::string_view text) {
     const auto number = decimal(text.substr(0, end));
     const std::string_view unit = text.substr(end);
     const unsigned shift = unit == "KiB" ? 10U : unit == "MiB" ? 20U : unit == "GiB" ? 30U : 0U;
-    if (!number || (shift == 0 && !unit.empty()) || *number > (UINT64_MAX >> 1U >> shift)) return std::nullopt;
+    if (!number || (shift == 0 && !unit.empty()) || *number > (UINT64_MAX >> 1U >> shift))
+        return std::nullopt;
     return *number << shift;
 }
 
@@ -246,7 +259,8 @@ Loaded read_text(std::string_view text, std::string_view name) {
         const toml::table parsed = toml::parse(text);
         Reader(loaded, name).table(parsed, "");
     } catch (const toml::parse_error& e) {
-        loaded.errors.push_back(fmt::format("{}:{}: not TOML: {}", name, e.source().begin.line, e.description()));
+        loaded.errors.push_back(
+            fmt::format("{}:{}: not TOML: {}", name, e.source().begin.line, e.description()));
     }
     return loaded;
 }
@@ -263,7 +277,8 @@ Loaded read_file(const std::filesystem::path& path) {
     }
     if (loaded.errors.empty() && effective_hostname(loaded.settings).empty())
         loaded.warnings.emplace_back(
-            "hostname is not set and the machine's own is not fully qualified: only clients on loopback are served until "
+            "hostname is not set and the machine's own is not fully qualified: only clients on loopback are "
+            "served until "
             "hostname is a name such as \"relay.example.net\"");
     return loaded;
 }

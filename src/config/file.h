@@ -26,7 +26,8 @@ std::optional<Duration> parse_duration(std::string_view text);
 /// `65536`, `64KiB`, `50MiB`, `1GiB`.
 std::optional<std::uint64_t> parse_size(std::string_view text);
 
-/// The name to go by: the configured one, else the machine's. Empty when neither is fully qualified: then only loopback is served.
+/// The name to go by: the configured one, else the machine's. Empty when neither is fully qualified: then
+/// only loopback is served.
 std::string effective_hostname(const Settings& settings);
 
 }  // namespace sternpost::config

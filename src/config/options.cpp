@@ -8,66 +8,98 @@ namespace {
 using S = Settings;
 
 const std::array table{
-    Option{"hostname", &S::hostname, Check::hostname, "this host's name, for EHLO, trace fields and notices; empty: the machine's own"},
-    Option{"admin_address", &S::admin_address, Check::mailbox, "gets mail for root, for bare and own-host names, and notices that cannot be returned"},
+    Option{"hostname", &S::hostname, Check::hostname,
+           "this host's name, for EHLO, trace fields and notices; empty: the machine's own"},
+    Option{"admin_address", &S::admin_address, Check::mailbox,
+           "gets mail for root, for bare and own-host names, and notices that cannot be returned"},
     Option{"state_dir", &S::state_dir, Check::path, "the queue and the policies; on a local disk"},
-    Option{"user", &S::user, Check::any, "the account that the daemon runs as after binding; empty: stay who we are"},
+    Option{"user", &S::user, Check::any,
+           "the account that the daemon runs as after binding; empty: stay who we are"},
     Option{"log_level", &S::log_level, Check::log_level, "the least important events that are logged"},
-    Option{"control_socket", &S::control_socket, Check::path, "where the sternpost command reaches the daemon"},
+    Option{"control_socket", &S::control_socket, Check::path,
+           "where the sternpost command reaches the daemon"},
     Option{"submit_socket", &S::submit_socket, Check::path, "where the sendmail command hands in mail"},
-    Option{"maildrop_dir", &S::maildrop_dir, Check::path, "where the sendmail command leaves mail while the daemon is down"},
-    Option{"resolvers", &S::resolvers, Check::servers, "DNS resolvers to ask; empty: those of /etc/resolv.conf, read again when it changes"},
-    Option{"source_ipv4", &S::source_ipv4, Check::address4, "the local address of IPv4 connections; empty: the system's choice"},
-    Option{"source_ipv6", &S::source_ipv6, Check::address6, "the local address of IPv6 connections; empty: the system's choice"},
+    Option{"maildrop_dir", &S::maildrop_dir, Check::path,
+           "where the sendmail command leaves mail while the daemon is down"},
+    Option{"resolvers", &S::resolvers, Check::servers,
+           "DNS resolvers to ask; empty: those of /etc/resolv.conf, read again when it changes"},
+    Option{"source_ipv4", &S::source_ipv4, Check::address4,
+           "the local address of IPv4 connections; empty: the system's choice"},
+    Option{"source_ipv6", &S::source_ipv6, Check::address6,
+           "the local address of IPv6 connections; empty: the system's choice"},
     Option{"families", &S::families, Check::families, "the IP versions that mail is delivered over"},
-    Option{"own_addresses", &S::own_addresses, Check::addresses, "addresses under which the world sees this host, as behind NAT: MX hosts there are ourselves"},
+    Option{"own_addresses", &S::own_addresses, Check::addresses,
+           "addresses under which the world sees this host, as behind NAT: MX hosts there are ourselves"},
     Option{"io_threads", &S::io_threads, Check::at_least_one, "threads that run SMTP sessions"},
 
     Option{"listener.listen", &S::listen, Check::listen, "addresses and ports that accept mail by SMTP"},
-    Option{"listener.max_message_size", &S::max_message_size, Check::size, "the largest message that is accepted"},
+    Option{"listener.max_message_size", &S::max_message_size, Check::size,
+           "the largest message that is accepted"},
     Option{"listener.max_recipients", &S::max_recipients, Check::recipients, "recipients of one message"},
     Option{"listener.max_connections", &S::max_connections, Check::at_least_one, "clients at a time"},
-    Option{"listener.max_connections_per_client", &S::max_connections_per_client, Check::at_least_one, "connections at a time from one address"},
-    Option{"listener.messages_per_minute_per_client", &S::messages_per_minute_per_client, Check::any, "messages a minute from one address; 0: no limit"},
-    Option{"listener.command_timeout", &S::command_timeout, Check::positive_time, "how long a client may be silent"},
+    Option{"listener.max_connections_per_client", &S::max_connections_per_client, Check::at_least_one,
+           "connections at a time from one address"},
+    Option{"listener.messages_per_minute_per_client", &S::messages_per_minute_per_client, Check::any,
+           "messages a minute from one address; 0: no limit"},
+    Option{"listener.command_timeout", &S::command_timeout, Check::positive_time,
+           "how long a client may be silent"},
 
-    Option{"delivery.smtp_port", &S::smtp_port, Check::port, "the port of MX hosts; another one only in a lab"},
+    Option{"delivery.smtp_port", &S::smtp_port, Check::port,
+           "the port of MX hosts; another one only in a lab"},
     Option{"delivery.connect_timeout", &S::connect_timeout, Check::positive_time, "for a TCP connection"},
     Option{"delivery.greeting_timeout", &S::greeting_timeout, Check::positive_time, "for the greeting"},
     Option{"delivery.helo_timeout", &S::helo_timeout, Check::positive_time, "for the reply to EHLO or HELO"},
-    Option{"delivery.starttls_timeout", &S::starttls_timeout, Check::positive_time, "for the reply to STARTTLS, and for the handshake"},
+    Option{"delivery.starttls_timeout", &S::starttls_timeout, Check::positive_time,
+           "for the reply to STARTTLS, and for the handshake"},
     Option{"delivery.mail_timeout", &S::mail_timeout, Check::positive_time, "for the reply to MAIL"},
     Option{"delivery.rcpt_timeout", &S::rcpt_timeout, Check::positive_time, "for the reply to RCPT"},
     Option{"delivery.data_timeout", &S::data_timeout, Check::positive_time, "for the reply to DATA"},
-    Option{"delivery.data_block_timeout", &S::data_block_timeout, Check::positive_time, "for the host to take each 64 KiB of a message"},
+    Option{"delivery.data_block_timeout", &S::data_block_timeout, Check::positive_time,
+           "for the host to take each 64 KiB of a message"},
     Option{"delivery.dot_timeout", &S::dot_timeout, Check::positive_time, "for the reply to the final dot"},
     Option{"delivery.quit_timeout", &S::quit_timeout, Check::positive_time, "for the reply to QUIT"},
-    Option{"delivery.idle_time", &S::idle_time, Check::any, "how long an open connection waits for more mail; 0: never"},
-    Option{"delivery.connections_per_hop", &S::connections_per_hop, Check::at_least_one, "connections at a time to one next hop"},
-    Option{"delivery.recipients_per_transaction", &S::recipients_per_transaction, Check::at_least_one, "recipients given to a host at once"},
-    Option{"delivery.messages_per_connection", &S::messages_per_connection, Check::at_least_one, "messages sent over one connection"},
-    Option{"delivery.addresses_per_attempt", &S::addresses_per_attempt, Check::at_least_one, "addresses tried in one attempt"},
-    Option{"delivery.attempt_budget", &S::attempt_budget, Check::positive_time, "time that one attempt may spend up to DATA"},
-    Option{"delivery.max_deliveries", &S::max_deliveries, Check::at_least_one, "connections at a time in all"},
-    Option{"delivery.allow_special_addresses", &S::delivery_special_addresses, Check::any, "deliver to MX hosts on loopback and private addresses; only in a lab or a closed network"},
+    Option{"delivery.idle_time", &S::idle_time, Check::any,
+           "how long an open connection waits for more mail; 0: never"},
+    Option{"delivery.connections_per_hop", &S::connections_per_hop, Check::at_least_one,
+           "connections at a time to one next hop"},
+    Option{"delivery.recipients_per_transaction", &S::recipients_per_transaction, Check::at_least_one,
+           "recipients given to a host at once"},
+    Option{"delivery.messages_per_connection", &S::messages_per_connection, Check::at_least_one,
+           "messages sent over one connection"},
+    Option{"delivery.addresses_per_attempt", &S::addresses_per_attempt, Check::at_least_one,
+           "addresses tried in one attempt"},
+    Option{"delivery.attempt_budget", &S::attempt_budget, Check::positive_time,
+           "time that one attempt may spend up to DATA"},
+    Option{"delivery.max_deliveries", &S::max_deliveries, Check::at_least_one,
+           "connections at a time in all"},
+    Option{"delivery.allow_special_addresses", &S::delivery_special_addresses, Check::any,
+           "deliver to MX hosts on loopback and private addresses; only in a lab or a closed network"},
 
-    Option{"queue.lifetime", &S::lifetime, Check::positive_time, "how long a message is tried before it is returned"},
-    Option{"queue.notice_lifetime", &S::notice_lifetime, Check::positive_time, "the same for notices (bounces)"},
-    Option{"queue.retry", &S::retry, Check::positive_time, "waits after the first, second … failure, 20 % more or less; the last repeats"},
+    Option{"queue.lifetime", &S::lifetime, Check::positive_time,
+           "how long a message is tried before it is returned"},
+    Option{"queue.notice_lifetime", &S::notice_lifetime, Check::positive_time,
+           "the same for notices (bounces)"},
+    Option{"queue.retry", &S::retry, Check::positive_time,
+           "waits after the first, second … failure, 20 % more or less; the last repeats"},
 
     Option{"dns.timeout", &S::dns_timeout, Check::positive_time, "for one resolver's answer"},
     Option{"dns.attempts", &S::dns_attempts, Check::at_least_one, "rounds over all resolvers"},
     Option{"dns.max_ttl", &S::dns_max_ttl, Check::any, "the longest that an answer is believed"},
 
-    Option{"tls.ca_file", &S::ca_file, Check::path, "the certification authorities that MX and policy hosts are verified against (PEM)"},
-    Option{"tls.opportunistic", &S::opportunistic_tls, Check::any, "encrypt where a host offers it though nothing demands it"},
+    Option{"tls.ca_file", &S::ca_file, Check::path,
+           "the certification authorities that MX and policy hosts are verified against (PEM)"},
+    Option{"tls.opportunistic", &S::opportunistic_tls, Check::any,
+           "encrypt where a host offers it though nothing demands it"},
 
     Option{"sts.enabled", &S::sts_enabled, Check::any, "look up and enforce MTA-STS policies"},
     Option{"sts.fetch_timeout", &S::sts_fetch_timeout, Check::positive_time, "for fetching a policy"},
     Option{"sts.max_policy_size", &S::sts_max_policy_size, Check::size, "the largest policy that is read"},
-    Option{"sts.policy_port", &S::sts_policy_port, Check::port, "the port of policy hosts; another one only in a lab"},
-    Option{"sts.failed_fetch_wait", &S::sts_failed_fetch_wait, Check::any, "after a failed fetch, how long the same policy id is not tried again"},
-    Option{"sts.allow_special_addresses", &S::sts_special_addresses, Check::any, "fetch policies from loopback and private addresses; only in a lab or a closed network"},
+    Option{"sts.policy_port", &S::sts_policy_port, Check::port,
+           "the port of policy hosts; another one only in a lab"},
+    Option{"sts.failed_fetch_wait", &S::sts_failed_fetch_wait, Check::any,
+           "after a failed fetch, how long the same policy id is not tried again"},
+    Option{"sts.allow_special_addresses", &S::sts_special_addresses, Check::any,
+           "fetch policies from loopback and private addresses; only in a lab or a closed network"},
 };
 
 std::string quoted(std::string_view text) {
@@ -80,7 +112,8 @@ std::string quoted(std::string_view text) {
 }
 
 std::string size_text(std::uint64_t octets) {
-    constexpr std::pair<std::uint64_t, const char*> units[] = {{1UL << 30U, "GiB"}, {1UL << 20U, "MiB"}, {1UL << 10U, "KiB"}};
+    constexpr std::pair<std::uint64_t, const char*> units[] = {
+        {1UL << 30U, "GiB"}, {1UL << 20U, "MiB"}, {1UL << 10U, "KiB"}};
     for (const auto& [unit, name] : units)
         if (octets >= unit && octets % unit == 0) return quoted(std::to_string(octets / unit) + name);
     return std::to_string(octets);
@@ -88,7 +121,9 @@ std::string size_text(std::uint64_t octets) {
 
 }  // namespace
 
-std::span<const Option> options() { return table; }
+std::span<const Option> options() {
+    return table;
+}
 
 std::string duration_text(Duration duration) {
     constexpr std::pair<std::int64_t, const char*> units[] = {
@@ -117,7 +152,8 @@ std::string value_text(const Option& option, const Settings& settings) {
         }
         std::string operator()(std::vector<Duration> S::*m) const {
             std::string out;
-            for (const auto& duration : settings.*m) out += (out.empty() ? "" : ", ") + duration_text(duration);
+            for (const auto& duration : settings.*m)
+                out += (out.empty() ? "" : ", ") + duration_text(duration);
             return "[" + out + "]";
         }
     };
@@ -126,22 +162,37 @@ std::string value_text(const Option& option, const Settings& settings) {
 
 std::string allowed_text(const Option& option) {
     switch (option.check) {
-        case Check::hostname: return "a fully qualified domain name such as \"relay.example.net\"";
-        case Check::mailbox: return "a mail address such as \"postmaster@example.net\"";
-        case Check::log_level: return "one of \"error\", \"warning\", \"info\", \"debug\"";
-        case Check::address4: return "an IPv4 address such as \"192.0.2.1\"";
-        case Check::address6: return "an IPv6 address such as \"2001:db8::1\"";
-        case Check::addresses: return "a list of IP addresses such as [\"192.0.2.1\"]";
-        case Check::servers: return "a list of addresses, with a port or without, such as [\"127.0.0.1\", \"[::1]:5353\"]";
-        case Check::listen: return "a list of addresses and ports such as [\"0.0.0.0:25\", \"[::]:25\"]";
-        case Check::families: return "[\"ipv4\"], [\"ipv6\"] or both";
-        case Check::port: return "a port, 1 to 65535";
-        case Check::recipients: return "a whole number, 100 or more (RFC 5321 §4.5.3.1.8)";
-        case Check::size: return "a size such as 65536, \"64KiB\", \"50MiB\"";
-        case Check::path: return "an absolute path";
-        case Check::at_least_one: return "a whole number, 1 or more";
+        case Check::hostname:
+            return "a fully qualified domain name such as \"relay.example.net\"";
+        case Check::mailbox:
+            return "a mail address such as \"postmaster@example.net\"";
+        case Check::log_level:
+            return "one of \"error\", \"warning\", \"info\", \"debug\"";
+        case Check::address4:
+            return "an IPv4 address such as \"192.0.2.1\"";
+        case Check::address6:
+            return "an IPv6 address such as \"2001:db8::1\"";
+        case Check::addresses:
+            return "a list of IP addresses such as [\"192.0.2.1\"]";
+        case Check::servers:
+            return "a list of addresses, with a port or without, such as [\"127.0.0.1\", \"[::1]:5353\"]";
+        case Check::listen:
+            return "a list of addresses and ports such as [\"0.0.0.0:25\", \"[::]:25\"]";
+        case Check::families:
+            return "[\"ipv4\"], [\"ipv6\"] or both";
+        case Check::port:
+            return "a port, 1 to 65535";
+        case Check::recipients:
+            return "a whole number, 100 or more (RFC 5321 §4.5.3.1.8)";
+        case Check::size:
+            return "a size such as 65536, \"64KiB\", \"50MiB\"";
+        case Check::path:
+            return "an absolute path";
+        case Check::at_least_one:
+            return "a whole number, 1 or more";
         case Check::positive_time:
-        case Check::any: break;
+        case Check::any:
+            break;
     }
     struct Say {
         std::string operator()(std::string S::*) const { return "a text in quotes"; }
@@ -149,7 +200,9 @@ std::string allowed_text(const Option& option) {
         std::string operator()(std::uint64_t S::*) const { return "a whole number, 0 or more"; }
         std::string operator()(Duration S::*) const { return "a duration such as \"90s\", \"5m\", \"5d\""; }
         std::string operator()(std::vector<std::string> S::*) const { return "a list of texts"; }
-        std::string operator()(std::vector<Duration> S::*) const { return "a list of durations such as [\"5m\", \"1h\"]"; }
+        std::string operator()(std::vector<Duration> S::*) const {
+            return "a list of durations such as [\"5m\", \"1h\"]";
+        }
     };
     return std::visit(Say{}, option.member);
 }

@@ -1,4 +1,5 @@
-// Every option once: name, type, default, text. The reader, `config show`, the man page's check and etc/sternpost.toml go by it.
+// Every option once: name, type, default, text. The reader, `config show`, the man page's check and
+// etc/sternpost.toml go by it.
 #pragma once
 
 #include <chrono>
@@ -92,8 +93,9 @@ struct Settings {
     bool sts_special_addresses = false;
 };
 
-using Member = std::variant<std::string Settings::*, bool Settings::*, std::uint64_t Settings::*, Duration Settings::*,
-                            std::vector<std::string> Settings::*, std::vector<Duration> Settings::*>;
+using Member =
+    std::variant<std::string Settings::*, bool Settings::*, std::uint64_t Settings::*, Duration Settings::*,
+                 std::vector<std::string> Settings::*, std::vector<Duration> Settings::*>;
 
 /// What a value must be; says in `allowed_text` what is allowed.
 enum class Check {

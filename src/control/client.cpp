@@ -11,7 +11,8 @@
 
 namespace sternpost::control {
 
-std::optional<Answer> ask(const std::string& path, const json::object& request, std::chrono::seconds timeout) {
+std::optional<Answer> ask(const std::string& path, const json::object& request,
+                          std::chrono::seconds timeout) {
     sockaddr_un address{};
     address.sun_family = AF_UNIX;
     if (path.size() >= sizeof address.sun_path) return std::nullopt;
@@ -20,7 +21,8 @@ std::optional<Answer> ask(const std::string& path, const json::object& request, 
     const timeval limit{timeout.count(), 0};
     ::setsockopt(fd.get(), SOL_SOCKET, SO_RCVTIMEO, &limit, sizeof limit);
     ::setsockopt(fd.get(), SOL_SOCKET, SO_SNDTIMEO, &limit, sizeof limit);
-    if (!fd || ::connect(fd.get(), reinterpret_cast<const sockaddr*>(&address), sizeof address) != 0) return std::nullopt;
+    if (!fd || ::connect(fd.get(), reinterpret_cast<const sockaddr*>(&address), sizeof address) != 0)
+        return std::nullopt;
     const std::string line = json::serialize(request) + "\n";
     for (std::size_t sent = 0; sent < line.size();) {
         const ssize_t put = ::send(fd.get(), line.data() + sent, line.size() - sent, MSG_NOSIGNAL);

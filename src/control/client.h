@@ -9,7 +9,8 @@
 
 namespace sternpost::control {
 
-/// Asks the daemon. nullopt: nobody listens at `path` (or it may not be opened): the daemon is down, as far as this caller can tell.
+/// Asks the daemon. nullopt: nobody listens at `path` (or it may not be opened): the daemon is down, as far
+/// as this caller can tell.
 std::optional<Answer> ask(const std::string& path, const json::object& request, std::chrono::seconds timeout);
 
 }  // namespace sternpost::control

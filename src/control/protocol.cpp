@@ -7,19 +7,26 @@ namespace {
 
 std::string_view name_of(store::RecipientState state) {
     switch (state) {
-        case store::RecipientState::queued: return "queued";
-        case store::RecipientState::sent: return "sent";
-        case store::RecipientState::bounced: return "bounced";
-        case store::RecipientState::deleted: return "deleted";
+        case store::RecipientState::queued:
+            return "queued";
+        case store::RecipientState::sent:
+            return "sent";
+        case store::RecipientState::bounced:
+            return "bounced";
+        case store::RecipientState::deleted:
+            return "deleted";
     }
     return "?";
 }
 
 std::string_view name_of(store::MessageClass message_class) {
     switch (message_class) {
-        case store::MessageClass::mail: return "mail";
-        case store::MessageClass::notice: return "notice";
-        case store::MessageClass::report: return "report";
+        case store::MessageClass::mail:
+            return "mail";
+        case store::MessageClass::notice:
+            return "notice";
+        case store::MessageClass::report:
+            return "report";
     }
     return "?";
 }

@@ -1,4 +1,5 @@
-// What the administrator's socket carries: one JSON object a line, a request and its answer. And how the kept values look in JSON.
+// What the administrator's socket carries: one JSON object a line, a request and its answer. And how the kept
+// values look in JSON.
 #pragma once
 
 #include <boost/json.hpp>
@@ -18,9 +19,9 @@ inline constexpr std::size_t max_answer = 256UL << 20U;  // and of an answer
 /// How a command ends, for shells and scripts; sysexits where there is one.
 enum class ExitCode : int {
     done = 0,
-    no = 1,              // the answer is no: not found, nothing matched, the configuration has errors
+    no = 1,  // the answer is no: not found, nothing matched, the configuration has errors
     usage = 64,
-    unavailable = 69,    // the daemon does not answer
+    unavailable = 69,  // the daemon does not answer
     internal = 70,
     not_permitted = 77,
 };
@@ -35,7 +36,8 @@ struct Answer {
 std::string to_line(const Answer& answer);
 Answer answer_of(std::string_view line);
 
-/// One message of a queue listing. `active`: per recipient, whether an attempt is under way or about to begin; empty: none is.
+/// One message of a queue listing. `active`: per recipient, whether an attempt is under way or about to
+/// begin; empty: none is.
 json::object to_json(const store::StoredMessage& message, const std::vector<bool>& active);
 json::object to_json(const store::QueueTotals& totals);
 json::object to_json(const store::StoredPolicy& policy, bool with_text);

@@ -24,7 +24,8 @@ Caller caller_of(asio::local::stream_protocol::socket& socket) {
     socklen_t size = sizeof credentials;
     Caller out;
     out.uid = UINT32_MAX;
-    if (::getsockopt(socket.native_handle(), SOL_SOCKET, SO_PEERCRED, &credentials, &size) == 0) out.uid = credentials.uid;
+    if (::getsockopt(socket.native_handle(), SOL_SOCKET, SO_PEERCRED, &credentials, &size) == 0)
+        out.uid = credentials.uid;
     out.may_act = out.uid == 0 || out.uid == ::geteuid();
     return out;
 }
@@ -60,7 +61,8 @@ asio::awaitable<void> Server::accept_loop() {
         auto [ec, socket] = co_await acceptor_.async_accept(asio::as_tuple(asio::use_awaitable));
         if (ec == asio::error::operation_aborted || !acceptor_.is_open()) co_return;
         if (ec) {
-            asio::steady_timer pause(context_, std::chrono::milliseconds(100));  // out of descriptors: not in a tight loop
+            asio::steady_timer pause(
+                context_, std::chrono::milliseconds(100));  // out of descriptors: not in a tight loop
             co_await pause.async_wait(asio::as_tuple(asio::use_awaitable));
             continue;
         }
@@ -73,7 +75,8 @@ asio::awaitable<void> Server::talk(asio::local::stream_protocol::socket socket) 
     const Caller caller = caller_of(socket);
     std::string line;
     const Deadline soon = std::chrono::steady_clock::now() + std::chrono::seconds(10);
-    auto got = co_await until(soon, asio::async_read_until(socket, asio::dynamic_buffer(line, max_request), '\n', asio::deferred));
+    auto got = co_await until(
+        soon, asio::async_read_until(socket, asio::dynamic_buffer(line, max_request), '\n', asio::deferred));
     if (!got) co_return;
     boost::system::error_code ec;
     json::value request = json::parse(line, ec);

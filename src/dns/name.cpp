@@ -14,7 +14,8 @@ Result<std::string> to_a_labels(std::string_view text) {
     const std::string input(text);
     const int rc = idn2_to_ascii_8z(input.c_str(), &out, IDN2_NONTRANSITIONAL | IDN2_NFC_INPUT);
     const std::unique_ptr<char, void (*)(void*)> owned(out, idn2_free);
-    if (rc != IDN2_OK) return fail(Errc::bad_name, "not a domain name: " + printable(text) + ": " + idn2_strerror(rc));
+    if (rc != IDN2_OK)
+        return fail(Errc::bad_name, "not a domain name: " + printable(text) + ": " + idn2_strerror(rc));
     return std::string(out);
 }
 
@@ -49,6 +50,8 @@ Result<Domain> Domain::parse(std::string_view text) {
     return Domain(std::move(name));
 }
 
-Result<Domain> Domain::under(std::string_view labels) const { return parse(std::string(labels) + "." + text_); }
+Result<Domain> Domain::under(std::string_view labels) const {
+    return parse(std::string(labels) + "." + text_);
+}
 
 }  // namespace sternpost::dns

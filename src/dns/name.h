@@ -11,18 +11,19 @@
 namespace sternpost::dns {
 
 enum class Errc {
-    bad_name,    // not a domain name
-    bad_record,  // rdata or message that cannot be read
-    temporary,   // SERVFAIL, REFUSED or a lie from every server
-    timed_out,   // no server answered in time
-    unconfigured // there is no resolver to ask
+    bad_name,     // not a domain name
+    bad_record,   // rdata or message that cannot be read
+    temporary,    // SERVFAIL, REFUSED or a lie from every server
+    timed_out,    // no server answered in time
+    unconfigured  // there is no resolver to ask
 };
 
 template <class T>
 using Result = Expected<T, Errc>;
 
-/// A-labels, lower case, no trailing dot. U-labels are converted (IDNA2008, RFC 5891); underscores are allowed, as service
-/// names need them. At most 253 octets, labels of 1 … 63 (RFC 1035 §2.3.4). Never the root.
+/// A-labels, lower case, no trailing dot. U-labels are converted (IDNA2008, RFC 5891); underscores are
+/// allowed, as service names need them. At most 253 octets, labels of 1 … 63 (RFC 1035 §2.3.4). Never the
+/// root.
 class Domain {
   public:
     static Result<Domain> parse(std::string_view text);  // the only way in

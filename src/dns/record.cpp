@@ -30,7 +30,9 @@ Result<Address> Address::parse(std::string_view text) {
     return fail(Errc::bad_name, "not an IP address: " + printable(text));
 }
 
-std::vector<std::uint8_t> Address::octets() const { return {octets_.begin(), octets_.begin() + (v6_ ? 16 : 4)}; }
+std::vector<std::uint8_t> Address::octets() const {
+    return {octets_.begin(), octets_.begin() + (v6_ ? 16 : 4)};
+}
 
 std::string Address::text() const {
     char out[INET6_ADDRSTRLEN];
@@ -38,7 +40,9 @@ std::string Address::text() const {
     return out;
 }
 
-std::string Address::literal() const { return (v6_ ? "[IPv6:" : "[") + text() + "]"; }
+std::string Address::literal() const {
+    return (v6_ ? "[IPv6:" : "[") + text() + "]";
+}
 
 bool Address::in(const Address& network, unsigned bits) const {
     if (v6_ != network.v6_) return false;
@@ -58,17 +62,21 @@ bool in_any(const Address& address, std::initializer_list<const char*> networks)
 
 }  // namespace
 
-bool Address::is_loopback() const { return in_any(*this, {"127.0.0.0/8", "::1", "::ffff:127.0.0.0/104"}); }
+bool Address::is_loopback() const {
+    return in_any(*this, {"127.0.0.0/8", "::1", "::ffff:127.0.0.0/104"});
+}
 
 bool Address::is_special() const {
     if (v6_ && in_any(*this, {"::ffff:0:0/96"})) {
         return v4({octets_[12], octets_[13], octets_[14], octets_[15]}).is_special();
     }
     // IANA's special-purpose address registries (RFC 6890 and its updates)
-    return in_any(*this, {"0.0.0.0/8", "10.0.0.0/8", "100.64.0.0/10", "127.0.0.0/8", "169.254.0.0/16", "172.16.0.0/12",
-                          "192.0.0.0/24", "192.0.2.0/24", "192.168.0.0/16", "198.18.0.0/15", "198.51.100.0/24",
-                          "203.0.113.0/24", "224.0.0.0/4", "240.0.0.0/4", "::/127", "64:ff9b:1::/48", "100::/64",
-                          "2001:db8::/32", "fc00::/7", "fe80::/10", "fec0::/10", "ff00::/8"});
+    return in_any(*this,
+                  {"0.0.0.0/8",       "10.0.0.0/8",     "100.64.0.0/10", "127.0.0.0/8",    "169.254.0.0/16",
+                   "172.16.0.0/12",   "192.0.0.0/24",   "192.0.2.0/24",  "192.168.0.0/16", "198.18.0.0/15",
+                   "198.51.100.0/24", "203.0.113.0/24", "224.0.0.0/4",   "240.0.0.0/4",    "::/127",
+                   "64:ff9b:1::/48",  "100::/64",       "2001:db8::/32", "fc00::/7",       "fe80::/10",
+                   "fec0::/10",       "ff00::/8"});
 }
 
 Result<Network> Network::parse(std::string_view text) {
@@ -85,6 +93,8 @@ Result<Network> Network::parse(std::string_view text) {
     return network;
 }
 
-std::string Network::text() const { return address.text() + "/" + std::to_string(bits); }
+std::string Network::text() const {
+    return address.text() + "/" + std::to_string(bits);
+}
 
 }  // namespace sternpost::dns

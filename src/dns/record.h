@@ -28,8 +28,8 @@ class Address {
     std::string literal() const;  // [192.0.2.1], [IPv6:2001:db8::1] (RFC 5321 §4.1.3)
 
     bool is_loopback() const;
-    /// Nothing on the Internet answers there: loopback, private (RFC 1918, RFC 4193), link-local, shared (RFC 6598),
-    /// documentation, multicast, unspecified, reserved; also when IPv4-mapped (::ffff:0:0/96).
+    /// Nothing on the Internet answers there: loopback, private (RFC 1918, RFC 4193), link-local, shared (RFC
+    /// 6598), documentation, multicast, unspecified, reserved; also when IPv4-mapped (::ffff:0:0/96).
     bool is_special() const;
     /// Whether the first `bits` bits are those of `network`.
     bool in(const Address& network, unsigned bits) const;
@@ -53,7 +53,8 @@ struct Network {
 
 struct Mx {
     std::uint16_t preference = 0;
-    std::string exchange;  // as published, lower case, no trailing dot; empty for the root (null MX, RFC 7505)
+    std::string
+        exchange;  // as published, lower case, no trailing dot; empty for the root (null MX, RFC 7505)
     auto operator<=>(const Mx&) const = default;
 };
 
@@ -72,7 +73,8 @@ template <class Record>
 struct Answer {
     Existence existence = Existence::no_data;
     std::vector<Record> records;
-    bool authentic = false;  // AD was set by a resolver (whether that one is trusted is the caller's question, DESIGN: policy)
+    bool authentic = false;  // AD was set by a resolver (whether that one is trusted is the caller's
+                             // question, DESIGN: policy)
     std::chrono::seconds ttl{0};
     std::string canonical;  // the name at the end of the CNAME chain; the name asked for where there is none
 };

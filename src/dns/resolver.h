@@ -9,9 +9,9 @@ namespace sternpost::dns {
 
 namespace asio = boost::asio;
 
-/// Asks the configured resolvers, follows CNAME chains (at most 10), caches by TTL, asks each question once at a time.
-/// Errors are temporary by nature (Errc::temporary, timed_out, unconfigured): that a name or type is not there is an Answer.
-/// Lives on the control thread.
+/// Asks the configured resolvers, follows CNAME chains (at most 10), caches by TTL, asks each question once
+/// at a time. Errors are temporary by nature (Errc::temporary, timed_out, unconfigured): that a name or type
+/// is not there is an Answer. Lives on the control thread.
 class Resolver {
   public:
     virtual ~Resolver() = default;
@@ -24,7 +24,8 @@ class Resolver {
 
     /// What the cache knows, without asking: the MX answer for `name` if it is there and not expired.
     virtual std::optional<Answer<Mx>> cached_mx(const Domain& name) const = 0;
-    /// Drops what says "not there" and remembered failures, so that the next question is asked anew (a retry by hand).
+    /// Drops what says "not there" and remembered failures, so that the next question is asked anew (a retry
+    /// by hand).
     virtual void forget_negative() = 0;
 };
 

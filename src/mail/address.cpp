@@ -54,7 +54,8 @@ std::string_view without_source_route(std::string_view text) {
 }  // namespace
 
 Result<Mailbox> Mailbox::parse(std::string_view text, bool utf8) {
-    if (text.size() > max_path && is_ascii(text)) return fail(Errc::too_long, "a path has at most 256 octets");
+    if (text.size() > max_path && is_ascii(text))
+        return fail(Errc::too_long, "a path has at most 256 octets");
     if (!is_ascii(text)) {
         if (!valid_utf8(text)) return fail(Errc::bad_address, "not valid UTF-8: " + printable(text));
         if (!utf8) return fail(Errc::needs_utf8, "an address with UTF-8 needs SMTPUTF8: " + printable(text));
@@ -82,9 +83,13 @@ Result<Mailbox> Mailbox::parse(std::string_view text, bool utf8) {
     return Mailbox(std::move(local), std::move(*domain), std::move(written));
 }
 
-std::string Mailbox::host() const { return is_literal() ? address().literal() : domain().text(); }
+std::string Mailbox::host() const {
+    return is_literal() ? address().literal() : domain().text();
+}
 
-bool Mailbox::ascii() const { return is_ascii(local_); }
+bool Mailbox::ascii() const {
+    return is_ascii(local_);
+}
 
 Result<ReversePath> ReversePath::parse(std::string_view text, bool utf8) {
     if (text.empty()) return ReversePath();
@@ -99,6 +104,8 @@ Result<ForwardPath> ForwardPath::parse(std::string_view text, bool utf8) {
     return ForwardPath(std::move(*mailbox));
 }
 
-bool ForwardPath::is_postmaster(std::string_view text) { return iequals(text, "postmaster"); }
+bool ForwardPath::is_postmaster(std::string_view text) {
+    return iequals(text, "postmaster");
+}
 
 }  // namespace sternpost::mail

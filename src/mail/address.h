@@ -22,16 +22,17 @@ enum class Errc {
 template <class T>
 using Result = Expected<T, Errc>;
 
-/// local-part@domain or local-part@[address]. The local-part is opaque to us: case and quoting are kept (RFC 5321 §2.4).
+/// local-part@domain or local-part@[address]. The local-part is opaque to us: case and quoting are kept (RFC
+/// 5321 §2.4).
 class Mailbox {
   public:
-    /// `utf8`: whether octets above 126 may stand in it. domain() is folded to lower-case A-labels; text() keeps an ASCII domain's
-    /// letters as they were written.
+    /// `utf8`: whether octets above 126 may stand in it. domain() is folded to lower-case A-labels; text()
+    /// keeps an ASCII domain's letters as they were written.
     static Result<Mailbox> parse(std::string_view text, bool utf8 = false);
 
     const std::string& local_part() const { return local_; }
     bool is_literal() const { return std::holds_alternative<dns::Address>(host_); }
-    const dns::Domain& domain() const { return std::get<dns::Domain>(host_); }      // only if !is_literal()
+    const dns::Domain& domain() const { return std::get<dns::Domain>(host_); }     // only if !is_literal()
     const dns::Address& address() const { return std::get<dns::Address>(host_); }  // only if is_literal()
     /// `example.com` or `[192.0.2.1]`: the form to look up and to compare.
     std::string host() const;
@@ -48,12 +49,14 @@ class Mailbox {
     std::string written_;  // host() in the letters of who wrote it
 };
 
-/// Where notices go: a mailbox, or null (`<>`), which is a state of its own and never answered (RFC 5321 §4.5.5).
+/// Where notices go: a mailbox, or null (`<>`), which is a state of its own and never answered (RFC 5321
+/// §4.5.5).
 class ReversePath {
   public:
     ReversePath() = default;  // null
     explicit ReversePath(Mailbox mailbox) : mailbox_(std::move(mailbox)) {}
-    /// What stands between `<` and `>`: empty, a mailbox, or a source route and a mailbox (the route is dropped).
+    /// What stands between `<` and `>`: empty, a mailbox, or a source route and a mailbox (the route is
+    /// dropped).
     static Result<ReversePath> parse(std::string_view text, bool utf8 = false);
 
     bool is_null() const { return !mailbox_; }
@@ -70,8 +73,8 @@ class ReversePath {
 class ForwardPath {
   public:
     explicit ForwardPath(Mailbox mailbox) : mailbox_(std::move(mailbox)) {}
-    /// What stands between `<` and `>`; source routes are dropped (RFC 5321 Appendix C). `Postmaster` without a domain is
-    /// not a mailbox: callers ask is_postmaster() first.
+    /// What stands between `<` and `>`; source routes are dropped (RFC 5321 Appendix C). `Postmaster` without
+    /// a domain is not a mailbox: callers ask is_postmaster() first.
     static Result<ForwardPath> parse(std::string_view text, bool utf8 = false);
     static bool is_postmaster(std::string_view text);
 

@@ -10,7 +10,7 @@
 namespace sternpost::mail {
 
 enum class BodyType : std::uint8_t { seven_bit = 0, eight_bit_mime = 1 };  // BODY= (RFC 6152)
-enum class Ret : std::uint8_t { unspecified = 0, full = 1, hdrs = 2 };      // RET= (RFC 3461 §4.3)
+enum class Ret : std::uint8_t { unspecified = 0, full = 1, hdrs = 2 };     // RET= (RFC 3461 §4.3)
 
 /// NOTIFY= (RFC 3461 §4.1). Nothing set: the parameter was not given.
 struct Notify {
@@ -20,8 +20,8 @@ struct Notify {
     bool delay = false;
 
     bool given() const { return never || success || failure || delay; }
-    bool wants_failure() const { return failure || !given(); }                  // RFC 3461 §5.2.6
-    bool wants_delay() const { return delay || !given(); }                      // RFC 3461 §5.2.5
+    bool wants_failure() const { return failure || !given(); }  // RFC 3461 §5.2.6
+    bool wants_delay() const { return delay || !given(); }      // RFC 3461 §5.2.5
     bool operator==(const Notify&) const = default;
 };
 
@@ -39,9 +39,9 @@ struct Envelope {
     std::vector<Recipient> recipients;
     BodyType body = BodyType::seven_bit;
     Ret ret = Ret::unspecified;
-    std::string envid;        // ENVID's value as received (xtext); empty: not given
-    bool smtputf8 = false;    // RFC 6531
-    bool requiretls = false;  // RFC 8689 §2
+    std::string envid;             // ENVID's value as received (xtext); empty: not given
+    bool smtputf8 = false;         // RFC 6531
+    bool requiretls = false;       // RFC 8689 §2
     bool tls_required_no = false;  // the header field `TLS-Required: No` (RFC 8689 §3)
 
     bool operator==(const Envelope&) const = default;

@@ -9,12 +9,14 @@
 namespace sternpost::mail {
 namespace {
 
-// The length of a field name at the front of a line that has a colon after it (RFC 5322 §2.2); 0 when the line is no field.
+// The length of a field name at the front of a line that has a colon after it (RFC 5322 §2.2); 0 when the
+// line is no field.
 std::size_t name_length(std::string_view line) {
     std::size_t n = 0;
     while (n < line.size() && line[n] > 32 && line[n] < 127 && line[n] != ':') ++n;
     std::size_t colon = n;
-    while (colon < line.size() && (line[colon] == ' ' || line[colon] == '\t')) ++colon;  // obs-optional, RFC 5322 §4.5
+    while (colon < line.size() && (line[colon] == ' ' || line[colon] == '\t'))
+        ++colon;  // obs-optional, RFC 5322 §4.5
     return n > 0 && colon < line.size() && line[colon] == ':' ? n : 0;
 }
 
@@ -45,7 +47,8 @@ Header read_header(std::string_view message) {
         const std::size_t n = name_length(line);
         if (n == 0) break;
         std::size_t end = eol == std::string_view::npos ? message.size() : eol + 2;
-        while (end < message.size() && (message[end] == ' ' || message[end] == '\t')) {  // a folded line goes on
+        while (end < message.size() &&
+               (message[end] == ' ' || message[end] == '\t')) {  // a folded line goes on
             eol = message.find("\r\n", end);
             end = eol == std::string_view::npos ? message.size() : eol + 2;
         }
@@ -97,8 +100,10 @@ class AddressListReader {
                 gap_ = true;
                 ++at_;
             } else {
-                // `John Doe <j@d>`: words with gaps between are a phrase; only around '@' and '.' may blanks stand
-                if (gap_ && !word_.empty() && c != '@' && c != '.' && word_.back() != '@' && word_.back() != '.')
+                // `John Doe <j@d>`: words with gaps between are a phrase; only around '@' and '.' may blanks
+                // stand
+                if (gap_ && !word_.empty() && c != '@' && c != '.' && word_.back() != '@' &&
+                    word_.back() != '.')
                     phrase_ = true;
                 gap_ = false;
                 word_ += c;
@@ -173,7 +178,9 @@ class AddressListReader {
 
 }  // namespace
 
-std::optional<std::vector<std::string>> addresses(std::string_view value) { return AddressListReader(value).read(); }
+std::optional<std::vector<std::string>> addresses(std::string_view value) {
+    return AddressListReader(value).read();
+}
 
 std::string make_message_id(WallTime now, Random& random, std::string_view host) {
     return fmt::format("{:x}.{:016x}@{}", now.time_since_epoch().count(), random.bits(), host);

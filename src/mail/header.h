@@ -20,7 +20,7 @@ struct Field {
 /// The header of a message, cut into its fields; views into the text given.
 struct Header {
     std::vector<Field> fields;
-    std::size_t end = 0;   // offset of what follows the empty line (the body), or of what is no header field
+    std::size_t end = 0;  // offset of what follows the empty line (the body), or of what is no header field
     bool separated = false;  // there was an empty line
 
     const Field* find(std::string_view name) const;  // the first, or null
@@ -33,8 +33,8 @@ Header read_header(std::string_view message);
 /// A field's value without folds, comments kept, outer blanks gone (RFC 5322 §2.2.3).
 std::string unfolded(std::string_view value);
 
-/// The addr-specs in an address-list field (To, Cc …), groups opened, comments and display names dropped (RFC 5322 §3.4). Each as
-/// written (`a@b`, or `a` where there is no domain). nullopt: not an address list.
+/// The addr-specs in an address-list field (To, Cc …), groups opened, comments and display names dropped (RFC
+/// 5322 §3.4). Each as written (`a@b`, or `a` where there is no domain). nullopt: not an address list.
 std::optional<std::vector<std::string>> addresses(std::string_view value);
 
 /// `<time.random@host>`, without the brackets (RFC 5322 §3.6.4).

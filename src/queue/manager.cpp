@@ -151,7 +151,10 @@ asio::awaitable<void> Manager::watch_time() {
         // Not in a tight loop when what is due has to wait for a free connection: that is kicked by the lane
         // that ends.
         const auto soonest = clock_.steady() + std::chrono::milliseconds(20);
-        co_await due_->wait(wake_ ? std::max(*wake_, soonest) : SteadyTime::max());
+        SteadyTime when =
+            SteadyTime::max();  // g++ 12 evaluates both arms of a ?: inside a co_await expression
+        if (wake_) when = std::max(*wake_, soonest);
+        co_await due_->wait(when);
         if (wake_ && clock_.steady() >= *wake_) kick();
     }
 }

@@ -4,8 +4,8 @@
 
 #include <algorithm>
 
-#include "util/crc32c.h"
 #include "store/journal.h"
+#include "util/crc32c.h"
 #include "util/text.h"
 
 namespace sternpost::store {

@@ -1,4 +1,5 @@
-// The seam to persistence: everything the store keeps goes through a Disk, SQLite too (by a VFS made from it).
+// The seam to persistence: everything the store keeps goes through a Disk, SQLite too (by a VFS made from
+// it).
 #pragma once
 
 #include <cstdint>
@@ -31,9 +32,10 @@ enum class OpenMode { read, read_write, create, create_new };  // create: read_w
 class Disk {
   public:
     virtual ~Disk() = default;
-    virtual Result<std::unique_ptr<DiskFile>> open(std::string_view name, OpenMode mode) = 0;  // not_found, full, io
-    virtual Result<void> make_dir(std::string_view name) = 0;                                 // it may exist already
-    virtual Result<void> sync_dir(std::string_view name) = 0;  // its entries; "" is the root
+    virtual Result<std::unique_ptr<DiskFile>> open(std::string_view name,
+                                                   OpenMode mode) = 0;  // not_found, full, io
+    virtual Result<void> make_dir(std::string_view name) = 0;           // it may exist already
+    virtual Result<void> sync_dir(std::string_view name) = 0;           // its entries; "" is the root
     virtual Result<void> rename(std::string_view from, std::string_view to) = 0;
     virtual Result<void> unlink(std::string_view name) = 0;  // not_found is an error
     virtual Result<bool> exists(std::string_view name) = 0;

@@ -1,4 +1,5 @@
-// The value types that are kept. What they look like on disk is journal.h's and sqlite/'s business (doc/formats.md).
+// The value types that are kept. What they look like on disk is journal.h's and sqlite/'s business
+// (doc/formats.md).
 #pragma once
 
 #include <array>
@@ -32,8 +33,9 @@ enum class Errc {
 template <class T>
 using Result = Expected<T, Errc>;
 
-/// A message's identity, for ever: microseconds since 2020-01-01 (UTC), never going back, and the number of the thread that
-/// made it in the low 6 bits. As text the queue id: digits and consonants, so that no word can arise.
+/// A message's identity, for ever: microseconds since 2020-01-01 (UTC), never going back, and the number of
+/// the thread that made it in the low 6 bits. As text the queue id: digits and consonants, so that no word
+/// can arise.
 struct MessageId {
     std::uint64_t value = 0;
     std::string text() const;
@@ -42,10 +44,12 @@ struct MessageId {
     auto operator<=>(const MessageId&) const = default;
 };
 
-/// Makes MessageIds. One an accepting thread, each with its own `slot` (0 … 63); `floor`: the newest id in the store.
+/// Makes MessageIds. One an accepting thread, each with its own `slot` (0 … 63); `floor`: the newest id in
+/// the store.
 class IdSource {
   public:
-    IdSource(const Clock& clock, unsigned slot, MessageId floor) : clock_(clock), slot_(slot), last_(floor.value >> 6U) {}
+    IdSource(const Clock& clock, unsigned slot, MessageId floor)
+        : clock_(clock), slot_(slot), last_(floor.value >> 6U) {}
     MessageId next();
 
   private:
@@ -67,9 +71,9 @@ enum class MessageClass : std::uint8_t { mail = 0, notice = 1, report = 2 };
 
 /// Where a message came from.
 struct Origin {
-    std::string address;  // the client's IP address; empty for local submission
-    std::string helo;     // its EHLO name
-    std::string with;     // ESMTP, ESMTPS, local … (RFC 3848)
+    std::string address;               // the client's IP address; empty for local submission
+    std::string helo;                  // its EHLO name
+    std::string with;                  // ESMTP, ESMTPS, local … (RFC 3848)
     std::optional<std::uint32_t> uid;  // of the local submitter, from the socket or the file's owner
     bool operator==(const Origin&) const = default;
 };
@@ -81,14 +85,14 @@ struct JournalPlace {
     auto operator<=>(const JournalPlace&) const = default;
 };
 
-/// Message octets: header, empty line, body, CRLF line ends, not dot-stuffed. Small ones in memory (and in the journal), large
-/// ones in a file of their own under `bodies/`.
+/// Message octets: header, empty line, body, CRLF line ends, not dot-stuffed. Small ones in memory (and in
+/// the journal), large ones in a file of their own under `bodies/`.
 struct Body {
     std::shared_ptr<const std::string> octets;  // null when in a file
     std::string file;                           // file name under bodies/; empty when in memory
     std::uint64_t size = 0;
-    std::uint32_t crc = 0;  // CRC-32C of all octets
-    bool eight_bit = false;  // an octet above 127 is in it
+    std::uint32_t crc = 0;              // CRC-32C of all octets
+    bool eight_bit = false;             // an octet above 127 is in it
     std::optional<JournalPlace> place;  // of a small body, once accepted: where read_body() finds it
     bool damaged = false;               // found unreadable at recovery: read_body() says damaged
 
@@ -103,7 +107,8 @@ struct QueuedRecipient {
     QueuedRecipient(mail::Recipient r, std::string hop) : recipient(std::move(r)), next_hop(std::move(hop)) {}
 };
 
-/// A message on its way into the store. envelope.recipients is empty here: the recipients stand in `recipients`.
+/// A message on its way into the store. envelope.recipients is empty here: the recipients stand in
+/// `recipients`.
 struct NewMessage {
     MessageId id;
     std::optional<SubmissionId> submission;
@@ -123,23 +128,23 @@ struct DeliveryResult {
     std::uint32_t recipient = 0;  // index into NewMessage::recipients
     RecipientState state = RecipientState::queued;
     WallTime at;
-    WallTime next_at;              // when deferred: not before this
-    std::uint32_t tries = 0;       // attempts so far that blame the recipient
-    std::string status;            // RFC 3463 code, `2.0.0`
-    std::string text;              // the sentence for people
-    std::string diagnostic;        // the remote reply, empty if none
-    std::string mx_host;           // name and address, where a host was contacted
+    WallTime next_at;         // when deferred: not before this
+    std::uint32_t tries = 0;  // attempts so far that blame the recipient
+    std::string status;       // RFC 3463 code, `2.0.0`
+    std::string text;         // the sentence for people
+    std::string diagnostic;   // the remote reply, empty if none
+    std::string mx_host;      // name and address, where a host was contacted
     std::string mx_address;
-    std::string tls;               // `TLSv1.3`, empty: in clear
-    std::string policy;            // `sts/enforce`, `none`
-    std::string result_type;       // RFC 8460 §4.3's name for what was wrong with TLS; empty: nothing
+    std::string tls;          // `TLSv1.3`, empty: in clear
+    std::string policy;       // `sts/enforce`, `none`
+    std::string result_type;  // RFC 8460 §4.3's name for what was wrong with TLS; empty: nothing
 };
 
 /// A next hop that cannot take mail now: one row for all that wait for it.
 struct HopState {
     std::string next_hop;
     WallTime at;
-    WallTime next_at;           // no attempt before this; at == next_at with failures 0: it works again
+    WallTime next_at;            // no attempt before this; at == next_at with failures 0: it works again
     std::uint32_t failures = 0;  // in a row
     std::string status;
     std::string text;
@@ -155,10 +160,11 @@ struct Act {
     std::string who;  // user name or uid
 };
 
-/// One fetched MTA-STS policy, as kept (RFC 8461 §3.3). The text is what the policy host served, octet for octet.
+/// One fetched MTA-STS policy, as kept (RFC 8461 §3.3). The text is what the policy host served, octet for
+/// octet.
 struct StoredPolicy {
-    std::string domain;       // the policy domain, A-labels
-    std::string id;           // from the TXT record
+    std::string domain;  // the policy domain, A-labels
+    std::string id;      // from the TXT record
     std::string text;
     WallTime fetched;
     WallTime expires;         // fetched (or last seen to be current) + max_age, at most a year

@@ -1,4 +1,5 @@
-// The store: named operations on value types, and their promises. Engines stand behind it (sqlite/ with the journal today).
+// The store: named operations on value types, and their promises. Engines stand behind it (sqlite/ with the
+// journal today).
 #pragma once
 
 #include <functional>
@@ -12,8 +13,8 @@
 
 namespace sternpost::store {
 
-/// Takes a message's octets as they arrive. Up to 64 KiB stay in memory, more go to a file of their own. Used on one thread.
-/// Destroyed without finish(): what was written is removed.
+/// Takes a message's octets as they arrive. Up to 64 KiB stay in memory, more go to a file of their own. Used
+/// on one thread. Destroyed without finish(): what was written is removed.
 class BodySink {
   public:
     virtual ~BodySink() = default;
@@ -25,8 +26,8 @@ class BodySink {
 };
 
 struct QueueFilter {
-    std::string id;       // queue id; empty: any
-    std::string domain;   // next hop; empty: any
+    std::string id;      // queue id; empty: any
+    std::string domain;  // next hop; empty: any
     std::string reverse_path;
     std::size_t limit = 1000;
 };
@@ -38,21 +39,23 @@ struct QueueTotals {
     std::optional<WallTime> oldest;
 };
 
-/// Every operation answers by its Reply exactly once, on one of the store's threads; who waits elsewhere posts it home (see
-/// util/call.h). Any thread may call.
+/// Every operation answers by its Reply exactly once, on one of the store's threads; who waits elsewhere
+/// posts it home (see util/call.h). Any thread may call.
 class Store {
   public:
     virtual ~Store() = default;
 
     // ---- mail in
     virtual std::unique_ptr<BodySink> new_body(std::uint64_t limit) = 0;
-    /// Answers after the accept record, the body and every directory entry it needs are on stable storage (RFC 5321 §6.1): only
-    /// then may 250 or exit 0 be said. duplicate: an earlier accept with the same submission id stands; say 250 to that too.
+    /// Answers after the accept record, the body and every directory entry it needs are on stable storage
+    /// (RFC 5321 §6.1): only then may 250 or exit 0 be said. duplicate: an earlier accept with the same
+    /// submission id stands; say 250 to that too.
     virtual void accept(NewMessage message, Reply<Result<MessageId>> reply) = 0;
 
-    // ---- results; they and `notices` (bounces) become durable together: a notice whose results were not recorded is refused as
-    // a duplicate later, since its submission id is made from them
-    virtual void record(std::vector<DeliveryResult> results, std::vector<NewMessage> notices, Reply<Result<void>> reply) = 0;
+    // ---- results; they and `notices` (bounces) become durable together: a notice whose results were not
+    // recorded is refused as a duplicate later, since its submission id is made from them
+    virtual void record(std::vector<DeliveryResult> results, std::vector<NewMessage> notices,
+                        Reply<Result<void>> reply) = 0;
     /// Remembered with the next batch; needs no answer, since losing it costs one connection attempt.
     virtual void record_hop(HopState state) = 0;
     virtual void act(std::vector<Act> acts, Reply<Result<void>> reply) = 0;
@@ -63,8 +66,10 @@ class Store {
                            Reply<Result<std::string>> reply) = 0;
 
     // ---- questions (a reader of its own; short snapshots)
-    /// Unfinished messages after `after` in id order, at most `limit`: how the queue manager fills its memory at start.
-    virtual void load(MessageId after, std::size_t limit, Reply<Result<std::vector<StoredMessage>>> reply) = 0;
+    /// Unfinished messages after `after` in id order, at most `limit`: how the queue manager fills its memory
+    /// at start.
+    virtual void load(MessageId after, std::size_t limit,
+                      Reply<Result<std::vector<StoredMessage>>> reply) = 0;
     virtual void hops(Reply<Result<std::vector<HopState>>> reply) = 0;
     virtual void find(QueueFilter filter, Reply<Result<std::vector<StoredMessage>>> reply) = 0;
     virtual void totals(Reply<Result<QueueTotals>> reply) = 0;

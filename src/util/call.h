@@ -16,8 +16,9 @@ namespace sternpost {
 
 namespace asio = boost::asio;
 
-/// Calls `start(Reply<T>)`, which arranges that the reply is called once, on any thread; resumes the awaiting coroutine on its
-/// own executor with the value. Not cancellable: what was asked of another thread is always answered.
+/// Calls `start(Reply<T>)`, which arranges that the reply is called once, on any thread; resumes the awaiting
+/// coroutine on its own executor with the value. Not cancellable: what was asked of another thread is always
+/// answered.
 template <class T, class Start>
 asio::awaitable<T> call(Start start) {
     auto begin = [](auto handler, Start inner) {
@@ -34,7 +35,7 @@ asio::awaitable<T> call(Start start) {
         }));
     };
     return asio::async_initiate<const asio::use_awaitable_t<>, void(T)>(std::move(begin), asio::use_awaitable,
-                                                                       std::move(start));
+                                                                        std::move(start));
 }
 
 }  // namespace sternpost

@@ -1,4 +1,5 @@
-// Time, as an argument: wall time for what people and RFCs see, steady time for waiting. Only SystemClock asks the machine.
+// Time, as an argument: wall time for what people and RFCs see, steady time for waiting. Only SystemClock
+// asks the machine.
 #pragma once
 
 #include <chrono>

@@ -1,4 +1,5 @@
-// One Asio operation, one time limit. For shells on sockets; what runs in the simulator waits through Timer instead.
+// One Asio operation, one time limit. For shells on sockets; what runs in the simulator waits through Timer
+// instead.
 #pragma once
 
 #include <boost/asio/awaitable.hpp>
@@ -15,8 +16,9 @@ namespace sternpost {
 
 namespace asio = boost::asio;
 
-/// Runs `op` (an Asio operation made with asio::deferred that completes with (error_code, size_t)) until `deadline`. The loser is
-/// cancelled and awaited, so nothing outlives the call. After timed_out the stream is closed by the caller, not used again.
+/// Runs `op` (an Asio operation made with asio::deferred that completes with (error_code, size_t)) until
+/// `deadline`. The loser is cancelled and awaited, so nothing outlives the call. After timed_out the stream
+/// is closed by the caller, not used again.
 template <class Op>
 asio::awaitable<util::Result<std::size_t>> until(Deadline deadline, Op op) {
     asio::steady_timer timer(co_await asio::this_coro::executor, deadline);

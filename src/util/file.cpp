@@ -23,7 +23,9 @@ void Fd::reset(int fd) {
     fd_ = fd;
 }
 
-std::string errno_text(int error) { return std::generic_category().message(error); }
+std::string errno_text(int error) {
+    return std::generic_category().message(error);
+}
 
 Result<std::string> read_file(const std::filesystem::path& path, std::size_t most) {
     const Fd fd(::open(path.c_str(), O_RDONLY | O_CLOEXEC));

@@ -1,4 +1,5 @@
-// Small files and locks: whole-file reads with a cap, write-sync-rename-sync, the lock that keeps a second daemon out.
+// Small files and locks: whole-file reads with a cap, write-sync-rename-sync, the lock that keeps a second
+// daemon out.
 #pragma once
 
 #include <filesystem>
@@ -42,7 +43,8 @@ Result<std::string> read_file(const std::filesystem::path& path, std::size_t mos
 /// Replaces `path` so that after a crash either the old or the new content is there, whole.
 Result<void> write_file(const std::filesystem::path& path, std::string_view content, unsigned mode = 0644);
 
-/// Takes an exclusive flock on `path` (made if absent) for as long as the Fd lives; busy when another process has it.
+/// Takes an exclusive flock on `path` (made if absent) for as long as the Fd lives; busy when another process
+/// has it.
 Result<Fd> lock_file(const std::filesystem::path& path);
 
 /// The text of errno.

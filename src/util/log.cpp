@@ -42,7 +42,8 @@ class StderrLog final : public Log {
 bool plain(std::string_view value) {
     if (value.empty()) return false;
     for (const char c : value)
-        if (c == ' ' || c == '"' || c == '=' || static_cast<unsigned char>(c) < 0x20 || c == 0x7f) return false;
+        if (c == ' ' || c == '"' || c == '=' || static_cast<unsigned char>(c) < 0x20 || c == 0x7f)
+            return false;
     return true;
 }
 
@@ -57,7 +58,9 @@ std::string quoted(std::string_view value, std::size_t most) {
 
 }  // namespace
 
-std::unique_ptr<Log> stderr_log(Level most, bool journald) { return std::make_unique<StderrLog>(most, journald); }
+std::unique_ptr<Log> stderr_log(Level most, bool journald) {
+    return std::make_unique<StderrLog>(most, journald);
+}
 
 Event::Event(Log& log, Level level, std::string_view name)
     : log_(log), level_(level), line_(name), wanted_(log.wants(level)) {}

@@ -1,4 +1,5 @@
-// Events as key=value lines, one event a line: an interface that tests and administrators' scripts rely on (doc/style.md §7).
+// Events as key=value lines, one event a line: an interface that tests and administrators' scripts rely on
+// (doc/style.md §7).
 #pragma once
 
 #include <concepts>
@@ -19,11 +20,12 @@ class Log {
     virtual bool wants(Level level) const = 0;
 };
 
-/// To standard error, each line by one write(2). With `journald`, lines carry the sd-daemon(3) priority prefix `<n>`;
-/// otherwise a UTC time stamp stands in front.
+/// To standard error, each line by one write(2). With `journald`, lines carry the sd-daemon(3) priority
+/// prefix `<n>`; otherwise a UTC time stamp stands in front.
 std::unique_ptr<Log> stderr_log(Level most, bool journald);
 
-/// Builds one line and writes it when it is destroyed: Event(log, Level::info, "attempt").kv("qid", id).kv("mx", host);
+/// Builds one line and writes it when it is destroyed: Event(log, Level::info, "attempt").kv("qid",
+/// id).kv("mx", host);
 class Event {
   public:
     Event(Log& log, Level level, std::string_view name);

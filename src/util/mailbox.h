@@ -1,4 +1,5 @@
-// How threads exchange values: a task is posted to the other thread's mailbox. The simulator's mailboxes decide the order.
+// How threads exchange values: a task is posted to the other thread's mailbox. The simulator's mailboxes
+// decide the order.
 #pragma once
 
 #include <concepts>
@@ -13,8 +14,8 @@ class Task {
   public:
     Task() = default;
     template <class F>
-        requires(!std::same_as<std::decay_t<F>, Task> && std::invocable<std::decay_t<F>&>)
-    Task(F&& function) : body_(std::make_unique<Body<std::decay_t<F>>>(std::forward<F>(function))) {}
+    requires(!std::same_as<std::decay_t<F>, Task> && std::invocable<std::decay_t<F>&>) Task(F&& function)
+        : body_(std::make_unique<Body<std::decay_t<F>>>(std::forward<F>(function))) {}
 
     void operator()() { body_->run(); }
     explicit operator bool() const { return body_ != nullptr; }
@@ -42,8 +43,8 @@ class Reply {
   public:
     Reply() = default;
     template <class F>
-        requires(!std::same_as<std::decay_t<F>, Reply> && std::invocable<std::decay_t<F>&, T>)
-    Reply(F&& function) : body_(std::make_unique<Body<std::decay_t<F>>>(std::forward<F>(function))) {}
+    requires(!std::same_as<std::decay_t<F>, Reply> && std::invocable<std::decay_t<F>&, T>) Reply(F&& function)
+        : body_(std::make_unique<Body<std::decay_t<F>>>(std::forward<F>(function))) {}
 
     void operator()(T value) { body_->run(std::move(value)); }
     explicit operator bool() const { return body_ != nullptr; }
@@ -65,7 +66,8 @@ class Reply {
     std::unique_ptr<Base> body_;
 };
 
-/// One thread's inbox. post() may be called from any thread and never blocks; the task runs on the owner's thread.
+/// One thread's inbox. post() may be called from any thread and never blocks; the task runs on the owner's
+/// thread.
 class Mailbox {
   public:
     virtual ~Mailbox() = default;

@@ -21,7 +21,9 @@ std::uint64_t Random::below(std::uint64_t bound) {
     return value % bound;
 }
 
-double Random::unit() { return static_cast<double>(bits() >> 11U) * 0x1.0p-53; }
+double Random::unit() {
+    return static_cast<double>(bits() >> 11U) * 0x1.0p-53;
+}
 
 void SystemRandom::fill(std::span<std::byte> octets) {
     while (!octets.empty()) {

@@ -1,4 +1,5 @@
-// What may fail says so in its type. A value or an Error; the error's code is a closed enum of the folder it comes from.
+// What may fail says so in its type. A value or an Error; the error's code is a closed enum of the folder it
+// comes from.
 #pragma once
 
 #include <string>
@@ -7,7 +8,8 @@
 
 namespace sternpost {
 
-/// What went wrong: a code that programs switch over, a text for people (ends up in logs and replies; no secrets).
+/// What went wrong: a code that programs switch over, a text for people (ends up in logs and replies; no
+/// secrets).
 template <class Code>
 struct Error {
     Code code;

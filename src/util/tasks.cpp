@@ -1,16 +1,18 @@
 #include "util/tasks.h"
 
+#include <boost/asio/as_tuple.hpp>
 #include <boost/asio/bind_cancellation_slot.hpp>
 #include <boost/asio/co_spawn.hpp>
 #include <boost/asio/steady_timer.hpp>
-#include <boost/asio/as_tuple.hpp>
 #include <boost/asio/use_awaitable.hpp>
 #include <cassert>
 #include <exception>
 
 namespace sternpost {
 
-TaskGroup::~TaskGroup() { assert(running_.empty()); }
+TaskGroup::~TaskGroup() {
+    assert(running_.empty());
+}
 
 void TaskGroup::spawn(std::string name, asio::awaitable<void> task) {
     const auto self = running_.emplace(running_.end());
@@ -25,13 +27,15 @@ void TaskGroup::spawn(std::string name, asio::awaitable<void> task) {
             } catch (...) {
                 what = "not a std::exception";
             }
-            // An operation that cancel() ended surfaces as operation_aborted: that is how a task is meant to stop.
+            // An operation that cancel() ended surfaces as operation_aborted: that is how a task is meant to
+            // stop.
             if (what.find("Operation canceled") == std::string::npos)
                 Event(log_, Level::error, "task").kv("name", self->name).kv("reason", what);
         }
         running_.erase(self);
     };
-    asio::co_spawn(context_, std::move(task), asio::bind_cancellation_slot(self->stop.slot(), std::move(ended)));
+    asio::co_spawn(context_, std::move(task),
+                   asio::bind_cancellation_slot(self->stop.slot(), std::move(ended)));
 }
 
 void TaskGroup::cancel() {

@@ -13,7 +13,8 @@ namespace sternpost {
 
 namespace asio = boost::asio;
 
-/// Coroutines that belong together on one io_context's thread; the group must outlive them: cancel() then join() before it goes.
+/// Coroutines that belong together on one io_context's thread; the group must outlive them: cancel() then
+/// join() before it goes.
 class TaskGroup {
   public:
     TaskGroup(asio::io_context& context, Log& log) : context_(context), log_(log) {}

@@ -7,7 +7,9 @@
 
 namespace sternpost {
 
-char lower(char c) { return c >= 'A' && c <= 'Z' ? static_cast<char>(c - 'A' + 'a') : c; }
+char lower(char c) {
+    return c >= 'A' && c <= 'Z' ? static_cast<char>(c - 'A' + 'a') : c;
+}
 
 std::string lowered(std::string_view text) {
     std::string out(text);
@@ -47,7 +49,10 @@ std::size_t utf8_length(std::string_view text) {
     const auto octet = [&](std::size_t i) { return static_cast<unsigned char>(text[i]); };
     const unsigned char a = octet(0);
     if (a < 0x80) return 1;
-    const std::size_t n = a >= 0xC2 && a <= 0xDF ? 2U : a >= 0xE0 && a <= 0xEF ? 3U : a >= 0xF0 && a <= 0xF4 ? 4U : 0U;
+    const std::size_t n = a >= 0xC2 && a <= 0xDF   ? 2U
+                          : a >= 0xE0 && a <= 0xEF ? 3U
+                          : a >= 0xF0 && a <= 0xF4 ? 4U
+                                                   : 0U;
     if (n == 0 || text.size() < n) return 0;
     for (std::size_t i = 1; i < n; ++i)
         if ((octet(i) & 0xC0U) != 0x80) return 0;
@@ -66,7 +71,8 @@ std::string printable(std::string_view text, std::size_t most) {
         const std::size_t n = utf8_length(text);
         const auto c = static_cast<unsigned char>(text[0]);
         // C1 controls (U+0080 … U+009F) can steer terminals as C0 ones can
-        const bool control = c < 0x20 || c == 0x7f || (n == 2 && c == 0xC2 && static_cast<unsigned char>(text[1]) < 0xA0);
+        const bool control =
+            c < 0x20 || c == 0x7f || (n == 2 && c == 0xC2 && static_cast<unsigned char>(text[1]) < 0xA0);
         if (n == 0 || control) {
             out += fmt::format("\\x{:02x}", c);
             text.remove_prefix(1);
@@ -126,7 +132,8 @@ std::optional<std::vector<std::uint8_t>> unhex(std::string_view text) {
 }
 
 namespace {
-constexpr std::string_view base64_alphabet = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+constexpr std::string_view base64_alphabet =
+    "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
 }
 
 std::string base64(std::string_view octets) {
@@ -219,7 +226,8 @@ std::string_view nearest(std::string_view word, std::span<const std::string_view
             row[0] = i;
             for (std::size_t j = 1; j <= candidate.size(); ++j) {
                 const std::size_t above = row[j];
-                row[j] = std::min({row[j] + 1, row[j - 1] + 1, diagonal + (word[i - 1] == candidate[j - 1] ? 0U : 1U)});
+                row[j] = std::min(
+                    {row[j] + 1, row[j - 1] + 1, diagonal + (word[i - 1] == candidate[j - 1] ? 0U : 1U)});
                 diagonal = above;
             }
         }

@@ -17,7 +17,8 @@ bool istarts_with(std::string_view text, std::string_view prefix);
 std::string_view trimmed(std::string_view text);  // without leading and trailing SP and HTAB
 std::vector<std::string_view> split(std::string_view text, char separator);
 
-/// Control octets and, unless they form valid UTF-8, octets above 126 become `\xNN`; cut at `most` octets with `…`.
+/// Control octets and, unless they form valid UTF-8, octets above 126 become `\xNN`; cut at `most` octets
+/// with `…`.
 std::string printable(std::string_view text, std::size_t most = 256);
 bool valid_utf8(std::string_view text);
 bool is_ascii(std::string_view text);
@@ -27,13 +28,14 @@ std::optional<std::vector<std::uint8_t>> unhex(std::string_view text);
 std::string base64(std::string_view octets);  // one line, padded (RFC 4648 §4)
 std::optional<std::string> unbase64(std::string_view text);
 
-std::string xtext(std::string_view text);                       // RFC 3461 §4
-std::optional<std::string> unxtext(std::string_view text);      // nullopt: not xtext
+std::string xtext(std::string_view text);                   // RFC 3461 §4
+std::optional<std::string> unxtext(std::string_view text);  // nullopt: not xtext
 
 /// A whole decimal number without sign, or nullopt when anything else is there or it does not fit.
 std::optional<std::uint64_t> decimal(std::string_view text);
 
-/// The entry of `known` that `word` was most likely meant to be (edit distance at most a third of its length), or empty.
+/// The entry of `known` that `word` was most likely meant to be (edit distance at most a third of its
+/// length), or empty.
 std::string_view nearest(std::string_view word, std::span<const std::string_view> known);
 
 }  // namespace sternpost

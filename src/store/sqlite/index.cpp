@@ -5,8 +5,8 @@
 #include <unordered_map>
 
 #include "store/codec.h"
-#include "util/crc32c.h"
 #include "store/sqlite/schema.h"
+#include "util/crc32c.h"
 
 namespace sternpost::store::sqlite {
 namespace {

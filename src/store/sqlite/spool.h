@@ -22,7 +22,7 @@ struct SpoolOptions {
     std::chrono::seconds submission_memory = std::chrono::hours(24 * 7);
     std::size_t body_memory = 16UL * 1024 * 1024;  // of bodies on their way in
     std::uint64_t min_free = 64UL * 1024 * 1024;   // below that no mail is accepted; results still are
-    std::size_t max_backlog = 50'000;             // journal entries that the index may be behind
+    std::size_t max_backlog = 50'000;              // journal entries that the index may be behind
     int checkpoint_pages = 1000;                   // of WAL, then it is moved into the database
 };
 

@@ -6,7 +6,8 @@ namespace sternpost::mail {
 namespace {
 
 TEST(Mailbox, KeepsTheLocalPartOctetForOctet) {  // SMTP-24
-    for (const char* text : {"MiXed.Case+Tag@d.test", "\"a b\\\"c\"@d.test", "a@[192.0.2.1]", "a@[IPv6:2001:db8::1]"})
+    for (const char* text :
+         {"MiXed.Case+Tag@d.test", "\"a b\\\"c\"@d.test", "a@[192.0.2.1]", "a@[IPv6:2001:db8::1]"})
         EXPECT_EQ(Mailbox::parse(text).value().text(), text);
     EXPECT_EQ(Mailbox::parse("A@D.Test.").value().text(), "A@D.Test");
     EXPECT_EQ(Mailbox::parse("A@D.Test.").value().host(), "d.test");
@@ -19,8 +20,9 @@ TEST(Mailbox, NeedsSmtputf8ForUtf8) {  // SMTP-83
 }
 
 TEST(Mailbox, RefusesWhatIsNone) {
-    for (const char* text : {"", "@", "a", "a@", "@d.test", "a b@d.test", ".a@d.test", "a.@d.test", "a..b@d.test", "\"a@d.test",
-                             "a@[1.2.3]", "a@[2001:db8::1]", "a@d..test", "a@b@c", "a\r\n@d.test"})
+    for (const char* text :
+         {"", "@", "a", "a@", "@d.test", "a b@d.test", ".a@d.test", "a.@d.test", "a..b@d.test", "\"a@d.test",
+          "a@[1.2.3]", "a@[2001:db8::1]", "a@d..test", "a@b@c", "a\r\n@d.test"})
         EXPECT_FALSE(Mailbox::parse(text)) << text;
     EXPECT_EQ(Mailbox::parse(std::string(65, 'x') + "@d.test").error().code, Errc::too_long);
     EXPECT_TRUE(Mailbox::parse(std::string(64, 'x') + "@d.test"));

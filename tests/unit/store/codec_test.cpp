@@ -2,8 +2,8 @@
 
 #include <gtest/gtest.h>
 
-#include "util/crc32c.h"
 #include "store_testing.h"
+#include "util/crc32c.h"
 
 namespace sternpost::store {
 namespace {

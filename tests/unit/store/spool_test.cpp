@@ -7,11 +7,11 @@
 #include <set>
 
 #include "fake/sim_disk.h"
-#include "util/crc32c.h"
 #include "store/sqlite/layout.h"
 #include "store/sqlite/reader.h"
 #include "store/sqlite/vfs.h"
 #include "store_testing.h"
+#include "util/crc32c.h"
 
 namespace sternpost::store::sqlite {
 namespace {

@@ -15,7 +15,8 @@ TEST(Xtext, RoundTripsAndRefusesWhatIsNotXtext) {  // RFC 3461 §4
 
 TEST(Base64, MatchesTheRfcsVectors) {  // RFC 4648 §10
     const std::pair<const char*, const char*> vectors[] = {
-        {"", ""}, {"f", "Zg=="}, {"fo", "Zm8="}, {"foo", "Zm9v"}, {"foob", "Zm9vYg=="}, {"foobar", "Zm9vYmFy"}};
+        {"", ""},        {"f", "Zg=="},        {"fo", "Zm8="},
+        {"foo", "Zm9v"}, {"foob", "Zm9vYg=="}, {"foobar", "Zm9vYmFy"}};
     for (const auto& [plain, coded] : vectors) {
         EXPECT_EQ(base64(plain), coded);
         EXPECT_EQ(unbase64(coded), plain);
@@ -27,7 +28,9 @@ TEST(Base64, MatchesTheRfcsVectors) {  // RFC 4648 §10
 TEST(Printable, LetsNothingSteerATerminal) {
     EXPECT_EQ(printable("a\x1b[2Jb\r\n"), "a\\x1b[2Jb\\x0d\\x0a");
     EXPECT_EQ(printable("caf\xc3\xa9"), "caf\xc3\xa9");
-    EXPECT_EQ(printable("\xc2\x9b" "31m"), "\\xc2\\x9b31m");
+    EXPECT_EQ(printable("\xc2\x9b"
+                        "31m"),
+              "\\xc2\\x9b31m");
     EXPECT_EQ(printable("\xff"), "\\xff");
     EXPECT_EQ(printable("abcdef", 3), "abc…");
 }
