@@ -10,14 +10,16 @@
 namespace sternpost {
 
 /// A function to be called once; unlike std::function it may own what cannot be copied.
-class Task {
+template <class... Args>
+class Once {
   public:
-    Task() = default;
+    Once() = default;
     template <class F>
-    requires(!std::same_as<std::decay_t<F>, Task> && std::invocable<std::decay_t<F>&>) Task(F&& function)
+    requires(!std::same_as<std::decay_t<F>, Once> && std::invocable<std::decay_t<F>&, Args...>)
+        Once(F&& function)
         : body_(std::make_unique<Body<std::decay_t<F>>>(std::forward<F>(function))) {}
 
-    void operator()() { body_->run(); }
+    void operator()(Args... args) { body_->run(std::move(args)...); }
     explicit operator bool() const { return body_ != nullptr; }
 
   private:
@@ -26,45 +28,22 @@ class Task {
         Base(const Base&) = delete;
         Base& operator=(const Base&) = delete;
         virtual ~Base() = default;
-        virtual void run() = 0;
+        virtual void run(Args... args) = 0;
     };
     template <class F>
     struct Body final : Base {
         explicit Body(F function) : function_(std::move(function)) {}
-        void run() override { function_(); }
+        void run(Args... args) override { function_(std::move(args)...); }
         F function_;
     };
     std::unique_ptr<Base> body_;
 };
 
-/// A function of one value, called once: how an operation of another thread gives its answer.
+using Task = Once<>;
+
+/// How an operation of another thread gives its answer.
 template <class T>
-class Reply {
-  public:
-    Reply() = default;
-    template <class F>
-    requires(!std::same_as<std::decay_t<F>, Reply> && std::invocable<std::decay_t<F>&, T>) Reply(F&& function)
-        : body_(std::make_unique<Body<std::decay_t<F>>>(std::forward<F>(function))) {}
-
-    void operator()(T value) { body_->run(std::move(value)); }
-    explicit operator bool() const { return body_ != nullptr; }
-
-  private:
-    struct Base {
-        Base() = default;
-        Base(const Base&) = delete;
-        Base& operator=(const Base&) = delete;
-        virtual ~Base() = default;
-        virtual void run(T value) = 0;
-    };
-    template <class F>
-    struct Body final : Base {
-        explicit Body(F function) : function_(std::move(function)) {}
-        void run(T value) override { function_(std::move(value)); }
-        F function_;
-    };
-    std::unique_ptr<Base> body_;
-};
+using Reply = Once<T>;
 
 /// One thread's inbox. post() may be called from any thread and never blocks; the task runs on the owner's
 /// thread.
