@@ -43,7 +43,7 @@ def until_the_end(machine, listener, run):
 
 def serve(address, port, handle, machine):
     """A thread that listens and gives each connection to `handle` on a thread of its own."""
-    listener = socket.create_server((address, port))
+    listener = socket.create_server((address, port), family=socket.AF_INET6 if ':' in address else socket.AF_INET)
 
     def attend(connection):
         with connection:
@@ -181,10 +181,10 @@ class ScriptedPolicyHost:
 
 class ScriptedMx:
     """An MX host on `address`. context: STARTTLS with it (None: not offered). after_220: octets in clear behind the 220 to STARTTLS.
-    offers, offers_in_tls: further EHLO keywords, before TLS and inside."""
+    offers, offers_in_tls: further EHLO keywords, before TLS and inside. rcpt: the reply to RCPT."""
 
-    def __init__(self, machine, address, context=None, after_220=b'', offers=(), offers_in_tls=()):
-        self.context, self.after_220 = context, after_220
+    def __init__(self, machine, address, context=None, after_220=b'', offers=(), offers_in_tls=(), rcpt='250 2.1.5 fine'):
+        self.context, self.after_220, self.rcpt = context, after_220, rcpt
         self.offers, self.offers_in_tls = offers, offers_in_tls
         self.sessions = []  # each a list of (command line, whether in TLS)
         self.taken = []
@@ -224,8 +224,11 @@ class ScriptedMx:
                 reverse_path, recipients = line.split('<', 1)[1].split('>', 1)[0], []
                 reply('250 2.1.0 fine')
             elif verb == 'RCPT':
-                recipients.append(line.split('<', 1)[1].split('>', 1)[0])
-                reply('250 2.1.5 fine')
+                if self.rcpt.startswith('2'):
+                    recipients.append(line.split('<', 1)[1].split('>', 1)[0])
+                reply(self.rcpt)
+            elif verb == 'DATA' and not recipients:
+                reply('554 5.5.1 no valid recipients')
             elif verb == 'DATA':
                 reply('354 go on')
                 data = b''

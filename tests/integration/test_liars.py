@@ -41,6 +41,26 @@ def served(machine, authority, hosts):
 
 
 @test
+def a_complaint_about_our_ipv6_address_sends_the_mail_by_ipv4_at_once(machine):
+    """D-21: a 5yz over IPv6 that speaks of the PTR record is not the last word."""
+    records = {('d.test', 'MX'): ['10 mx.d.test.'], ('mx.d.test', 'A'): ['127.0.0.25'], ('mx.d.test', 'AAAA'): ['::1']}
+    records.update({('e.test', 'MX'): ['10 mx.e.test.'], ('mx.e.test', 'AAAA'): ['::1']})
+    ScriptedDns(machine, records)
+    strict = ScriptedMx(machine, '::1', rcpt='550 5.7.25 [::1] has no PTR record')
+    host = ScriptedMx(machine, '127.0.0.25')
+    sternpost = Sternpost(machine)
+    sternpost.submit('-f', 'alice@sender.test', 'bob@d.test', text=TEXT % 'bob')
+    wait_for('the message by IPv4', lambda: len(host.taken) == 1)
+    expect('RCPT' in strict.commands(), 'IPv6 was not tried first')
+    expect_equal(strict.taken, [], 'messages taken over IPv6')
+    sternpost.wait_empty()
+    expect_equal(len(sternpost.events('attempt', status='sent')), 1, 'attempts that were logged as sent')
+    # Where there is no other address, the refusal is what it says: a bounce.
+    sternpost.submit('-f', 'alice@sender.test', 'bob@e.test', text=TEXT % 'bob')
+    sternpost.wait_event('attempt', to='<bob@e.test>', status='bounced', dsn='5.7.25')
+
+
+@test
 def dns_questions_are_hard_to_guess_and_ask_whether_the_answer_is_valid(machine):
     """RFC 5452 §9.2, RFC 6840 §5.7."""
     records = {}
