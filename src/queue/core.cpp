@@ -338,6 +338,7 @@ bool Core::matches(const store::StoredMessage& message, const store::QueueFilter
 
 std::size_t Core::retry(const store::QueueFilter& filter, Now now) {
     std::size_t count = 0;
+    std::map<std::string, std::vector<store::MessageId>> chosen;  // by hop, in id order
     for (auto& [id, message] : messages_) {
         if (message.removed || !matches(*message.stored, filter)) continue;
         ++count;
@@ -345,14 +346,20 @@ std::size_t Core::retry(const store::QueueFilter& filter, Now now) {
         for (auto& [hop_name, unit] : message.units) {
             if (unit.waiting.empty() || (!filter.domain.empty() && !iequals(hop_name, filter.domain)))
                 continue;
-            Hop& hop = hops_[hop_name];
-            hop.next_at = SteadyTime::min();
             for (const auto n : unit.waiting) message.stored->recipients[n].next_at = now.wall;
-            std::erase_if(hop.sleeping,
-                          [&, wanted = id](const auto& entry) { return entry.second == wanted; });
-            if (std::find(hop.ready.begin(), hop.ready.end(), id) == hop.ready.end()) hop.ready.push_back(id);
-            busy_hops_.insert(hop_name);
+            chosen[hop_name].push_back(id);
         }
+    }
+    for (const auto& [hop_name, ids] : chosen) {
+        Hop& hop = hops_[hop_name];
+        hop.next_at = SteadyTime::min();
+        std::erase_if(hop.sleeping, [&](const auto& entry) {
+            return std::binary_search(ids.begin(), ids.end(), entry.second);
+        });
+        const std::set<store::MessageId> ready(hop.ready.begin(), hop.ready.end());
+        for (const auto id : ids)
+            if (!ready.contains(id)) hop.ready.push_back(id);
+        busy_hops_.insert(hop_name);
     }
     return count;
 }
@@ -364,11 +371,9 @@ std::vector<store::MessageId> Core::remove(const std::vector<store::MessageId>& 
         if (known == messages_.end() || known->second.removed) continue;
         out.push_back(id);
         known->second.removed = true;
-        bool active = false;
-        for (const auto& [hop_name, unit] : known->second.units) {
-            std::erase_if(hops_[hop_name].sleeping, [&](const auto& entry) { return entry.second == id; });
-            active = active || unit.active > 0;
-        }
+        // What lists still name it pass over an id that is gone.
+        const bool active = std::any_of(known->second.units.begin(), known->second.units.end(),
+                                        [](const auto& entry) { return entry.second.active > 0; });
         if (!active) messages_.erase(known);
     }
     return out;
@@ -376,6 +381,12 @@ std::vector<store::MessageId> Core::remove(const std::vector<store::MessageId>& 
 
 std::vector<MessageView> Core::list(const store::QueueFilter& filter) const {
     std::vector<MessageView> out;
+    std::unordered_map<std::string, std::set<store::MessageId>> ready;  // of the hops that were looked at
+    const auto is_ready = [&](const std::string& hop_name, const Hop& hop, store::MessageId id) {
+        const auto [known, fresh] = ready.try_emplace(hop_name);
+        if (fresh) known->second.insert(hop.ready.begin(), hop.ready.end());
+        return known->second.contains(id);
+    };
     for (const auto& [id, message] : messages_) {
         if (message.removed || !matches(*message.stored, filter)) continue;
         if (out.size() == filter.limit) break;
@@ -395,8 +406,7 @@ std::vector<MessageView> Core::list(const store::QueueFilter& filter) const {
                     r.text = hop->second.text;
                 }
                 const bool due = hop != hops_.end() && hop->second.next_at == SteadyTime::min() &&
-                                 std::find(hop->second.ready.begin(), hop->second.ready.end(), id) !=
-                                     hop->second.ready.end();
+                                 is_ready(hop_name, hop->second, id);
                 view.active[n] = !message.stored->held && due;
             }
             for (std::uint32_t n = 0; n < copy.recipients.size(); ++n) {

@@ -170,6 +170,35 @@ TEST_F(Queue, RetryByHandPassesEveryBackoff) {
     EXPECT_EQ(core.retry(filter, now), 0U);
 }
 
+TEST_F(Queue, RetryByHandTakesEachMessageOnce) {
+    const auto a = add({{"a@d.test", "d.test"}});
+    core.recorded(core.finished(*core.take("d.test", now), {fate(0, RecipientState::queued)}, now));
+    const auto b = add({{"b@d.test", "d.test"}});
+    EXPECT_EQ(core.retry({}, now), 2U);
+    std::vector<store::MessageId> taken;
+    while (const auto work = core.take("d.test", now)) taken.push_back(work->message->id);
+    EXPECT_EQ(taken, (std::vector<store::MessageId>{b, a}));
+    pass(24h);
+    EXPECT_EQ(core.take("d.test", now), std::nullopt) << "nothing sleeps on under the same id";
+}
+
+TEST_F(Queue, ShowsWhatIsDueAsActive) {
+    const auto a = add({{"a@d.test", "d.test"}});
+    ASSERT_EQ(core.list({}).size(), 1U);
+    EXPECT_TRUE(core.list({})[0].active[0]);
+    const auto work = core.take("d.test", now);
+    EXPECT_TRUE(core.list({})[0].active[0]) << "an attempt is under way";
+    core.recorded(core.finished(*work, {fate(0, RecipientState::queued)}, now));
+    EXPECT_FALSE(core.list({})[0].active[0]);
+    EXPECT_EQ(core.list({})[0].message->recipients[0].text, "because");
+    core.lane_failed("d.test", {false, "4.4.1", "refused"}, now, now);
+    add({{"b@d.test", "d.test"}});
+    const auto views = core.list({});
+    EXPECT_FALSE(views[1].active[0]) << "it waits for the hop";
+    EXPECT_EQ(views[1].message->recipients[0].text, "refused");
+    EXPECT_EQ(views[0].message->id, a);
+}
+
 TEST_F(Queue, DeletedMailIsNotSent) {
     const auto id = add({{"a@d.test", "d.test"}});
     EXPECT_EQ(core.remove({id}), std::vector<store::MessageId>{id});
