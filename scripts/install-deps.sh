@@ -12,7 +12,7 @@ packages=(
     iproute2 ca-certificates python3
 )
 test_packages=(
-    libgtest-dev libgmock-dev python3-dnspython python3-cryptography strace clang-format mandoc openssl
+    libgtest-dev libgmock-dev python3-dnspython python3-cryptography strace procps clang-format mandoc openssl
 )
 
 case "${1:-}" in

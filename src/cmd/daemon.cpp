@@ -419,6 +419,7 @@ asio::awaitable<control::Answer> Daemon::refresh_policy(std::string domain) {
 
 control::Answer Daemon::retry(const control::json::object& request) {
     resolver_->forget_negative();
+    delivery_->forget_dead_hosts();
     std::size_t count = 0;
     const auto ids = texts_of(request, "ids");
     store::QueueFilter filter;

@@ -62,6 +62,8 @@ const std::array table{
            "how long an open connection waits for more mail; 0: never"},
     Option{"delivery.connections_per_hop", &S::connections_per_hop, Check::at_least_one,
            "connections at a time to one next hop"},
+    Option{"delivery.connections_per_site", &S::connections_per_site, Check::at_least_one,
+           "connections at a time to one set of MX hosts, however many domains live there"},
     Option{"delivery.recipients_per_transaction", &S::recipients_per_transaction, Check::at_least_one,
            "recipients given to a host at once"},
     Option{"delivery.messages_per_connection", &S::messages_per_connection, Check::at_least_one,

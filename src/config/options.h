@@ -66,6 +66,7 @@ struct Settings {
     Duration quit_timeout{std::chrono::seconds(5)};
     Duration idle_time{std::chrono::seconds(5)};
     std::uint64_t connections_per_hop = 20;
+    std::uint64_t connections_per_site = 20;
     std::uint64_t recipients_per_transaction = 100;
     std::uint64_t messages_per_connection = 100;
     std::uint64_t addresses_per_attempt = 5;

@@ -5,6 +5,22 @@
 namespace sternpost::delivery {
 namespace {
 
+constexpr auto site_pause =
+    std::chrono::seconds(1);  // ours: how soon a busy site is asked for a connection again
+
+// One connection of a site, for as long as this lives.
+class SiteVisit {
+  public:
+    SiteVisit(Sites& sites, const std::string& site) : sites_(sites), site_(site) {}
+    SiteVisit(const SiteVisit&) = delete;
+    SiteVisit& operator=(const SiteVisit&) = delete;
+    ~SiteVisit() { sites_.leave(site_); }
+
+  private:
+    Sites& sites_;
+    const std::string& site_;
+};
+
 std::string endpoint(const DialRequest& request) {
     const std::string name = request.host ? request.host->text() : std::string("literal");
     return name + "[" + request.address.text() + "]:" + std::to_string(request.port);
@@ -22,7 +38,7 @@ struct Delivery::Attempt {
     std::string status = "4.4.1";      // of the last reason
     std::size_t addresses_tried = 0;
     bool policy_refused = false;  // a host was refused by what is demanded of it
-    bool lookup_failed = false;   // the addresses of a host could not be looked up
+    bool may_pass = false;        // a look-up failed, or an address was left alone: another time it may do
     bool served = false;          // a session carried mail
     bool hop_blamed = false;
     bool ipv4_only = false;   // an IPv6 host asked for a PTR record (D-21)
@@ -34,6 +50,7 @@ struct Delivery::Attempt {
 Delivery::Delivery(Options options, dns::Resolver& resolver, sts::Lookups& lookups, Dialer& dialer,
                    const Clock& clock, Random& random, Log& log)
     : options_(std::move(options)),
+      sites_(options_.connections_per_site, options_.dead_host_time),
       resolver_(resolver),
       lookups_(lookups),
       dialer_(dialer),
@@ -60,6 +77,15 @@ asio::awaitable<void> Delivery::deliver(queue::Lane& lane) {
         end(hosts.error());
         co_return;
     }
+    std::vector<std::string> names;
+    for (const Candidate& candidate : *hosts) names.push_back(candidate.text());
+    const std::string site = Sites::name_of(std::move(names));
+    if (!sites_.enter(site)) {
+        give_back();
+        lane.pause(site_pause);
+        co_return;
+    }
+    const SiteVisit visit(sites_, site);
     if (auto domain = dns::Domain::parse(lane.hop()); domain && hosts->front().host) {
         const dns::PolicyDomain policy_domain(std::move(*domain));
         auto lookup = co_await lookups_.find(policy_domain);
@@ -95,7 +121,7 @@ asio::awaitable<void> Delivery::deliver(queue::Lane& lane) {
         if (addresses.usable.empty()) {
             attempt.reasons.push_back(candidate.text() + ": " + addresses.trouble);
             attempt.status = addresses.temporary ? "4.4.3" : "4.4.4";
-            attempt.lookup_failed = attempt.lookup_failed || addresses.temporary;
+            attempt.may_pass = attempt.may_pass || addresses.temporary;
             continue;
         }
         attempt.ipv4_known = std::any_of(addresses.usable.begin(), addresses.usable.end(),
@@ -104,6 +130,13 @@ asio::awaitable<void> Delivery::deliver(queue::Lane& lane) {
             if (attempt.addresses_tried >= options_.addresses_per_attempt || lane.stopping()) break;
             if (attempt.ipv4_only && address.is_v6()) continue;
             if (clock_.steady() - attempt.began > options_.attempt_budget) break;
+            if (sites_.is_dead(address, clock_.steady())) {
+                attempt.reasons.push_back(
+                    candidate.text() + "[" + address.text() +
+                    "]: took no connection a short while ago and is left alone for now");
+                attempt.may_pass = true;
+                continue;
+            }
             ++attempt.addresses_tried;
             const bool done = co_await try_address(attempt, requirement, address);
             if (done) co_return;
@@ -121,7 +154,7 @@ asio::awaitable<void> Delivery::deliver(queue::Lane& lane) {
         fate.text += "; " + whose_move(requirement);
     } else if (ourselves && attempt.addresses_tried == 0) {
         fate = {true, "5.4.6", "the best MX host of " + lane.hop() + " is this host itself: mail would loop"};
-    } else if (attempt.addresses_tried == 0 && !attempt.lookup_failed) {
+    } else if (attempt.addresses_tried == 0 && !attempt.may_pass) {
         // Every look-up answered, and no host has an address (RFC 5321 §5.1; SMTP-28, SMTP-31).
         fate.permanent = true;
         fate.status = "5.4.4";
@@ -156,6 +189,8 @@ asio::awaitable<bool> Delivery::try_address(Attempt& attempt, const Requirement&
                 .kv("status", "failed")
                 .kv("result", verdict.result_type ? tlsrpt::name_of(*verdict.result_type) : "none")
                 .reason(sentence_of(failure));
+            if (failure.code == smtp::Errc::connect_refused || failure.code == smtp::Errc::connect_timed_out)
+                sites_.took_no_connection(request.address, clock_.steady());
             if (request.tls == smtp::TlsUse::if_offered &&
                 after_failed_open(failure, requirement.clear_text_allowed()) == NextStep::clear_text) {
                 request.tls = smtp::TlsUse::never;

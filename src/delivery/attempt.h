@@ -9,6 +9,7 @@
 #include "delivery/hosts.h"
 #include "delivery/outcome.h"
 #include "delivery/requirement.h"
+#include "delivery/sites.h"
 #include "queue/manager.h"
 #include "sts/lookup.h"
 #include "util/log.h"
@@ -25,6 +26,8 @@ struct Options {
     std::chrono::seconds attempt_budget{1800};  // up to DATA
     std::chrono::milliseconds idle_time{5000};  // 0: sessions are not kept
     unsigned messages_per_connection = 100;
+    unsigned connections_per_site = 20;
+    std::chrono::seconds dead_host_time{60};  // an address that took no connection is left alone for so long
 };
 
 /// Lives on the control thread.
@@ -35,6 +38,8 @@ class Delivery {
 
     /// Works for the lane until it has nothing more, or the next hop cannot take it.
     asio::awaitable<void> deliver(queue::Lane& lane);
+    /// A retry by hand: addresses that took no connection are tried again at once.
+    void forget_dead_hosts() { sites_.forget_dead(); }
 
   private:
     struct Attempt;  // what one lane has found out so far
@@ -53,6 +58,7 @@ class Delivery {
                       SteadyTime began);
 
     Options options_;
+    Sites sites_;
     dns::Resolver& resolver_;
     sts::Lookups& lookups_;
     Dialer& dialer_;

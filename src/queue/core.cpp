@@ -285,6 +285,11 @@ std::vector<store::DeliveryResult> Core::lane_failed(const std::string& hop_name
     return out;
 }
 
+void Core::pause(const std::string& hop_name, std::chrono::milliseconds time, Now now) {
+    Hop& hop = hops_[hop_name];
+    hop.next_at = std::max(hop.next_at, now.steady + time);
+}
+
 void Core::lane_ended(const std::string& hop_name) {
     Hop& hop = hops_[hop_name];
     assert(hop.lanes > 0 && lanes_ > 0);

@@ -91,6 +91,8 @@ class Core {
     std::vector<store::DeliveryResult> lane_failed(const std::string& hop, const HopFate& fate, Now began,
                                                    Now now);
     void lane_ended(const std::string& hop);
+    /// No further connection to the hop for so long: its site has all it may have. Not a failure.
+    void pause(const std::string& hop, std::chrono::milliseconds time, Now now);
     /// Results that are on stable storage: what is finished is forgotten.
     void recorded(const std::vector<store::DeliveryResult>& results);
     /// The hop's state for the store, after lane_failed() or lane_connected() changed it.

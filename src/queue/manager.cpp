@@ -50,6 +50,10 @@ void Lane::put_back(const Work& work) {
     manager_.core_->put_back(work);
 }
 
+void Lane::pause(std::chrono::milliseconds time) {
+    manager_.core_->pause(hop_, time, manager_.now());
+}
+
 void Lane::connected() {
     if (connected_) return;
     connected_ = true;

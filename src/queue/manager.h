@@ -42,6 +42,8 @@ class Lane {
     void connected();
     /// The next hop cannot take mail now (or ever: fate.permanent).
     void failed(const HopFate& fate);
+    /// The site has all the connections it may have: the hop is looked at again after so long.
+    void pause(std::chrono::milliseconds time);
     bool stopping() const;
 
   private:

@@ -1,0 +1,46 @@
+#include "delivery/sites.h"
+
+#include <algorithm>
+#include <cassert>
+
+namespace sternpost::delivery {
+namespace {
+
+constexpr std::size_t most_dead = 10000;  // ours: addresses remembered; beyond it the memory starts anew
+
+}  // namespace
+
+std::string Sites::name_of(std::vector<std::string> hosts) {
+    std::sort(hosts.begin(), hosts.end());
+    std::string out;
+    for (const auto& host : hosts) out += (out.empty() ? "" : ",") + host;
+    return out;
+}
+
+bool Sites::enter(const std::string& site) {
+    unsigned& open = open_[site];
+    if (open >= connections_) return false;
+    ++open;
+    return true;
+}
+
+void Sites::leave(const std::string& site) {
+    const auto known = open_.find(site);
+    assert(known != open_.end() && known->second > 0);
+    if (--known->second == 0) open_.erase(known);
+}
+
+void Sites::took_no_connection(const dns::Address& address, SteadyTime now) {
+    if (dead_until_.size() >= most_dead) dead_until_.clear();
+    dead_until_[address] = now + dead_for_;
+}
+
+bool Sites::is_dead(const dns::Address& address, SteadyTime now) {
+    const auto known = dead_until_.find(address);
+    if (known == dead_until_.end()) return false;
+    if (now < known->second) return true;
+    dead_until_.erase(known);
+    return false;
+}
+
+}  // namespace sternpost::delivery

@@ -1,0 +1,39 @@
+#include "delivery/sites.h"
+
+#include <gtest/gtest.h>
+
+namespace sternpost::delivery {
+namespace {
+
+using namespace std::chrono_literals;
+
+TEST(Sites, AreTheSameWhateverTheOrderOfTheirHosts) {
+    EXPECT_EQ(Sites::name_of({"b.test", "a.test"}), Sites::name_of({"a.test", "b.test"}));
+    EXPECT_NE(Sites::name_of({"a.test"}), Sites::name_of({"a.test", "b.test"}));
+}
+
+TEST(Sites, HaveSoManyConnectionsAndNoMore) {  // SMTP-43
+    Sites sites(2, 60s);
+    EXPECT_TRUE(sites.enter("a"));
+    EXPECT_TRUE(sites.enter("a"));
+    EXPECT_FALSE(sites.enter("a"));
+    EXPECT_TRUE(sites.enter("b"));
+    sites.leave("a");
+    EXPECT_TRUE(sites.enter("a"));
+}
+
+TEST(DeadHosts, AreLeftAloneForAWhile) {  // SMTP-42
+    Sites sites(2, 60s);
+    const SteadyTime now(1000s);
+    const auto address = dns::Address::parse("192.0.2.1").value();
+    EXPECT_FALSE(sites.is_dead(address, now));
+    sites.took_no_connection(address, now);
+    EXPECT_TRUE(sites.is_dead(address, now + 59s));
+    EXPECT_FALSE(sites.is_dead(address, now + 60s));
+    sites.took_no_connection(address, now);
+    sites.forget_dead();
+    EXPECT_FALSE(sites.is_dead(address, now));
+}
+
+}  // namespace
+}  // namespace sternpost::delivery
