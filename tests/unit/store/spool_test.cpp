@@ -111,10 +111,11 @@ class Driver {
         const std::uint64_t id = message.id.value;
         ledger_.submitted.emplace(id, message);
         if (!message.body.file.empty() && !machine_.spool().bodies().make_durable(message.body)) return;
-        machine_.spool().accept(std::move(message),
-                                Reply<Result<MessageId>>([this, id](const Result<MessageId>& answer) {
-                                    if (answer) ledger_.accepted.insert(id);
-                                }));
+        machine_.spool().accept(
+            std::move(message),
+            Reply<Result<MessageId>>([&ledger = ledger_, id](const Result<MessageId>& answer) {
+                if (answer) ledger.accepted.insert(id);
+            }));
     }
     NewMessage large(std::uint64_t id) {
         NewMessage message = message_to(id, {"bob@example.com"}, "");
@@ -142,23 +143,23 @@ class Driver {
             ids.push_back(notice.id.value);
             ledger_.submitted.emplace(notice.id.value, notice);
         }
-        machine_.spool().writer().record(std::move(results), std::move(notices),
-                                         Reply<Result<void>>([this, message = message.id.value, recipients,
-                                                              state, ids](const Result<void>& answer) {
-                                             if (!answer) return;
-                                             for (const auto n : recipients)
-                                                 ledger_.recorded[{message, n}] = state;
-                                             ledger_.accepted.insert(ids.begin(), ids.end());
-                                         }));
+        machine_.spool().writer().record(
+            std::move(results), std::move(notices),
+            Reply<Result<void>>([&ledger = ledger_, message = message.id.value, recipients, state,
+                                 ids](const Result<void>& answer) {
+                if (!answer) return;
+                for (const auto n : recipients) ledger.recorded[{message, n}] = state;
+                ledger.accepted.insert(ids.begin(), ids.end());
+            }));
     }
     void policy(const std::string& domain) {
         StoredPolicy policy;
         policy.domain = domain;
         policy.text = "version: STSv1\nmode: enforce\n";
-        machine_.spool().writer().put_policy(policy,
-                                             Reply<Result<void>>([this, domain](const Result<void>& answer) {
-                                                 if (answer) ledger_.policies.insert(domain);
-                                             }));
+        machine_.spool().writer().put_policy(
+            policy, Reply<Result<void>>([&ledger = ledger_, domain](const Result<void>& answer) {
+                if (answer) ledger.policies.insert(domain);
+            }));
     }
 
   private:
