@@ -932,6 +932,16 @@ def root_is_given_up_in_every_thread_and_mail_still_flows(machine):
 
 
 @test
+def a_queue_in_memory_is_warned_about(machine):
+    Dns(machine, RECORDS)
+    target = machine.folder('volatile')
+    mount(machine, target)
+    sternpost = Sternpost(machine, state_dir=target + '/state')
+    reasons = [e['reason'] for e in sternpost.events('store')]
+    expect(any('tmpfs' in r for r in reasons), 'warnings at start: %s' % reasons)
+
+
+@test
 def a_message_outlives_a_clean_stop_and_is_sent_by_the_next_daemon(machine):
     sink, sternpost = world(machine)
     sternpost.submit('-f', 'ann@sender.test', 'a@dead.test', text=MESSAGE)

@@ -61,6 +61,23 @@ def a_complaint_about_our_ipv6_address_sends_the_mail_by_ipv4_at_once(machine):
 
 
 @test
+def a_dead_resolver_is_passed_over(machine):
+    ScriptedDns(machine, domain('d.test', '127.0.0.25'))
+    host = ScriptedMx(machine, '127.0.0.25')
+    # 127.0.0.98 refuses the packet at once; the second one answers.
+    sternpost = Sternpost(machine, resolvers=['127.0.0.98', '127.0.0.53'], dns={'timeout': '1s'})
+    sternpost.submit('-f', 'alice@sender.test', 'bob@d.test', text=TEXT % 'bob')
+    wait_for('the message', lambda: len(host.taken) == 1)
+    # With none that answers, mail waits, and the reason says why.
+    sternpost.stop()
+    sternpost.change(resolvers=['127.0.0.98'])
+    sternpost.start()
+    sternpost.submit('-f', 'alice@sender.test', 'carol@d.test', text=TEXT % 'carol')
+    entry = sternpost.wait_deferred('carol@d.test')
+    expect('resolver 127.0.0.98:53' in entry['reason'] and entry['status'] == '4.4.3', 'the reason: %s' % entry)
+
+
+@test
 def dns_questions_are_hard_to_guess_and_ask_whether_the_answer_is_valid(machine):
     """RFC 5452 §9.2, RFC 6840 §5.7."""
     records = {}
