@@ -191,11 +191,23 @@ class ScriptedMx:
         self.names = []  # SNI
         if context:
             context.sni_callback = lambda connection, name, _: self.names.append(name)
-        serve(address, 25, self._handle, machine)
+        self.open = self.most_open = 0
+        self.lock = threading.Lock()
+        serve(address, 25, self._counted, machine)
 
     def commands(self):
         """The verbs of all sessions."""
         return [line.split(' ')[0].upper() for session in self.sessions for line, _ in session]
+
+    def _counted(self, connection):
+        with self.lock:
+            self.open += 1
+            self.most_open = max(self.open, self.most_open)
+        try:
+            self._handle(connection)
+        finally:
+            with self.lock:
+                self.open -= 1
 
     def _handle(self, connection):
         said = []

@@ -78,6 +78,23 @@ def a_dead_resolver_is_passed_over(machine):
 
 
 @test
+def a_site_gets_no_more_connections_than_it_may(machine):
+    """SMTP-43: many domains on the same hosts share them."""
+    names = ['d%d.test' % n for n in range(6)]
+    records = {(name, 'MX'): ['10 mx.site.test.'] for name in names}
+    records[('mx.site.test', 'A')] = ['127.0.0.25']
+    ScriptedDns(machine, records)
+    host = ScriptedMx(machine, '127.0.0.25')
+    sternpost = Sternpost(machine, delivery={'connections_per_site': 1, 'idle_time': '200ms'})
+    for name in names:
+        sternpost.submit('-f', 'alice@sender.test', 'bob@' + name, text=TEXT % 'bob')
+    wait_for('six messages', lambda: len(host.taken) == 6, seconds=30)
+    sternpost.wait_empty()
+    expect_equal(host.most_open, 1, 'connections at a time')
+    expect_equal([e for e in sternpost.events('hop') if e.get('status') == 'deferred'], [], 'hops that were blamed')
+
+
+@test
 def dns_questions_are_hard_to_guess_and_ask_whether_the_answer_is_valid(machine):
     """RFC 5452 §9.2, RFC 6840 §5.7."""
     records = {}
