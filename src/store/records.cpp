@@ -17,6 +17,18 @@ constexpr WallTime epoch = std::chrono::sys_days(std::chrono::year(2020) / 1 / 1
 
 }  // namespace
 
+std::string_view name_of(PolicyType type) {
+    switch (type) {
+        case PolicyType::no_policy_found:
+            return "no-policy-found";
+        case PolicyType::sts:
+            return "sts";
+        case PolicyType::tlsa:
+            return "tlsa";
+    }
+    return "no-policy-found";
+}
+
 std::string MessageId::text() const {
     std::string out;
     for (std::uint64_t rest = value; rest != 0 || out.size() < id_width; rest /= alphabet.size())

@@ -122,6 +122,45 @@ struct NewMessage {
 
 enum class RecipientState : std::uint8_t { queued = 0, sent = 1, bounced = 2, deleted = 3 };
 
+enum class PolicyType : std::uint8_t { no_policy_found = 0, sts = 1, tlsa = 2 };  // RFC 8460 §4.4 policy-type
+std::string_view name_of(PolicyType type);
+
+/// How a TLS outcome enters a policy's totals (RFC 8460 §4.2). detail: a failure detail that is no session of
+/// its own, such as a policy fetch that failed while mail went on (D-40).
+enum class OutcomeCount : std::uint8_t { success = 0, failure = 1, detail = 2 };
+
+/// What one session, or one host that could not be used, showed against one policy: the stuff of TLS reports
+/// (RFC 8460 §4.3, §4.4), of `why` and of `policy whatif`. A session that two policies apply to gives two of
+/// these.
+struct TlsOutcome {
+    WallTime at;         // when the session ended, or the look-up failed
+    std::string domain;  // whose report counts it: recipient's or route's domain
+    PolicyType policy_type = PolicyType::no_policy_found;
+    std::string policy_domain;  // `domain`; of a tlsa policy its TLSA base domain (D-12)
+    std::string
+        policy_text;   // sts: as served, octet for octet; tlsa: a line `3 1 1 HEX` a record; else empty
+    std::string mode;  // of an sts policy: enforce, testing, none
+    OutcomeCount count = OutcomeCount::success;
+    std::string result_type;  // RFC 8460 §4.3's name; empty: no failure
+    std::string reason_code;  // delivery/requirement's, or OpenSSL's (X509_V_ERR_…); no user data
+    std::string mx_host;      // the rest is empty where there was none
+    std::string helo;         // the name that the host gave itself
+    std::string local_address;
+    std::string remote_address;
+    std::string tls;          // `TLSv1.3`
+    std::string if_enforced;  // what would have held the mail if the policy, or any, had been enforced;
+                              // empty: nothing
+    bool operator==(const TlsOutcome&) const = default;
+};
+
+/// How an attempt went, for `why`: kept with its result, never with message text or secrets.
+struct AttemptDetail {
+    std::vector<std::string> hosts;  // a sentence a host that was tried or left out, in order; at most 20
+    std::string dialogue;  // of the last session that failed: lines `C: …`, `S: …`; at most 4 KiB
+    std::vector<TlsOutcome> outcomes;  // of the sessions of this attempt, each in one result only
+    bool operator==(const AttemptDetail&) const = default;
+};
+
 /// What became of one recipient in one attempt. state `queued` is a deferral.
 struct DeliveryResult {
     MessageId message;
@@ -138,6 +177,8 @@ struct DeliveryResult {
     std::string tls;          // `TLSv1.3`, empty: in clear
     std::string policy;       // `sts/enforce`, `none`
     std::string result_type;  // RFC 8460 §4.3's name for what was wrong with TLS; empty: nothing
+    std::string reason_code;  // delivery/requirement's, when what is demanded of the host stood in the way
+    AttemptDetail detail;
 };
 
 /// A next hop that cannot take mail now: one row for all that wait for it.
@@ -148,6 +189,8 @@ struct HopState {
     std::uint32_t failures = 0;  // in a row
     std::string status;
     std::string text;
+    std::string reason_code;  // as in DeliveryResult
+    AttemptDetail detail;     // of the attempt that ended in this state
 };
 
 enum class ActKind : std::uint8_t { remove = 1, hold = 2, release = 3, retry = 4 };
@@ -171,6 +214,59 @@ struct StoredPolicy {
     WallTime checked;         // when the TXT record was last seen to carry this id
     std::string fingerprint;  // SHA-256 of the policy host's certificate, hex
     bool operator==(const StoredPolicy&) const = default;
+};
+
+/// A version of a domain's policy that was served to us at some time (the journal of versions).
+struct PolicyVersion {
+    std::string id;
+    std::string text;
+    std::string fingerprint;
+    WallTime first_seen;
+    WallTime last_seen;
+    bool operator==(const PolicyVersion&) const = default;
+};
+
+/// What MTA-STS discovery must remember of a domain besides its policy, so that a restart changes nothing
+/// (D-02, STS-27, D-39).
+struct StoredDiscovery {
+    std::string domain;
+    WallTime unknown_since{};  // the TXT record could not be looked up since; the epoch: it could
+    std::string failed_id;     // the id whose last GET failed; empty: none
+    WallTime failed_at{};
+    WallTime mailed{};  // mail for the domain was last looked at
+    bool operator==(const StoredDiscovery&) const = default;
+};
+
+/// An administrator's override (delivery/overrides decides what it means).
+struct StoredOverride {
+    std::string scope;   // `example.com`, `.example.com` (the domain's sub-domains too), `mx:mx1.example.net`
+    std::string level;   // none, may, encrypt, verify, dane, sts; empty: the override is removed
+    std::string reason;  // why, in the administrator's words
+    std::string author;
+    WallTime set{};
+    WallTime expires{};  // the epoch: never
+    bool operator==(const StoredOverride&) const = default;
+};
+
+/// Something an administrator should look at, raised by policy or delivery.
+struct StoredAlarm {
+    std::string kind;     // policy-vanished, policy-changed-without-id, policy-weakened, …
+    std::string subject;  // the domain or host
+    std::string text;     // the sentence
+    WallTime first{};
+    WallTime last{};
+    std::uint64_t count = 0;
+    bool operator==(const StoredAlarm&) const = default;
+};
+
+/// What the sessions with an MX host have shown so far: whether it is news that it has no TLS or no DANE.
+struct StoredHost {
+    std::string name;
+    std::uint64_t tls_sessions = 0;
+    WallTime last_tls{};
+    WallTime last_clear{};
+    WallTime last_dane{};  // when a session was last authenticated by its TLSA records
+    bool operator==(const StoredHost&) const = default;
 };
 
 /// A message as the index or the running store knows it.
