@@ -51,6 +51,9 @@ retry = ["1h"]
 
 [dns]
 timeout = "{dns}s"
+trust_ad = "yes"
+probe_secure = ""
+probe_bogus = ""
 
 [tls]
 ca_file = "{bundle}"
@@ -63,7 +66,7 @@ allow_special_addresses = true
 
 class Sternpost(Adapter):
     name = 'sternpost'
-    features = {'sts', 'restart', 'crash', 'lifetime'}
+    features = {'sts', 'dane', 'tls-required-no', 'routes', 'restart', 'crash', 'lifetime'}
 
     def configure(self, world):
         super().configure(world)
@@ -85,6 +88,8 @@ class Sternpost(Adapter):
             dns=knobs['dns_timeout'],
             https=knobs['https_timeout'],
         )
+        for domain, relay in self.world.routes.items():
+            text += '\n[[route]]\ndomain = "%s"\nto = "mx:%s"\n' % (domain, relay)
         with open(self.file, 'w') as f:
             f.write(text)
 

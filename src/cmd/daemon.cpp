@@ -159,8 +159,9 @@ int Daemon::open() {
     }
     dialer_ = std::make_unique<delivery::AsioDialer>(
         std::move(contexts_of_io), dialer_of(settings_, hostname_), std::move(*contexts), *store_);
-    delivery_ = std::make_unique<delivery::Delivery>(delivery_of(settings_, hostname_), *resolver_, *lookups_,
-                                                     *dialer_, clock_, random_, log_);
+    delivery_ = std::make_unique<delivery::Delivery>(control_, delivery_of(settings_, hostname_), *resolver_,
+                                                     *lookups_, overrides_, *dialer_, clock_, control_timer_,
+                                                     random_, log_, nullptr);
     bouncer_ = std::make_unique<delivery::Bouncer>(bounces_of(settings_, hostname_), *store_, clock_, random_,
                                                    log_, *control_ids_);
     queue::Hooks hooks;
@@ -300,6 +301,7 @@ asio::awaitable<void> Daemon::stop() {
     co_await maildrop_->drain(soon);
     co_await submissions_->drain(soon);
     co_await queue_->stop(std::chrono::duration_cast<std::chrono::seconds>(deadline - clock_.steady()));
+    co_await delivery_->stop();
     co_await control_server_->stop();
     https_.reset();
     for (auto& io : io_) io->work.reset();

@@ -81,6 +81,7 @@ class Daemon {
     std::unique_ptr<util::Https> https_;
     std::unique_ptr<dns::LdnsResolver> resolver_;
     std::unique_ptr<sts::Lookups> lookups_;
+    delivery::Overrides overrides_;
     std::unique_ptr<delivery::AsioDialer> dialer_;
     std::unique_ptr<delivery::Delivery> delivery_;
     std::unique_ptr<delivery::Bouncer> bouncer_;

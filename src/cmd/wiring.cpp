@@ -45,6 +45,7 @@ dns::ResolverOptions resolver_of(const config::Settings& settings) {
     out.timeout = settings.dns_timeout;
     out.attempts = static_cast<unsigned>(settings.dns_attempts);
     out.max_ttl = seconds(settings.dns_max_ttl);
+    if (settings.dns_trust_ad != "auto") out.trusted = settings.dns_trust_ad == "yes";
     return out;
 }
 
@@ -63,16 +64,21 @@ sts::LookupOptions lookups_of(const config::Settings& settings) {
 
 delivery::Options delivery_of(const config::Settings& settings, const std::string& hostname) {
     delivery::Options out;
-    out.hosts.ipv4 = has_family(settings, "ipv4");
-    out.hosts.ipv6 = has_family(settings, "ipv6");
-    if (!hostname.empty()) out.hosts.own_names.insert(hostname);
+    out.policy.hosts.ipv4 = has_family(settings, "ipv4");
+    out.policy.hosts.ipv6 = has_family(settings, "ipv6");
+    if (!hostname.empty()) out.policy.hosts.own_names.insert(hostname);
     for (const auto& text : settings.own_addresses)
-        if (auto parsed = dns::Address::parse(text)) out.hosts.own_addresses.push_back(*parsed);
-    out.hosts.allow_special_addresses = settings.delivery_special_addresses;
-    out.smtp_port = static_cast<std::uint16_t>(settings.smtp_port);
+        if (auto parsed = dns::Address::parse(text)) out.policy.hosts.own_addresses.push_back(*parsed);
+    out.policy.hosts.allow_special_addresses = settings.delivery_special_addresses;
+    out.policy.smtp_port = static_cast<std::uint16_t>(settings.smtp_port);
     out.source_ipv4 = address(settings.source_ipv4);
     out.source_ipv6 = address(settings.source_ipv6);
-    out.opportunistic_tls = settings.opportunistic_tls;
+    out.policy.opportunistic_tls = settings.opportunistic_tls;
+    out.policy.fall_back_to_clear = settings.tls_fall_back_to_clear;
+    out.policy.honour_tls_required_no = settings.tls_honour_tls_required_no;
+    out.policy.dane = settings.dane_enabled;
+    out.policy.require_both = settings.dane_require_both;
+    out.policy.routes = settings.routes;
     out.addresses_per_attempt = settings.addresses_per_attempt;
     out.attempt_budget = seconds(settings.attempt_budget);
     out.idle_time = settings.idle_time;

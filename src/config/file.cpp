@@ -7,6 +7,7 @@
 #include <algorithm>
 #include <array>
 
+#include "delivery/override.h"
 #include "dns/name.h"
 #include "dns/resolv_conf.h"
 #include "mail/address.h"
@@ -32,6 +33,14 @@ class Reader {
             const std::string full = prefix + std::string(key.str());
             if (prefix.empty() && key.str() == "client") {
                 clients(node);
+                continue;
+            }
+            if (prefix.empty() && key.str() == "route") {
+                routes(node);
+                continue;
+            }
+            if (prefix.empty() && key.str() == "override") {
+                overrides(node);
                 continue;
             }
             if (prefix.empty() && is_section(key.str())) {
@@ -74,6 +83,8 @@ class Reader {
                 names.push_back(o.name.substr(0, dot));
         }
         names.emplace_back("client");
+        names.emplace_back("route");
+        names.emplace_back("override");
         std::string_view near = nearest(full, names);
         for (const auto name : names)  // the right key in the wrong section
             if (near.empty() && name.ends_with("." + std::string(key.str()))) near = name;
@@ -91,9 +102,11 @@ class Reader {
             if (check == Check::log_level)
                 return text == "error" || text == "warning" || text == "info" || text == "debug";
             if (check == Check::path) return text.starts_with('/');
+            if (check == Check::trust) return text == "auto" || text == "yes" || text == "no";
             if (text.empty()) return true;
             if (check == Check::hostname)
                 return dns::Domain::parse(text).has_value() && text.find('.') != std::string::npos;
+            if (check == Check::name) return dns::Domain::parse(text).has_value();
             if (check == Check::mailbox) return mail::Mailbox::parse(text, true).has_value();
             const auto address = dns::Address::parse(text);
             if (check == Check::address4) return address && !address->is_v6();
@@ -211,6 +224,110 @@ class Reader {
             if (client) loaded_.settings.clients.push_back(*client);
         }
     }
+
+    // The sections of a list such as [[route]], each looked over for keys that it does not have.
+    std::vector<const toml::table*> sections(const toml::node& node, std::string_view list,
+                                             std::initializer_list<std::string_view> keys) {
+        std::vector<const toml::table*> out;
+        const auto* all = node.as_array();
+        if (all == nullptr || !all->is_array_of_tables()) {
+            error(node, fmt::format("{0} is a list of sections: write [[{0}]], and {1} below", list,
+                                    fmt::join(keys, ", ")));
+            return out;
+        }
+        for (const auto& item : *all) {
+            const auto& entry = *item.as_table();
+            for (const auto& [key, value] : entry)
+                if (std::find(keys.begin(), keys.end(), key.str()) == keys.end())
+                    loaded_.errors.push_back(fmt::format("{}:{}: unknown key \"{}.{}\"; allowed are {}",
+                                                         name_, key.source().begin.line, list,
+                                                         printable(key.str(), 80), fmt::join(keys, ", ")));
+            out.push_back(&entry);
+        }
+        return out;
+    }
+
+    // A text of such a section; nothing, with an error, where it is missing or no text.
+    std::optional<std::string> text_of(const toml::table& entry, std::string_view list, std::string_view key,
+                                       bool needed, std::string_view allowed) {
+        const auto* node = entry.get(key);
+        if (node == nullptr) {
+            if (needed) error(entry, fmt::format("a section [[{}]] needs {}: {}", list, key, allowed));
+            return std::nullopt;
+        }
+        if (const auto* text = node->as_string()) return text->get();
+        error(*node, fmt::format("{}.{} = {}: {}", list, key, shown(*node), allowed));
+        return std::nullopt;
+    }
+
+    void routes(const toml::node& node) {
+        for (const auto* entry : sections(node, "route", {"domain", "to", "level"})) {
+            const auto domain = text_of(*entry, "route", "domain", true,
+                                        "a domain, \".\" and a domain for those under it, or \"*\"");
+            const auto to = text_of(*entry, "route", "to", true,
+                                    "\"mx:example.net\", \"relay.example.net:25\" or \"[192.0.2.1]:25\"");
+            const auto level = text_of(*entry, "route", "level", false, levels);
+            if (!domain || !to) continue;
+            auto route = delivery::Route::parse(*domain, *to);
+            if (!route) {
+                error(*entry, "route: " + route.error().text);
+                continue;
+            }
+            if (level) route->level = delivery::level_of(*level);
+            if (level && !route->level)
+                error(*entry->get("level"),
+                      fmt::format("route.level = \"{}\": {}", printable(*level, 80), levels));
+            else if (route->level == delivery::TlsLevel::sts && !route->mx_of)
+                error(*entry->get("level"),
+                      "route.level = \"sts\": only for a route to the MX hosts of a domain "
+                      "(\"mx:example.net\"), "
+                      "whose policy it is");
+            else
+                loaded_.settings.routes.push_back(std::move(*route));
+        }
+    }
+
+    void overrides(const toml::node& node) {
+        for (const auto* entry :
+             sections(node, "override", {"scope", "level", "reason", "author", "expires"})) {
+            store::StoredOverride out;
+            const auto scope = text_of(*entry, "override", "scope", true,
+                                       "\"example.com\", \".example.com\", \"mx:mx1.example.net\"");
+            const auto level = text_of(*entry, "override", "level", true, levels);
+            const auto reason =
+                text_of(*entry, "override", "reason", true, "why, for those who come after you");
+            out.author = text_of(*entry, "override", "author", false, "a name").value_or("configuration");
+            const auto expires = text_of(*entry, "override", "expires", false, times);
+            if (!scope || !level || !reason) continue;
+            const auto parsed = delivery::Scope::parse(*scope);
+            if (!parsed) {
+                error(*entry->get("scope"), "override.scope: " + parsed.error().text);
+                continue;
+            }
+            if (!delivery::level_of(*level)) {
+                error(*entry->get("level"),
+                      fmt::format("override.level = \"{}\": {}", printable(*level, 80), levels));
+                continue;
+            }
+            if (expires) {
+                const auto when = parse_rfc3339(*expires);
+                if (!when) {
+                    error(*entry->get("expires"),
+                          fmt::format("override.expires = \"{}\": {}", printable(*expires, 80), times));
+                    continue;
+                }
+                out.expires = *when;
+            }
+            out.scope = parsed->text();
+            out.level = *level;
+            out.reason = *reason;
+            loaded_.settings.overrides.push_back(std::move(out));
+        }
+    }
+
+    static constexpr std::string_view levels =
+        "one of \"none\", \"may\", \"encrypt\", \"verify\", \"dane\", \"sts\"";
+    static constexpr std::string_view times = "a time such as \"2027-01-31T00:00:00Z\"";
 
     Loaded& loaded_;
     std::string name_;

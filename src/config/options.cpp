@@ -87,11 +87,25 @@ const std::array table{
     Option{"dns.timeout", &S::dns_timeout, Check::positive_time, "for one resolver's answer"},
     Option{"dns.attempts", &S::dns_attempts, Check::at_least_one, "rounds over all resolvers"},
     Option{"dns.max_ttl", &S::dns_max_ttl, Check::any, "the longest that an answer is believed"},
+    Option{"dns.trust_ad", &S::dns_trust_ad, Check::trust,
+           "whether the resolvers' word on DNSSEC is taken; auto: if all are on loopback and validate there"},
+    Option{"dns.probe_secure", &S::dns_probe_secure, Check::name,
+           "a signed name, looked up now and then to see whether the resolver validates; empty: no probe"},
+    Option{"dns.probe_bogus", &S::dns_probe_bogus, Check::name,
+           "a name with wrong signatures, which must not resolve; empty: no probe"},
 
     Option{"tls.ca_file", &S::ca_file, Check::path,
            "the certification authorities that MX and policy hosts are verified against (PEM)"},
     Option{"tls.opportunistic", &S::opportunistic_tls, Check::any,
            "encrypt where a host offers it though nothing demands it"},
+    Option{"tls.fall_back_to_clear", &S::tls_fall_back_to_clear, Check::any,
+           "after TLS that failed, try once more in clear text where nothing demands TLS"},
+    Option{"tls.honour_tls_required_no", &S::tls_honour_tls_required_no, Check::any,
+           "let senders waive DANE and MTA-STS for a message by \"TLS-Required: No\" (RFC 8689)"},
+
+    Option{"dane.enabled", &S::dane_enabled, Check::any, "look up TLSA records and hold hosts to them"},
+    Option{"dane.require_both", &S::dane_require_both, Check::any,
+           "where a host has TLSA records and its domain an MTA-STS policy, demand both"},
 
     Option{"sts.enabled", &S::sts_enabled, Check::any, "look up and enforce MTA-STS policies"},
     Option{"sts.fetch_timeout", &S::sts_fetch_timeout, Check::positive_time, "for fetching a policy"},
@@ -182,6 +196,10 @@ std::string allowed_text(const Option& option) {
             return "a list of addresses and ports such as [\"0.0.0.0:25\", \"[::]:25\"]";
         case Check::families:
             return "[\"ipv4\"], [\"ipv6\"] or both";
+        case Check::trust:
+            return "one of \"auto\", \"yes\", \"no\"";
+        case Check::name:
+            return "a domain name such as \"example.net\", or \"\"";
         case Check::port:
             return "a port, 1 to 65535";
         case Check::recipients:

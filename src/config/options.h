@@ -10,7 +10,9 @@
 #include <variant>
 #include <vector>
 
+#include "delivery/route.h"
 #include "dns/record.h"
+#include "store/records.h"
 
 namespace sternpost::config {
 
@@ -52,6 +54,8 @@ struct Settings {
     std::uint64_t messages_per_minute_per_client = 6000;
     Duration command_timeout{std::chrono::minutes(5)};
     std::vector<Client> clients;
+    std::vector<delivery::Route> routes;           // [[route]]
+    std::vector<store::StoredOverride> overrides;  // [[override]]
 
     std::uint64_t smtp_port = 25;
     Duration connect_timeout{std::chrono::seconds(30)};
@@ -82,9 +86,17 @@ struct Settings {
     Duration dns_timeout{std::chrono::seconds(5)};
     std::uint64_t dns_attempts = 2;
     Duration dns_max_ttl{std::chrono::hours(24)};
+    std::string dns_trust_ad = "auto";
+    std::string dns_probe_secure = "iana.org";
+    std::string dns_probe_bogus = "dnssec-failed.org";
 
     std::string ca_file = "/etc/ssl/certs/ca-certificates.crt";
     bool opportunistic_tls = true;
+    bool tls_fall_back_to_clear = true;
+    bool tls_honour_tls_required_no = true;
+
+    bool dane_enabled = true;
+    bool dane_require_both = false;
 
     bool sts_enabled = true;
     Duration sts_fetch_timeout{std::chrono::seconds(60)};
@@ -110,6 +122,8 @@ enum class Check {
     servers,        // address, or address and port
     listen,         // address and port
     families,       // ipv4, ipv6: at least one
+    trust,          // auto, yes, no
+    name,           // a domain name, or empty
     port,           // 1 … 65535
     at_least_one,   // 1 or more
     recipients,     // at least 100 (RFC 5321 §4.5.3.1.8)

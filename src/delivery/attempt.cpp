@@ -2,23 +2,30 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
+
 namespace sternpost::delivery {
 namespace {
 
 constexpr auto site_pause =
-    std::chrono::seconds(1);  // ours: how soon a busy site is asked for a connection again
+    std::chrono::seconds(1);             // ours: how soon a busy site is asked for a connection again
+constexpr std::size_t max_reasons = 20;  // ours: hosts and addresses that a record tells of
 
 // One connection of a site, for as long as this lives.
 class SiteVisit {
   public:
-    SiteVisit(Sites& sites, const std::string& site) : sites_(sites), site_(site) {}
+    SiteVisit(Sites& sites, const std::string& site) : sites_(&sites), site_(site) {}
     SiteVisit(const SiteVisit&) = delete;
     SiteVisit& operator=(const SiteVisit&) = delete;
-    ~SiteVisit() { sites_.leave(site_); }
+    ~SiteVisit() {
+        if (sites_ != nullptr) sites_->leave(site_);
+    }
+    /// The connection lives on without this.
+    void hand_over() { sites_ = nullptr; }
 
   private:
-    Sites& sites_;
-    const std::string& site_;
+    Sites* sites_;
+    std::string site_;
 };
 
 std::string endpoint(const DialRequest& request) {
@@ -26,226 +33,348 @@ std::string endpoint(const DialRequest& request) {
     return name + "[" + request.address.text() + "]:" + std::to_string(request.port);
 }
 
+std::string result_text(const Verdict& verdict) {
+    return verdict.result_type ? std::string(tlsrpt::name_of(*verdict.result_type)) : "none";
+}
+
+std::string policy_text_of(const Requirement& requirement, store::PolicyType type) {
+    switch (type) {
+        case store::PolicyType::sts:
+            return requirement.sts ? requirement.sts->text : std::string();
+        case store::PolicyType::tlsa:
+            return tls::text_of(requirement.dane.records);
+        case store::PolicyType::no_policy_found:
+            break;
+    }
+    return "";
+}
+
 }  // namespace
 
 struct Delivery::Attempt {
-    Attempt(queue::Lane& l, SteadyTime now) : lane(l), began(now), work(l.take()) {}
+    Attempt(queue::Lane& l, SteadyTime now)
+        : lane(l), began(now), work(l.take()), plan{queue::HopName::parse(l.hop()), {}, {}, {}, {}} {}
 
     queue::Lane& lane;
     SteadyTime began;
-    std::optional<queue::Work> work;   // taken, not yet carried
-    std::vector<std::string> reasons;  // one a host that did not do
-    std::string status = "4.4.1";      // of the last reason
+    std::optional<queue::Work> work;  // taken, not yet carried
+    HopPlan plan;
+    std::string site;
+    std::unique_ptr<SiteVisit> visit;
+
+    store::AttemptDetail detail;   // reasons, a failed dialogue, outcomes that no record has yet
+    std::string label = "none";    // of the last host's requirement, for logs
+    std::string status = "4.4.1";  // of the last reason
+    std::string reason_code;
+    std::optional<Requirement> held_by;  // that of a host which what is demanded ruled out
     std::size_t addresses_tried = 0;
-    bool policy_refused = false;  // a host was refused by what is demanded of it
+    std::size_t hosts = 0;        // looked at
+    std::size_t lacking = 0;      // of these: ruled out by what is demanded, and not for want of an answer
+    std::size_t without_tls = 0;  // of these: for want of any TLS
+    std::size_t no_network = 0;   // addresses that could not be reached for want of a network here
+    std::size_t refused_us = 0;   // addresses whose greeting, or EHLO reply, turned us away for good
     bool may_pass = false;        // a look-up failed, or an address was left alone: another time it may do
+    bool ourselves = false;       // the host at hand is this one
     bool served = false;          // a session carried mail
     bool hop_blamed = false;
     bool ipv4_only = false;   // an IPv6 host asked for a PTR record (D-21)
     bool ipv4_known = false;  // the host at hand has an IPv4 address
     std::string blame_status;
     std::string blame_text;
+
+    void reason(std::string text) {
+        if (detail.hosts.size() < max_reasons) detail.hosts.push_back(std::move(text));
+    }
+    std::string domain() const { return plan.domain; }
 };
 
-Delivery::Delivery(Options options, dns::Resolver& resolver, sts::Lookups& lookups, Dialer& dialer,
-                   const Clock& clock, Random& random, Log& log)
-    : options_(std::move(options)),
+Delivery::Delivery(asio::io_context& context, Options options, dns::Resolver& resolver, sts::Lookups& lookups,
+                   Overrides& overrides, Dialer& dialer, const Clock& clock, Timer& timer, Random& random,
+                   Log& log, OnOutcome on_outcome)
+    : context_(context),
+      options_(std::move(options)),
       sites_(options_.connections_per_site, options_.dead_host_time),
-      resolver_(resolver),
       lookups_(lookups),
+      overrides_(overrides),
+      planner_(options_.policy, resolver, lookups, overrides, clock, random),
       dialer_(dialer),
       clock_(clock),
-      random_(random),
-      log_(log) {}
+      log_(log),
+      on_outcome_(std::move(on_outcome)),
+      idle_(timer.alarm()),
+      tasks_(context, log) {
+    if (options_.idle_time.count() > 0) tasks_.spawn("idle connections", close_idle());
+}
 
 asio::awaitable<void> Delivery::deliver(queue::Lane& lane) {
     Attempt attempt(lane, clock_.steady());
     if (!attempt.work) co_return;  // another lane was quicker
-    Requirement requirement;
-    requirement.opportunistic_tls = options_.opportunistic_tls;
-    const auto give_back = [&] {
-        if (attempt.work) lane.put_back(*std::exchange(attempt.work, std::nullopt));
-    };
-    // All that waits for the hop waits on; the message whose attempt this was says so under its own queue id.
-    const auto end = [&](const queue::HopFate& fate) {
-        if (attempt.work && !fate.permanent) log_deferred(*attempt.work, requirement, fate, attempt.began);
-        give_back();
-        lane.failed(fate);
-    };
-    auto hosts = co_await find_hosts(options_.hosts, resolver_, random_, lane.hop());
-    if (!hosts) {
-        end(hosts.error());
-        co_return;
-    }
-    std::vector<std::string> names;
-    for (const Candidate& candidate : *hosts) names.push_back(candidate.text());
-    const std::string site = Sites::name_of(std::move(names));
-    if (!sites_.enter(site)) {
-        give_back();
-        lane.pause(site_pause);
-        co_return;
-    }
-    const SiteVisit visit(sites_, site);
-    if (auto domain = dns::Domain::parse(lane.hop()); domain && hosts->front().host) {
-        const dns::PolicyDomain policy_domain(std::move(*domain));
-        auto lookup = co_await lookups_.find(policy_domain);
-        if (lookup.state == sts::State::unknown) {
-            queue::HopFate unknown{false, "4.4.3",
-                                   "whether " + lane.hop() + " demands TLS by MTA-STS cannot be found out: " +
-                                       lookup.problem_text + "; tried again later"};
-            end(unknown);
-            co_return;
-        }
-        if (lookup.policy) {
-            StsDemand demand{policy_domain, std::move(*lookup.policy), std::move(lookup.id)};
-            requirement.sts = std::move(demand);
-        }
-    }
-    bool ourselves = false;
-    for (const Candidate& candidate : *hosts) {
-        if (ourselves || lane.stopping() || attempt.addresses_tried >= options_.addresses_per_attempt) break;
-        requirement.host = candidate.host;
-        const Verdict listed = decide(requirement, Observation::of_name());
-        if (!listed.go) {
-            attempt.reasons.push_back(candidate.text() + ": " + listed.sentence);
-            attempt.status = "4.7.5";
-            attempt.policy_refused = true;
-            continue;
-        }
-        Addresses addresses;
-        if (candidate.host)
-            addresses = co_await find_addresses(options_.hosts, resolver_, *candidate.host);
-        else
-            addresses.usable = candidate.addresses;
-        ourselves = addresses.ourselves;  // RFC 5321 §5.1: nor the hosts that are worse than we are
-        if (addresses.usable.empty()) {
-            attempt.reasons.push_back(candidate.text() + ": " + addresses.trouble);
-            attempt.status = addresses.temporary ? "4.4.3" : "4.4.4";
-            attempt.may_pass = attempt.may_pass || addresses.temporary;
-            continue;
-        }
-        attempt.ipv4_known = std::any_of(addresses.usable.begin(), addresses.usable.end(),
-                                         [](const dns::Address& a) { return !a.is_v6(); });
-        for (const dns::Address& address : addresses.usable) {
-            if (attempt.addresses_tried >= options_.addresses_per_attempt || lane.stopping()) break;
-            if (attempt.ipv4_only && address.is_v6()) continue;
-            if (clock_.steady() - attempt.began > options_.attempt_budget) break;
-            if (sites_.is_dead(address, clock_.steady())) {
-                attempt.reasons.push_back(
-                    candidate.text() + "[" + address.text() +
-                    "]: took no connection a short while ago and is left alone for now");
-                attempt.may_pass = true;
-                continue;
-            }
-            ++attempt.addresses_tried;
-            const bool done = co_await try_address(attempt, requirement, address);
-            if (done) co_return;
-        }
-    }
-    if (lane.stopping()) {
-        give_back();
-        co_return;
-    }
-    std::string text;
-    for (const auto& reason : attempt.reasons) text += (text.empty() ? "" : "; ") + reason;
-    queue::HopFate fate{false, attempt.status, text};
-    if (attempt.policy_refused && requirement.enforced()) {
-        fate.status = "4.7.5";
-        fate.text += "; " + whose_move(requirement);
-    } else if (ourselves && attempt.addresses_tried == 0) {
-        fate = {true, "5.4.6", "the best MX host of " + lane.hop() + " is this host itself: mail would loop"};
-    } else if (attempt.addresses_tried == 0 && !attempt.may_pass) {
-        // Every look-up answered, and no host has an address (RFC 5321 §5.1; SMTP-28, SMTP-31).
-        fate.permanent = true;
-        fate.status = "5.4.4";
-    }
-    end(fate);
+    co_await work(attempt);
+    if (attempt.work) lane.put_back(*std::exchange(attempt.work, std::nullopt));
 }
 
-// True: the lane's work is over, one way or another. False: try the next address.
-asio::awaitable<bool> Delivery::try_address(Attempt& attempt, const Requirement& requirement,
-                                            dns::Address address) {
+// From the look-ups to the end of the last session.
+asio::awaitable<void> Delivery::work(Attempt& attempt) {
+    // All that waits for the hop waits on; the message whose attempt this was says so under its own queue id.
+    const auto end = [&](queue::HopFate fate) {
+        fate.detail = std::move(attempt.detail);
+        if (!fate.permanent) log_deferred(attempt, fate);
+        if (attempt.work) attempt.lane.put_back(*std::exchange(attempt.work, std::nullopt));
+        attempt.lane.failed(fate);
+    };
+    auto plan = co_await planner_.look_up(attempt.plan.hop);
+    if (!plan) {
+        end(plan.error());
+        co_return;
+    }
+    attempt.plan = std::move(*plan);
+    const bool entered = co_await enter_site(attempt);
+    if (!entered) {
+        attempt.lane.put_back(*std::exchange(attempt.work, std::nullopt));
+        attempt.lane.pause(site_pause);
+        co_return;
+    }
+    const bool overridden =
+        overrides_.in_force(attempt.plan.hop.next_hop, std::nullopt, clock_.wall()).has_value();
+    if (attempt.plan.sts && attempt.plan.sts->state == sts::State::unknown && !overridden &&
+        attempt.plan.hop.wish != queue::TlsWish::tls_optional) {
+        queue::HopFate unknown{
+            false, "4.4.3",
+            "whether " + attempt.domain() + " demands TLS by MTA-STS cannot be found out: " +
+                attempt.plan.sts->problem_text + "; the resolver of this relay, or the DNS servers of " +
+                attempt.domain() + ", must answer; tried again later"};
+        unknown.reason_code = "sts-unknown";
+        end(std::move(unknown));
+        co_return;
+    }
+    auto tried = co_await try_hosts(attempt);
+    if (tried == Tried::over) co_return;
+    if (attempt.lane.stopping()) co_return;  // the work goes back as it was
+    end(fate_of(attempt));
+}
+
+// Idle connections of the site make room for one that is needed.
+asio::awaitable<bool> Delivery::enter_site(Attempt& attempt) {
+    std::vector<std::string> names;
+    for (const Candidate& candidate : attempt.plan.hosts.candidates) names.push_back(candidate.text());
+    attempt.site = Sites::name_of(std::move(names));
+    bool entered = sites_.enter(attempt.site);
+    if (!entered) {
+        auto evicted = connections_.evict(attempt.site);
+        if (evicted) {
+            co_await evicted->channel->quit();
+            sites_.leave(attempt.site);
+            entered = sites_.enter(attempt.site);
+        }
+    }
+    if (entered) attempt.visit = std::make_unique<SiteVisit>(sites_, attempt.site);
+    co_return entered;
+}
+
+asio::awaitable<Delivery::Tried> Delivery::try_hosts(Attempt& attempt) {
+    for (const Candidate& candidate : attempt.plan.hosts.candidates) {
+        if (attempt.ourselves || attempt.lane.stopping() ||
+            attempt.addresses_tried >= options_.addresses_per_attempt)
+            break;
+        const auto tried = co_await try_host(attempt, candidate);
+        if (tried == Tried::over) co_return Tried::over;
+    }
+    co_return Tried::next;
+}
+
+asio::awaitable<Delivery::Tried> Delivery::try_host(Attempt& attempt, const Candidate& candidate) {
+    ++attempt.hosts;
+    HostPlan host = co_await planner_.look_up(attempt.plan, candidate);
+    attempt.label = host.requirement.label();
+    const Observation by_name = Observation::of_name();
+    note(attempt, host.requirement, by_name, nullptr, {}, {});
+    if (!host.verdict.go) {
+        attempt.reason(candidate.text() + ": " + host.verdict.sentence);
+        attempt.reason_code = host.verdict.reason_code;
+        const bool unanswered = host.requirement.dane.state == DaneState::failed;
+        attempt.status = unanswered ? "4.4.3" : "4.7.5";
+        attempt.held_by = std::move(host.requirement);
+        if (unanswered)
+            attempt.may_pass = true;
+        else
+            ++attempt.lacking;
+        co_return Tried::next;
+    }
+    attempt.ourselves = host.addresses.ourselves;  // RFC 5321 §5.1: nor the hosts that are worse than we are
+    if (host.addresses.usable.empty()) {
+        attempt.reason(candidate.text() + ": " + host.addresses.trouble);
+        attempt.status = host.addresses.temporary ? "4.4.3" : "4.4.4";
+        attempt.reason_code = host.addresses.temporary ? "addresses-unanswered" : "no-address";
+        attempt.may_pass = attempt.may_pass || host.addresses.temporary;
+        co_return Tried::next;
+    }
+    attempt.ipv4_known = std::any_of(host.addresses.usable.begin(), host.addresses.usable.end(),
+                                     [](const dns::Address& a) { return !a.is_v6(); });
+    const auto idle = co_await try_idle(attempt, host);
+    if (idle == Tried::over) co_return Tried::over;
+    for (const dns::Address& address : host.addresses.usable) {
+        if (attempt.addresses_tried >= options_.addresses_per_attempt || attempt.lane.stopping()) break;
+        if (attempt.ipv4_only && address.is_v6()) continue;
+        if (clock_.steady() - attempt.began > options_.attempt_budget) break;
+        if (sites_.is_dead(address, clock_.steady())) {
+            attempt.reason(candidate.text() + "[" + address.text() +
+                           "]: took no connection a short while ago and is left alone for now");
+            attempt.may_pass = true;
+            continue;
+        }
+        ++attempt.addresses_tried;
+        const auto tried = co_await try_address(attempt, host, address);
+        if (tried == Tried::over) co_return Tried::over;
+    }
+    co_return Tried::next;
+}
+
+// A connection that another message, of whatever domain, has left open. What it proved is judged anew.
+asio::awaitable<Delivery::Tried> Delivery::try_idle(Attempt& attempt, const HostPlan& host) {
+    const auto fits = [&](const IdleConnection& c) {
+        const smtp::Opened& opened = c.channel->opened();
+        if (host.requirement.tls_use() == smtp::TlsUse::if_offered && !opened.evidence.encrypted &&
+            c.request.tls == smtp::TlsUse::never)
+            return false;  // nobody asked that one for TLS
+        return decide(host.requirement, Observation::of_session(opened.evidence, opened.offered.requiretls,
+                                                                opened.starttls_refusal))
+            .go;
+    };
+    auto idle = connections_.take(host.candidate.host, host.addresses.usable, host.port, fits);
+    if (!idle) co_return Tried::next;
+    sites_.leave(idle->site);
+    DialRequest request = std::move(idle->request);
+    auto channel = std::move(idle->channel);
+    const unsigned carried = idle->carried;
+    co_return co_await carry(attempt, host, std::move(request), std::move(channel), carried);
+}
+
+DialRequest Delivery::request_for(const HostPlan& host, dns::Address address) const {
     DialRequest request;
-    request.host = requirement.host;
+    request.host = host.candidate.host;
     request.address = address;
-    request.port = options_.smtp_port;
+    request.port = host.port;
     request.source = address.is_v6() ? options_.source_ipv6 : options_.source_ipv4;
-    request.tls = requirement.enforced()          ? smtp::TlsUse::required
-                  : requirement.opportunistic_tls ? smtp::TlsUse::if_offered
-                                                  : smtp::TlsUse::never;
+    request.tls = host.requirement.tls_use();
+    request.dane = host.requirement.dane_reference();
+    return request;
+}
+
+asio::awaitable<Delivery::Tried> Delivery::try_address(Attempt& attempt, const HostPlan& host,
+                                                       dns::Address address) {
+    const Requirement& requirement = host.requirement;
+    DialRequest request = request_for(host, address);
     for (;;) {
         auto channel = co_await dialer_.open(request);
         if (attempt.lane.stopping()) {
             if (channel) co_await (*channel)->quit();
-            co_return false;
+            co_return Tried::next;
         }
         if (!channel) {
             const smtp::Failure& failure = channel.error();
-            const Verdict verdict = decide(requirement, Observation::of_failure(failure));
-            Event(log_, Level::info, "session")
-                .kv("hop", attempt.lane.hop())
-                .raw("mx", endpoint(request))
-                .kv("policy", requirement.label())
-                .kv("status", "failed")
-                .kv("result", verdict.result_type ? tlsrpt::name_of(*verdict.result_type) : "none")
-                .reason(sentence_of(failure));
+            const Observation seen = Observation::of_failure(failure);
+            const Verdict verdict = decide(requirement, seen);
+            note(attempt, requirement, seen, &request, failure.helo, failure.local_address);
+            log_session(attempt, requirement, request, "none", "failed", verdict, sentence_of(failure));
             if (failure.code == smtp::Errc::connect_refused || failure.code == smtp::Errc::connect_timed_out)
                 sites_.took_no_connection(request.address, clock_.steady());
+            if (failure.code == smtp::Errc::network_unreachable) ++attempt.no_network;
+            if (failure.code == smtp::Errc::reply_negative && failure.reply->permanent())
+                ++attempt.refused_us;
+            attempt.detail.dialogue = failure.dialogue;
             if (request.tls == smtp::TlsUse::if_offered &&
                 after_failed_open(failure, requirement.clear_text_allowed()) == NextStep::clear_text) {
                 request.tls = smtp::TlsUse::never;
                 continue;
             }
-            const bool by_policy = !verdict.go && verdict.result_type;
-            attempt.policy_refused = attempt.policy_refused || by_policy;
-            attempt.reasons.push_back(endpoint(request) + ": " +
-                                      (by_policy ? verdict.sentence : sentence_of(failure)));
-            attempt.status = by_policy ? "4.7.5" : failure.reply ? status_of(*failure.reply) : "4.4.1";
-            if (attempt.status.starts_with('5'))
-                attempt.status[0] = '4';  // D-21: greetings refuse us, not the mail
-            co_return false;
+            attempt.reason(endpoint(request) + ": " +
+                           (verdict.held ? verdict.sentence : sentence_of(failure)));
+            attempt.reason_code = verdict.reason_code;
+            if (verdict.held) {
+                ++attempt.lacking;
+                ++attempt.without_tls;
+                attempt.held_by = requirement;
+                attempt.status = "4.7.5";
+            } else {
+                attempt.status = failure.reply ? status_of(*failure.reply) : "4.4.1";
+                if (attempt.status.starts_with('5'))
+                    attempt.status[0] = '4';  // D-21: greetings refuse us, not the mail
+                attempt.may_pass = true;
+            }
+            co_return Tried::next;
         }
         const smtp::Opened& opened = (*channel)->opened();
-        const Verdict verdict = decide(requirement, Observation::of_session(opened.evidence));
+        const Observation seen =
+            Observation::of_session(opened.evidence, opened.offered.requiretls, opened.starttls_refusal);
+        const Verdict verdict = decide(requirement, seen);
+        // After a handshake that failed the fresh connection in clear is the same host's second chance, and
+        // no second session of its policy.
+        if (request.tls == requirement.tls_use())
+            note(attempt, requirement, seen, &request, opened.offered.greeting_name, opened.local_address);
         if (!verdict.go) {
-            Event(log_, Level::info, "session")
-                .kv("hop", attempt.lane.hop())
-                .raw("mx", endpoint(request))
-                .kv("tls", opened.evidence.version)
-                .kv("policy", requirement.label())
-                .kv("status", "refused")
-                .kv("result", verdict.result_type ? tlsrpt::name_of(*verdict.result_type) : "none")
-                .reason(verdict.sentence);
-            attempt.policy_refused = true;
-            attempt.reasons.push_back(endpoint(request) + ": " + verdict.sentence);
+            log_session(attempt, requirement, request, opened.evidence.version, "refused", verdict,
+                        verdict.sentence);
+            ++attempt.lacking;
+            if (!opened.evidence.encrypted) ++attempt.without_tls;
+            attempt.held_by = requirement;
+            attempt.reason(endpoint(request) + ": " + verdict.sentence);
+            attempt.reason_code = verdict.reason_code;
             attempt.status = "4.7.5";
-            co_await (*channel)->quit();  // RFC 3207 §4.1: QUIT and nothing else
-            co_return false;
+            auto unwanted = std::move(*channel);
+            co_await unwanted->quit();  // RFC 3207 §4.1: QUIT and nothing else
+            attempt.detail.dialogue = unwanted->dialogue();
+            co_return Tried::next;
         }
-        co_await serve(attempt, requirement, request, **channel);
-        if (attempt.ipv4_only && attempt.work && !attempt.served) co_return false;
-        if (attempt.work) attempt.lane.put_back(*std::exchange(attempt.work, std::nullopt));
-        if (attempt.hop_blamed) {
-            const queue::HopFate fate{false, attempt.blame_status,
-                                      endpoint(request) + ": " + attempt.blame_text};
-            attempt.lane.failed(fate);
-        }
-        co_return true;
+        if (verdict.relaxed) log_relaxed(attempt, requirement, seen);
+        auto open = std::move(*channel);
+        co_return co_await carry(attempt, host, std::move(request), std::move(open), 0);
     }
 }
 
-// Messages over one open session, until there is no more work, the session is used up or the host has had
-// enough.
-asio::awaitable<void> Delivery::serve(Attempt& attempt, const Requirement& requirement,
-                                      const DialRequest& request, Channel& channel) {
+// Messages over an open session; then it is put away for others, or closed.
+asio::awaitable<Delivery::Tried> Delivery::carry(Attempt& attempt, const HostPlan& host, DialRequest request,
+                                                 std::unique_ptr<Channel> channel, unsigned carried) {
+    const bool reused = carried > 0;
+    carried = co_await serve(attempt, host, request, *channel, carried);
+    const bool keep = options_.idle_time.count() > 0 && channel->reusable() && !attempt.lane.stopping() &&
+                      !stopping_ && !attempt.hop_blamed && !attempt.work &&
+                      carried < options_.messages_per_connection;
+    if (keep) {
+        IdleConnection idle;
+        idle.request = request;
+        idle.site = attempt.site;
+        idle.channel = std::move(channel);
+        idle.carried = carried;
+        idle.until = clock_.steady() + options_.idle_time;
+        connections_.put(std::move(idle));
+        attempt.visit->hand_over();
+        idle_->ring();
+    } else {
+        co_await channel->quit();
+    }
+    if (attempt.work && !attempt.served && (attempt.ipv4_only || reused) && !attempt.lane.stopping())
+        co_return Tried::next;  // the other family, or a fresh connection
+    if (attempt.work) attempt.lane.put_back(*std::exchange(attempt.work, std::nullopt));
+    if (attempt.hop_blamed) {
+        queue::HopFate fate{false, attempt.blame_status, endpoint(request) + ": " + attempt.blame_text};
+        fate.reason_code = "host-asks-to-wait";
+        fate.detail = std::move(attempt.detail);
+        attempt.lane.failed(fate);
+    }
+    co_return Tried::over;
+}
+
+// Until there is no more work, the session is used up or the host has had enough. Returns how many
+// transactions it has carried.
+asio::awaitable<unsigned> Delivery::serve(Attempt& attempt, const HostPlan& host, const DialRequest& request,
+                                          Channel& channel, unsigned carried) {
+    const Requirement& requirement = host.requirement;
     attempt.lane.connected();
-    unsigned carried = 0;
+    bool first = true;
     while (!attempt.lane.stopping()) {
         if (!attempt.work) attempt.work = attempt.lane.take();
-        if (!attempt.work && options_.idle_time.count() > 0)
-            attempt.work = co_await attempt.lane.wait(clock_.steady() + options_.idle_time);
         if (!attempt.work) break;
-        const SteadyTime began = carried == 0 ? attempt.began : clock_.steady();
+        const SteadyTime began = std::exchange(first, false) ? attempt.began : clock_.steady();
         if (const auto refused = refused_here(*attempt.work, channel.opened())) {
             std::vector<queue::Fate> fates;
             for (const auto n : attempt.work->recipients) {
@@ -254,20 +383,20 @@ asio::awaitable<void> Delivery::serve(Attempt& attempt, const Requirement& requi
                 log_attempt(*attempt.work, fate, requirement, request, channel.opened(), began);
                 fates.push_back(std::move(fate));
             }
+            fates.front().result.detail = std::exchange(attempt.detail, {});
             attempt.lane.finished(*attempt.work, std::move(fates));
             attempt.work.reset();
+            attempt.served = true;
             continue;
         }
         auto outcomes = co_await channel.transact(*attempt.work);
         bool other_family = false;
         bool reconnect = false;
-        auto fates = judge(attempt, *attempt.work, requirement, request, channel.opened(), outcomes,
-                           carried > 0, other_family, reconnect);
+        auto fates = judge(attempt, *attempt.work, host, request, channel, outcomes, carried > 0,
+                           other_family, reconnect);
         if (other_family) {
             attempt.ipv4_only = true;
-            attempt.served = carried > 0;
-            attempt.reasons.push_back(endpoint(request) +
-                                      ": it wants a PTR record for our IPv6 address; trying IPv4");
+            attempt.reason(endpoint(request) + ": it wants a PTR record for our IPv6 address; trying IPv4");
             break;
         }
         const bool aborted =
@@ -276,6 +405,7 @@ asio::awaitable<void> Delivery::serve(Attempt& attempt, const Requirement& requi
                 return o.failure && !o.failure->reply && o.failure->stage != smtp::Stage::dot;
             });
         if (reconnect || aborted) break;  // the work goes back as it was
+        attempt.served = true;
         for (const auto& fate : fates) {
             if (!fate.again) log_attempt(*attempt.work, fate, requirement, request, channel.opened(), began);
             if (fate.blames_hop && !attempt.hop_blamed) {
@@ -284,12 +414,22 @@ asio::awaitable<void> Delivery::serve(Attempt& attempt, const Requirement& requi
                 attempt.blame_text = fate.result.text;
             }
         }
+        // What was seen on the way here is told with the first result that is recorded.
+        const auto told =
+            std::find_if(fates.begin(), fates.end(), [](const queue::Fate& f) { return !f.again; });
+        if (told != fates.end()) {
+            std::string dialogue =
+                told->result.state == store::RecipientState::sent ? "" : channel.dialogue();
+            told->result.detail = std::exchange(attempt.detail, {});
+            if (!dialogue.empty()) told->result.detail.dialogue = std::move(dialogue);
+            if (told->result.state == store::RecipientState::sent) told->result.detail.dialogue.clear();
+        }
         attempt.lane.finished(*attempt.work, std::move(fates));
         attempt.work.reset();
         ++carried;
         if (attempt.hop_blamed || !channel.reusable() || carried >= options_.messages_per_connection) break;
     }
-    co_await channel.quit();
+    co_return carried;
 }
 
 // What the host's offer alone decides: a message that it could not take is not begun.
@@ -312,15 +452,18 @@ std::optional<queue::Fate> Delivery::refused_here(const queue::Work& work, const
 }
 
 std::vector<queue::Fate> Delivery::judge(const Attempt& attempt, const queue::Work& work,
-                                         const Requirement& requirement, const DialRequest& request,
-                                         const smtp::Opened& opened,
+                                         const HostPlan& host, const DialRequest& request,
+                                         const Channel& channel,
                                          const std::vector<smtp::RecipientOutcome>& outcomes, bool reused,
                                          bool& other_family, bool& reconnect) const {
-    const Verdict verdict = decide(requirement, Observation::of_session(opened.evidence));
+    const smtp::Opened& opened = channel.opened();
+    const Verdict verdict =
+        decide(host.requirement,
+               Observation::of_session(opened.evidence, opened.offered.requiretls, opened.starttls_refusal));
     TransactionFacts facts;
     facts.size_declared = opened.offered.size;
     facts.over_ipv6 = request.address.is_v6();
-    facts.other_family = attempt.ipv4_known && options_.hosts.ipv4;
+    facts.other_family = attempt.ipv4_known && options_.policy.hosts.ipv4;
     facts.reused = reused;
     for (const auto& outcome : outcomes)
         facts.any_accepted = facts.any_accepted || !outcome.failure ||
@@ -343,11 +486,123 @@ std::vector<queue::Fate> Delivery::judge(const Attempt& attempt, const queue::Wo
         result.mx_host = request.host ? request.host->text() : std::string();
         result.mx_address = request.address.text();
         result.tls = opened.evidence.version;
-        result.policy = requirement.label();
+        result.policy = host.requirement.label();
         if (verdict.result_type) result.result_type = tlsrpt::name_of(*verdict.result_type);
+        result.reason_code = verdict.reason_code;
         fates.push_back(std::move(meaning.fate));
     }
     return fates;
+}
+
+// Keeps what a host showed of its TLS, for reports, `why` and what-if (RFC 8460 §4; D-14).
+void Delivery::note(Attempt& attempt, const Requirement& requirement, const Observation& seen,
+                    const DialRequest* request, const std::string& helo, const std::string& local_address) {
+    if (attempt.work && attempt.work->message->message_class == store::MessageClass::report)
+        return;  // reports are not counted (RFC 8460 §3; RPT-13)
+    for (const Finding& finding : findings(requirement, seen)) {
+        store::TlsOutcome outcome;
+        outcome.at = clock_.wall();
+        outcome.domain = requirement.domain;
+        outcome.policy_type = finding.policy;
+        const bool tlsa =
+            finding.policy == store::PolicyType::tlsa && !requirement.dane.policy_domain.empty();
+        outcome.policy_domain = tlsa ? requirement.dane.policy_domain : requirement.domain;
+        outcome.policy_text = policy_text_of(requirement, finding.policy);
+        if (finding.policy == store::PolicyType::sts && requirement.sts)
+            outcome.mode = sts::name_of(requirement.sts->policy.mode);
+        outcome.count = finding.count;
+        if (finding.result_type) outcome.result_type = tlsrpt::name_of(*finding.result_type);
+        outcome.reason_code = finding.reason_code;
+        if (requirement.host) outcome.mx_host = requirement.host->text();
+        if (request != nullptr) {
+            outcome.helo = helo;
+            outcome.local_address = local_address;
+            outcome.remote_address = request->address.text();
+            outcome.tls = seen.evidence.version;
+        }
+        outcome.if_enforced = if_enforced(requirement, seen);
+        if (on_outcome_) on_outcome_(outcome);
+        attempt.detail.outcomes.push_back(std::move(outcome));
+    }
+}
+
+// What it means that no host would do.
+queue::HopFate Delivery::fate_of(const Attempt& attempt) const {
+    std::string text;
+    for (const auto& reason : attempt.detail.hosts) text += (text.empty() ? "" : "; ") + reason;
+    queue::HopFate fate{false, attempt.status, text};
+    fate.reason_code = attempt.reason_code;
+    const std::string domain = attempt.domain();
+    if (attempt.held_by) {
+        const std::string move = whose_move(*attempt.held_by);
+        if (!move.empty()) fate.text += "; " + move;
+        if (attempt.held_by->requiretls) {
+            // RFC 8689 §4.2.1. A host that was not reached might have had what is demanded (D-19).
+            const bool all = attempt.lacking >= attempt.hosts && !attempt.may_pass &&
+                             attempt.hosts == attempt.plan.hosts.candidates.size();
+            const bool no_tls = attempt.without_tls == attempt.lacking;
+            fate.permanent = all;
+            fate.status = std::string(all ? "5" : "4") + (no_tls ? ".7.10" : ".7.30");
+            return fate;
+        }
+        fate.status = attempt.lacking > 0 ? "4.7.5" : attempt.status;
+        return fate;
+    }
+    if (attempt.ourselves && attempt.addresses_tried == 0) {
+        fate.permanent = true;
+        fate.status = "5.4.6";
+        fate.text = "the best MX host of " + domain + " is this host itself: mail would loop";
+        fate.reason_code = "loop";
+        return fate;
+    }
+    if (attempt.addresses_tried == 0 && !attempt.may_pass) {
+        // Every look-up answered, and no host has an address (RFC 5321 §5.1; SMTP-28, SMTP-31).
+        fate.permanent = true;
+        fate.status = "5.4.4";
+        return fate;
+    }
+    if (attempt.no_network > 0 && attempt.no_network == attempt.addresses_tried) {
+        fate.status = "4.4.1";
+        fate.reason_code = "network-unreachable";
+        fate.text += "; nothing is known against " + domain +
+                     ": this machine has no way to any of its hosts; its administrator must mend the network";
+    } else if (attempt.refused_us > 0 && attempt.refused_us == attempt.addresses_tried) {
+        fate.reason_code = "greeting-refused";
+        fate.text += "; every host of " + domain +
+                     " turns this relay away before any mail is offered, as block lists make them do; the "
+                     "administrator of this relay must find out why (the replies above say where to ask)";
+    }
+    return fate;
+}
+
+void Delivery::log_session(const Attempt& attempt, const Requirement& requirement, const DialRequest& request,
+                           std::string_view tls, std::string_view status, const Verdict& verdict,
+                           const std::string& reason) {
+    Event(log_, Level::info, "session")
+        .kv("hop", attempt.lane.hop())
+        .raw("mx", endpoint(request))
+        .kv("tls", tls.empty() ? "none" : tls)
+        .kv("policy", requirement.label())
+        .kv("status", status)
+        .kv("result", result_text(verdict))
+        .kv("code", verdict.reason_code)
+        .reason(verdict.held && verdict.sentence != reason ? verdict.sentence + ": " + reason : reason);
+}
+
+void Delivery::log_relaxed(const Attempt& attempt, const Requirement& requirement, const Observation& seen) {
+    Requirement strict = requirement;
+    strict.override_.reset();
+    strict.tls_optional = false;
+    const Verdict without = decide(strict, seen);
+    Event(log_, Level::warning, "relaxed")
+        .kv("hop", attempt.lane.hop())
+        .kv("mx", requirement.host ? requirement.host->text() : "literal")
+        .kv("policy", strict.label())
+        .kv("code", without.reason_code)
+        .reason(requirement.override_
+                    ? "mail goes though " + without.sentence + ", by " + override_text(*requirement.override_)
+                    : "mail goes though " + without.sentence +
+                          ", since its sender set \"TLS-Required: No\" (RFC 8689)");
 }
 
 void Delivery::log_attempt(const queue::Work& work, const queue::Fate& fate, const Requirement& requirement,
@@ -370,20 +625,44 @@ void Delivery::log_attempt(const queue::Work& work, const queue::Fate& fate, con
         .reason(result.text);
 }
 
-void Delivery::log_deferred(const queue::Work& work, const Requirement& requirement,
-                            const queue::HopFate& fate, SteadyTime began) {
-    const auto delay = std::chrono::duration<double>(clock_.steady() - began).count();
-    for (const auto n : work.recipients)
+void Delivery::log_deferred(const Attempt& attempt, const queue::HopFate& fate) {
+    if (!attempt.work) return;
+    const auto delay = std::chrono::duration<double>(clock_.steady() - attempt.began).count();
+    for (const auto n : attempt.work->recipients)
         Event(log_, Level::info, "attempt")
-            .kv("qid", work.message->id.text())
-            .raw("to", "<" + work.message->recipients[n].address.recipient.path.text() + ">")
+            .kv("qid", attempt.work->message->id.text())
+            .raw("to", "<" + attempt.work->message->recipients[n].address.recipient.path.text() + ">")
             .kv("mx", "none")
             .kv("tls", "none")
-            .kv("policy", requirement.label())
+            .kv("policy", attempt.label)
             .raw("delay", fmt::format("{:.2f}s", delay))
             .kv("status", "deferred")
             .kv("dsn", fate.status)
             .reason(fate.text);
+}
+
+// Closes what nobody has asked for in time.
+asio::awaitable<void> Delivery::close_idle() {
+    while (!stopping_) {
+        while (auto gone = connections_.expired(clock_.steady())) {
+            co_await gone->channel->quit();
+            sites_.leave(gone->site);
+        }
+        if (stopping_) break;
+        const auto next = connections_.next_expiry();
+        const SteadyTime when = next ? *next : SteadyTime::max();
+        co_await idle_->wait(when);
+    }
+    while (auto gone = connections_.expired(SteadyTime::max())) {
+        co_await gone->channel->quit();
+        sites_.leave(gone->site);
+    }
+}
+
+asio::awaitable<void> Delivery::stop() {
+    stopping_ = true;
+    idle_->ring();
+    co_await tasks_.join();
 }
 
 }  // namespace sternpost::delivery

@@ -5,23 +5,22 @@
 #include <boost/asio/awaitable.hpp>
 #include <chrono>
 
+#include "delivery/connections.h"
 #include "delivery/dialer.h"
-#include "delivery/hosts.h"
 #include "delivery/outcome.h"
-#include "delivery/requirement.h"
+#include "delivery/plan.h"
 #include "delivery/sites.h"
 #include "queue/manager.h"
-#include "sts/lookup.h"
 #include "util/log.h"
+#include "util/tasks.h"
+#include "util/timer.h"
 
 namespace sternpost::delivery {
 
 struct Options {
-    HostOptions hosts;
-    std::uint16_t smtp_port = 25;
+    PolicyOptions policy;
     std::optional<dns::Address> source_ipv4;
     std::optional<dns::Address> source_ipv6;
-    bool opportunistic_tls = true;
     std::size_t addresses_per_attempt = 5;
     std::chrono::seconds attempt_budget{1800};  // up to DATA
     std::chrono::milliseconds idle_time{5000};  // 0: sessions are not kept
@@ -30,41 +29,73 @@ struct Options {
     std::chrono::seconds dead_host_time{60};  // an address that took no connection is left alone for so long
 };
 
+/// What delivery tells of the sessions it saw, for alarms and counters. Called on the control thread.
+using OnOutcome = std::function<void(const store::TlsOutcome&)>;
+
 /// Lives on the control thread.
 class Delivery {
   public:
-    Delivery(Options options, dns::Resolver& resolver, sts::Lookups& lookups, Dialer& dialer,
-             const Clock& clock, Random& random, Log& log);
+    Delivery(asio::io_context& context, Options options, dns::Resolver& resolver, sts::Lookups& lookups,
+             Overrides& overrides, Dialer& dialer, const Clock& clock, Timer& timer, Random& random, Log& log,
+             OnOutcome on_outcome);
 
     /// Works for the lane until it has nothing more, or the next hop cannot take it.
     asio::awaitable<void> deliver(queue::Lane& lane);
     /// A retry by hand: addresses that took no connection are tried again at once.
     void forget_dead_hosts() { sites_.forget_dead(); }
+    /// Says QUIT on connections that carry nothing. After the last lane has ended.
+    asio::awaitable<void> stop();
+    /// The look-ups and decisions by themselves, for `explain`.
+    Planner& planner() { return planner_; }
+    Dialer& dialer() { return dialer_; }
+    /// How this host would be called.
+    DialRequest request_for(const HostPlan& host, dns::Address address) const;
 
   private:
-    struct Attempt;  // what one lane has found out so far
-    asio::awaitable<bool> try_address(Attempt& attempt, const Requirement& requirement, dns::Address address);
-    asio::awaitable<void> serve(Attempt& attempt, const Requirement& requirement, const DialRequest& request,
-                                Channel& channel);
-    std::vector<queue::Fate> judge(const Attempt& attempt, const queue::Work& work,
-                                   const Requirement& requirement, const DialRequest& request,
-                                   const smtp::Opened& opened,
+    struct Attempt;                   // what one lane has found out so far
+    enum class Tried { over, next };  // the lane's work is over; the next host is to be tried
+
+    asio::awaitable<void> work(Attempt& attempt);
+    asio::awaitable<Tried> try_hosts(Attempt& attempt);
+    asio::awaitable<Tried> try_host(Attempt& attempt, const Candidate& candidate);
+    asio::awaitable<Tried> try_address(Attempt& attempt, const HostPlan& host, dns::Address address);
+    asio::awaitable<Tried> try_idle(Attempt& attempt, const HostPlan& host);
+    asio::awaitable<Tried> carry(Attempt& attempt, const HostPlan& host, DialRequest request,
+                                 std::unique_ptr<Channel> channel, unsigned carried);
+    asio::awaitable<unsigned> serve(Attempt& attempt, const HostPlan& host, const DialRequest& request,
+                                    Channel& channel, unsigned carried);
+    asio::awaitable<bool> enter_site(Attempt& attempt);
+    std::vector<queue::Fate> judge(const Attempt& attempt, const queue::Work& work, const HostPlan& host,
+                                   const DialRequest& request, const Channel& channel,
                                    const std::vector<smtp::RecipientOutcome>& outcomes, bool reused,
                                    bool& other_family, bool& reconnect) const;
     std::optional<queue::Fate> refused_here(const queue::Work& work, const smtp::Opened& opened) const;
+    void note(Attempt& attempt, const Requirement& requirement, const Observation& seen,
+              const DialRequest* request, const std::string& helo, const std::string& local_address);
+    void log_session(const Attempt& attempt, const Requirement& requirement, const DialRequest& request,
+                     std::string_view tls, std::string_view status, const Verdict& verdict,
+                     const std::string& reason);
     void log_attempt(const queue::Work& work, const queue::Fate& fate, const Requirement& requirement,
                      const DialRequest& request, const smtp::Opened& opened, SteadyTime began);
-    void log_deferred(const queue::Work& work, const Requirement& requirement, const queue::HopFate& fate,
-                      SteadyTime began);
+    void log_deferred(const Attempt& attempt, const queue::HopFate& fate);
+    void log_relaxed(const Attempt& attempt, const Requirement& requirement, const Observation& seen);
+    queue::HopFate fate_of(const Attempt& attempt) const;
+    asio::awaitable<void> close_idle();
 
+    asio::io_context& context_;
     Options options_;
     Sites sites_;
-    dns::Resolver& resolver_;
     sts::Lookups& lookups_;
+    Overrides& overrides_;
+    Planner planner_;
     Dialer& dialer_;
     const Clock& clock_;
-    Random& random_;
     Log& log_;
+    OnOutcome on_outcome_;
+    Connections connections_;
+    std::unique_ptr<Alarm> idle_;  // rings when a connection was put away
+    bool stopping_ = false;
+    TaskGroup tasks_;
 };
 
 }  // namespace sternpost::delivery

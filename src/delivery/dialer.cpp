@@ -1,5 +1,6 @@
 #include "delivery/dialer.h"
 
+#include <algorithm>
 #include <boost/asio/co_spawn.hpp>
 #include <boost/asio/post.hpp>
 #include <boost/asio/use_awaitable.hpp>
@@ -23,10 +24,12 @@ class AsioChannel final : public Channel {
 
     const smtp::Opened& opened() const override { return opened_; }
     bool reusable() const override { return reusable_; }
+    const std::string& dialogue() const override { return dialogue_; }
 
     asio::awaitable<std::vector<smtp::RecipientOutcome>> transact(queue::Work work) override {
         auto done = co_await asio::co_spawn(io_, run(session_, store_, std::move(work)), asio::use_awaitable);
         reusable_ = done.reusable;
+        dialogue_ = std::move(done.dialogue);
         co_return std::move(done.outcomes);
     }
 
@@ -39,6 +42,7 @@ class AsioChannel final : public Channel {
     struct Done {
         std::vector<smtp::RecipientOutcome> outcomes;
         bool reusable = false;
+        std::string dialogue;
     };
 
     // On the I/O thread.
@@ -58,6 +62,9 @@ class AsioChannel final : public Channel {
         done.outcomes =
             co_await session->transact(std::move(envelope), std::move(recipients), std::move(message));
         done.reusable = session->reusable();
+        if (std::any_of(done.outcomes.begin(), done.outcomes.end(),
+                        [](const smtp::RecipientOutcome& o) { return o.failure.has_value(); }))
+            done.dialogue = session->dialogue();
         co_return done;
     }
 
@@ -86,6 +93,7 @@ class AsioChannel final : public Channel {
     smtp::Opened opened_;
     store::Store& store_;
     bool reusable_ = true;
+    std::string dialogue_;
 };
 
 asio::awaitable<tl::expected<smtp::Opened, smtp::Failure>> open_session(
@@ -104,7 +112,8 @@ AsioDialer::AsioDialer(std::vector<asio::io_context*> io_contexts, Options optio
 
 asio::awaitable<tl::expected<std::unique_ptr<Channel>, smtp::Failure>> AsioDialer::open(DialRequest request) {
     asio::io_context& io = *io_contexts_[next_++ % io_contexts_.size()];
-    smtp::Target target{std::move(request.host), request.address,   request.port, request.source, request.tls,
+    smtp::Target target{std::move(request.host), request.address,   request.port,
+                        request.source,          request.tls,       std::move(request.dane),
                         options_.helo_name,      options_.timeouts, contexts_};
     auto session = std::make_shared<smtp::Session>(io.get_executor(), std::move(target));
     std::erase_if(live_, [](const Live& l) { return l.session.expired(); });

@@ -22,6 +22,7 @@ struct DialRequest {
     std::uint16_t port = 25;
     std::optional<dns::Address> source;
     smtp::TlsUse tls = smtp::TlsUse::if_offered;
+    std::optional<tls::DaneReference> dane;  // TLSA records that the handshake is judged by
 };
 
 /// An open session, seen from the control thread.
@@ -32,6 +33,8 @@ class Channel {
     /// One transaction; outcomes in the order of work.recipients.
     virtual asio::awaitable<std::vector<smtp::RecipientOutcome>> transact(queue::Work work) = 0;
     virtual bool reusable() const = 0;
+    /// What was said, when the last transaction had a failure (smtp/dialogue).
+    virtual const std::string& dialogue() const = 0;
     virtual asio::awaitable<void> quit() = 0;
 };
 

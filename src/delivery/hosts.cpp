@@ -31,16 +31,16 @@ std::string Candidate::text() const {
     return addresses.empty() ? "?" : addresses.front().literal();
 }
 
-asio::awaitable<tl::expected<std::vector<Candidate>, queue::HopFate>> find_hosts(const HostOptions& options,
-                                                                                 dns::Resolver& resolver,
-                                                                                 Random& random,
-                                                                                 std::string next_hop) {
+asio::awaitable<tl::expected<Hosts, queue::HopFate>> find_hosts(const HostOptions& options,
+                                                                dns::Resolver& resolver, Random& random,
+                                                                std::string next_hop) {
+    Hosts hosts;
+    std::vector<Candidate>& out = hosts.candidates;
     if (auto address = literal(next_hop)) {
         Candidate only;
         only.addresses.push_back(*address);
-        std::vector<Candidate> out;
         out.push_back(std::move(only));
-        co_return out;
+        co_return hosts;
     }
     auto domain = dns::Domain::parse(next_hop);
     if (!domain) co_return give(permanent("5.1.2", domain.error().text));
@@ -50,7 +50,9 @@ asio::awaitable<tl::expected<std::vector<Candidate>, queue::HopFate>> find_hosts
             "4.4.3", "the MX records of " + next_hop + " cannot be looked up: " + answer.error().text));
     if (answer->existence == dns::Existence::no_name)
         co_return give(permanent("5.1.2", "the domain " + next_hop + " does not exist (NXDOMAIN)"));
-    std::vector<Candidate> out;
+    hosts.secure = answer->authentic;
+    hosts.canonical = answer->canonical;
+    hosts.implicit = answer->records.empty();
     if (answer->records.empty()) {  // RFC 5321 §5.1: the domain is its own, implicit MX
         Candidate implicit;
         implicit.host = dns::MxHost(*domain);
@@ -90,7 +92,7 @@ asio::awaitable<tl::expected<std::vector<Candidate>, queue::HopFate>> find_hosts
                 permanent("5.4.6", "the best MX host of " + next_hop +
                                        " is this host itself, which has no mailboxes: mail would loop"));
     }
-    co_return out;
+    co_return hosts;
 }
 
 asio::awaitable<Addresses> find_addresses(const HostOptions& options, dns::Resolver& resolver,
@@ -99,6 +101,8 @@ asio::awaitable<Addresses> find_addresses(const HostOptions& options, dns::Resol
     std::vector<dns::Address> by_family[2];
     bool special = false;
     bool found = false;
+    bool secure = true;
+    out.canonical = host.text();
     for (const bool v6 : {true, false}) {
         if (v6 ? !options.ipv6 : !options.ipv4) continue;
         dns::Result<dns::Answer<dns::Address>> answer = dns::Answer<dns::Address>();
@@ -111,6 +115,11 @@ asio::awaitable<Addresses> find_addresses(const HostOptions& options, dns::Resol
             out.trouble = "its addresses cannot be looked up: " + answer.error().text;
             continue;
         }
+        // An unsigned family beside a signed one would let an attacker choose which one counts.
+        if (!answer->records.empty() || answer->canonical != host.text()) {
+            secure = secure && answer->authentic;
+            out.canonical = answer->canonical;
+        }
         for (const auto& address : answer->records) {
             found = true;
             if (std::find(options.own_addresses.begin(), options.own_addresses.end(), address) !=
@@ -122,6 +131,7 @@ asio::awaitable<Addresses> find_addresses(const HostOptions& options, dns::Resol
                 by_family[v6 ? 0 : 1].push_back(address);
         }
     }
+    out.secure = found && secure;
     for (std::size_t i = 0; i < std::max(by_family[0].size(), by_family[1].size()); ++i)
         for (const auto& family : by_family)
             if (i < family.size()) out.usable.push_back(family[i]);
@@ -130,6 +140,49 @@ asio::awaitable<Addresses> find_addresses(const HostOptions& options, dns::Resol
                       : special     ? "its addresses are none on the Internet (private, loopback …)"
                       : found       ? "it has no address that can be used"
                                     : "it has no address";
+    co_return out;
+}
+
+asio::awaitable<DaneDemand> find_tlsa(dns::Resolver& resolver, dns::MxHost host, Addresses addresses,
+                                      std::uint16_t port) {
+    DaneDemand out;
+    const auto failed = [&out](std::string trouble) {
+        out.state = DaneState::failed;
+        out.trouble = std::move(trouble);
+    };
+    std::vector<dns::Domain> bases;  // in the order to ask at
+    const bool alias = addresses.canonical != host.text();
+    if (addresses.secure) {
+        if (auto canonical = dns::Domain::parse(addresses.canonical); canonical && alias)
+            bases.push_back(std::move(*canonical));
+        bases.push_back(host.name());
+    } else if (alias) {
+        // The chain is not secure as a whole; its first link may be (RFC 7672 §2.1.3, §2.2.2).
+        const auto link = co_await resolver.cname(host.name());
+        if (!link) {
+            failed("the CNAME record of " + host.text() + " cannot be looked up: " + link.error().text);
+            co_return out;
+        }
+        if (link->authentic && link->existence == dns::Existence::found) bases.push_back(host.name());
+    }
+    for (dns::Domain& base : bases) {
+        const auto name = base.under("_" + std::to_string(port) + "._tcp");
+        if (!name) continue;
+        const auto answer = co_await resolver.tlsa(*name);
+        if (!answer) {
+            failed(name->text() + ": " + answer.error().text);
+            out.policy_domain = base.text();
+            co_return out;
+        }
+        if (!answer->authentic || answer->records.empty()) continue;
+        out.policy_domain = base.text();
+        out.records = answer->records;
+        tls::DaneReference reference(std::move(base));
+        reference.records = tls::usable_of(out.records);
+        out.state = reference.records.empty() ? DaneState::unusable : DaneState::usable;
+        if (out.state == DaneState::usable) out.reference = std::move(reference);
+        co_return out;
+    }
     co_return out;
 }
 

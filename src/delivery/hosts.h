@@ -7,6 +7,7 @@
 #include <string>
 #include <vector>
 
+#include "delivery/requirement.h"
 #include "dns/resolver.h"
 #include "queue/core.h"
 #include "util/random.h"
@@ -31,22 +32,38 @@ struct Candidate {
     std::string text() const;
 };
 
+/// Where mail for a domain goes.
+struct Hosts {
+    std::vector<Candidate> candidates;  // in the order to try them
+    bool secure = false;    // DNSSEC vouches for the MX RRset, or for that there is none (RFC 7672 §2.2.1)
+    std::string canonical;  // the domain at the end of its CNAMEs (RFC 7672 §3.2.2)
+    bool implicit = false;  // no MX record: the domain is its own host
+};
+
 /// The hosts for `next_hop` in the order to try them: by preference, shuffled among equals; ourselves and
 /// what is worse than us left out. An error says whether it is for ever (no such domain, null MX, a loop) or
 /// may pass.
-asio::awaitable<tl::expected<std::vector<Candidate>, queue::HopFate>> find_hosts(const HostOptions& options,
-                                                                                 dns::Resolver& resolver,
-                                                                                 Random& random,
-                                                                                 std::string next_hop);
+asio::awaitable<tl::expected<Hosts, queue::HopFate>> find_hosts(const HostOptions& options,
+                                                                dns::Resolver& resolver, Random& random,
+                                                                std::string next_hop);
 
 struct Addresses {
     std::vector<dns::Address> usable;  // families alternating, IPv6 first, each in the resolver's order
     bool ourselves = false;            // one of them is ours
     std::string trouble;               // why none is there, or why the list may not be complete
     bool temporary = false;            // trouble may pass
+    bool secure = false;    // DNSSEC vouches for every address that was found, and for the CNAMEs on the way
+    std::string canonical;  // the name at the end of the CNAMEs; the host's own where there are none
 };
 
 asio::awaitable<Addresses> find_addresses(const HostOptions& options, dns::Resolver& resolver,
                                           dns::MxHost host);
+
+/// The TLSA records for the host's `port`, by the rules of RFC 7672 §2.2.2: asked for only under a secure
+/// address chain, at the end of its CNAMEs first and then at the name itself; a failed look-up is never
+/// "none". Fills in state, policy_domain, records, trouble, and a reference with the base domain alone as its
+/// name.
+asio::awaitable<DaneDemand> find_tlsa(dns::Resolver& resolver, dns::MxHost host, Addresses addresses,
+                                      std::uint16_t port);
 
 }  // namespace sternpost::delivery

@@ -104,6 +104,11 @@ std::optional<Tlsa> read_record(const ldns_rr* rr, const Tlsa*) {
                 ldns_rdf2native_int8(ldns_rr_rdf(rr, 2)), raw(ldns_rr_rdf(rr, 3))};
 }
 
+std::optional<Cname> read_record(const ldns_rr* rr, const Cname*) {
+    if (ldns_rr_rd_count(rr) != 1) return std::nullopt;
+    return Cname{name_text(ldns_rr_rdf(rr, 0))};
+}
+
 // What one response says about `name`: where its CNAMEs lead, and the records at their end.
 template <class Record>
 struct Reading {
@@ -250,7 +255,7 @@ asio::awaitable<Result<Octets>> LdnsResolver::ask(const Domain& name, int type) 
 template <class Record>
 asio::awaitable<Result<Answer<Record>>> LdnsResolver::resolve(Domain name, int type) {
     Answer<Record> out;
-    out.authentic = options_.trusted.value_or(on_trusted_path(servers_.current(clock_.steady())));
+    out.authentic = trusted();
     std::uint32_t ttl = UINT32_MAX;
     std::string current = name.text();
     for (int question = 0; question < 3;
@@ -348,6 +353,20 @@ asio::awaitable<Result<Answer<std::string>>> LdnsResolver::txt(Domain name) {
 asio::awaitable<Result<Answer<Tlsa>>> LdnsResolver::tlsa(Domain name) {
     return find(tlsa_, std::move(name), LDNS_RR_TYPE_TLSA);
 }
+asio::awaitable<Result<Answer<Cname>>> LdnsResolver::cname(Domain name) {
+    return find(cname_, std::move(name), LDNS_RR_TYPE_CNAME);
+}
+
+bool LdnsResolver::trusted() {
+    return options_.trusted.value_or(on_trusted_path(servers_.current(clock_.steady())));
+}
+
+std::string LdnsResolver::servers_text() {
+    std::string out;
+    for (const Server& server : servers_.current(clock_.steady()))
+        out += (out.empty() ? "" : ", ") + server.text();
+    return out;
+}
 
 std::optional<Answer<Mx>> LdnsResolver::cached_mx(const Domain& name) const {
     const auto known = mx_.entries.find(name);
@@ -365,6 +384,7 @@ void LdnsResolver::forget_negative() {
     forget(aaaa_);
     forget(txt_);
     forget(tlsa_);
+    forget(cname_);
 }
 
 }  // namespace sternpost::dns

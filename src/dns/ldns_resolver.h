@@ -36,6 +36,9 @@ class LdnsResolver final : public Resolver {
     asio::awaitable<Result<Answer<Address>>> aaaa(Domain name) override;
     asio::awaitable<Result<Answer<std::string>>> txt(Domain name) override;
     asio::awaitable<Result<Answer<Tlsa>>> tlsa(Domain name) override;
+    asio::awaitable<Result<Answer<Cname>>> cname(Domain name) override;
+    bool trusted() override;
+    std::string servers_text() override;
     std::optional<Answer<Mx>> cached_mx(const Domain& name) const override;
     void forget_negative() override;
 
@@ -77,6 +80,7 @@ class LdnsResolver final : public Resolver {
     Cache<Address> aaaa_;
     Cache<std::string> txt_;
     Cache<Tlsa> tlsa_;
+    Cache<Cname> cname_;
 };
 
 }  // namespace sternpost::dns

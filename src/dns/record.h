@@ -66,6 +66,11 @@ struct Tlsa {  // RFC 6698 §2.1
     auto operator<=>(const Tlsa&) const = default;
 };
 
+struct Cname {
+    std::string target;  // lower case, no trailing dot
+    auto operator<=>(const Cname&) const = default;
+};
+
 enum class Existence { found, no_data, no_name };  // records; NOERROR without records; NXDOMAIN
 
 /// What the DNS says about one name and type. Also "nothing there" is an answer; only errors are not.

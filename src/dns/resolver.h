@@ -21,6 +21,13 @@ class Resolver {
     /// Each record's character-strings joined with nothing between (RFC 8461 §3.1, RFC 7208 §3.3).
     virtual asio::awaitable<Result<Answer<std::string>>> txt(Domain name) = 0;
     virtual asio::awaitable<Result<Answer<Tlsa>>> tlsa(Domain name) = 0;
+    /// The CNAME record at `name` itself, not followed: whether the first link of a chain is secure (RFC 7672
+    /// §2.1.3).
+    virtual asio::awaitable<Result<Answer<Cname>>> cname(Domain name) = 0;
+    /// Whether the AD bit of the resolvers now in use counts (RFC 7672 §2.1.1), and which they are, for
+    /// people.
+    virtual bool trusted() = 0;
+    virtual std::string servers_text() = 0;
 
     /// What the cache knows, without asking: the MX answer for `name` if it is there and not expired.
     virtual std::optional<Answer<Mx>> cached_mx(const Domain& name) const = 0;

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cassert>
 
+#include "queue/hop.h"
 #include "util/text.h"
 
 namespace sternpost::queue {
@@ -38,7 +39,7 @@ void Core::add(store::StoredMessage stored, Now now) {
     for (std::uint32_t n = 0; n < message.stored->recipients.size(); ++n) {
         const store::StoredRecipient& r = message.stored->recipients[n];
         if (r.state != store::RecipientState::queued) continue;
-        message.units[r.address.next_hop].waiting.push_back(n);
+        message.units[hop_of(*message.stored, n)].waiting.push_back(n);
         ++message.unfinished;
     }
     if (message.unfinished == 0) return;
@@ -55,6 +56,7 @@ void Core::restore(const store::HopState& state, Now now) {
     hop.next_at = to_steady(state.next_at, now);
     hop.status = state.status;
     hop.text = state.text;
+    hop.reason_code = state.reason_code;
 }
 
 // Puts a message's unit where it belongs: due now, or asleep until the first of its recipients is.
@@ -136,7 +138,7 @@ std::optional<Work> Core::take(const std::string& hop_name, Now now) {
 void Core::put_back(const Work& work) {
     const auto known = messages_.find(work.message->id);
     if (known == messages_.end()) return;
-    const std::string& hop_name = work.message->recipients[work.recipients.front()].address.next_hop;
+    const std::string hop_name = hop_of(*work.message, work.recipients.front());
     Unit& unit = known->second.units[hop_name];
     unit.active -= work.recipients.size();
     unit.waiting.insert(unit.waiting.end(), work.recipients.begin(), work.recipients.end());
@@ -149,7 +151,7 @@ std::vector<store::DeliveryResult> Core::finished(const Work& work, std::vector<
     const auto known = messages_.find(work.message->id);
     assert(known != messages_.end());
     Message& message = known->second;
-    const std::string hop_name = work.message->recipients[work.recipients.front()].address.next_hop;
+    const std::string hop_name = hop_of(*work.message, work.recipients.front());
     Unit& unit = message.units[hop_name];
     unit.active -= work.recipients.size();
     bool again = false;
@@ -216,6 +218,7 @@ void Core::lane_connected(const std::string& hop_name) {
     hop.next_at = SteadyTime::min();
     hop.text.clear();
     hop.status.clear();
+    hop.reason_code.clear();
     hop.window = std::min(hop.window + 1, options_.connections_per_hop);
 }
 
@@ -237,6 +240,9 @@ void Core::bounce_unit(Message& message, Unit& unit, const HopFate& fate, bool e
         result.tries = recipient.tries;
         result.status = fate.status;
         result.text = fate.text;
+        result.reason_code = fate.reason_code;
+        result.detail = fate.detail;
+        result.detail.outcomes.clear();  // they count with the hop's record
         if (expired)
             result.text +=
                 "; given up after " + human_span(now.wall - message.stored->arrived) + " in the queue";
@@ -254,6 +260,8 @@ std::vector<store::DeliveryResult> Core::lane_failed(const std::string& hop_name
     if (!fate.permanent && hop.connected > 0) {
         // Other connections work: the host has had enough of them, not of us.
         hop.window = std::max(1U, hop.connected);
+        hop.detail = fate.detail;
+        hop.changed = !fate.detail.outcomes.empty();
         return out;
     }
     wake(hop, now);
@@ -278,6 +286,8 @@ std::vector<store::DeliveryResult> Core::lane_failed(const std::string& hop_name
     hop.changed = true;
     hop.status = fate.status;
     hop.text = fate.text;
+    hop.reason_code = fate.reason_code;
+    hop.detail = fate.detail;
     if (fate.permanent) return out;
     ++hop.failures;
     hop.next_wall = std::min(now.wall + options_.schedule.wait(hop.failures, random_), first_deadline);
@@ -327,8 +337,16 @@ std::optional<store::HopState> Core::changed_hop(const std::string& hop_name, No
     if (known == hops_.end() || !known->second.changed) return std::nullopt;
     Hop& hop = known->second;
     hop.changed = false;
-    return store::HopState{hop_name,     now.wall,   hop.failures > 0 ? hop.next_wall : now.wall,
-                           hop.failures, hop.status, hop.text};
+    store::HopState out;
+    out.next_hop = hop_name;
+    out.at = now.wall;
+    out.next_at = hop.failures > 0 ? hop.next_wall : now.wall;
+    out.failures = hop.failures;
+    out.status = hop.status;
+    out.text = hop.text;
+    out.reason_code = hop.reason_code;
+    out.detail = std::exchange(hop.detail, {});  // each outcome counts once
+    return out;
 }
 
 bool Core::matches(const store::StoredMessage& message, const store::QueueFilter& filter) {
@@ -349,7 +367,8 @@ std::size_t Core::retry(const store::QueueFilter& filter, Now now) {
         ++count;
         message.stored->held = false;
         for (auto& [hop_name, unit] : message.units) {
-            if (unit.waiting.empty() || (!filter.domain.empty() && !iequals(hop_name, filter.domain)))
+            if (unit.waiting.empty() ||
+                (!filter.domain.empty() && !iequals(HopName::parse(hop_name).next_hop, filter.domain)))
                 continue;
             for (const auto n : unit.waiting) message.stored->recipients[n].next_at = now.wall;
             chosen[hop_name].push_back(id);
@@ -416,7 +435,7 @@ std::vector<MessageView> Core::list(const store::QueueFilter& filter) const {
             }
             for (std::uint32_t n = 0; n < copy.recipients.size(); ++n) {
                 const store::StoredRecipient& r = copy.recipients[n];
-                if (r.address.next_hop == hop_name && r.state == store::RecipientState::queued && !waiting[n])
+                if (hop_of(copy, n) == hop_name && r.state == store::RecipientState::queued && !waiting[n])
                     view.active[n] = true;  // in an attempt, or its result is being recorded
             }
         }
@@ -434,7 +453,7 @@ std::vector<HopView> Core::hops() const {
     std::vector<HopView> out;
     for (const auto& [name, hop] : hops_) {
         HopView view{name,         hop.ready.size(), hop.sleeping.size(), hop.lanes, hop.failures,
-                     std::nullopt, hop.text};
+                     std::nullopt, hop.text,         hop.reason_code};
         if (hop.failures > 0) view.next_at = hop.next_wall;
         out.push_back(std::move(view));
     }

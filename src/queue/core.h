@@ -46,6 +46,8 @@ struct HopFate {
     bool permanent = false;  // bounces what is due: no such domain, null MX, a loop
     std::string status;
     std::string text;
+    std::string reason_code{};
+    store::AttemptDetail detail{};
 };
 
 struct HopView {
@@ -56,6 +58,7 @@ struct HopView {
     unsigned failures = 0;
     std::optional<WallTime> next_at;
     std::string text;
+    std::string reason_code{};
 };
 
 /// One recipient of a listing: its state and whether an attempt is under way or about to begin.
@@ -136,6 +139,8 @@ class Core {
         WallTime next_wall{};
         std::string status;
         std::string text;
+        std::string reason_code;
+        store::AttemptDetail detail;  // not recorded yet
         bool changed = false;
     };
 

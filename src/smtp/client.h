@@ -15,6 +15,13 @@
 
 namespace sternpost::smtp {
 
+/// How a session is to use TLS.
+enum class TlsUse {
+    never,  // clear text, even if STARTTLS is offered: the fresh connection after a failed handshake (TLS-14)
+    if_offered,  // opportunistic: any TLS will do
+    required,    // no MAIL without TLS: STARTTLS must be offered, and TLS is strict
+};
+
 /// How long each step may take (RFC 5321 §4.5.3.2; connect, EHLO, STARTTLS, QUIT: ours, the RFC lists none).
 struct ClientTimeouts {
     std::chrono::milliseconds connect{std::chrono::seconds(30)};
@@ -35,8 +42,11 @@ struct ClientTimeouts {
 struct Failure {
     Stage stage = Stage::connect;
     Errc code = Errc::io;
-    std::string text;            // for people
-    std::optional<Reply> reply;  // with code reply_negative and starttls_refused
+    std::string text;             // for people
+    std::optional<Reply> reply;   // with code reply_negative and starttls_refused
+    std::string dialogue{};       // of a session that could not be opened: lines `C: …`, `S: …`
+    std::string local_address{};  // likewise, where there was a connection
+    std::string helo{};           // likewise, the name that the host gave itself, where it did
 };
 
 /// What the host said about one recipient. No failure: the host took the message for it.

@@ -52,7 +52,12 @@ asio::awaitable<Result<Reply>> Session::read_reply(Deadline deadline) {
     for (;;) {
         auto parsed = parser_.next();
         if (!parsed) co_return fail(std::move(parsed).error());
-        if (parsed->has_value()) co_return std::move(**parsed);
+        if (parsed->has_value()) {
+            for (std::size_t i = 0; i < (*parsed)->lines.size(); ++i)
+                dialogue_.received(std::to_string((*parsed)->code) +
+                                   (i + 1 < (*parsed)->lines.size() ? "-" : " ") + (*parsed)->lines[i]);
+            co_return std::move(**parsed);
+        }
         auto got = co_await stream_.read_some(chunk_, deadline);
         if (!got) co_return fail(of(got.error().code), std::move(got.error().text));
         parser_.feed(std::string_view(chunk_.data(), *got));
@@ -64,19 +69,28 @@ asio::awaitable<Result<Reply>> Session::read_reply(Deadline deadline) {
 asio::awaitable<Result<Reply>> Session::command(std::string line, Stage stage) {
     const Deadline deadline = after(stage);
     line += "\r\n";
+    dialogue_.sent(line);
     auto sent = co_await stream_.write(line, deadline);
     if (!sent) co_return fail(of(sent.error().code), std::move(sent.error().text));
     co_return co_await read_reply(deadline);
 }
 
 asio::awaitable<tl::unexpected<Failure>> Session::give_up(Failure failure, bool say_quit) {
+    failure.dialogue = dialogue_.text();
+    failure.helo = offered_.greeting_name;
+    boost::system::error_code ec;
+    const auto local = stream_.socket().local_endpoint(ec);
+    if (!ec) failure.local_address = local.address().to_string();
     reusable_ = say_quit;
     co_await quit();
     co_return tl::unexpected<Failure>(std::move(failure));
 }
 
 asio::awaitable<tl::unexpected<Failure>> Session::lost(Stage stage, Errc code, std::string text) {
-    Failure failure{stage, code, std::move(text), std::nullopt};
+    Failure failure;
+    failure.stage = stage;
+    failure.code = code;
+    failure.text = std::move(text);
     co_return co_await give_up(std::move(failure), false);
 }
 
@@ -127,8 +141,10 @@ asio::awaitable<std::optional<Failure>> Session::start_tls() {
     auto context = target_.tls == TlsUse::required ? target_.contexts.strict : target_.contexts.opportunistic;
     std::optional<dns::Domain> name;
     if (target_.host) name = target_.host->name();
-    auto done = co_await stream_.handshake(std::move(context), std::move(name), after(Stage::handshake));
+    auto done = co_await stream_.handshake(std::move(context), std::move(name), target_.dane,
+                                           after(Stage::handshake));
     if (!done) {
+        dialogue_.note("TLS handshake: " + done.error().text);
         const Errc code =
             done.error().code == util::Errc::timed_out ? Errc::timed_out : Errc::handshake_failed;
         co_return Failure{Stage::handshake, code, std::move(done.error().text), std::nullopt};
@@ -166,6 +182,7 @@ asio::awaitable<tl::expected<Opened, Failure>> Session::open() {
         const bool polite = failed->code == Errc::reply_negative;
         co_return co_await give_up(std::move(*failed), polite);
     }
+    std::optional<Failure> starttls_refusal;
     if (target_.tls != TlsUse::never) {
         if (offered_.starttls) {
             if (auto failed = co_await start_tls()) {
@@ -174,9 +191,15 @@ asio::awaitable<tl::expected<Opened, Failure>> Session::open() {
                 // (TLS-13).
                 if (!refused || target_.tls == TlsUse::required)
                     co_return co_await give_up(std::move(*failed), refused);
-            } else if (auto again = co_await hello()) {
-                const bool polite = again->code == Errc::reply_negative;
-                co_return co_await give_up(std::move(*again), polite);
+                starttls_refusal = std::move(*failed);
+            } else {
+                const tls::Evidence proof = stream_.evidence();
+                dialogue_.note(proof.version + ", " + proof.cipher + ", certificate " +
+                               proof.fingerprint.substr(0, 16) + "…");
+                if (auto again = co_await hello()) {
+                    const bool polite = again->code == Errc::reply_negative;
+                    co_return co_await give_up(std::move(*again), polite);
+                }
             }
         } else if (target_.tls == TlsUse::required) {
             Failure missing{Stage::starttls, Errc::starttls_not_offered, "the host does not offer STARTTLS",
@@ -188,6 +211,7 @@ asio::awaitable<tl::expected<Opened, Failure>> Session::open() {
     Opened opened;
     opened.offered = offered_;
     opened.evidence = stream_.evidence();
+    opened.starttls_refusal = std::move(starttls_refusal);
     const auto local = socket.local_endpoint(ec);
     if (!ec) opened.local_address = local.address().to_string();
     co_return opened;
@@ -234,6 +258,7 @@ asio::awaitable<std::vector<RecipientOutcome>> Session::transact(mail::Envelope 
     for (;;) {
         auto action = transaction.next();
         if (auto* send = std::get_if<Transaction::Send>(&action)) {
+            dialogue_.sent(send->octets);
             auto put = co_await stream_.write(send->octets, after(Stage::mail));
             if (!put) transaction.on_failure(of(put.error().code), std::move(put.error().text));
         } else if (auto* wait = std::get_if<Transaction::Await>(&action)) {

@@ -9,17 +9,12 @@
 
 #include "dns/record.h"
 #include "smtp/client.h"
+#include "smtp/dialogue.h"
 #include "tls/stream.h"
 
 namespace sternpost::smtp {
 
 namespace asio = boost::asio;
-
-enum class TlsUse {
-    never,  // clear text, even if STARTTLS is offered: the fresh connection after a failed handshake (TLS-14)
-    if_offered,  // opportunistic: any TLS will do
-    required,    // no MAIL without TLS: STARTTLS must be offered, and TLS is strict
-};
 
 /// Whom to call and how.
 struct Target {
@@ -28,7 +23,8 @@ struct Target {
     std::uint16_t port = 25;
     std::optional<dns::Address> source;
     TlsUse tls = TlsUse::if_offered;
-    std::string helo_name;  // our FQDN; empty: the address literal of our end
+    std::optional<tls::DaneReference> dane;  // TLSA records that the handshake is judged by
+    std::string helo_name;                   // our FQDN; empty: the address literal of our end
     ClientTimeouts timeouts;
     tls::ClientContexts contexts;
 };
@@ -46,6 +42,7 @@ struct Opened {
     Extensions offered;  // by the latest EHLO reply: inside TLS where there is TLS
     tls::Evidence evidence;
     std::string local_address;
+    std::optional<Failure> starttls_refusal;  // it refused STARTTLS, and the session went on in clear
 };
 
 /// One client session. Lives on one I/O thread; one operation at a time.
@@ -64,6 +61,9 @@ class Session {
     bool reusable() const { return reusable_; }
     /// Between DATA and the reply to the final dot: shutdown waits for these.
     bool in_data() const { return in_data_; }
+    /// What was said so far, for people: lines `C: …`, `S: …`, no message text; the first and the last of it
+    /// where it was long.
+    std::string dialogue() const { return dialogue_.text(); }
     /// Closes at once unless the final dot may be on its way; what is awaited then fails.
     void abort();
     /// QUIT where the session is in order, then closes.
@@ -83,6 +83,7 @@ class Session {
     tls::Stream stream_;
     ReplyParser parser_;
     Extensions offered_;
+    Dialogue dialogue_;
     std::array<char, 16384> chunk_{};
     bool reusable_ = false;
     bool in_data_ = false;

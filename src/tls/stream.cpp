@@ -33,13 +33,20 @@ asio::awaitable<util::Result<void>> Stream::write(std::string_view octets, Deadl
 }
 
 asio::awaitable<util::Result<void>> Stream::handshake(std::shared_ptr<asio::ssl::context> context,
-                                                      std::optional<dns::Domain> host, Deadline deadline) {
+                                                      std::optional<dns::Domain> host,
+                                                      std::optional<DaneReference> dane, Deadline deadline) {
     context_ = std::move(context);
     host_ = std::move(host);
+    dane_ = std::move(dane);
     tls_ = std::make_unique<asio::ssl::stream<asio::ip::tcp::socket&>>(socket_, *context_);
     // SNI always (RFC 8461 §7.1). SSL_set_tlsext_host_name() is a macro around this call.
-    if (host_) {
-        std::string name = host_->text();
+    const std::optional<dns::Domain> sni = dane_ ? std::optional(dane_->base_domain) : host_;
+    if (dane_ && !expect_dane(tls_->native_handle(), *dane_)) {
+        broken_ = true;
+        co_return fail(util::Errc::malformed, "OpenSSL takes none of the TLSA records: " + openssl_error());
+    }
+    if (sni) {
+        std::string name = sni->text();
         SSL_ctrl(tls_->native_handle(), SSL_CTRL_SET_TLSEXT_HOSTNAME, TLSEXT_NAMETYPE_host_name, name.data());
     }
     auto done =
@@ -50,7 +57,7 @@ asio::awaitable<util::Result<void>> Stream::handshake(std::shared_ptr<asio::ssl:
 
 Evidence Stream::evidence() const {
     if (!tls_ || broken_) return {};
-    return evidence_of(tls_->native_handle(), host_);
+    return evidence_of(tls_->native_handle(), host_, dane_);
 }
 
 asio::awaitable<void> Stream::close(Deadline deadline) {

@@ -30,10 +30,11 @@ class Stream {
     asio::awaitable<util::Result<std::size_t>> read_some(std::span<char> into, Deadline deadline);
     /// All of `octets`, which the caller keeps alive.
     asio::awaitable<util::Result<void>> write(std::string_view octets, Deadline deadline);
-    /// The client's handshake, with SNI = `host` (none towards an address literal). Fails on anything but a
-    /// certificate: that is for evidence().
+    /// The client's handshake, with SNI = `host` (none towards an address literal), under DANE the TLSA base
+    /// domain (RFC 7672 §8.1). Fails on anything but a certificate: that is for evidence().
     asio::awaitable<util::Result<void>> handshake(std::shared_ptr<asio::ssl::context> context,
-                                                  std::optional<dns::Domain> host, Deadline deadline);
+                                                  std::optional<dns::Domain> host,
+                                                  std::optional<DaneReference> dane, Deadline deadline);
     /// What the connection proved so far; nothing while it is plain.
     Evidence evidence() const;
     /// Ends TLS politely (close_notify, without waiting for the peer's) and closes the socket.
@@ -44,6 +45,7 @@ class Stream {
     std::shared_ptr<asio::ssl::context> context_;
     std::unique_ptr<asio::ssl::stream<asio::ip::tcp::socket&>> tls_;
     std::optional<dns::Domain> host_;
+    std::optional<DaneReference> dane_;
     bool broken_ = false;
 };
 

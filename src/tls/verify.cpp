@@ -11,7 +11,9 @@
 namespace sternpost::tls {
 namespace {
 
-constexpr std::size_t max_names = 20;  // ours: enough to show a person what the certificate is for
+constexpr std::size_t max_names = 20;     // ours: enough to show a person what the certificate is for
+constexpr int least_security_bits = 112;  // RSA from 2048 bits (RFC 9325 §4.5)
+constexpr int auth_level = 2;             // OpenSSL's for such keys, and no SHA-1 below the root
 
 using X509Ptr = std::unique_ptr<X509, void (*)(X509*)>;
 
@@ -36,9 +38,46 @@ std::vector<std::string> san_names(X509* certificate) {
     return out;
 }
 
+std::string issuer_of(X509* certificate) {
+    std::array<char, 256> text{};
+    X509_NAME_oneline(X509_get_issuer_name(certificate), text.data(), static_cast<int>(text.size()));
+    return printable(text.data());
+}
+
+// The peer's chain against the trusted roots, as without DANE.
+long judge_chain(SSL* ssl, X509* leaf) {
+    const std::unique_ptr<X509_STORE_CTX, void (*)(X509_STORE_CTX*)> context(X509_STORE_CTX_new(),
+                                                                             X509_STORE_CTX_free);
+    X509_STORE* roots = SSL_CTX_get_cert_store(SSL_get_SSL_CTX(ssl));
+    if (!context || X509_STORE_CTX_init(context.get(), roots, leaf, SSL_get_peer_cert_chain(ssl)) != 1)
+        return X509_V_ERR_OUT_OF_MEM;
+    X509_STORE_CTX_set_default(context.get(), "ssl_server");
+    X509_VERIFY_PARAM_set_auth_level(X509_STORE_CTX_get0_param(context.get()), auth_level);
+    if (X509_verify_cert(context.get()) == 1) return X509_V_OK;
+    const int error = X509_STORE_CTX_get_error(context.get());
+    return error == X509_V_OK ? X509_V_ERR_UNSPECIFIED : error;
+}
+
 }  // namespace
 
-Evidence evidence_of(SSL* ssl, const std::optional<dns::Domain>& host) {
+bool expect_dane(SSL* ssl, const DaneReference& reference) {
+    if (SSL_dane_enable(ssl, reference.base_domain.text().c_str()) <= 0) return false;
+    // With usage 3 neither name nor date counts (RFC 7672 §3.1.1).
+    SSL_dane_set_flags(ssl, DANE_FLAG_NO_DANE_EE_NAMECHECKS);
+    // With usage 2 a DNS-ID, or the CN where the leaf has none (RFC 7672 §3.2.3).
+    SSL_set_hostflags(ssl, X509_CHECK_FLAG_NO_PARTIAL_WILDCARDS);
+    for (const auto& name : reference.names)
+        if (name != reference.base_domain) SSL_add1_host(ssl, name.text().c_str());
+    bool any = false;
+    for (const auto& record : reference.records)
+        any = SSL_dane_tlsa_add(ssl, record.usage, record.selector, record.matching_type, record.data.data(),
+                                record.data.size()) > 0 ||
+              any;
+    return any;
+}
+
+Evidence evidence_of(SSL* ssl, const std::optional<dns::Domain>& host,
+                     const std::optional<DaneReference>& dane) {
     Evidence out;
     out.encrypted = true;
     out.version = SSL_get_version(ssl);
@@ -47,10 +86,29 @@ Evidence evidence_of(SSL* ssl, const std::optional<dns::Domain>& host) {
     if (const char* sni = SSL_get_servername(ssl, TLSEXT_NAMETYPE_host_name)) out.sni = sni;
     const X509Ptr leaf(SSL_get1_peer_certificate(ssl), X509_free);
     out.has_certificate = leaf != nullptr;
-    out.chain_error = SSL_get_verify_result(ssl);
+    out.dane = dane;
+    if (!leaf) {
+        out.chain_error = X509_V_ERR_UNSPECIFIED;
+        out.chain_error_name = "it has no certificate";
+        return out;
+    }
+    if (dane) {
+        out.dane_error = SSL_get_verify_result(ssl);
+        out.dane_matched = out.dane_error == X509_V_OK && SSL_get0_dane_authority(ssl, nullptr, nullptr) >= 0;
+        dns::Tlsa match;
+        const std::uint8_t* data = nullptr;
+        std::size_t size = 0;
+        if (out.dane_matched &&
+            SSL_get0_dane_tlsa(ssl, &match.usage, &match.selector, &match.matching_type, &data, &size) >= 0) {
+            match.data.assign(data, data + size);
+            out.dane_match = text_of(match);
+        }
+        out.chain_error = judge_chain(ssl, leaf.get());
+    } else {
+        out.chain_error = SSL_get_verify_result(ssl);
+    }
     out.chain_error_name =
         out.chain_error == X509_V_OK ? std::string() : X509_verify_cert_error_string(out.chain_error);
-    if (!leaf) return out;
     // With NEVER_CHECK_SUBJECT a name in the CN counts for nothing, also where there is no SAN (RFC 8461
     // §4.2).
     out.name_matches =
@@ -58,6 +116,9 @@ Evidence evidence_of(SSL* ssl, const std::optional<dns::Domain>& host) {
                                 X509_CHECK_FLAG_NEVER_CHECK_SUBJECT | X509_CHECK_FLAG_NO_PARTIAL_WILDCARDS,
                                 nullptr) == 1;
     out.names = san_names(leaf.get());
+    out.issuer = issuer_of(leaf.get());
+    out.weak_key = EVP_PKEY_get_security_bits(X509_get0_pubkey(leaf.get())) < least_security_bits;
+    out.not_before = when(X509_get0_notBefore(leaf.get()));
     out.not_after = when(X509_get0_notAfter(leaf.get()));
     std::array<std::uint8_t, EVP_MAX_MD_SIZE> digest{};
     unsigned length = 0;

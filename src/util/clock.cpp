@@ -4,6 +4,7 @@
 #include <fmt/format.h>
 
 #include <array>
+#include <cstdio>
 #include <ctime>
 
 namespace sternpost {
@@ -31,6 +32,30 @@ std::string rfc3339(WallTime time) {
     const std::tm t = utc(time);
     return fmt::format("{:04}-{:02}-{:02}T{:02}:{:02}:{:02}Z", t.tm_year + 1900, t.tm_mon + 1, t.tm_mday,
                        t.tm_hour, t.tm_min, t.tm_sec);
+}
+
+std::optional<WallTime> parse_rfc3339(std::string_view text) {
+    int year = 0;
+    unsigned month = 0;
+    unsigned day = 0;
+    int hour = 0;
+    int minute = 0;
+    int second = 0;
+    int end = 0;
+    const std::string copy(text);
+    if (std::sscanf(copy.c_str(), "%4d-%2u-%2u%n", &year, &month, &day, &end) != 3) return std::nullopt;
+    if (static_cast<std::size_t>(end) != copy.size()) {
+        int rest = 0;
+        if (std::sscanf(copy.c_str() + end, "T%2d:%2d:%2dZ%n", &hour, &minute, &second, &rest) != 3 ||
+            rest == 0 || static_cast<std::size_t>(end + rest) != copy.size())
+            return std::nullopt;
+    }
+    const std::chrono::year_month_day date{std::chrono::year(year), std::chrono::month(month),
+                                           std::chrono::day(day)};
+    if (!date.ok() || hour > 23 || minute > 59 || second > 59 || hour < 0 || minute < 0 || second < 0)
+        return std::nullopt;
+    return WallTime(std::chrono::sys_days(date)) + std::chrono::hours(hour) + std::chrono::minutes(minute) +
+           std::chrono::seconds(second);
 }
 
 std::string rfc5322_date(WallTime time) {

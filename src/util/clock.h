@@ -3,7 +3,9 @@
 #pragma once
 
 #include <chrono>
+#include <optional>
 #include <string>
+#include <string_view>
 
 namespace sternpost {
 
@@ -26,6 +28,8 @@ class SystemClock final : public Clock {
 
 /// `2026-11-23T16:49:39Z`, for logs and JSON (RFC 3339).
 std::string rfc3339(WallTime time);
+/// Reads `2026-11-23T16:49:39Z`, and `2026-11-23` as its first second; nothing else.
+std::optional<WallTime> parse_rfc3339(std::string_view text);
 
 /// `Mon, 23 Nov 2026 16:49:39 +0000` (RFC 5322 §3.3), always UTC.
 std::string rfc5322_date(WallTime time);

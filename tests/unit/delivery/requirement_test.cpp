@@ -15,7 +15,7 @@ Requirement requirement(const char* mode, const char* mx = "mx1.d.test") {
         auto policy = sts::Policy::parse(std::string("version: STSv1\nmode: ") + mode + "\nmx: " + mx +
                                          "\nmax_age: 86400\n")
                           .value();
-        out.sts = StsDemand{dns::PolicyDomain(dns::Domain::parse("d.test").value()), policy, "2026a"};
+        out.sts = StsDemand{dns::PolicyDomain(dns::Domain::parse("d.test").value()), policy, "2026a", ""};
     }
     return out;
 }
@@ -28,7 +28,11 @@ tls::Evidence good() {
 }
 
 smtp::Failure failure(smtp::Stage stage, smtp::Errc code) {
-    return {stage, code, "what the peer did", std::nullopt};
+    smtp::Failure out;
+    out.stage = stage;
+    out.code = code;
+    out.text = "what the peer did";
+    return out;
 }
 
 struct Case {
@@ -95,17 +99,19 @@ TEST_P(Decision, EnforceForbids) {
     EXPECT_FALSE(verdict.sentence.empty());
 }
 
-TEST_P(Decision, TestingReportsAndLetsGo) {  // STS-65
+TEST_P(Decision, TestingReportsAndLetsGoWhatIsOpen) {  // STS-65
     const Verdict verdict = decide(requirement("testing"), GetParam().observation);
-    EXPECT_TRUE(verdict.go);
+    EXPECT_EQ(verdict.go, GetParam().observation.kind == Observation::Kind::session);
+    EXPECT_FALSE(verdict.held) << "a session that is not there is no matter of policy";
     EXPECT_EQ(verdict.result_type, GetParam().type);
+    EXPECT_TRUE(requirement("testing").clear_text_allowed()) << "on a fresh connection";
 }
 
 TEST_P(Decision, NoneAndNoPolicyDemandNothing) {  // STS-66
     for (const char* mode : {"none", static_cast<const char*>(nullptr)}) {
         const Verdict verdict = decide(requirement(mode), GetParam().observation);
-        EXPECT_TRUE(verdict.go);
-        EXPECT_EQ(verdict.result_type, std::nullopt);
+        EXPECT_EQ(verdict.go, GetParam().observation.kind == Observation::Kind::session);
+        EXPECT_FALSE(verdict.held);
     }
 }
 

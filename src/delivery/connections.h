@@ -1,0 +1,44 @@
+// Open connections that carry nothing at the moment: any domain's message may go over one, if what it proved
+// satisfies that domain's own requirement. Holds them; who asks decides.
+#pragma once
+
+#include <functional>
+#include <list>
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "delivery/dialer.h"
+
+namespace sternpost::delivery {
+
+struct IdleConnection {
+    DialRequest request;  // whom it leads to
+    std::string site;     // of which it is one of the connections
+    std::unique_ptr<Channel> channel;
+    unsigned carried = 0;  // transactions so far
+    SteadyTime until;      // closed then
+};
+
+/// Lives on the control thread.
+class Connections {
+  public:
+    void put(IdleConnection connection) { idle_.push_back(std::move(connection)); }
+    /// One to `host` and `port`, at one of `addresses`, that `fits`.
+    std::optional<IdleConnection> take(const std::optional<dns::MxHost>& host,
+                                       const std::vector<dns::Address>& addresses, std::uint16_t port,
+                                       const std::function<bool(const IdleConnection&)>& fits);
+    /// The oldest of a site: another needs its place.
+    std::optional<IdleConnection> evict(const std::string& site);
+    /// One whose time is over.
+    std::optional<IdleConnection> expired(SteadyTime now);
+    std::optional<SteadyTime> next_expiry() const;
+    std::size_t size() const { return idle_.size(); }
+
+  private:
+    std::optional<IdleConnection> remove(std::list<IdleConnection>::iterator which);
+    std::list<IdleConnection> idle_;  // oldest first
+};
+
+}  // namespace sternpost::delivery

@@ -1,0 +1,61 @@
+#include "dns/probe.h"
+
+namespace sternpost::dns {
+
+std::string_view name_of(Validation validation) {
+    switch (validation) {
+        case Validation::not_probed:
+            return "not-probed";
+        case Validation::untrusted:
+            return "untrusted";
+        case Validation::validates:
+            return "validates";
+        case Validation::does_not:
+            return "does-not-validate";
+        case Validation::unanswered:
+            return "unanswered";
+    }
+    return "";
+}
+
+asio::awaitable<ProbeResult> probe(Resolver& resolver, ProbeNames names) {
+    const std::string who = "the resolver " + resolver.servers_text();
+    ProbeResult out;
+    if (!resolver.trusted()) {
+        out.validation = Validation::untrusted;
+        out.text = who +
+                   " is not on this machine, so its word on DNSSEC is not taken and DANE is not used; run a "
+                   "validating "
+                   "resolver on 127.0.0.1, or set dns.trust_ad = \"yes\" if the way to it is safe";
+        co_return out;
+    }
+    auto secure = Domain::parse(names.secure);
+    auto bogus = Domain::parse(names.bogus);
+    if (!secure || !bogus) {
+        out.text = "no names to probe the resolver with are set (dns.probe_secure, dns.probe_bogus)";
+        co_return out;
+    }
+    const auto good = co_await resolver.a(*secure);
+    if (!good) {
+        out.validation = Validation::unanswered;
+        out.text = who + " gives no answer for " + names.secure + " (" + good.error().text +
+                   "): whether it validates DNSSEC cannot be told";
+        co_return out;
+    }
+    const auto bad = co_await resolver.a(*bogus);
+    if (!good->authentic || bad) {
+        out.validation = Validation::does_not;
+        out.text =
+            who + " does not validate DNSSEC: " +
+            (good->authentic ? "it answers for " + names.bogus + ", whose signatures are wrong"
+                             : "it does not mark the signed name " + names.secure + " as authentic") +
+            "; no domain's TLSA records can be trusted by it, so DANE protects nothing until it is mended "
+            "(unbound: auto-trust-anchor-file; BIND: dnssec-validation auto)";
+        co_return out;
+    }
+    out.validation = Validation::validates;
+    out.text = who + " validates DNSSEC";
+    co_return out;
+}
+
+}  // namespace sternpost::dns

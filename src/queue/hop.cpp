@@ -1,0 +1,47 @@
+#include "queue/hop.h"
+
+namespace sternpost::queue {
+namespace {
+
+constexpr std::string_view requiretls_mark = " requiretls";
+constexpr std::string_view optional_mark = " tls-optional";
+
+}  // namespace
+
+TlsWish wish_of(const store::StoredMessage& message) {
+    switch (message.message_class) {
+        case store::MessageClass::report:
+            return TlsWish::tls_optional;
+        case store::MessageClass::notice:
+            return TlsWish::ordinary;
+        case store::MessageClass::mail:
+            break;
+    }
+    if (message.envelope.requiretls) return TlsWish::requiretls;
+    return message.envelope.tls_required_no ? TlsWish::tls_optional : TlsWish::ordinary;
+}
+
+std::string HopName::text() const {
+    switch (wish) {
+        case TlsWish::ordinary:
+            break;
+        case TlsWish::requiretls:
+            return next_hop + std::string(requiretls_mark);
+        case TlsWish::tls_optional:
+            return next_hop + std::string(optional_mark);
+    }
+    return next_hop;
+}
+
+HopName HopName::parse(std::string_view text) {
+    for (const auto& [mark, wish] :
+         {std::pair{requiretls_mark, TlsWish::requiretls}, std::pair{optional_mark, TlsWish::tls_optional}})
+        if (text.ends_with(mark)) return {std::string(text.substr(0, text.size() - mark.size())), wish};
+    return {std::string(text), TlsWish::ordinary};
+}
+
+std::string hop_of(const store::StoredMessage& message, std::size_t recipient) {
+    return HopName{message.recipients[recipient].address.next_hop, wish_of(message)}.text();
+}
+
+}  // namespace sternpost::queue

@@ -1,0 +1,34 @@
+// What mail is grouped by: the next hop, and what the message says of TLS. A message that demands REQUIRETLS
+// waits for other reasons than its neighbours, and must not make them wait.
+#pragma once
+
+#include <string>
+#include <string_view>
+
+#include "store/records.h"
+
+namespace sternpost::queue {
+
+enum class TlsWish {
+    ordinary,
+    requiretls,    // RFC 8689 §2: MAIL with REQUIRETLS
+    tls_optional,  // RFC 8689 §3: `TLS-Required: No`; also TLS reports (RFC 8460 §3)
+};
+
+/// Our own notices go without REQUIRETLS where the way back lacks it: they hold no more than a header (RFC
+/// 8689 §5).
+TlsWish wish_of(const store::StoredMessage& message);
+
+/// The name of a group: `example.com`, `example.com requiretls`, `example.com tls-optional`.
+struct HopName {
+    std::string next_hop;  // the recipient domain, or `[literal]`
+    TlsWish wish = TlsWish::ordinary;
+
+    std::string text() const;
+    static HopName parse(std::string_view text);
+};
+
+/// The group that the recipient of the message is in.
+std::string hop_of(const store::StoredMessage& message, std::size_t recipient);
+
+}  // namespace sternpost::queue
