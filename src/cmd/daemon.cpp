@@ -126,8 +126,8 @@ int Daemon::open() {
         control_mailbox_.post(
             [this, arrived = std::move(messages)]() mutable { queue_->accepted(std::move(arrived)); });
     };
-    auto opened = store::sqlite::SqliteStore::open(settings_.state_dir, {}, log_, clock_, random_,
-                                                   std::move(on_accepted));
+    auto opened = store::sqlite::SqliteStore::open(settings_.state_dir, store_of(settings_), log_, clock_,
+                                                   random_, std::move(on_accepted));
     if (!opened) {
         Event(log_, Level::error, "start").reason(opened.error().text);
         return opened.error().code == store::Errc::busy ? EX_TEMPFAIL : EX_IOERR;

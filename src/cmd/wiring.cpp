@@ -38,6 +38,12 @@ mail::LocalNames local_names_of(const config::Settings& settings, const std::str
     return {std::move(own), std::move(admin)};
 }
 
+store::sqlite::Options store_of(const config::Settings& settings) {
+    store::sqlite::Options out;
+    out.spool.history_days = std::chrono::ceil<std::chrono::days>(settings.history);
+    return out;
+}
+
 dns::ResolverOptions resolver_of(const config::Settings& settings) {
     dns::ResolverOptions out;
     for (const auto& text : settings.resolvers)

@@ -9,6 +9,7 @@
 #include "mail/local_names.h"
 #include "queue/core.h"
 #include "smtp/server.h"
+#include "store/sqlite/engine.h"
 #include "sts/lookup.h"
 #include "tls/context.h"
 
@@ -17,6 +18,7 @@ namespace sternpost::cmd {
 /// The administrator's address, if one is set.
 std::optional<mail::Mailbox> admin_of(const config::Settings& settings);
 mail::LocalNames local_names_of(const config::Settings& settings, const std::string& hostname);
+store::sqlite::Options store_of(const config::Settings& settings);
 dns::ResolverOptions resolver_of(const config::Settings& settings);
 sts::LookupOptions lookups_of(const config::Settings& settings);
 delivery::Options delivery_of(const config::Settings& settings, const std::string& hostname);

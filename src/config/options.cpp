@@ -83,6 +83,8 @@ const std::array table{
            "the same for notices (bounces)"},
     Option{"queue.retry", &S::retry, Check::positive_time,
            "waits after the first, second … failure, 20 % more or less; the last repeats"},
+    Option{"queue.history", &S::history, Check::any,
+           "how long what became of messages is remembered, in whole days (UTC); 0: not at all"},
 
     Option{"dns.timeout", &S::dns_timeout, Check::positive_time, "for one resolver's answer"},
     Option{"dns.attempts", &S::dns_attempts, Check::at_least_one, "rounds over all resolvers"},

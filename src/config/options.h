@@ -82,6 +82,7 @@ struct Settings {
     Duration notice_lifetime{std::chrono::hours(120)};
     std::vector<Duration> retry{std::chrono::minutes(5),  std::chrono::minutes(10), std::chrono::minutes(20),
                                 std::chrono::minutes(30), std::chrono::hours(1),    std::chrono::hours(2)};
+    Duration history{std::chrono::hours(336)};
 
     Duration dns_timeout{std::chrono::seconds(5)};
     std::uint64_t dns_attempts = 2;

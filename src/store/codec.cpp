@@ -49,6 +49,8 @@ enum ResultTag : std::uint64_t {
     result_tls = 12,
     result_policy = 13,
     result_result_type = 14,
+    result_reason_code = 15,
+    result_detail = 16,
 };
 enum HopTag : std::uint64_t {
     hop_name = 1,
@@ -56,7 +58,27 @@ enum HopTag : std::uint64_t {
     hop_next_at = 3,
     hop_failures = 4,
     hop_status = 5,
-    hop_text = 6
+    hop_text = 6,
+    hop_reason_code = 7,
+    hop_detail = 8,
+};
+enum DetailTag : std::uint64_t { detail_host = 1, detail_dialogue = 2, detail_outcome = 3 };
+enum OutcomeTag : std::uint64_t {
+    outcome_at = 1,
+    outcome_domain = 2,
+    outcome_policy_type = 3,
+    outcome_policy_domain = 4,  // absent: the domain
+    outcome_policy_text = 5,
+    outcome_mode = 6,
+    outcome_count = 7,
+    outcome_result_type = 8,
+    outcome_reason_code = 9,
+    outcome_mx_host = 10,
+    outcome_helo = 11,
+    outcome_local_address = 12,
+    outcome_remote_address = 13,
+    outcome_tls = 14,
+    outcome_if_enforced = 15,
 };
 enum ActTag : std::uint64_t { act_kind = 1, act_message = 2, act_at = 3, act_who = 4 };
 enum PolicyTag : std::uint64_t {
@@ -68,6 +90,32 @@ enum PolicyTag : std::uint64_t {
     policy_checked = 6,
     policy_fingerprint = 7,
 };
+enum DiscoveryTag : std::uint64_t {
+    discovery_domain = 1,
+    discovery_unknown_since = 2,
+    discovery_failed_id = 3,
+    discovery_failed_at = 4,
+    discovery_mailed = 5,
+};
+enum OverrideTag : std::uint64_t {
+    override_scope = 1,
+    override_level = 2,  // absent: the override is removed
+    override_reason = 3,
+    override_author = 4,
+    override_set = 5,
+    override_expires = 6,
+};
+enum AlarmTag : std::uint64_t {
+    alarm_kind = 1,
+    alarm_subject = 2,
+    alarm_text = 3,
+    alarm_first = 4,
+    alarm_last = 5,
+    alarm_count = 6,
+};
+
+constexpr std::size_t max_hosts = 20;
+constexpr std::size_t max_dialogue = 4096;
 
 tl::unexpected<Error<Errc>> damaged(const char* what) {
     return fail(Errc::damaged, std::string("not a readable record: ") + what);
@@ -165,9 +213,11 @@ std::optional<QueuedRecipient> decode_recipient(std::string_view fields) {
     return QueuedRecipient(std::move(recipient), std::move(hop));
 }
 
-void put_head(FieldWriter& out, const NewMessage& message) {
+enum class Keep { all, for_history };
+
+void put_head(FieldWriter& out, const NewMessage& message, Keep keep) {
     out.number(message_id, message.id.value);
-    if (message.submission) {
+    if (message.submission && keep == Keep::all) {
         const auto& octets = message.submission->octets;
         out.octets(message_submission, std::string(octets.begin(), octets.end()));
     }
@@ -187,8 +237,9 @@ void put_head(FieldWriter& out, const NewMessage& message) {
     out.some_octets(message_origin_helo, message.origin.helo);
     out.some_octets(message_origin_with, message.origin.with);
     if (message.origin.uid) out.number(message_origin_uid, *message.origin.uid);
-    out.some_octets(message_body_file, message.body.file);
     out.number(message_body_size, message.body.size);
+    if (keep == Keep::for_history) return;
+    out.some_octets(message_body_file, message.body.file);
     out.number(message_body_crc, message.body.crc);
     out.some_number(message_body_eight_bit, message.body.eight_bit ? 1 : 0);
 }
@@ -305,7 +356,7 @@ mail::Notify notify_of(std::uint64_t bits) {
 
 std::string encode(const NewMessage& message) {
     FieldWriter out;
-    put_head(out, message);
+    put_head(out, message, Keep::all);
     for (const auto& recipient : message.recipients)
         out.octets(message_recipient, encode_recipient(recipient));
     return out.take();
@@ -313,7 +364,15 @@ std::string encode(const NewMessage& message) {
 
 std::string encode_head(const NewMessage& message) {
     FieldWriter out;
-    put_head(out, message);
+    put_head(out, message, Keep::all);
+    return out.take();
+}
+
+std::string encode_for_history(const NewMessage& message) {
+    FieldWriter out;
+    put_head(out, message, Keep::for_history);
+    for (const auto& recipient : message.recipients)
+        out.octets(message_recipient, encode_recipient(recipient));
     return out.take();
 }
 
@@ -400,7 +459,146 @@ Result<NewMessage> decode_message(std::string_view fields) {
     return message;
 }
 
-std::string encode(const DeliveryResult& result) {
+namespace {
+
+void put_alike(FieldWriter& out, const TlsOutcome& outcome) {
+    out.some_number(outcome_policy_type, static_cast<std::uint64_t>(outcome.policy_type));
+    if (outcome.policy_domain != outcome.domain) out.octets(outcome_policy_domain, outcome.policy_domain);
+    out.some_octets(outcome_mode, outcome.mode);
+    out.some_number(outcome_count, static_cast<std::uint64_t>(outcome.count));
+    out.some_octets(outcome_result_type, outcome.result_type);
+    out.some_octets(outcome_reason_code, outcome.reason_code);
+    out.some_octets(outcome_mx_host, outcome.mx_host);
+    out.some_octets(outcome_helo, outcome.helo);
+    out.some_octets(outcome_local_address, outcome.local_address);
+    out.some_octets(outcome_remote_address, outcome.remote_address);
+    out.some_octets(outcome_tls, outcome.tls);
+    out.some_octets(outcome_if_enforced, outcome.if_enforced);
+}
+
+void put_detail(FieldWriter& out, std::uint64_t tag, const AttemptDetail& detail, WithOutcomes outcomes) {
+    if (auto octets = encode(detail, outcomes); !octets.empty()) out.octets(tag, octets);
+}
+
+}  // namespace
+
+std::string encode_alike(const TlsOutcome& outcome) {
+    FieldWriter out;
+    put_alike(out, outcome);
+    return out.take();
+}
+
+Result<TlsOutcome> decode_outcome(std::string_view fields) {
+    TlsOutcome outcome;
+    bool other_policy_domain = false;
+    const bool ok = read_fields(fields, [&](const Field& field, Into& into) {
+        switch (field.tag) {
+            case outcome_at:
+                into.time(outcome.at);
+                break;
+            case outcome_domain:
+                into.text(outcome.domain);
+                break;
+            case outcome_policy_type:
+                into.choice(outcome.policy_type, PolicyType::tlsa);
+                break;
+            case outcome_policy_domain:
+                into.text(outcome.policy_domain);
+                other_policy_domain = true;
+                break;
+            case outcome_policy_text:
+                into.text(outcome.policy_text);
+                break;
+            case outcome_mode:
+                into.text(outcome.mode);
+                break;
+            case outcome_count:
+                into.choice(outcome.count, OutcomeCount::detail);
+                break;
+            case outcome_result_type:
+                into.text(outcome.result_type);
+                break;
+            case outcome_reason_code:
+                into.text(outcome.reason_code);
+                break;
+            case outcome_mx_host:
+                into.text(outcome.mx_host);
+                break;
+            case outcome_helo:
+                into.text(outcome.helo);
+                break;
+            case outcome_local_address:
+                into.text(outcome.local_address);
+                break;
+            case outcome_remote_address:
+                into.text(outcome.remote_address);
+                break;
+            case outcome_tls:
+                into.text(outcome.tls);
+                break;
+            case outcome_if_enforced:
+                into.text(outcome.if_enforced);
+                break;
+            default:
+                break;
+        }
+    });
+    if (!ok) return damaged("TLS outcome");
+    if (!other_policy_domain) outcome.policy_domain = outcome.domain;
+    return outcome;
+}
+
+std::string encode(const AttemptDetail& detail, WithOutcomes outcomes) {
+    FieldWriter out;
+    for (std::size_t i = 0; i < detail.hosts.size() && i < max_hosts; ++i)
+        out.octets(detail_host, detail.hosts[i]);
+    out.some_octets(detail_dialogue, std::string_view(detail.dialogue).substr(0, max_dialogue));
+    if (outcomes == WithOutcomes::no) return out.take();
+    for (const auto& outcome : detail.outcomes) {
+        FieldWriter one;
+        one.time(outcome_at, outcome.at);
+        one.octets(outcome_domain, outcome.domain);
+        one.some_octets(outcome_policy_text, outcome.policy_text);
+        put_alike(one, outcome);
+        out.octets(detail_outcome, one.take());
+    }
+    return out.take();
+}
+
+Result<AttemptDetail> decode_detail(std::string_view fields) {
+    AttemptDetail detail;
+    const bool ok = read_fields(fields, [&](const Field& field, Into& into) {
+        switch (field.tag) {
+            case detail_host:
+                into.text(detail.hosts.emplace_back());
+                break;
+            case detail_dialogue:
+                into.text(detail.dialogue);
+                break;
+            case detail_outcome:
+                if (auto outcome = decode_outcome(field.octets))
+                    detail.outcomes.push_back(std::move(*outcome));
+                else
+                    into.refuse();
+                break;
+            default:
+                break;
+        }
+    });
+    if (!ok) return damaged("attempt's detail");
+    return detail;
+}
+
+namespace {
+
+void take_detail(AttemptDetail& place, const Field& field, Into& into) {
+    if (auto detail = decode_detail(field.octets))
+        place = std::move(*detail);
+    else
+        into.refuse();
+}
+
+std::string encode_result(const DeliveryResult& result, WithOutcomes outcomes) {
     FieldWriter out;
     out.number(result_message, result.message.value);
     out.number(result_recipient, result.recipient);
@@ -416,7 +614,37 @@ std::string encode(const DeliveryResult& result) {
     out.some_octets(result_tls, result.tls);
     out.some_octets(result_policy, result.policy);
     out.some_octets(result_result_type, result.result_type);
+    out.some_octets(result_reason_code, result.reason_code);
+    put_detail(out, result_detail, result.detail, outcomes);
     return out.take();
+}
+
+std::string encode_hop(const HopState& state, WithOutcomes outcomes) {
+    FieldWriter out;
+    out.octets(hop_name, state.next_hop);
+    out.time(hop_at, state.at);
+    out.time(hop_next_at, state.next_at);
+    out.some_number(hop_failures, state.failures);
+    out.some_octets(hop_status, state.status);
+    out.some_octets(hop_text, state.text);
+    out.some_octets(hop_reason_code, state.reason_code);
+    put_detail(out, hop_detail, state.detail, outcomes);
+    return out.take();
+}
+
+}  // namespace
+
+std::string encode(const DeliveryResult& result) {
+    return encode_result(result, WithOutcomes::yes);
+}
+std::string encode_for_history(const DeliveryResult& result) {
+    return encode_result(result, WithOutcomes::no);
+}
+std::string encode(const HopState& state) {
+    return encode_hop(state, WithOutcomes::yes);
+}
+std::string encode_for_history(const HopState& state) {
+    return encode_hop(state, WithOutcomes::no);
 }
 
 Result<DeliveryResult> decode_result(std::string_view fields) {
@@ -467,23 +695,18 @@ Result<DeliveryResult> decode_result(std::string_view fields) {
             case result_result_type:
                 into.text(result.result_type);
                 break;
+            case result_reason_code:
+                into.text(result.reason_code);
+                break;
+            case result_detail:
+                take_detail(result.detail, field, into);
+                break;
             default:
                 break;
         }
     });
     if (!ok || !has_message) return damaged("result");
     return result;
-}
-
-std::string encode(const HopState& state) {
-    FieldWriter out;
-    out.octets(hop_name, state.next_hop);
-    out.time(hop_at, state.at);
-    out.time(hop_next_at, state.next_at);
-    out.some_number(hop_failures, state.failures);
-    out.some_octets(hop_status, state.status);
-    out.some_octets(hop_text, state.text);
-    return out.take();
 }
 
 Result<HopState> decode_hop(std::string_view fields) {
@@ -507,6 +730,12 @@ Result<HopState> decode_hop(std::string_view fields) {
                 break;
             case hop_text:
                 into.text(state.text);
+                break;
+            case hop_reason_code:
+                into.text(state.reason_code);
+                break;
+            case hop_detail:
+                take_detail(state.detail, field, into);
                 break;
             default:
                 break;
@@ -596,6 +825,129 @@ Result<StoredPolicy> decode_policy(std::string_view fields) {
     });
     if (!ok || policy.domain.empty()) return damaged("policy");
     return policy;
+}
+
+std::string encode(const StoredDiscovery& discovery) {
+    FieldWriter out;
+    out.octets(discovery_domain, discovery.domain);
+    out.some_number(discovery_unknown_since,
+                    static_cast<std::uint64_t>(discovery.unknown_since.time_since_epoch().count()));
+    out.some_octets(discovery_failed_id, discovery.failed_id);
+    out.some_number(discovery_failed_at,
+                    static_cast<std::uint64_t>(discovery.failed_at.time_since_epoch().count()));
+    out.some_number(discovery_mailed,
+                    static_cast<std::uint64_t>(discovery.mailed.time_since_epoch().count()));
+    return out.take();
+}
+
+Result<StoredDiscovery> decode_discovery(std::string_view fields) {
+    StoredDiscovery discovery;
+    const bool ok = read_fields(fields, [&](const Field& field, Into& into) {
+        switch (field.tag) {
+            case discovery_domain:
+                into.text(discovery.domain);
+                break;
+            case discovery_unknown_since:
+                into.time(discovery.unknown_since);
+                break;
+            case discovery_failed_id:
+                into.text(discovery.failed_id);
+                break;
+            case discovery_failed_at:
+                into.time(discovery.failed_at);
+                break;
+            case discovery_mailed:
+                into.time(discovery.mailed);
+                break;
+            default:
+                break;
+        }
+    });
+    if (!ok || discovery.domain.empty()) return damaged("discovery");
+    return discovery;
+}
+
+std::string encode(const StoredOverride& override) {
+    FieldWriter out;
+    out.octets(override_scope, override.scope);
+    out.some_octets(override_level, override.level);
+    out.some_octets(override_reason, override.reason);
+    out.some_octets(override_author, override.author);
+    out.some_number(override_set, static_cast<std::uint64_t>(override.set.time_since_epoch().count()));
+    out.some_number(override_expires,
+                    static_cast<std::uint64_t>(override.expires.time_since_epoch().count()));
+    return out.take();
+}
+
+Result<StoredOverride> decode_override(std::string_view fields) {
+    StoredOverride override;
+    const bool ok = read_fields(fields, [&](const Field& field, Into& into) {
+        switch (field.tag) {
+            case override_scope:
+                into.text(override.scope);
+                break;
+            case override_level:
+                into.text(override.level);
+                break;
+            case override_reason:
+                into.text(override.reason);
+                break;
+            case override_author:
+                into.text(override.author);
+                break;
+            case override_set:
+                into.time(override.set);
+                break;
+            case override_expires:
+                into.time(override.expires);
+                break;
+            default:
+                break;
+        }
+    });
+    if (!ok || override.scope.empty()) return damaged("override");
+    return override;
+}
+
+std::string encode(const StoredAlarm& alarm) {
+    FieldWriter out;
+    out.octets(alarm_kind, alarm.kind);
+    out.some_octets(alarm_subject, alarm.subject);
+    out.some_octets(alarm_text, alarm.text);
+    out.some_number(alarm_first, static_cast<std::uint64_t>(alarm.first.time_since_epoch().count()));
+    out.some_number(alarm_last, static_cast<std::uint64_t>(alarm.last.time_since_epoch().count()));
+    out.some_number(alarm_count, alarm.count);
+    return out.take();
+}
+
+Result<StoredAlarm> decode_alarm(std::string_view fields) {
+    StoredAlarm alarm;
+    const bool ok = read_fields(fields, [&](const Field& field, Into& into) {
+        switch (field.tag) {
+            case alarm_kind:
+                into.text(alarm.kind);
+                break;
+            case alarm_subject:
+                into.text(alarm.subject);
+                break;
+            case alarm_text:
+                into.text(alarm.text);
+                break;
+            case alarm_first:
+                into.time(alarm.first);
+                break;
+            case alarm_last:
+                into.time(alarm.last);
+                break;
+            case alarm_count:
+                into.number(alarm.count);
+                break;
+            default:
+                break;
+        }
+    });
+    if (!ok || alarm.kind.empty()) return damaged("alarm");
+    return alarm;
 }
 
 }  // namespace sternpost::store

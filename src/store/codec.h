@@ -61,6 +61,19 @@ std::string encode(const DeliveryResult& result);
 std::string encode(const HopState& state);
 std::string encode(const Act& act);
 std::string encode(const StoredPolicy& policy);
+std::string encode(const StoredDiscovery& discovery);
+std::string encode(const StoredOverride& override);
+std::string encode(const StoredAlarm& alarm);
+/// At most 20 hosts and 4 KiB of dialogue are kept.
+enum class WithOutcomes { no, yes };
+std::string encode(const AttemptDetail& detail, WithOutcomes outcomes);
+/// For history: without outcomes.
+std::string encode_for_history(const DeliveryResult& result);
+std::string encode_for_history(const HopState& state);
+/// For history: recipients, but nothing of the submission and of where the body is.
+std::string encode_for_history(const NewMessage& message);
+/// What tells outcomes of one day, domain and policy text apart: all but these and the time.
+std::string encode_alike(const TlsOutcome& outcome);
 
 // Errors: damaged.
 Result<NewMessage> decode_message(
@@ -69,6 +82,11 @@ Result<DeliveryResult> decode_result(std::string_view fields);
 Result<HopState> decode_hop(std::string_view fields);
 Result<Act> decode_act(std::string_view fields);
 Result<StoredPolicy> decode_policy(std::string_view fields);
+Result<StoredDiscovery> decode_discovery(std::string_view fields);
+Result<StoredOverride> decode_override(std::string_view fields);
+Result<StoredAlarm> decode_alarm(std::string_view fields);
+Result<AttemptDetail> decode_detail(std::string_view fields);
+Result<TlsOutcome> decode_outcome(std::string_view fields);
 
 std::uint64_t notify_bits(const mail::Notify& notify);
 mail::Notify notify_of(std::uint64_t bits);

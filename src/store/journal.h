@@ -18,7 +18,16 @@
 
 namespace sternpost::store {
 
-enum class RecordType : std::uint8_t { accept = 1, result = 2, act = 3, policy = 4, hop = 5 };
+enum class RecordType : std::uint8_t {
+    accept = 1,
+    result = 2,
+    act = 3,
+    policy = 4,
+    hop = 5,
+    discovery = 6,
+    override = 7,
+    alarm = 8,
+};
 
 constexpr std::size_t max_inline_body = 64UL * 1024;  // larger ones have a file of their own
 constexpr std::size_t max_batch = 2UL * 1024 * 1024;  // what one sync earns; one request alone may be larger

@@ -9,6 +9,7 @@
 #include <optional>
 #include <string>
 #include <string_view>
+#include <variant>
 #include <vector>
 
 #include "mail/envelope.h"
@@ -248,7 +249,8 @@ struct StoredOverride {
     bool operator==(const StoredOverride&) const = default;
 };
 
-/// Something an administrator should look at, raised by policy or delivery.
+/// Something an administrator should look at, raised by policy or delivery. Those of one kind and subject are
+/// merged: the first time and the latest time and text stay, counts add up.
 struct StoredAlarm {
     std::string kind;     // policy-vanished, policy-changed-without-id, policy-weakened, …
     std::string subject;  // the domain or host
@@ -293,6 +295,26 @@ struct StoredMessage {
 
     /// The message as it stands right after its accept.
     static StoredMessage of(const NewMessage& message);
+};
+
+/// TLS outcomes of one UTC day that are alike in all but their time. outcome.at: of the latest of them.
+struct StoredOutcome {
+    TlsOutcome outcome;
+    std::uint64_t n = 0;
+    bool operator==(const StoredOutcome&) const = default;
+};
+
+/// One entry of a message's or a next hop's history. The details hold no outcomes: those are counted.
+struct HistoryEntry {
+    WallTime at;
+    std::uint64_t sequence = 0;  // of its record in the journal
+    std::variant<DeliveryResult, HopState, Act> what;
+};
+
+/// What is remembered of messages, those that are gone too.
+struct History {
+    std::vector<StoredMessage> messages;  // oldest first; each recipient as its last entry left it
+    std::vector<HistoryEntry> entries;    // in time order
 };
 
 }  // namespace sternpost::store

@@ -2,6 +2,7 @@
 // journal today).
 #pragma once
 
+#include <chrono>
 #include <functional>
 #include <memory>
 #include <string>
@@ -30,6 +31,23 @@ struct QueueFilter {
     std::string domain;  // next hop; empty: any
     std::string reverse_path;
     std::size_t limit = 1000;
+};
+
+/// Which TLS outcomes a question is about. Days are UTC, both ends included.
+struct OutcomeFilter {
+    std::chrono::sys_days from{};
+    std::chrono::sys_days to = std::chrono::sys_days(std::chrono::days(3'000'000));
+    std::string domain;  // whose report counts them; empty: any
+};
+
+/// Which history a question is about: one message (`id`), a next hop, or everything. With `id`, what became
+/// of its next hops while it waited is part of the answer.
+struct HistoryFilter {
+    std::string id;        // queue id; empty: any
+    std::string next_hop;  // empty: any
+    WallTime from{};
+    WallTime to = WallTime::max();
+    std::size_t limit = 1000;  // the newest so many messages, and the newest so many entries
 };
 
 struct QueueTotals {
@@ -75,8 +93,31 @@ class Store {
     virtual void totals(Reply<Result<QueueTotals>> reply) = 0;
 
     // ---- MTA-STS policies
+    /// The policy becomes the one in force for its domain, and a version in the journal of versions.
     virtual void put_policy(StoredPolicy policy, Reply<Result<void>> reply) = 0;
     virtual void policies(Reply<Result<std::vector<StoredPolicy>>> reply) = 0;
+    /// The versions of a domain's policy, the one seen first in front (D-39: at most 20).
+    virtual void versions(std::string domain, Reply<Result<std::vector<PolicyVersion>>> reply) = 0;
+    /// Remembered with the next batch, replacing what was known of the domain; needs no answer, since losing
+    /// it costs one look-up.
+    virtual void put_discovery(StoredDiscovery discovery) = 0;
+    virtual void discoveries(Reply<Result<std::vector<StoredDiscovery>>> reply) = 0;
+
+    // ---- the administrator's will, and what is to be told to the administrator
+    /// Replaces the override of this scope; an empty level removes it.
+    virtual void put_override(StoredOverride override, Reply<Result<void>> reply) = 0;
+    virtual void overrides(Reply<Result<std::vector<StoredOverride>>> reply) = 0;  // by scope
+    /// Remembered with the next batch. `last` is when it was raised, `count` how often since it was last put
+    /// (0 counts as once); `first` may be left out.
+    virtual void put_alarm(StoredAlarm alarm) = 0;
+    /// Those raised at `since` or later, the latest in front.
+    virtual void alarms(WallTime since, Reply<Result<std::vector<StoredAlarm>>> reply) = 0;
+
+    // ---- what deliveries showed; counted exactly once from the results and states that were recorded
+    virtual void hosts_seen(Reply<Result<std::vector<StoredHost>>> reply) = 0;  // MX hosts, by name
+    /// By day and domain.
+    virtual void outcomes(OutcomeFilter filter, Reply<Result<std::vector<StoredOutcome>>> reply) = 0;
+    virtual void history(HistoryFilter filter, Reply<Result<History>> reply) = 0;
 };
 
 /// The newest id that was ever accepted, for IdSource.

@@ -41,6 +41,12 @@ Result<std::optional<JournalEntry>> decode_entry(const RecordView& record) {
             return entry_of(record, decode_policy(record.fields));
         case RecordType::hop:
             return entry_of(record, decode_hop(record.fields));
+        case RecordType::discovery:
+            return entry_of(record, decode_discovery(record.fields));
+        case RecordType::override:
+            return entry_of(record, decode_override(record.fields));
+        case RecordType::alarm:
+            return entry_of(record, decode_alarm(record.fields));
     }
     return std::optional<JournalEntry>();
 }
@@ -125,21 +131,42 @@ void Writer::act(const std::vector<Act>& acts, Reply<Result<void>> reply) {
     add(std::move(request));
 }
 
-void Writer::put_policy(const StoredPolicy& policy, Reply<Result<void>> reply) {
+template <class Value>
+void Writer::add_unanswered(RecordType type, const Value& value) {
     Request request;
-    request.items.push_back({{RecordType::policy, encode(policy), nullptr}, policy, nullptr});
+    request.items.push_back({{type, encode(value), nullptr}, value, nullptr});
     request.octets = request.items.back().record.fields.size() + record_overhead;
-    request.answer = [answer = shared(std::move(reply))](const Result<void>& written) { (*answer)(written); };
-    has_others_ = true;
+    request.answer = [](const Result<void>&) {};
     add(std::move(request));
 }
 
+template <class Value>
+void Writer::add_answered(RecordType type, const Value& value, Reply<Result<void>> reply) {
+    add_unanswered(type, value);
+    requests_.back().answer = [answer = shared(std::move(reply))](const Result<void>& written) {
+        (*answer)(written);
+    };
+    has_others_ = true;
+}
+
+void Writer::put_policy(const StoredPolicy& policy, Reply<Result<void>> reply) {
+    add_answered(RecordType::policy, policy, std::move(reply));
+}
+
+void Writer::put_override(const StoredOverride& override, Reply<Result<void>> reply) {
+    add_answered(RecordType::override, override, std::move(reply));
+}
+
 void Writer::record_hop(const HopState& state) {
-    Request request;
-    request.items.push_back({{RecordType::hop, encode(state), nullptr}, state, nullptr});
-    request.octets = request.items.back().record.fields.size() + record_overhead;
-    request.answer = [](const Result<void>&) {};  // losing it costs one connection attempt
-    add(std::move(request));
+    add_unanswered(RecordType::hop, state);
+}
+
+void Writer::put_discovery(const StoredDiscovery& discovery) {
+    add_unanswered(RecordType::discovery, discovery);
+}
+
+void Writer::put_alarm(const StoredAlarm& alarm) {
+    add_unanswered(RecordType::alarm, alarm);
 }
 
 Result<void> Writer::write(std::vector<Request> batch, std::vector<JournalEntry>& written) {

@@ -22,11 +22,14 @@ struct Accepted {
     NewMessage message;  // body.place is set
 };
 
+using JournalValue = std::variant<Accepted, DeliveryResult, Act, StoredPolicy, HopState, StoredDiscovery,
+                                  StoredOverride, StoredAlarm>;
+
 /// One record of the journal, read.
 struct JournalEntry {
     std::uint64_t sequence = 0;
     JournalPlace place;
-    std::variant<Accepted, DeliveryResult, Act, StoredPolicy, HopState> what;
+    JournalValue what;
 };
 
 /// The record's value. nullopt: of a type that a later release has made. Errors: damaged.
@@ -52,7 +55,11 @@ class Writer {
                 Reply<Result<void>> reply);
     void act(const std::vector<Act>& acts, Reply<Result<void>> reply);
     void put_policy(const StoredPolicy& policy, Reply<Result<void>> reply);
+    void put_override(const StoredOverride& override, Reply<Result<void>> reply);
+    // Nobody waits for these.
     void record_hop(const HopState& state);
+    void put_discovery(const StoredDiscovery& discovery);
+    void put_alarm(const StoredAlarm& alarm);
 
     /// Nothing waits to be written or answered.
     bool idle() const { return requests_.empty(); }
@@ -70,7 +77,7 @@ class Writer {
   private:
     struct Item {
         Record record;
-        std::variant<Accepted, DeliveryResult, Act, StoredPolicy, HopState> what;
+        JournalValue what;
         std::shared_ptr<const std::string> octets;  // of a small body
     };
     struct Request {
@@ -80,6 +87,10 @@ class Writer {
     };
 
     Result<void> add_message(Request& request, NewMessage message);
+    template <class Value>
+    void add_unanswered(RecordType type, const Value& value);
+    template <class Value>
+    void add_answered(RecordType type, const Value& value, Reply<Result<void>> reply);
     void add(Request request);
     std::vector<Request> take();
     Result<void> write(std::vector<Request> batch, std::vector<JournalEntry>& written);

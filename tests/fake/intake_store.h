@@ -86,6 +86,33 @@ class IntakeStore final : public store::Store {
     void policies(Reply<store::Result<std::vector<store::StoredPolicy>>> reply) override {
         reply(std::vector<store::StoredPolicy>());
     }
+    void versions(std::string, Reply<store::Result<std::vector<store::PolicyVersion>>> reply) override {
+        reply(std::vector<store::PolicyVersion>());
+    }
+    void put_discovery(store::StoredDiscovery) override {}
+    void discoveries(Reply<store::Result<std::vector<store::StoredDiscovery>>> reply) override {
+        reply(std::vector<store::StoredDiscovery>());
+    }
+    void put_override(store::StoredOverride, Reply<store::Result<void>> reply) override {
+        reply(fail(store::Errc::closed, "takes mail in only"));
+    }
+    void overrides(Reply<store::Result<std::vector<store::StoredOverride>>> reply) override {
+        reply(std::vector<store::StoredOverride>());
+    }
+    void put_alarm(store::StoredAlarm) override {}
+    void alarms(WallTime, Reply<store::Result<std::vector<store::StoredAlarm>>> reply) override {
+        reply(std::vector<store::StoredAlarm>());
+    }
+    void hosts_seen(Reply<store::Result<std::vector<store::StoredHost>>> reply) override {
+        reply(std::vector<store::StoredHost>());
+    }
+    void outcomes(store::OutcomeFilter,
+                  Reply<store::Result<std::vector<store::StoredOutcome>>> reply) override {
+        reply(std::vector<store::StoredOutcome>());
+    }
+    void history(store::HistoryFilter, Reply<store::Result<store::History>> reply) override {
+        reply(store::History());
+    }
 
   private:
     class Sink final : public store::BodySink {

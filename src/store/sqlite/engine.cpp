@@ -247,9 +247,22 @@ void SqliteStore::record(std::vector<DeliveryResult> results, std::vector<NewMes
     submit<void>(Where::pool, std::move(reply), std::move(durable));
 }
 
-void SqliteStore::record_hop(HopState state) {
+template <class Work>
+void SqliteStore::tell(Work work) {
     submit<void>(Where::writer, Reply<Result<void>>([](const Result<void>&) {}),
-                 [this, held = std::move(state)](Reply<Result<void>>) { spool_->writer().record_hop(held); });
+                 [run = std::move(work)](Reply<Result<void>>) mutable { run(); });
+}
+
+void SqliteStore::record_hop(HopState state) {
+    tell([this, held = std::move(state)] { spool_->writer().record_hop(held); });
+}
+
+void SqliteStore::put_discovery(StoredDiscovery discovery) {
+    tell([this, held = std::move(discovery)] { spool_->writer().put_discovery(held); });
+}
+
+void SqliteStore::put_alarm(StoredAlarm alarm) {
+    tell([this, held = std::move(alarm)] { spool_->writer().put_alarm(held); });
 }
 
 void SqliteStore::act(std::vector<Act> acts, Reply<Result<void>> reply) {
@@ -294,6 +307,45 @@ void SqliteStore::totals(Reply<Result<QueueTotals>> reply) {
 
 void SqliteStore::policies(Reply<Result<std::vector<StoredPolicy>>> reply) {
     ask<std::vector<StoredPolicy>>(std::move(reply), [](Reader& reader) { return reader.policies(); });
+}
+
+void SqliteStore::versions(std::string domain, Reply<Result<std::vector<PolicyVersion>>> reply) {
+    ask<std::vector<PolicyVersion>>(
+        std::move(reply), [held = std::move(domain)](Reader& reader) { return reader.versions(held); });
+}
+
+void SqliteStore::discoveries(Reply<Result<std::vector<StoredDiscovery>>> reply) {
+    ask<std::vector<StoredDiscovery>>(std::move(reply), [](Reader& reader) { return reader.discoveries(); });
+}
+
+void SqliteStore::put_override(StoredOverride value, Reply<Result<void>> reply) {
+    submit<void>(Where::writer, std::move(reply),
+                 [this, held = std::move(value)](Reply<Result<void>> answer) mutable {
+                     spool_->writer().put_override(held, std::move(answer));
+                 });
+}
+
+void SqliteStore::overrides(Reply<Result<std::vector<StoredOverride>>> reply) {
+    ask<std::vector<StoredOverride>>(std::move(reply), [](Reader& reader) { return reader.overrides(); });
+}
+
+void SqliteStore::alarms(WallTime since, Reply<Result<std::vector<StoredAlarm>>> reply) {
+    ask<std::vector<StoredAlarm>>(std::move(reply), [since](Reader& reader) { return reader.alarms(since); });
+}
+
+void SqliteStore::hosts_seen(Reply<Result<std::vector<StoredHost>>> reply) {
+    ask<std::vector<StoredHost>>(std::move(reply), [](Reader& reader) { return reader.hosts_seen(); });
+}
+
+void SqliteStore::outcomes(OutcomeFilter filter, Reply<Result<std::vector<StoredOutcome>>> reply) {
+    ask<std::vector<StoredOutcome>>(
+        std::move(reply), [held = std::move(filter)](Reader& reader) { return reader.outcomes(held); });
+}
+
+void SqliteStore::history(HistoryFilter filter, Reply<Result<History>> reply) {
+    ask<History>(std::move(reply), [place = spool_->history_place(), held = std::move(filter)](Reader&) {
+        return read_history(place, held);
+    });
 }
 
 }  // namespace sternpost::store::sqlite

@@ -75,6 +75,16 @@ class SqliteStore final : public Store {
     void totals(Reply<Result<QueueTotals>> reply) override;
     void put_policy(StoredPolicy policy, Reply<Result<void>> reply) override;
     void policies(Reply<Result<std::vector<StoredPolicy>>> reply) override;
+    void versions(std::string domain, Reply<Result<std::vector<PolicyVersion>>> reply) override;
+    void put_discovery(StoredDiscovery discovery) override;
+    void discoveries(Reply<Result<std::vector<StoredDiscovery>>> reply) override;
+    void put_override(StoredOverride value, Reply<Result<void>> reply) override;
+    void overrides(Reply<Result<std::vector<StoredOverride>>> reply) override;
+    void put_alarm(StoredAlarm alarm) override;
+    void alarms(WallTime since, Reply<Result<std::vector<StoredAlarm>>> reply) override;
+    void hosts_seen(Reply<Result<std::vector<StoredHost>>> reply) override;
+    void outcomes(OutcomeFilter filter, Reply<Result<std::vector<StoredOutcome>>> reply) override;
+    void history(HistoryFilter filter, Reply<Result<History>> reply) override;
 
   private:
     SqliteStore(StorePlace place, const Options& options, Log& log, const Clock& clock);
@@ -88,6 +98,9 @@ class SqliteStore final : public Store {
     void submit(Where where, Reply<Result<T>> reply, Work work);
     template <class T, class Question>
     void ask(Reply<Result<T>> reply, Question question);
+    /// Runs `work` on the writing thread; nobody waits for it.
+    template <class Work>
+    void tell(Work work);
 
     StorePlace place_;
     Options options_;

@@ -11,6 +11,21 @@
 namespace sternpost::store::sqlite {
 namespace {
 
+// Different outcomes of a domain in a day: beyond the first, hosts are not told apart by address any more,
+// beyond the second not at all. Ours: reports are made for people, and totals stay exact.
+constexpr std::int64_t most_outcomes = 1000;
+constexpr std::int64_t most_outcomes_by_host = 1500;
+constexpr int most_versions = 20;               // of a domain's policy (D-39)
+constexpr std::int64_t all_versions = 200'000;  // of all domains
+// How long what is not mail is remembered after it was last heard of.
+constexpr auto discovery_memory = std::chrono::days(61);  // a day more than policies are refreshed for (D-39)
+constexpr auto alarm_memory = std::chrono::days(90);
+constexpr auto host_memory = std::chrono::days(400);
+
+int day_number(std::chrono::sys_days day) {
+    return static_cast<int>(day.time_since_epoch().count());
+}
+
 int as_int(RecipientState state) {
     return static_cast<int>(state);
 }
@@ -42,22 +57,43 @@ struct Index::Statements {
           drop_recipients(db, "DELETE FROM recipient WHERE message = ?1"),
           find_hop(db, "SELECT id FROM hop WHERE name = ?1"),
           add_hop(db, "INSERT INTO hop (name) VALUES (?1) RETURNING id"),
-          put_hop(
-              db,
-              "INSERT INTO hop (name, at, next_at, failures, status, text) VALUES (?1, ?2, ?3, ?4, ?5, ?6) "
-              "ON CONFLICT (name) DO UPDATE SET at = ?2, next_at = ?3, failures = ?4, status = ?5, text = "
-              "?6"),
+          put_hop(db,
+                  "INSERT INTO hop (name, at, next_at, failures, status, text, reason_code, detail) "
+                  "VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8) "
+                  "ON CONFLICT (name) DO UPDATE SET at = ?2, next_at = ?3, failures = ?4, status = ?5, "
+                  "text = ?6, reason_code = ?7, detail = ?8"),
           add_submission(db, "INSERT OR IGNORE INTO submission VALUES (?1, ?2, ?3)"),
           find_submission(db, "SELECT message FROM submission WHERE id = ?1"),
           drop_submissions(db, "DELETE FROM submission WHERE at < ?1"),
           find_text(db, "SELECT id FROM policy_text WHERE hash = ?1 AND text = ?2"),
           add_text(db, "INSERT INTO policy_text (hash, text) VALUES (?1, ?2) RETURNING id"),
-          policy_text(db, "SELECT text FROM policy WHERE domain = ?1"),
           put_policy(db, "INSERT OR REPLACE INTO policy VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)"),
-          drop_text(
+          put_version(db,
+                      "INSERT INTO policy_version VALUES (?1, ?2, ?3, ?4, ?5, ?6) "
+                      "ON CONFLICT DO UPDATE SET fingerprint = ?4, last_seen = max(last_seen, ?6)"),
+          trim_versions(
               db,
-              "DELETE FROM policy_text WHERE id = ?1 AND NOT EXISTS (SELECT 1 FROM policy WHERE text = ?1)") {
-    }
+              "DELETE FROM policy_version WHERE domain = ?1 AND (id, text) IN "
+              "(SELECT id, text FROM policy_version WHERE domain = ?1 AND NOT (id = ?2 AND text = ?3) "
+              "ORDER BY last_seen DESC, first_seen DESC LIMIT -1 OFFSET ?4)"),
+          put_discovery(db, "INSERT OR REPLACE INTO discovery VALUES (?1, ?2, ?3, ?4, ?5)"),
+          put_override(db, "INSERT OR REPLACE INTO override VALUES (?1, ?2, ?3, ?4, ?5, ?6)"),
+          drop_override(db, "DELETE FROM override WHERE scope = ?1"),
+          find_alarm(db, "SELECT text, first, last, count FROM alarm WHERE kind = ?1 AND subject = ?2"),
+          put_alarm(db, "INSERT OR REPLACE INTO alarm VALUES (?1, ?2, ?3, ?4, ?5, ?6)"),
+          count_outcome(db,
+                        "UPDATE tls_outcome SET n = n + ?5, last = max(last, ?6) "
+                        "WHERE day = ?1 AND domain = ?2 AND policy = ?3 AND alike = ?4"),
+          add_outcome(db,
+                      "INSERT INTO tls_outcome VALUES (?1, ?2, ?3, ?4, ?5, ?6) "
+                      "ON CONFLICT DO UPDATE SET n = n + ?5, last = max(last, ?6)"),
+          different_outcomes(db, "SELECT count(*) FROM tls_outcome WHERE day = ?1 AND domain = ?2"),
+          use_policy(db, "INSERT OR IGNORE INTO tls_policy VALUES (?1, ?2)"),
+          put_host(db,
+                   "INSERT INTO tls_host VALUES (?1, ?2, ?3, ?4, ?5) ON CONFLICT DO UPDATE SET "
+                   "tls_sessions = tls_sessions + ?2, last_tls = max(last_tls, ?3), "
+                   "last_clear = max(last_clear, ?4), last_dane = max(last_dane, ?5)"),
+          put_history(db, "UPDATE history SET segment = ?1, offset = ?2, sequence = ?3") {}
 
     Statement move_position, put_segment, drop_segment;
     Statement add_message, find_message, move_message, drop_message, one_less, set_held, set_damaged,
@@ -65,16 +101,20 @@ struct Index::Statements {
     Statement add_recipient, set_recipient, retry_recipients, drop_recipients;
     Statement find_hop, add_hop, put_hop;
     Statement add_submission, find_submission, drop_submissions;
-    Statement find_text, add_text, policy_text, put_policy, drop_text;
+    Statement find_text, add_text, put_policy, put_version, trim_versions;
+    Statement put_discovery, put_override, drop_override, find_alarm, put_alarm;
+    Statement count_outcome, add_outcome, different_outcomes, use_policy, put_host;
+    Statement put_history;
 };
 
 // One transaction's worth of entries. Messages accepted in it stay here until the end, so that those that are
 // finished by then are never written.
 class Index::Application {
   public:
-    Application(Statements& statements, std::map<std::uint64_t, SegmentUse> segments, MessageId newest,
-                bool held)
-        : sql_(statements), segments_(std::move(segments)), newest_(newest), held_(held) {}
+    using Crowded = std::map<std::pair<std::chrono::sys_days, std::string>, Coarseness>;
+    Application(Statements& statements, std::map<std::uint64_t, SegmentUse> segments, Crowded& crowded,
+                MessageId newest, bool held)
+        : sql_(statements), segments_(std::move(segments)), crowded_(crowded), newest_(newest), held_(held) {}
 
     void take(const JournalEntry& entry) {
         std::visit([&](const auto& value) { take(entry, value); }, entry.what);
@@ -106,6 +146,12 @@ class Index::Application {
     void take(const JournalEntry& entry, const Act& act);
     void take(const JournalEntry& entry, const StoredPolicy& policy);
     void take(const JournalEntry& entry, const HopState& hop);
+    void take(const JournalEntry& entry, const StoredDiscovery& discovery);
+    void take(const JournalEntry& entry, const StoredOverride& override);
+    void take(const JournalEntry& entry, const StoredAlarm& alarm);
+    std::int64_t text_key(const std::string& text);
+    void write_outcomes();
+    void write_outcome(const OutcomeKey& key, const OutcomeCounted& counted);
 
     SegmentUse& use(std::uint64_t segment) {
         changed_.push_back(segment);
@@ -124,6 +170,9 @@ class Index::Application {
     std::vector<std::uint64_t> changed_;
     std::map<std::uint64_t, Fresh> fresh_;  // by id: written in the table's order
     std::unordered_map<std::string, std::int64_t> hops_;
+    std::unordered_map<std::string, std::int64_t> texts_;
+    Tally tally_;
+    Crowded& crowded_;
     std::vector<std::string> released_;
     MessageId newest_;
     bool held_;
@@ -178,6 +227,7 @@ void Index::Application::take(const JournalEntry& entry, const Accepted& accepte
 }
 
 void Index::Application::take(const JournalEntry&, const DeliveryResult& result) {
+    tally_.add(result.detail);
     const bool final = result.state != RecipientState::queued;
     if (const auto it = fresh_.find(result.message.value); it != fresh_.end()) {
         Fresh& fresh = it->second;
@@ -247,27 +297,103 @@ void Index::Application::take(const JournalEntry&, const Act& act) {
     }
 }
 
-void Index::Application::take(const JournalEntry&, const StoredPolicy& policy) {
-    const std::uint32_t hash = crc32c(policy.text);
-    std::int64_t before = 0;
-    if (sql_.policy_text.with(policy.domain).row()) before = sql_.policy_text.integer(0);
-    sql_.policy_text.reset();
-    Statement* text = &sql_.find_text.with(hash, Blob{policy.text});
-    if (!text->row()) {
-        text = &sql_.add_text.with(hash, Blob{policy.text});
-        text->row();
+std::int64_t Index::Application::text_key(const std::string& text) {
+    if (text.empty()) return 0;
+    const auto [it, added] = texts_.try_emplace(text, 0);
+    if (!added) return it->second;
+    const std::uint32_t hash = crc32c(text);
+    Statement* statement = &sql_.find_text.with(hash, Blob{text});
+    if (!statement->row()) {
+        statement = &sql_.add_text.with(hash, Blob{text});
+        statement->row();
     }
-    const auto key = text->integer(0);
-    text->reset();
+    it->second = statement->integer(0);
+    statement->reset();
+    return it->second;
+}
+
+void Index::Application::take(const JournalEntry&, const StoredPolicy& policy) {
+    const auto key = text_key(policy.text);
     sql_.put_policy
         .with(policy.domain, policy.id, key, policy.fetched, policy.expires, policy.checked,
               policy.fingerprint)
         .run();
-    if (before != 0 && before != key) sql_.drop_text.with(before).run();
+    sql_.put_version
+        .with(policy.domain, policy.id, key, policy.fingerprint, policy.fetched,
+              std::max(policy.fetched, policy.checked))
+        .run();
+    sql_.trim_versions.with(policy.domain, policy.id, key, most_versions - 1).run();
 }
 
 void Index::Application::take(const JournalEntry&, const HopState& hop) {
-    sql_.put_hop.with(hop.next_hop, hop.at, hop.next_at, hop.failures, hop.status, hop.text).run();
+    tally_.add(hop.detail);
+    const std::string detail = hop.failures > 0 ? encode(hop.detail, WithOutcomes::no) : std::string();
+    sql_.put_hop
+        .with(hop.next_hop, hop.at, hop.next_at, hop.failures, hop.status, hop.text, hop.reason_code,
+              Blob{detail})
+        .run();
+}
+
+void Index::Application::take(const JournalEntry&, const StoredDiscovery& discovery) {
+    sql_.put_discovery
+        .with(discovery.domain, discovery.unknown_since, discovery.failed_id, discovery.failed_at,
+              discovery.mailed)
+        .run();
+}
+
+void Index::Application::take(const JournalEntry&, const StoredOverride& override) {
+    if (override.level.empty())
+        sql_.drop_override.with(override.scope).run();
+    else
+        sql_.put_override
+            .with(override.scope, override.level, override.reason, override.author, override.set,
+                  override.expires)
+            .run();
+}
+
+void Index::Application::take(const JournalEntry&, const StoredAlarm& alarm) {
+    StoredAlarm known;
+    auto& row = sql_.find_alarm.with(alarm.kind, alarm.subject);
+    if (row.row()) {
+        known.text = row.text(0);
+        known.first = row.time(1);
+        known.last = row.time(2);
+        known.count = row.id(3);
+    }
+    row.reset();
+    merge(known, alarm);
+    sql_.put_alarm.with(alarm.kind, alarm.subject, known.text, known.first, known.last, known.count).run();
+}
+
+void Index::Application::write_outcome(const OutcomeKey& key, const OutcomeCounted& counted) {
+    const int day = day_number(key.day);
+    const auto text = text_key(key.policy_text);
+    const auto crowd = crowded_.find({key.day, key.domain});
+    auto coarseness = crowd == crowded_.end() ? Coarseness::whole : crowd->second;
+    for (;;) {
+        const OutcomeKey kept = coarser(key, coarseness);
+        const Blob alike{kept.alike};
+        if (sql_.count_outcome.with(day, key.domain, text, alike, counted.n, counted.last).changed()) return;
+        auto& different = sql_.different_outcomes.with(day, key.domain);
+        const auto count = different.row() ? different.integer(0) : 0;
+        different.reset();
+        auto wanted = Coarseness::whole;
+        if (count >= most_outcomes) wanted = Coarseness::without_addresses;
+        if (count >= most_outcomes_by_host) wanted = Coarseness::without_hosts;
+        if (wanted <= coarseness) {
+            sql_.add_outcome.with(day, key.domain, text, alike, counted.n, counted.last).run();
+            if (text != 0) sql_.use_policy.with(text, day).run();
+            return;
+        }
+        coarseness = wanted;
+        crowded_[{key.day, key.domain}] = wanted;
+    }
+}
+
+void Index::Application::write_outcomes() {
+    for (const auto& [key, counted] : tally_.outcomes()) write_outcome(key, counted);
+    for (const auto& [name, host] : tally_.hosts())
+        sql_.put_host.with(name, host.tls_sessions, host.last_tls, host.last_clear, host.last_dane).run();
 }
 
 std::int64_t Index::Application::hop_id(const std::string& name) {
@@ -307,6 +433,7 @@ void Index::Application::write(const Fresh& fresh) {
 }
 
 void Index::Application::finish() {
+    write_outcomes();
     for (const auto& [id, fresh] : fresh_) {
         if (fresh.unfinished != 0)
             write(fresh);
@@ -352,6 +479,8 @@ Result<void> Index::load() {
     while (segments.row())
         segments_[segments.id(0)] = {segments.id(1), segments.id(2), segments.id(3),
                                      MessageId{segments.id(4)}, MessageId{segments.id(5)}};
+    Statement history(*database_, "SELECT segment, offset, sequence FROM history");
+    if (history.row()) history_ = {history.id(0), history.id(1), history.id(2)};
     if (auto error = database_->take_error()) return fail(std::move(*error));
     return {};
 }
@@ -359,12 +488,15 @@ Result<void> Index::load() {
 Result<void> Index::begin_rebuild() {
     auto done = database_->transaction([&] {
         for (const char* table :
-             {"message", "recipient", "hop", "submission", "segment", "policy", "policy_text"})
+             {"message", "recipient", "hop", "submission", "segment", "policy", "policy_text",
+              "policy_version", "discovery", "override", "alarm", "tls_outcome", "tls_policy", "tls_host"})
             database_->run(("DELETE FROM " + std::string(table)).c_str());
         database_->run(
             "UPDATE position SET segment = 0, offset = 0, sequence = 1, newest_message = 0, complete = 0");
+        database_->run("UPDATE history SET segment = 0, offset = 0, sequence = 1");
     });
     position_ = {};
+    history_ = {};
     newest_ = {};
     segments_.clear();
     return done;
@@ -390,16 +522,19 @@ std::optional<MessageId> Index::submitted(const SubmissionId& id) {
 
 Result<std::vector<std::string>> Index::apply(std::span<const JournalEntry> entries,
                                               const JournalPosition& after, bool held) {
-    Application application(*statements_, segments_, newest_, held);
+    Application application(*statements_, segments_, crowded_, newest_, held);
     auto done = database_->transaction([&] {
         for (const auto& entry : entries) application.take(entry);
         application.finish();
+        if (history_changed_)
+            statements_->put_history.with(history_.segment, history_.offset, history_.sequence).run();
         statements_->move_position
             .with(after.segment, after.offset, after.sequence, application.newest().value)
             .run();
     });
     if (!done) return fail(std::move(done).error());
     position_ = after;
+    history_changed_ = false;
     newest_ = application.newest();
     segments_ = application.segments_taken();
     return application.released_taken();
@@ -425,6 +560,37 @@ Result<std::vector<MessageId>> Index::mark_damaged(const std::string& file) {
 
 Result<void> Index::forget_submissions(WallTime before) {
     return database_->transaction([&] { statements_->drop_submissions.with(before).run(); });
+}
+
+Result<void> Index::forget_old(WallTime now, std::chrono::days outcome_days) {
+    const auto first_day = std::chrono::floor<std::chrono::days>(now) - outcome_days;
+    std::erase_if(crowded_, [&](const auto& entry) {
+        return entry.first.first < std::chrono::floor<std::chrono::days>(now) - std::chrono::days(1);
+    });
+    return database_->transaction([&] {
+        const auto drop = [&](const char* sql, const auto&... values) {
+            Statement statement(*database_, sql);
+            statement.with(values...).run();
+        };
+        drop("DELETE FROM tls_outcome WHERE day < ?1", day_number(first_day));
+        drop("DELETE FROM tls_policy WHERE day < ?1", day_number(first_day));
+        drop("DELETE FROM discovery WHERE max(mailed, unknown_since, failed_at) < ?1",
+             now - discovery_memory);
+        drop("DELETE FROM alarm WHERE last < ?1", now - alarm_memory);
+        drop("DELETE FROM tls_host WHERE max(last_tls, last_clear, last_dane) < ?1", now - host_memory);
+        const auto beyond = database_->number("SELECT count(*) FROM policy_version") - all_versions;
+        if (beyond > 0)
+            drop(
+                "DELETE FROM policy_version WHERE (domain, id, text) IN "
+                "(SELECT v.domain, v.id, v.text FROM policy_version v WHERE NOT EXISTS "
+                "(SELECT 1 FROM policy p WHERE p.domain = v.domain AND p.id = v.id AND p.text = v.text) "
+                "ORDER BY v.last_seen LIMIT ?1)",
+                beyond);
+        drop(
+            "DELETE FROM policy_text WHERE NOT EXISTS (SELECT 1 FROM policy WHERE text = policy_text.id) "
+            "AND NOT EXISTS (SELECT 1 FROM policy_version WHERE text = policy_text.id) "
+            "AND NOT EXISTS (SELECT 1 FROM tls_policy WHERE text = policy_text.id)");
+    });
 }
 
 Result<void> Index::forget_segment(std::uint64_t segment) {

@@ -11,6 +11,7 @@
 
 #include "store/journal.h"
 #include "store/sqlite/database.h"
+#include "store/tally.h"
 #include "store/writer.h"
 
 namespace sternpost::store::sqlite {
@@ -59,6 +60,16 @@ class Index {
     Result<std::vector<MessageId>> mark_damaged(const std::string& file);
     Result<void> forget_submissions(WallTime before);
     Result<void> forget_segment(std::uint64_t segment);
+    /// Drops what has had its time: outcomes of days before `now` - `outcome_days`, discoveries, alarms and
+    /// hosts that nobody has heard of for long, versions beyond the cap, texts that nothing refers to.
+    Result<void> forget_old(WallTime now, std::chrono::days outcome_days);
+
+    /// How far the synced history is, as set_history_position() said; stored with the next apply().
+    const JournalPosition& history_position() const { return history_; }
+    void set_history_position(const JournalPosition& position) {
+        history_ = position;
+        history_changed_ = true;
+    }
 
     /// As Database::checkpoint(); moves durable_position() when it was whole.
     Result<void> checkpoint(bool whole);
@@ -77,6 +88,10 @@ class Index {
     bool complete_ = false;
     JournalPosition position_;
     JournalPosition durable_;
+    JournalPosition history_;
+    bool history_changed_ = false;
+    // Domains that show too many different outcomes today: what is tried first.
+    std::map<std::pair<std::chrono::sys_days, std::string>, Coarseness> crowded_;
     MessageId newest_;
     std::map<std::uint64_t, SegmentUse> segments_;
 };

@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "store/body.h"
+#include "store/codec.h"
 #include "store/sqlite/layout.h"
 
 namespace sternpost::store::sqlite {
@@ -21,17 +22,19 @@ std::uint64_t unfinished_recipients(const StoredMessage& message) {
 
 }  // namespace
 
-Offline::Offline(std::unique_ptr<Disk> disk, std::unique_ptr<Reader> reader)
-    : disk_(std::move(disk)), reader_(std::move(reader)) {}
+Offline::Offline(std::unique_ptr<Disk> disk, DatabasePlace place, std::unique_ptr<Reader> reader)
+    : disk_(std::move(disk)), place_(std::move(place)), reader_(std::move(reader)) {}
 
 Result<std::unique_ptr<Offline>> Offline::open(const std::string& state_dir) {
     auto disk = std::make_unique<RealDisk>(state_dir);
     const auto has_journal = disk->exists("journal");
     if (!has_journal) return fail(has_journal.error());
     if (!*has_journal) return fail(Errc::not_found, state_dir + " holds no queue");
-    auto reader = Reader::open({state_dir + '/' + index_name, ""});
+    DatabasePlace place{state_dir + '/' + index_name, ""};
+    auto reader = Reader::open(place);
     if (!reader && reader.error().code != Errc::not_found) return fail(std::move(reader).error());
-    std::unique_ptr<Offline> offline(new Offline(std::move(disk), reader ? std::move(*reader) : nullptr));
+    std::unique_ptr<Offline> offline(
+        new Offline(std::move(disk), std::move(place), reader ? std::move(*reader) : nullptr));
     if (!reader)
         offline->warnings_.push_back(reader.error().text + "; what follows is read from the journal alone");
     if (auto done = offline->overlay(); !done) return fail(std::move(done).error());
@@ -69,6 +72,7 @@ Result<Offline::Touched*> Offline::touch(MessageId id) {
 }
 
 Result<void> Offline::take(JournalEntry entry) {
+    history_.add(entry);
     if (const auto* accepted = std::get_if<Accepted>(&entry.what)) {
         auto touched = touch(accepted->message.id);
         if (!touched) return fail(std::move(touched).error());
@@ -77,6 +81,7 @@ Result<void> Offline::take(JournalEntry entry) {
         else
             (*touched)->after = StoredMessage::of(accepted->message);
     } else if (auto* result = std::get_if<DeliveryResult>(&entry.what)) {
+        tally_.add(result->detail);
         auto touched = touch(result->message);
         if (!touched) return fail(std::move(touched).error());
         auto& after = (*touched)->after;
@@ -108,9 +113,20 @@ Result<void> Offline::take(JournalEntry entry) {
                 break;
         }
     } else if (auto* policy = std::get_if<StoredPolicy>(&entry.what)) {
+        auto& versions = versions_[policy->domain];
+        versions.push_back({policy->id, policy->text, policy->fingerprint, policy->fetched,
+                            std::max(policy->fetched, policy->checked)});
         policies_[policy->domain] = std::move(*policy);
     } else if (auto* hop = std::get_if<HopState>(&entry.what)) {
+        tally_.add(hop->detail);
+        hop->detail.outcomes.clear();
         hops_[hop->next_hop] = std::move(*hop);
+    } else if (auto* discovery = std::get_if<StoredDiscovery>(&entry.what)) {
+        discoveries_[discovery->domain] = std::move(*discovery);
+    } else if (auto* override = std::get_if<StoredOverride>(&entry.what)) {
+        overrides_[override->scope] = std::move(*override);
+    } else if (auto* alarm = std::get_if<StoredAlarm>(&entry.what)) {
+        alarms_.push_back(std::move(*alarm));
     }
     return {};
 }
@@ -187,6 +203,118 @@ Result<std::vector<StoredPolicy>> Offline::policies() {
     std::sort(out.begin(), out.end(),
               [](const StoredPolicy& a, const StoredPolicy& b) { return a.domain < b.domain; });
     return out;
+}
+
+Result<std::vector<PolicyVersion>> Offline::versions(const std::string& domain) {
+    std::vector<PolicyVersion> out;
+    if (reader_) {
+        auto versions = reader_->versions(domain);
+        if (!versions) return versions;
+        out = std::move(*versions);
+    }
+    for (const auto& later : versions_[domain]) {
+        const auto known = std::find_if(out.begin(), out.end(), [&](const PolicyVersion& version) {
+            return version.id == later.id && version.text == later.text;
+        });
+        if (known == out.end()) {
+            out.push_back(later);
+            continue;
+        }
+        known->fingerprint = later.fingerprint;
+        known->last_seen = std::max(known->last_seen, later.last_seen);
+    }
+    return out;
+}
+
+Result<std::vector<StoredDiscovery>> Offline::discoveries() {
+    std::map<std::string, StoredDiscovery> all = discoveries_;
+    if (reader_) {
+        auto stored = reader_->discoveries();
+        if (!stored) return stored;
+        for (auto& discovery : *stored) all.try_emplace(discovery.domain, std::move(discovery));
+    }
+    std::vector<StoredDiscovery> out;
+    for (auto& [domain, discovery] : all) out.push_back(std::move(discovery));
+    return out;
+}
+
+Result<std::vector<StoredOverride>> Offline::overrides() {
+    std::map<std::string, StoredOverride> all = overrides_;
+    if (reader_) {
+        auto stored = reader_->overrides();
+        if (!stored) return stored;
+        for (auto& override : *stored) all.try_emplace(override.scope, std::move(override));
+    }
+    std::vector<StoredOverride> out;
+    for (auto& [scope, override] : all)
+        if (!override.level.empty()) out.push_back(std::move(override));
+    return out;
+}
+
+Result<std::vector<StoredAlarm>> Offline::alarms(WallTime since) {
+    std::map<std::pair<std::string, std::string>, StoredAlarm> all;
+    if (reader_) {
+        auto stored = reader_->alarms({});
+        if (!stored) return stored;
+        for (auto& alarm : *stored) all.emplace(std::pair(alarm.kind, alarm.subject), std::move(alarm));
+    }
+    for (const auto& later : alarms_) {
+        auto& alarm = all[{later.kind, later.subject}];
+        alarm.kind = later.kind;
+        alarm.subject = later.subject;
+        merge(alarm, later);
+    }
+    std::vector<StoredAlarm> out;
+    for (auto& [key, alarm] : all)
+        if (alarm.last >= since) out.push_back(std::move(alarm));
+    std::stable_sort(out.begin(), out.end(),
+                     [](const StoredAlarm& a, const StoredAlarm& b) { return a.last > b.last; });
+    return out;
+}
+
+Result<std::vector<StoredHost>> Offline::hosts_seen() {
+    std::map<std::string, StoredHost> all = tally_.hosts();
+    if (reader_) {
+        auto stored = reader_->hosts_seen();
+        if (!stored) return stored;
+        for (const auto& host : *stored) {
+            auto& known = all[host.name];
+            known.name = host.name;
+            merge(known, host);
+        }
+    }
+    std::vector<StoredHost> out;
+    for (auto& [name, host] : all) out.push_back(std::move(host));
+    return out;
+}
+
+Result<std::vector<StoredOutcome>> Offline::outcomes(const OutcomeFilter& filter) {
+    std::map<OutcomeKey, StoredOutcome> all;
+    const auto add = [&](OutcomeKey key, const TlsOutcome& outcome, std::uint64_t n) {
+        auto& counted = all[std::move(key)];
+        if (counted.n == 0 || counted.outcome.at < outcome.at) counted.outcome = outcome;
+        counted.n += n;
+    };
+    if (reader_) {
+        auto stored = reader_->outcomes(filter);
+        if (!stored) return stored;
+        for (const auto& [outcome, n] : *stored)
+            add({std::chrono::floor<std::chrono::days>(outcome.at), outcome.domain, outcome.policy_text,
+                 encode_alike(outcome)},
+                outcome, n);
+    }
+    for (const auto& [key, counted] : tally_.outcomes()) {
+        if (key.day < filter.from || key.day > filter.to) continue;
+        if (!filter.domain.empty() && key.domain != filter.domain) continue;
+        if (auto outcome = outcome_of(key, counted.last)) add(key, *outcome, counted.n);
+    }
+    std::vector<StoredOutcome> out;
+    for (auto& [key, counted] : all) out.push_back(std::move(counted));
+    return out;
+}
+
+Result<History> Offline::history(const HistoryFilter& filter) {
+    return read_history(HistoryPlace::beside(*disk_, place_), filter, &history_);
 }
 
 Result<std::string> Offline::read_body(const StoredMessage& message, std::uint64_t offset, std::size_t most) {

@@ -8,7 +8,9 @@
 #include <string>
 #include <vector>
 
+#include "store/sqlite/history.h"
 #include "store/sqlite/reader.h"
+#include "store/tally.h"
 #include "store/writer.h"
 
 namespace sternpost::store::sqlite {
@@ -23,6 +25,13 @@ class Offline {
     Result<QueueTotals> totals();
     Result<std::vector<HopState>> hops();
     Result<std::vector<StoredPolicy>> policies();
+    Result<std::vector<PolicyVersion>> versions(const std::string& domain);
+    Result<std::vector<StoredDiscovery>> discoveries();
+    Result<std::vector<StoredOverride>> overrides();
+    Result<std::vector<StoredAlarm>> alarms(WallTime since);
+    Result<std::vector<StoredHost>> hosts_seen();
+    Result<std::vector<StoredOutcome>> outcomes(const OutcomeFilter& filter);
+    Result<History> history(const HistoryFilter& filter);
     Result<std::string> read_body(const StoredMessage& message, std::uint64_t offset, std::size_t most);
     const std::vector<std::string>& warnings() const { return warnings_; }
 
@@ -33,16 +42,23 @@ class Offline {
         std::optional<StoredMessage> after;   // nullopt: finished
     };
 
-    Offline(std::unique_ptr<Disk> disk, std::unique_ptr<Reader> reader);
+    Offline(std::unique_ptr<Disk> disk, DatabasePlace place, std::unique_ptr<Reader> reader);
     Result<void> overlay();
     Result<void> take(JournalEntry entry);
     Result<Touched*> touch(MessageId id);
 
     std::unique_ptr<Disk> disk_;
+    DatabasePlace place_;
     std::unique_ptr<Reader> reader_;  // null: the index is lost, the journal alone speaks
     std::map<MessageId, Touched> touched_;
     std::map<std::string, HopState> hops_;
     std::map<std::string, StoredPolicy> policies_;
+    std::map<std::string, std::vector<PolicyVersion>> versions_;
+    std::map<std::string, StoredDiscovery> discoveries_;
+    std::map<std::string, StoredOverride> overrides_;
+    std::vector<StoredAlarm> alarms_;
+    Tally tally_;
+    HistoryOverlay history_;
     std::vector<std::string> warnings_;
 };
 

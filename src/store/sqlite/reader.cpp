@@ -4,6 +4,7 @@
 
 #include "store/codec.h"
 #include "store/sqlite/schema.h"
+#include "store/tally.h"
 
 namespace sternpost::store::sqlite {
 namespace {
@@ -49,16 +50,39 @@ struct Reader::Statements {
           totals(db,
                  "SELECT total(messages), total(recipients), total(octets), (SELECT min(id) FROM message) "
                  "FROM segment"),
-          hops(
-              db,
-              "SELECT name, at, next_at, failures, status, text FROM hop WHERE failures > 0 OR next_at > at"),
+          hops(db,
+               "SELECT name, at, next_at, failures, status, text, reason_code, detail FROM hop "
+               "WHERE failures > 0 OR next_at > at"),
           policies(
               db,
               "SELECT p.domain, p.id, t.text, p.fetched, p.expires, p.checked, p.fingerprint FROM policy p "
               "JOIN policy_text t ON t.id = p.text ORDER BY p.domain"),
+          versions(
+              db,
+              "SELECT v.id, t.text, v.fingerprint, v.first_seen, v.last_seen FROM policy_version v "
+              "JOIN policy_text t ON t.id = v.text WHERE v.domain = ?1 ORDER BY v.first_seen, v.last_seen"),
+          discoveries(
+              db,
+              "SELECT domain, unknown_since, failed_id, failed_at, mailed FROM discovery ORDER BY domain"),
+          overrides(db, "SELECT scope, level, reason, author, set_at, expires FROM override ORDER BY scope"),
+          alarms(db,
+                 "SELECT kind, subject, text, first, last, count FROM alarm WHERE last >= ?1 "
+                 "ORDER BY last DESC, kind, subject"),
+          hosts_seen(
+              db, "SELECT name, tls_sessions, last_tls, last_clear, last_dane FROM tls_host ORDER BY name"),
+          outcomes(db,
+                   "SELECT o.domain, o.alike, o.n, o.last, t.text FROM tls_outcome o "
+                   "LEFT JOIN policy_text t ON t.id = o.policy WHERE o.day BETWEEN ?1 AND ?2 "
+                   "ORDER BY o.day, o.domain"),
+          outcomes_of(db,
+                      "SELECT o.domain, o.alike, o.n, o.last, t.text FROM tls_outcome o "
+                      "LEFT JOIN policy_text t ON t.id = o.policy WHERE o.day = ?1 AND o.domain = ?2"),
+          outcome_days(db, "SELECT (SELECT min(day) FROM tls_outcome), (SELECT max(day) FROM tls_outcome)"),
           position(db, "SELECT segment, offset, sequence FROM position") {}
 
-    Statement load, one, of_reverse_path, of_hop, recipients, totals, hops, policies, position;
+    Statement load, one, of_reverse_path, of_hop, recipients, totals, hops, policies;
+    Statement versions, discoveries, overrides, alarms, hosts_seen, outcomes, outcomes_of, outcome_days,
+        position;
 };
 
 Reader::Reader(std::unique_ptr<Database> database)
@@ -166,9 +190,12 @@ Result<std::vector<HopState>> Reader::hops() {
     return snapshot([&]() -> Result<std::vector<HopState>> {
         std::vector<HopState> out;
         auto& row = statements_->hops.with();
-        while (row.row())
+        while (row.row()) {
+            auto detail = decode_detail(row.octets(7));
+            if (!detail) return fail(Errc::damaged, "next hop " + row.text(0) + " is damaged in the index");
             out.push_back({row.text(0), row.time(1), row.time(2), static_cast<std::uint32_t>(row.integer(3)),
-                           row.text(4), row.text(5)});
+                           row.text(4), row.text(5), row.text(6), std::move(*detail)});
+        }
         return out;
     });
 }
@@ -180,6 +207,83 @@ Result<std::vector<StoredPolicy>> Reader::policies() {
         while (row.row())
             out.push_back(
                 {row.text(0), row.text(1), row.text(2), row.time(3), row.time(4), row.time(5), row.text(6)});
+        return out;
+    });
+}
+
+Result<std::vector<PolicyVersion>> Reader::versions(const std::string& domain) {
+    return snapshot([&]() -> Result<std::vector<PolicyVersion>> {
+        std::vector<PolicyVersion> out;
+        auto& row = statements_->versions.with(domain);
+        while (row.row()) out.push_back({row.text(0), row.text(1), row.text(2), row.time(3), row.time(4)});
+        return out;
+    });
+}
+
+Result<std::vector<StoredDiscovery>> Reader::discoveries() {
+    return snapshot([&]() -> Result<std::vector<StoredDiscovery>> {
+        std::vector<StoredDiscovery> out;
+        auto& row = statements_->discoveries.with();
+        while (row.row()) out.push_back({row.text(0), row.time(1), row.text(2), row.time(3), row.time(4)});
+        return out;
+    });
+}
+
+Result<std::vector<StoredOverride>> Reader::overrides() {
+    return snapshot([&]() -> Result<std::vector<StoredOverride>> {
+        std::vector<StoredOverride> out;
+        auto& row = statements_->overrides.with();
+        while (row.row())
+            out.push_back({row.text(0), row.text(1), row.text(2), row.text(3), row.time(4), row.time(5)});
+        return out;
+    });
+}
+
+Result<std::vector<StoredAlarm>> Reader::alarms(WallTime since) {
+    return snapshot([&]() -> Result<std::vector<StoredAlarm>> {
+        std::vector<StoredAlarm> out;
+        auto& row = statements_->alarms.with(since);
+        while (row.row())
+            out.push_back({row.text(0), row.text(1), row.text(2), row.time(3), row.time(4), row.id(5)});
+        return out;
+    });
+}
+
+Result<std::vector<StoredHost>> Reader::hosts_seen() {
+    return snapshot([&]() -> Result<std::vector<StoredHost>> {
+        std::vector<StoredHost> out;
+        auto& row = statements_->hosts_seen.with();
+        while (row.row()) out.push_back({row.text(0), row.id(1), row.time(2), row.time(3), row.time(4)});
+        return out;
+    });
+}
+
+Result<std::vector<StoredOutcome>> Reader::outcomes(const OutcomeFilter& filter) {
+    return snapshot([&]() -> Result<std::vector<StoredOutcome>> {
+        std::vector<StoredOutcome> out;
+        const auto take = [&](Statement& row) -> Result<void> {
+            while (row.row()) {
+                const WallTime last = row.time(3);
+                OutcomeKey key{std::chrono::floor<std::chrono::days>(last), row.text(0), row.text(4),
+                               row.text(1)};
+                auto outcome = outcome_of(key, last);
+                if (!outcome)
+                    return fail(Errc::damaged, "a TLS outcome of " + key.domain + " is damaged in the index");
+                out.push_back({std::move(*outcome), row.id(2)});
+            }
+            return {};
+        };
+        auto& days = statements_->outcome_days.with();
+        const bool any = days.row();
+        auto day = std::max(any ? days.integer(0) : 0, std::int64_t{filter.from.time_since_epoch().count()});
+        const auto last =
+            std::min(any ? days.integer(1) : 0, std::int64_t{filter.to.time_since_epoch().count()});
+        days.reset();
+        Result<void> done;
+        if (filter.domain.empty()) done = take(statements_->outcomes.with(day, last));
+        for (; !filter.domain.empty() && done && day <= last; ++day)
+            done = take(statements_->outcomes_of.with(day, filter.domain));
+        if (!done) return fail(std::move(done).error());
         return out;
     });
 }

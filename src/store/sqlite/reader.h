@@ -25,6 +25,12 @@ class Reader {
     Result<QueueTotals> totals();
     Result<std::vector<HopState>> hops();  // those with failures, or a time before which they are not tried
     Result<std::vector<StoredPolicy>> policies();
+    Result<std::vector<PolicyVersion>> versions(const std::string& domain);  // first seen first
+    Result<std::vector<StoredDiscovery>> discoveries();
+    Result<std::vector<StoredOverride>> overrides();
+    Result<std::vector<StoredAlarm>> alarms(WallTime since);  // the latest first
+    Result<std::vector<StoredHost>> hosts_seen();
+    Result<std::vector<StoredOutcome>> outcomes(const OutcomeFilter& filter);
     /// How far the journal is in the index.
     Result<JournalPosition> position();
 

@@ -98,6 +98,89 @@ CREATE TABLE policy (
     fingerprint TEXT NOT NULL
 ) WITHOUT ROWID;
 )sql",
+    R"sql(
+-- Why a blocked next hop is blocked, for `why`: fields of an attempt's detail, without outcomes.
+ALTER TABLE hop ADD COLUMN reason_code TEXT NOT NULL DEFAULT '';
+ALTER TABLE hop ADD COLUMN detail BLOB NOT NULL DEFAULT x'';
+
+-- How far the journal is in the synced files under history/.
+CREATE TABLE history (
+    only INTEGER PRIMARY KEY CHECK (only = 1),
+    segment INTEGER NOT NULL,
+    offset INTEGER NOT NULL,
+    sequence INTEGER NOT NULL
+);
+INSERT INTO history SELECT 1, segment, offset, sequence FROM position;
+
+-- A version of a policy is an id with a text. A text goes when nothing here refers to it any more.
+CREATE TABLE policy_version (
+    domain TEXT NOT NULL,
+    id TEXT NOT NULL,
+    text INTEGER NOT NULL,
+    fingerprint TEXT NOT NULL,
+    first_seen INTEGER NOT NULL,
+    last_seen INTEGER NOT NULL,
+    PRIMARY KEY (domain, id, text)
+) WITHOUT ROWID;
+CREATE INDEX policy_version_by_text ON policy_version (text);
+CREATE INDEX policy_version_by_time ON policy_version (last_seen);
+CREATE INDEX policy_by_text ON policy (text);
+INSERT INTO policy_version SELECT domain, id, text, fingerprint, fetched, max(fetched, checked) FROM policy;
+
+CREATE TABLE discovery (
+    domain TEXT PRIMARY KEY,
+    unknown_since INTEGER NOT NULL,
+    failed_id TEXT NOT NULL,
+    failed_at INTEGER NOT NULL,
+    mailed INTEGER NOT NULL
+) WITHOUT ROWID;
+
+CREATE TABLE override (
+    scope TEXT PRIMARY KEY,
+    level TEXT NOT NULL,
+    reason TEXT NOT NULL,
+    author TEXT NOT NULL,
+    set_at INTEGER NOT NULL,
+    expires INTEGER NOT NULL
+) WITHOUT ROWID;
+
+CREATE TABLE alarm (
+    kind TEXT NOT NULL,
+    subject TEXT NOT NULL,
+    text TEXT NOT NULL,
+    first INTEGER NOT NULL,
+    last INTEGER NOT NULL,
+    count INTEGER NOT NULL,
+    PRIMARY KEY (kind, subject)
+) WITHOUT ROWID;
+
+-- TLS outcomes by UTC day (days since 1970-01-01) and domain. policy: the text, 0 for none. alike: fields of an
+-- outcome without these and without its time.
+CREATE TABLE tls_outcome (
+    day INTEGER NOT NULL,
+    domain TEXT NOT NULL,
+    policy INTEGER NOT NULL,
+    alike BLOB NOT NULL,
+    n INTEGER NOT NULL,
+    last INTEGER NOT NULL,
+    PRIMARY KEY (day, domain, policy, alike)
+) WITHOUT ROWID;
+-- Which texts tls_outcome refers to, so that nobody has to read all of it to know.
+CREATE TABLE tls_policy (
+    text INTEGER NOT NULL,
+    day INTEGER NOT NULL,
+    PRIMARY KEY (text, day)
+) WITHOUT ROWID;
+
+-- What sessions showed of MX hosts; a time of 0: never.
+CREATE TABLE tls_host (
+    name TEXT PRIMARY KEY,
+    tls_sessions INTEGER NOT NULL,
+    last_tls INTEGER NOT NULL,
+    last_clear INTEGER NOT NULL,
+    last_dane INTEGER NOT NULL
+) WITHOUT ROWID;
+)sql",
 };
 
 }  // namespace

@@ -24,8 +24,9 @@ std::optional<MessageId> message_of(RecordType type, std::string_view fields) {
 // Feeds the index in chunks, each with the position behind it.
 class Filler {
   public:
-    Filler(Index& index, bool held, std::vector<std::string>& warnings)
-        : index_(index), held_(held), warnings_(warnings) {}
+    using OnApplied = std::function<void(std::span<const JournalEntry>)>;
+    Filler(Index& index, bool held, std::vector<std::string>& warnings, OnApplied on_applied)
+        : index_(index), held_(held), warnings_(warnings), on_applied_(std::move(on_applied)) {}
 
     Result<void> take(const RecordView& record, const JournalPosition& after) {
         auto entry = decode_entry(record);
@@ -61,6 +62,7 @@ class Filler {
         // Bodies that this releases are found by the comparison of files and index that follows every
         // recovery.
         auto applied = index_.apply(entries_, after_, held_);
+        if (applied) on_applied_(entries_);
         entries_.clear();
         if (!applied) return fail(std::move(applied).error());
         return {};
@@ -69,6 +71,7 @@ class Filler {
     Index& index_;
     bool held_;
     std::vector<std::string>& warnings_;
+    OnApplied on_applied_;
     std::vector<JournalEntry> entries_;
     JournalPosition after_;
 };
@@ -129,12 +132,66 @@ Result<void> Spool::recover() {
         parts_.fatal(synced.error().text);
         return synced;
     }
+    if (options_.history_days.count() > 0)
+        history_ = std::make_unique<HistoryFiles>(history_place(), options_.history_days);
+    if (auto caught_up = catch_history_up(); !caught_up) return caught_up;
     if (auto read = read_journal(); !read) return read;
     if (auto done = reconcile_segments(); !done) return done;
     if (auto done = reconcile_bodies(); !done) return done;
     opened_.newest = index_->newest();
     submissions_forgotten_ = parts_.clock.wall();
+    steps_ = parts_.clock.wall().time_since_epoch() -
+             std::chrono::duration_cast<std::chrono::microseconds>(parts_.clock.steady().time_since_epoch());
     look_at_space();
+    return {};
+}
+
+// The history may be behind the index by what was not on stable storage when the machine stopped. What it has
+// already is written again: rows are known by their record's number.
+Result<void> Spool::catch_history_up() {
+    history_durable_ = index_->history_position();
+    if (!history_ || history_durable_.sequence >= index_->position().sequence) return {};
+    JournalPosition from = history_durable_;
+    const auto there =
+        from.segment == 0 ? Result<bool>(true) : parts_.disk.exists(segment_name(from.segment));
+    if (!there) return fail(there.error());
+    // Its segment went after the files were synced, and only the note of it was lost: go on behind it.
+    if (!*there) from = {from.segment, 0, UINT64_MAX};
+    std::vector<JournalEntry> entries;
+    const auto replayed =
+        replay(parts_.disk, from, false, [&](const RecordView& record, const JournalPosition&) {
+            if (record.sequence >= index_->position().sequence) return Result<void>();
+            if (auto entry = decode_entry(record); entry && *entry) entries.push_back(std::move(**entry));
+            if (entries.size() >= chunk_entries) apply_history(std::exchange(entries, {}));
+            return Result<void>();
+        });
+    if (!replayed) return fail(replayed.error());
+    apply_history(entries);
+    return {};
+}
+
+// History is for people: trouble with it is told, and what it should have held is lost, but mail goes on.
+void Spool::apply_history(std::span<const JournalEntry> entries) {
+    if (!history_ || entries.empty()) return;
+    note("history", history_->apply(entries, parts_.clock.wall()));
+}
+
+Result<void> Spool::checkpoint_history() {
+    if (!history_) {
+        history_durable_ = index_->position();
+        return {};
+    }
+    // What is not in the index yet is not in the history either.
+    const JournalPosition reached = index_->position();
+    const auto whole = history_->checkpoint(parts_.clock.wall());
+    if (!whole) {
+        // Nor may trouble with it keep the journal for ever.
+        if (!history_->sync_failed()) history_durable_ = reached;
+        return fail(whole.error());
+    }
+    if (!*whole) return {};
+    history_durable_ = reached;
+    index_->set_history_position(reached);
     return {};
 }
 
@@ -150,7 +207,8 @@ Result<void> Spool::read_journal() {
         if (!records) return fail(std::move(records).error());
         done = std::move(*records);
     }
-    Filler filler(*index_, rebuild, opened_.warnings);
+    Filler filler(*index_, rebuild, opened_.warnings,
+                  [this](std::span<const JournalEntry> entries) { apply_history(entries); });
     auto next_done = done.cbegin();
     JournalPosition reached = index_->position();
     // Results whose own segment is gone, as far as they come before `sequence`.
@@ -267,6 +325,7 @@ void Spool::note(const char* what, const Result<void>& result) {
 
 void Spool::check_syncs() {
     if (index_->sync_failed()) parts_.fatal("the queue's database could not be synced");
+    if (history_ && history_->sync_failed()) parts_.fatal("a file under history/ could not be synced");
 }
 
 void Spool::apply() {
@@ -274,6 +333,7 @@ void Spool::apply() {
     auto released = index_->apply(pending_, journal_.end(), false);
     note("index", released ? Result<void>{} : Result<void>(fail(released.error())));
     if (!released) return;
+    apply_history(pending_);
     pending_.clear();
     pending_submissions_.clear();
     for (auto& file : *released) {
@@ -285,6 +345,7 @@ void Spool::apply() {
 }
 
 void Spool::checkpoint() {
+    note("history-checkpoint", checkpoint_history());
     note("checkpoint", index_->checkpoint(false));
 }
 
@@ -344,8 +405,23 @@ void Spool::look_at_space() {
     short_of_space_ = is_short;
 }
 
+// Once a day. Not while the wall clock is more than ten minutes from where it should be: a clock that was set
+// to another year must not cost what it took weeks to see.
+void Spool::forget_old() {
+    const WallTime now = parts_.clock.wall();
+    const auto since = now - old_forgotten_;
+    if (since >= std::chrono::microseconds(0) && since < std::chrono::days(1)) return;
+    const auto steps = now.time_since_epoch() - std::chrono::duration_cast<std::chrono::microseconds>(
+                                                    parts_.clock.steady().time_since_epoch());
+    if (std::chrono::abs(steps - steps_) > std::chrono::minutes(10)) return;
+    old_forgotten_ = now;
+    note("old", index_->forget_old(now, options_.outcome_days));
+    if (history_) note("history-removal", history_->forget(now));
+}
+
 void Spool::maintain() {
     look_at_space();
+    forget_old();
     const WallTime now = parts_.clock.wall();
     if (now - submissions_forgotten_ > std::chrono::hours(1)) {
         submissions_forgotten_ = now;
@@ -357,15 +433,21 @@ void Spool::maintain() {
         return use == index_->segments().end() || use->second.messages == 0;
     });
     const bool removable = idle != segments_.end() && *idle < index_->position().segment;
-    if (index_->wal_pages() >= options_.checkpoint_pages ||
-        (removable && *idle >= index_->durable_position().segment))
+    const auto durable = [&] {
+        return std::min(index_->durable_position().segment, history_durable_.segment);
+    };
+    const int history_pages = history_ ? history_->wal_pages() : 0;
+    if (index_->wal_pages() >= options_.checkpoint_pages || history_pages >= options_.checkpoint_pages ||
+        (removable && *idle >= durable()))
         checkpoint();
-    if (removable && *idle < index_->durable_position().segment) note("segments", reclaim(*idle));
+    if (removable && *idle < durable()) note("segments", reclaim(*idle));
 }
 
 void Spool::close() {
     commit();
     apply();
+    note("history-checkpoint", checkpoint_history());
+    apply();  // notes how far the history is
     note("checkpoint", index_->checkpoint(true));
 }
 

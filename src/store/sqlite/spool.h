@@ -11,6 +11,7 @@
 
 #include "store/body.h"
 #include "store/journal.h"
+#include "store/sqlite/history.h"
 #include "store/sqlite/index.h"
 #include "store/writer.h"
 #include "util/log.h"
@@ -24,6 +25,8 @@ struct SpoolOptions {
     std::uint64_t min_free = 64UL * 1024 * 1024;   // below that no mail is accepted; results still are
     std::size_t max_backlog = 50'000;              // journal entries that the index may be behind
     int checkpoint_pages = 1000;                   // of WAL, then it is moved into the database
+    std::chrono::days outcome_days{40};            // how long TLS outcomes are kept
+    std::chrono::days history_days{14};            // how long attempts are; 0: no history
 };
 
 /// What a Spool works with; all of it outlives the Spool.
@@ -58,6 +61,8 @@ class Spool {
     void maintain();
     /// commit(), apply(), and the whole WAL into the database.
     void close();
+    /// Where read_history() finds what apply() has written.
+    HistoryPlace history_place() const { return HistoryPlace::beside(parts_.disk, parts_.database); }
 
     /// What was committed and is not in the index yet.
     std::size_t backlog() const { return pending_.size(); }
@@ -67,6 +72,10 @@ class Spool {
     Spool(SpoolParts parts, const SpoolOptions& options);
     Result<void> recover();
     Result<void> read_journal();
+    Result<void> catch_history_up();
+    void apply_history(std::span<const JournalEntry> entries);
+    Result<void> checkpoint_history();
+    void forget_old();
     Result<void> reconcile_bodies();
     Result<void> reconcile_segments();
     std::optional<MessageId> known(const SubmissionId& id);
@@ -85,11 +94,15 @@ class Spool {
     Journal journal_;
     Writer writer_;
     std::unique_ptr<Index> index_;
+    std::unique_ptr<HistoryFiles> history_;  // null: none is kept
+    JournalPosition history_durable_;        // up to here it is on stable storage
     std::vector<JournalEntry> pending_;
     std::map<SubmissionId, MessageId> pending_submissions_;
     std::set<std::uint64_t> segments_;  // on disk
     std::map<std::string, std::string> troubles_;
     WallTime submissions_forgotten_;
+    WallTime old_forgotten_;
+    std::chrono::microseconds steps_{};  // wall time less steady time, at the start
     bool short_of_space_ = false;
 };
 

@@ -76,6 +76,30 @@ NewMessage full_message() {
     return message;
 }
 
+TlsOutcome full_outcome() {
+    return {WallTime(std::chrono::seconds(1'700'000'000)),
+            "example.com",
+            PolicyType::tlsa,
+            "mx1.example.com",
+            "3 1 1 AB",
+            "enforce",
+            OutcomeCount::failure,
+            "validation-failure",
+            "X509_V_ERR_HOSTNAME_MISMATCH",
+            "mx1.example.com",
+            "mx1",
+            "192.0.2.1",
+            "192.0.2.7",
+            "TLSv1.3",
+            "sts: certificate-host-mismatch"};
+}
+
+AttemptDetail full_detail() {
+    TlsOutcome plain;
+    plain.domain = plain.policy_domain = "example.com";
+    return {{"mx1.example.com: not in the policy", ""}, "S: 220 mx1\nC: QUIT\n", {full_outcome(), plain}};
+}
+
 DeliveryResult full_result() {
     return {MessageId{77},
             1,
@@ -90,7 +114,9 @@ DeliveryResult full_result() {
             "192.0.2.7",
             "TLSv1.3",
             "sts/enforce",
-            "certificate-expired"};
+            "certificate-expired",
+            "chain-expired",
+            full_detail()};
 }
 
 void expect_equal(const NewMessage& a, const NewMessage& b) {
@@ -122,13 +148,46 @@ TEST(Codec, ReadsBackWhatItWrote) {
     const DeliveryResult result = full_result();
     EXPECT_EQ(encode(decode_result(encode(result)).value()), encode(result));
     EXPECT_EQ(decode_result(encode(result)).value().next_at, result.next_at);
-    const HopState hop{"example.com", {}, WallTime(std::chrono::seconds(60)), 4, "4.4.1", "refused"};
+    EXPECT_EQ(decode_result(encode(result)).value().reason_code, result.reason_code);
+    EXPECT_EQ(decode_result(encode(result)).value().detail, result.detail);
+    const HopState hop{"example.com", {},           WallTime(std::chrono::seconds(60)), 4, "4.4.1", "refused",
+                       "refused",     full_detail()};
     EXPECT_EQ(encode(decode_hop(encode(hop)).value()), encode(hop));
+    EXPECT_EQ(decode_hop(encode(hop)).value().detail, hop.detail);
     const Act act{ActKind::hold, MessageId{3}, WallTime(std::chrono::seconds(-1)), "root"};
     EXPECT_EQ(encode(decode_act(encode(act)).value()), encode(act));
     EXPECT_EQ(decode_act(encode(act)).value().at, act.at);
     const StoredPolicy policy{"example.com", "1", "version: STSv1\r\n", {}, {}, {}, "ab"};
     EXPECT_EQ(decode_policy(encode(policy)).value(), policy);
+    const WallTime at(std::chrono::seconds(7));
+    for (const StoredDiscovery& discovery :
+         {StoredDiscovery{"example.com", at, "1", at, at}, StoredDiscovery{"example.com", {}, "", {}, {}}})
+        EXPECT_EQ(decode_discovery(encode(discovery)).value(), discovery);
+    const StoredOverride override{".example.com", "encrypt", "they asked", "root", at, {}};
+    EXPECT_EQ(decode_override(encode(override)).value(), override);
+    const StoredAlarm alarm{"policy-vanished", "example.com", "gone", {}, at, 3};
+    EXPECT_EQ(decode_alarm(encode(alarm)).value(), alarm);
+}
+
+TEST(Codec, KeepsOutcomesOutOfHistory) {
+    const auto result = decode_result(encode_for_history(full_result())).value();
+    EXPECT_EQ(result.detail.hosts, full_detail().hosts);
+    EXPECT_TRUE(result.detail.outcomes.empty());
+    NewMessage message = full_message();
+    const NewMessage kept = decode_message(encode_for_history(message)).value();
+    EXPECT_FALSE(kept.submission);
+    EXPECT_TRUE(kept.body.file.empty());
+    ASSERT_EQ(kept.recipients.size(), 2U);
+    EXPECT_EQ(kept.recipients[1].next_hop, message.recipients[1].next_hop);
+}
+
+TEST(Codec, BoundsWhatAnAttemptMayTell) {
+    AttemptDetail detail;
+    detail.hosts.assign(30, "host");
+    detail.dialogue.assign(10'000, 'x');
+    const auto kept = decode_detail(encode(detail, WithOutcomes::yes)).value();
+    EXPECT_EQ(kept.hosts.size(), 20U);
+    EXPECT_EQ(kept.dialogue.size(), 4096U);
 }
 
 TEST(Codec, PassesOverFieldsOfLaterReleases) {
@@ -152,6 +211,9 @@ void read_as_anything(std::string_view octets) {
     if (const auto hop = decode_hop(octets)) encode(*hop);
     if (const auto act = decode_act(octets)) encode(*act);
     if (const auto policy = decode_policy(octets)) encode(*policy);
+    if (const auto discovery = decode_discovery(octets)) encode(*discovery);
+    if (const auto override = decode_override(octets)) encode(*override);
+    if (const auto alarm = decode_alarm(octets)) encode(*alarm);
 }
 
 TEST(Codec, ReadsAnyOctetsWithoutHarm) {

@@ -7,6 +7,7 @@
 #include <future>
 #include <mutex>
 #include <thread>
+#include <type_traits>
 
 #include "store/sqlite/offline.h"
 #include "store_testing.h"
@@ -15,6 +16,91 @@ namespace sternpost::store::sqlite {
 namespace {
 
 using testing::message_to;
+
+// The tables of the first release, as they stand on disks out there, with something in them.
+constexpr const char* first_schema = R"sql(
+CREATE TABLE position (
+    only INTEGER PRIMARY KEY CHECK (only = 1),
+    segment INTEGER NOT NULL,
+    offset INTEGER NOT NULL,
+    sequence INTEGER NOT NULL,
+    newest_message INTEGER NOT NULL,
+    complete INTEGER NOT NULL
+);
+INSERT INTO position VALUES (1, 0, 0, 1, 0, 0);
+
+CREATE TABLE segment (
+    id INTEGER PRIMARY KEY,
+    messages INTEGER NOT NULL,
+    recipients INTEGER NOT NULL,
+    octets INTEGER NOT NULL,
+    min_message INTEGER NOT NULL,
+    max_message INTEGER NOT NULL
+);
+
+CREATE TABLE message (
+    id INTEGER PRIMARY KEY,
+    segment INTEGER NOT NULL,
+    offset INTEGER NOT NULL,
+    size INTEGER NOT NULL,
+    unfinished INTEGER NOT NULL,
+    held INTEGER NOT NULL,
+    damaged INTEGER NOT NULL,
+    file TEXT NOT NULL,
+    reverse_path TEXT NOT NULL,
+    head BLOB NOT NULL
+);
+CREATE INDEX message_by_file ON message (file) WHERE file <> '';
+
+CREATE TABLE recipient (
+    message INTEGER NOT NULL,
+    n INTEGER NOT NULL,
+    hop INTEGER NOT NULL,
+    state INTEGER NOT NULL,
+    next_at INTEGER NOT NULL,
+    tries INTEGER NOT NULL,
+    forward_path TEXT NOT NULL,
+    notify INTEGER NOT NULL,
+    orcpt TEXT NOT NULL,
+    status TEXT NOT NULL,
+    text TEXT NOT NULL,
+    PRIMARY KEY (message, n)
+) WITHOUT ROWID;
+CREATE INDEX recipient_by_hop ON recipient (hop, message);
+
+CREATE TABLE hop (
+    id INTEGER PRIMARY KEY,
+    name TEXT NOT NULL UNIQUE,
+    at INTEGER NOT NULL DEFAULT 0,
+    next_at INTEGER NOT NULL DEFAULT 0,
+    failures INTEGER NOT NULL DEFAULT 0,
+    status TEXT NOT NULL DEFAULT '',
+    text TEXT NOT NULL DEFAULT ''
+);
+
+CREATE TABLE submission (
+    id BLOB PRIMARY KEY,
+    message INTEGER NOT NULL,
+    at INTEGER NOT NULL
+) WITHOUT ROWID;
+CREATE INDEX submission_by_time ON submission (at);
+
+CREATE TABLE policy_text (
+    id INTEGER PRIMARY KEY,
+    hash INTEGER NOT NULL,
+    text BLOB NOT NULL
+);
+CREATE INDEX policy_text_by_hash ON policy_text (hash);
+CREATE TABLE policy (
+    domain TEXT PRIMARY KEY,
+    id TEXT NOT NULL,
+    text INTEGER NOT NULL,
+    fetched INTEGER NOT NULL,
+    expires INTEGER NOT NULL,
+    checked INTEGER NOT NULL,
+    fingerprint TEXT NOT NULL
+) WITHOUT ROWID;
+)sql";
 
 class Engine : public ::testing::Test {
   protected:
@@ -219,7 +305,7 @@ TEST_F(Engine, KeepsPoliciesHopsAndActs) {
     StoredPolicy policy{"example.com", "1", "version: STSv1\r\n", {}, WallTime(std::chrono::seconds(9)), {},
                         "ab"};
     ASSERT_TRUE(await<Result<void>>([&](auto reply) { store->put_policy(policy, std::move(reply)); }));
-    store->record_hop({"example.com", {}, WallTime(std::chrono::seconds(60)), 3, "4.4.1", "refused"});
+    store->record_hop({"example.com", {}, WallTime(std::chrono::seconds(60)), 3, "4.4.1", "refused", "", {}});
     ASSERT_TRUE(await<Result<void>>([&](auto reply) {
         store->act({{ActKind::hold, message.id, {}, "root"}}, std::move(reply));
     }));
@@ -240,6 +326,245 @@ TEST_F(Engine, KeepsPoliciesHopsAndActs) {
     const auto totals = await<Result<QueueTotals>>([&](auto r) { store->totals(std::move(r)); }).value();
     EXPECT_EQ(totals.messages, 1U);
     EXPECT_EQ(totals.recipients, 2U);
+}
+
+TEST_F(Engine, BringsAnIndexOfTheFirstReleaseUpToDate) {
+    const NewMessage message = message_to(7, {"bob@example.com"}, "x");
+    {
+        auto store = open();
+        ASSERT_TRUE(accept(*store, message));
+    }
+    std::filesystem::remove(dir_ + "/queue.db");
+    {
+        // As the first release leaves it: the message from the journal, a policy, a next hop that waits.
+        auto database = Database::open({dir_ + "/queue.db", ""}, Access::write).value();
+        ASSERT_TRUE(database->transaction([&] {
+            database->run(first_schema);
+            database->run("PRAGMA application_id = 0x53505131");
+            database->run("PRAGMA user_version = 1");
+            database->run("UPDATE position SET complete = 1");
+            database->run("INSERT INTO policy_text VALUES (3, 0, x'414243')");
+            database->run(
+                "INSERT INTO policy VALUES ('example.com', '1', 3, 1000000, 5000000, 2000000, 'ab')");
+            database->run("INSERT INTO hop VALUES (1, 'example.com', 1, 60000000, 3, '4.4.1', 'refused')");
+        }));
+    }
+    auto store = open();
+    ASSERT_TRUE(store);
+    EXPECT_EQ(find(*store).value().size(), 1U);
+    const auto versions = await<Result<std::vector<PolicyVersion>>>(
+        [&](auto r) { store->versions("example.com", std::move(r)); });
+    const PolicyVersion version{"1", "ABC", "ab", WallTime(std::chrono::seconds(1)),
+                                WallTime(std::chrono::seconds(2))};
+    EXPECT_EQ(versions.value(), std::vector{version});
+    const auto hops =
+        await<Result<std::vector<HopState>>>([&](auto r) { store->hops(std::move(r)); }).value();
+    ASSERT_EQ(hops.size(), 1U);
+    EXPECT_EQ(hops[0].text, "refused");
+    EXPECT_TRUE(hops[0].detail.hosts.empty());
+}
+
+// What policy, reports and the administrator need, asked of the daemon, of the files it leaves when it is
+// killed (half of it in the index, half beyond it), and of the next daemon.
+class Knowledge : public Engine {
+  protected:
+    const WallTime now = std::chrono::time_point_cast<std::chrono::microseconds>(SystemClock().wall());
+    const NewMessage one = [this] {
+        auto message = message_to(7, {"bob@example.com", "carol@example.net"}, "x");
+        message.arrived = now;
+        return message;
+    }();
+
+    // Everything before `half` is in the index for sure.
+    void fill(SqliteStore& store) {
+        ASSERT_TRUE(accept(store, one));
+        policy(store, "1", "version: STSv1\nmode: testing\n");
+        record(store, 0, RecipientState::queued);
+        store.record_hop({"example.com",
+                          now,
+                          now + std::chrono::minutes(5),
+                          1,
+                          "4.7.5",
+                          "no host would do",
+                          "sts-mx-mismatch",
+                          {{"mx9.example.com: not in the policy"}, "", {}}});
+        put(store, {"example.org", "may", "they asked", "root", now, {}});
+        put(store, {".example.net", "encrypt", "", "root", now, now + std::chrono::hours(1)});
+        store.put_alarm({"policy-vanished", "example.com", "gone", {}, now, 0});
+        store.put_discovery({"example.com", now, "", {}, now});
+        ASSERT_TRUE(find(store));
+        record(store, 0, RecipientState::sent);
+        record(store, 1, RecipientState::bounced);
+        policy(store, "2", "version: STSv1\nmode: enforce\n");
+        put(store, {"example.org", "", "", "root", now, {}});
+        store.put_alarm({"policy-vanished", "example.com", "still gone", {}, now + std::chrono::hours(1), 2});
+        store.put_discovery({"example.com", {}, "2", now, now});
+        policy(store, "2", "version: STSv1\nmode: enforce\n");
+    }
+    static void put(SqliteStore& store, const StoredOverride& value) {
+        ASSERT_TRUE(await<Result<void>>([&](auto r) { store.put_override(value, std::move(r)); }));
+    }
+    void policy(SqliteStore& store, const std::string& id, const std::string& text) const {
+        const StoredPolicy value{"example.com", id, text, now, now + std::chrono::hours(1), now, "ab"};
+        ASSERT_TRUE(await<Result<void>>([&](auto r) { store.put_policy(value, std::move(r)); }));
+    }
+    void record(SqliteStore& store, std::uint32_t recipient, RecipientState state) const {
+        DeliveryResult result;
+        result.message = one.id;
+        result.recipient = recipient;
+        result.state = state;
+        result.at = now;
+        result.text = "what happened";
+        result.detail.hosts = {"mx1.example.com: tried"};
+        auto sts = testing::outcome_with("mx1.example.com", now);
+        sts.policy_type = PolicyType::sts;
+        sts.policy_text = "version: STSv1\n";
+        auto dane = testing::outcome_with("mx1.example.com", now);
+        dane.policy_type = PolicyType::tlsa;
+        result.detail.outcomes = {sts, dane};
+        ASSERT_TRUE(await<Result<void>>([&](auto r) { store.record({result}, {}, std::move(r)); }));
+    }
+
+    // `ask(get)` calls get(name of the operation …) on whatever answers.
+    template <class Ask>
+    void expect_all(Ask ask) const {
+        const auto versions = ask.versions("example.com");
+        ASSERT_EQ(versions.size(), 2U);
+        EXPECT_EQ(versions[0].id, "1");
+        EXPECT_EQ(versions[1].text, "version: STSv1\nmode: enforce\n");
+        EXPECT_TRUE(ask.versions("example.net").empty());
+        const StoredDiscovery discovery{"example.com", {}, "2", now, now};
+        EXPECT_EQ(ask.discoveries(), std::vector{discovery});
+        const StoredOverride override{".example.net", "encrypt", "",
+                                      "root",         now,       now + std::chrono::hours(1)};
+        EXPECT_EQ(ask.overrides(), std::vector{override});
+        const StoredAlarm alarm{
+            "policy-vanished", "example.com", "still gone", now, now + std::chrono::hours(1), 3};
+        EXPECT_EQ(ask.alarms(now), std::vector{alarm});
+        EXPECT_TRUE(ask.alarms(now + std::chrono::hours(2)).empty());
+        const StoredHost host{"mx1.example.com", 3, now, {}, now};
+        EXPECT_EQ(ask.hosts_seen(), std::vector{host});
+        const auto day = std::chrono::floor<std::chrono::days>(now);
+        const auto outcomes = ask.outcomes(OutcomeFilter{day, day, "example.com"});
+        ASSERT_EQ(outcomes.size(), 2U);
+        for (const auto& [outcome, n] : outcomes) {
+            EXPECT_EQ(n, 3U);
+            EXPECT_EQ(outcome.at, now);
+            EXPECT_EQ(outcome.policy_domain, "example.com");
+            EXPECT_EQ(outcome.policy_text, outcome.policy_type == PolicyType::sts ? "version: STSv1\n" : "");
+        }
+        EXPECT_EQ(ask.outcomes({}), outcomes);
+        EXPECT_TRUE(ask.outcomes(OutcomeFilter{day, day, "example.net"}).empty());
+        EXPECT_TRUE(ask.outcomes(OutcomeFilter{{}, day - std::chrono::days(1), ""}).empty());
+        HistoryFilter filter;
+        filter.id = one.id.text();
+        expect_whole(ask.history(filter), 4);
+        filter.id.clear();
+        filter.next_hop = "example.net";
+        expect_whole(ask.history(filter), 1);
+        filter.next_hop = "example.com";
+        expect_whole(ask.history(filter), 3);
+        filter.next_hop.clear();
+        expect_whole(ask.history(filter), 3);
+        filter.limit = 1;
+        expect_whole(ask.history(filter), 1);
+        filter.next_hop = "example.org";
+        EXPECT_TRUE(ask.history(filter).messages.empty());
+        filter.id = "nonsense";
+        EXPECT_TRUE(ask.history(filter).messages.empty());
+    }
+    void expect_whole(const History& history, std::size_t entries) const {
+        ASSERT_EQ(history.messages.size(), 1U);
+        const auto& message = history.messages[0];
+        EXPECT_EQ(message.id, one.id);
+        EXPECT_EQ(message.arrived, now);
+        ASSERT_EQ(message.recipients.size(), 2U);
+        EXPECT_EQ(message.recipients[0].address.recipient.path.text(), "bob@example.com");
+        EXPECT_EQ(message.recipients[0].state, RecipientState::sent);
+        EXPECT_EQ(message.recipients[1].state, RecipientState::bounced);
+        EXPECT_EQ(message.recipients[1].text, "what happened");
+        ASSERT_EQ(history.entries.size(), entries);
+        for (const auto& entry : history.entries) {
+            EXPECT_EQ(entry.at, now);
+            if (const auto* hop = std::get_if<HopState>(&entry.what))
+                EXPECT_EQ(hop->detail.hosts, std::vector<std::string>{"mx9.example.com: not in the policy"});
+            else
+                EXPECT_EQ(std::get<DeliveryResult>(entry.what).detail.hosts.size(), 1U);
+        }
+    }
+
+    struct AskStore {
+        SqliteStore& store;
+        template <class T>
+        T get(void (Store::*operation)(Reply<Result<T>>)) const {
+            return await<Result<T>>([&](auto r) { (store.*operation)(std::move(r)); }).value();
+        }
+        template <class T, class Arg>
+        T get(void (Store::*operation)(Arg, Reply<Result<T>>), const std::type_identity_t<Arg>& arg) const {
+            return await<Result<T>>([&](auto r) { (store.*operation)(arg, std::move(r)); }).value();
+        }
+        auto versions(const std::string& domain) const { return get(&Store::versions, domain); }
+        auto discoveries() const { return get(&Store::discoveries); }
+        auto overrides() const { return get(&Store::overrides); }
+        auto alarms(WallTime since) const { return get(&Store::alarms, since); }
+        auto hosts_seen() const { return get(&Store::hosts_seen); }
+        auto outcomes(const OutcomeFilter& filter) const { return get(&Store::outcomes, filter); }
+        auto history(const HistoryFilter& filter) const { return get(&Store::history, filter); }
+    };
+    struct AskOffline {
+        Offline& offline;
+        auto versions(const std::string& d) const { return offline.versions(d).value(); }
+        auto discoveries() const { return offline.discoveries().value(); }
+        auto overrides() const { return offline.overrides().value(); }
+        auto alarms(WallTime since) const { return offline.alarms(since).value(); }
+        auto hosts_seen() const { return offline.hosts_seen().value(); }
+        auto outcomes(const OutcomeFilter& f) const { return offline.outcomes(f).value(); }
+        auto history(const HistoryFilter& f) const { return offline.history(f).value(); }
+    };
+};
+
+TEST_F(Knowledge, IsTheSameWhoeverAnswers) {
+    auto store = open();
+    fill(*store);
+    const std::string copy = dir_ + "-copy";
+    std::filesystem::copy(dir_, copy, std::filesystem::copy_options::recursive);
+    {
+        SCOPED_TRACE("the daemon");
+        expect_all(AskStore{*store});
+    }
+    for (const bool lost : {false, true}) {
+        SCOPED_TRACE(lost ? "the journal alone" : "the killed daemon's files");
+        if (lost)
+            for (const char* name : {"/queue.db", "/queue.db-wal", "/queue.db-shm", "/history"})
+                std::filesystem::remove_all(copy + name);
+        auto offline = Offline::open(copy).value();
+        expect_all(AskOffline{*offline});
+    }
+    std::filesystem::remove_all(copy);
+    store.reset();
+    store = open();
+    SCOPED_TRACE("the next daemon");
+    expect_all(AskStore{*store});
+}
+
+// For `why` while nothing can be sent there.
+TEST_F(Knowledge, OfABlockedNextHopSaysWhichHostsWereTried) {
+    auto store = open();
+    fill(*store);
+    const auto hops =
+        await<Result<std::vector<HopState>>>([&](auto r) { store->hops(std::move(r)); }).value();
+    ASSERT_EQ(hops.size(), 1U);
+    EXPECT_EQ(hops[0].reason_code, "sts-mx-mismatch");
+    EXPECT_EQ(hops[0].detail.hosts, std::vector<std::string>{"mx9.example.com: not in the policy"});
+}
+
+TEST_F(Knowledge, OfHistoryCanBeSwitchedOff) {
+    Options options;
+    options.spool.history_days = std::chrono::days(0);
+    auto store = SqliteStore::open(dir_, options, log_, clock_, random_, nullptr).value();
+    fill(*store);
+    store->stop();
+    EXPECT_FALSE(std::filesystem::exists(dir_ + "/history"));
 }
 
 }  // namespace

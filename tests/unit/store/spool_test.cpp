@@ -4,9 +4,11 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <set>
 
 #include "fake/sim_disk.h"
+#include "store/sqlite/history.h"
 #include "store/sqlite/layout.h"
 #include "store/sqlite/reader.h"
 #include "store/sqlite/vfs.h"
@@ -34,12 +36,16 @@ struct Ledger {
     std::map<std::pair<std::uint64_t, std::uint32_t>, RecipientState> asked;     // results
     std::map<std::pair<std::uint64_t, std::uint32_t>, RecipientState> recorded;  // … that were acknowledged
     std::set<std::string> policies;
+    std::uint64_t sessions_asked = 0;  // TLS outcomes, each with a result
+    std::uint64_t sessions_recorded = 0;
 };
 
 // One machine: a disk, and what runs on it until the power goes.
 class Machine {
   public:
-    explicit Machine(std::uint64_t seed) : random_(seed) {}
+    explicit Machine(std::uint64_t seed) : random_(seed) {
+        clock_.now = message_to(0, {}, "").arrived;  // history keeps only what is not too old
+    }
 
     fake::SimDisk& disk() { return disk_; }
     Spool& spool() { return *spool_; }
@@ -135,6 +141,10 @@ class Driver {
             result.recipient = n;
             result.state = state;
             result.tries = 1;
+            result.at = machine_.clock().now;
+            result.detail.outcomes = {
+                testing::outcome_with("mx" + std::to_string(n) + ".example.com", result.at)};
+            ++ledger_.sessions_asked;
             results.push_back(result);
             ledger_.asked[{message.id.value, n}] = state;
         }
@@ -149,6 +159,7 @@ class Driver {
                                  ids](const Result<void>& answer) {
                 if (!answer) return;
                 for (const auto n : recipients) ledger.recorded[{message, n}] = state;
+                ledger.sessions_recorded += recipients.size();
                 ledger.accepted.insert(ids.begin(), ids.end());
             }));
     }
@@ -217,6 +228,26 @@ void work(Machine& machine, Ledger& ledger) {
     spool.close();
 }
 
+// The history has every message that was accepted and every result that was recorded, each once.
+void expect_told(Machine& machine, const Ledger& ledger) {
+    const auto history = read_history(machine.spool().history_place(), {}).value();
+    std::set<std::uint64_t> messages;
+    for (const auto& message : history.messages) {
+        messages.insert(message.id.value);
+        EXPECT_TRUE(ledger.submitted.contains(message.id.value)) << "invented " << message.id.value;
+    }
+    std::map<std::pair<std::uint64_t, std::uint32_t>, int> finals;
+    for (const auto& entry : history.entries) {
+        const auto& result = std::get<DeliveryResult>(entry.what);
+        if (result.state == RecipientState::queued) continue;
+        EXPECT_EQ((++finals[{result.message.value, result.recipient}]), 1) << result.message.value;
+    }
+    for (const auto id : ledger.accepted) EXPECT_TRUE(messages.contains(id)) << "not in the history: " << id;
+    for (const auto& [recipient, state] : ledger.recorded)
+        if (state != RecipientState::queued && ledger.accepted.contains(recipient.first))
+            EXPECT_TRUE(finals.contains(recipient)) << "not in the history: " << recipient.first;
+}
+
 // What the ledger says is what the machine has.
 void expect_kept(Machine& machine, const Ledger& ledger, bool held = false) {
     std::map<std::uint64_t, StoredMessage> queue;
@@ -258,11 +289,22 @@ void expect_kept(Machine& machine, const Ledger& ledger, bool held = false) {
         }
     }
     auto reader = Reader::open({index_name, vfs_name});
+    expect_told(machine, ledger);
     std::set<std::string> policies;
     const auto stored = (*reader)->policies().value();
     for (const auto& policy : stored) policies.insert(policy.domain);
     if (held) return;  // the segment that held the policies may be gone
     for (const auto& domain : ledger.policies) EXPECT_TRUE(policies.contains(domain));
+    for (const auto& domain : ledger.policies) EXPECT_EQ((*reader)->versions(domain).value().size(), 1U);
+    std::uint64_t sessions = 0;
+    std::uint64_t with_hosts = 0;
+    const auto outcomes = (*reader)->outcomes({}).value();
+    const auto hosts = (*reader)->hosts_seen().value();
+    for (const auto& [outcome, n] : outcomes) sessions += n;
+    for (const auto& host : hosts) with_hosts += host.tls_sessions;
+    EXPECT_GE(sessions, ledger.sessions_recorded) << "a TLS outcome is lost";
+    EXPECT_LE(sessions, ledger.sessions_asked) << "a TLS outcome counts twice";
+    EXPECT_EQ(with_hosts, sessions);
 }
 
 // Every accepted submission is known.
@@ -493,6 +535,129 @@ TEST(Spool, ForgetsSubmissionsAfterTheirTime) {
     machine.clock().now += std::chrono::hours(2);
     machine.spool().maintain();
     EXPECT_TRUE(again(3));
+}
+
+// What is counted in the index is bounded, and totals stay exact.
+TEST(Spool, MergesOutcomesThatAreTooManyAndKeepsTheTotal) {
+    Machine machine(9);
+    ASSERT_TRUE(machine.start());
+    const WallTime now = machine.clock().now;
+    std::uint64_t sessions = 0;
+    for (int batch = 0; batch < 4; ++batch) {
+        std::vector<DeliveryResult> results(1);
+        results[0].message = MessageId{1};
+        results[0].at = now;
+        for (int i = 0; i < 600; ++i) {
+            const std::string number = std::to_string(batch * 600 + i);
+            auto outcome = testing::outcome_with("mx" + number + ".example.com", now);
+            outcome.remote_address = "2001:db8::" + number;
+            results[0].detail.outcomes.push_back(outcome);
+            ++sessions;
+        }
+        machine.spool().writer().record(results, {}, Reply<Result<void>>([](const Result<void>&) {}));
+        machine.spool().commit();
+        machine.spool().apply();
+    }
+    auto reader = Reader::open({index_name, vfs_name}).value();
+    const auto outcomes = reader->outcomes({}).value();
+    std::uint64_t total = 0;
+    for (const auto& [outcome, n] : outcomes) total += n;
+    EXPECT_EQ(total, sessions);
+    EXPECT_GE(outcomes.size(), 1000U);
+    EXPECT_LE(outcomes.size(), 1501U);
+    const auto merged = std::find_if(outcomes.begin(), outcomes.end(),
+                                     [](const StoredOutcome& o) { return o.outcome.mx_host.empty(); });
+    ASSERT_NE(merged, outcomes.end());
+    EXPECT_GT(merged->n, 800U);
+    EXPECT_EQ(merged->outcome.tls, "TLSv1.3");
+}
+
+TEST(Spool, ForgetsOutcomesAndHistoryAfterTheirTime) {
+    Machine machine(10);
+    Ledger ledger;
+    ASSERT_TRUE(machine.start());
+    Driver driver(machine, ledger);
+    const NewMessage first = message_to(1, {"bob@example.com"}, "x");
+    driver.submit(first);
+    driver.record(first, {0}, RecipientState::sent);
+    driver.policy("example.com");
+    machine.spool().commit();
+    machine.spool().apply();
+    const auto days_there = [&] {
+        const auto names = machine.disk().list("history").value();
+        return std::count_if(names.begin(), names.end(),
+                             [](const std::string& name) { return name.ends_with(".db"); });
+    };
+    const auto counted = [&] {
+        return Reader::open({index_name, vfs_name}).value()->outcomes({}).value().size();
+    };
+    EXPECT_EQ(days_there(), 1);
+    EXPECT_EQ(counted(), 1U);
+    // The machine is started anew each time, so that the clock's step is no step.
+    machine.clock().now += std::chrono::days(13);
+    ASSERT_TRUE(machine.start());
+    machine.spool().maintain();
+    EXPECT_EQ(days_there(), 1);
+    machine.clock().now += std::chrono::days(1);
+    ASSERT_TRUE(machine.start());
+    machine.spool().maintain();
+    EXPECT_EQ(days_there(), 0);
+    EXPECT_EQ(counted(), 1U);
+    machine.clock().now += std::chrono::days(26);
+    ASSERT_TRUE(machine.start());
+    machine.spool().maintain();
+    EXPECT_EQ(counted(), 1U) << "the fortieth day is kept";
+    machine.clock().now += std::chrono::days(1);
+    ASSERT_TRUE(machine.start());
+    machine.spool().maintain();
+    EXPECT_EQ(counted(), 0U);
+    EXPECT_EQ(Reader::open({index_name, vfs_name}).value()->versions("example.com").value().size(), 1U)
+        << "its text is still referred to";
+}
+
+TEST(Spool, ForgetsNothingWhenTheClockJumps) {
+    Machine machine(11);
+    Ledger ledger;
+    ASSERT_TRUE(machine.start());
+    Driver driver(machine, ledger);
+    const NewMessage first = message_to(1, {"bob@example.com"}, "x");
+    driver.submit(first);
+    driver.record(first, {0}, RecipientState::sent);
+    machine.spool().commit();
+    machine.spool().apply();
+    machine.clock().now += std::chrono::days(4000);
+    machine.spool().maintain();
+    EXPECT_EQ(Reader::open({index_name, vfs_name}).value()->outcomes({}).value().size(), 1U);
+    EXPECT_EQ(read_history(machine.spool().history_place(), {}).value().messages.size(), 1U);
+}
+
+// D-39: at most 20 versions of a domain's policy, and never the one in force.
+TEST(Spool, KeepsTwentyVersionsOfAPolicy) {
+    Machine machine(12);
+    ASSERT_TRUE(machine.start());
+    const auto put = [&](int number) {
+        StoredPolicy policy;
+        policy.domain = "example.com";
+        policy.id = std::to_string(number);
+        policy.text = "version: STSv1\nmode: none\nx: " + policy.id + "\n";
+        policy.fetched = policy.checked = machine.clock().now;
+        machine.clock().now += std::chrono::hours(1);
+        machine.spool().writer().put_policy(policy, Reply<Result<void>>([](const Result<void>&) {}));
+    };
+    for (int number = 0; number < 30; ++number) put(number);
+    put(20);  // seen again: the same version
+    machine.spool().commit();
+    machine.spool().apply();
+    auto reader = Reader::open({index_name, vfs_name}).value();
+    const auto versions = reader->versions("example.com").value();
+    ASSERT_EQ(versions.size(), 20U);
+    EXPECT_EQ(versions.front().id, "10");
+    EXPECT_EQ(versions.back().id, "29");
+    const auto again =
+        std::find_if(versions.begin(), versions.end(), [](const auto& v) { return v.id == "20"; });
+    ASSERT_NE(again, versions.end());
+    EXPECT_GT(again->last_seen, versions.back().last_seen);
+    EXPECT_LT(again->first_seen, versions.back().first_seen);
 }
 
 TEST(DiskVfs, LetsSqliteRecoverAtEveryCut) {

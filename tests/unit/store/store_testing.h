@@ -50,6 +50,20 @@ inline NewMessage message_to(std::uint64_t id, const std::vector<std::string>& r
     return message;
 }
 
+/// A session with `mx_host` that went well under no policy.
+inline TlsOutcome outcome_with(const std::string& mx_host, WallTime at,
+                               const std::string& domain = "example.com") {
+    TlsOutcome outcome;
+    outcome.at = at;
+    outcome.domain = outcome.policy_domain = domain;
+    outcome.mx_host = mx_host;
+    outcome.helo = mx_host;
+    outcome.local_address = "192.0.2.1";
+    outcome.remote_address = "192.0.2.7";
+    outcome.tls = "TLSv1.3";
+    return outcome;
+}
+
 inline std::vector<DeliveryResult> results_for(const NewMessage& message, RecipientState state) {
     std::vector<DeliveryResult> out(message.recipients.size());
     for (std::uint32_t n = 0; n < out.size(); ++n) {
