@@ -51,6 +51,8 @@ struct Settings {
     std::uint64_t max_connections_per_client = 50;
     std::uint64_t messages_per_minute_per_client = 6000;
     Duration command_timeout{std::chrono::minutes(5)};
+    std::string tls_certificate;
+    std::string tls_key;
     std::vector<Client> clients;
 
     std::uint64_t smtp_port = 25;
@@ -116,6 +118,7 @@ enum class Check {
     size,           // octets, or KiB, MiB, GiB
     positive_time,  // longer than nothing
     path,           // absolute
+    optional_path,  // absolute, or empty
 };
 
 struct Option {

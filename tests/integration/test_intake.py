@@ -1,18 +1,21 @@
 #!/usr/bin/python3
 """The listener against raw sockets: what a hostile, broken or merely odd client says, octet by octet, and what reaches the MX host.
 A client that is served badly never costs another one its service."""
+import os
 import re
 import socket
+import ssl
+import stat
 import struct
 import subprocess
 import sys
 import threading
 
 from machine import expect, expect_equal, run, wait_for, test
-from peers import Dns, Sink, listens
+from peers import Authority, Dns, Sink, listens
 from sternpost import LISTENER, Dialogue, Sternpost, deliver
 
-RECORDS = ['sink MX 10 mx.sink', 'mx.sink A 127.0.0.40']
+RECORDS = ['sink MX 10 mx.sink', 'mx.sink A 127.0.0.40']  # and bogus.test, whose look-ups fail: mail for it waits
 HEADER = b'From: <a@sender.test>\r\nSubject: x\r\nDate: Mon, 23 Nov 2026 12:00:00 +0000\r\nMessage-ID: <x@sender.test>\r\n\r\n'
 
 
@@ -500,6 +503,144 @@ def a_large_message_arrives_octet_for_octet(machine):
     expect(
         body_of(sink.taken[0]) == body,
         'the body came out differently: %d octets of %d' % (len(body_of(sink.taken[0])), len(body)),
+    )
+
+
+# -------------------------------------------------------------------------------------------------------------------- STARTTLS
+class Encrypted(Dialogue):
+    """A session inside TLS, EHLO said. trust: whom the listener's certificate must come from (None: it is not looked at)."""
+
+    def __init__(self, trust=None, **kw):
+        super().__init__(**kw)
+        self.ehlo()
+        self.say('STARTTLS', '220 2.0.0')
+        context = ssl.create_default_context(cafile=trust) if trust else ssl._create_unverified_context()
+        self.socket = context.wrap_socket(self.socket, server_hostname='relay.test')
+        self.offered = self.ehlo()
+
+
+@test
+def starttls_and_requiretls_work_out_of_the_box(machine):
+    """RTLS-01, RTLS-02, RTLS-15, TLS-04, TLS-06, TLS-07, TLS-08: with a certificate of the daemon's own making, which it keeps."""
+    sink, sternpost = world(machine)
+    with Dialogue() as d:
+        offered = d.ehlo()
+        expect('STARTTLS' in offered and 'REQUIRETLS' not in offered, 'EHLO in clear: %s' % offered)
+        d.say('STARTTLS now', '501 5.5.4')
+        d.say('MAIL FROM:<a@sender.test> REQUIRETLS', '530 5.7.0')
+        d.envelope('a@sender.test')  # TLS is not demanded
+    with Encrypted() as d:
+        expect('REQUIRETLS' in d.offered and 'STARTTLS' not in d.offered, 'EHLO inside TLS: %s' % d.offered)
+        d.say('STARTTLS', '503 5.5.1')
+        d.say('MAIL FROM:<a@sender.test> REQUIRETLS=1', '501 5.5.4')
+        d.message('a@sender.test', ['u@sink.test'], HEADER + b'by TLS\r\n')
+        d.envelope('a@sender.test', 'u@bogus.test', parameters=' REQUIRETLS')
+        d.say('DATA', '354')
+        d.send(b'TLS-Required: No\r\n' + HEADER + b'tagged\r\n.\r\n')
+        d.expect('250')
+        shown = d.socket.getpeercert(binary_form=True)
+    sink.wait_taken(1)
+    trace = sink.taken[0].data.decode().partition('\r\nFrom:')[0]
+    expect(re.search(r' with ESMTPS id .*\r\n tls TLS_\w+ \(TLSv1\.3\);', trace, re.DOTALL), 'the trace: %r' % trace)
+    expect(sternpost.events('accept', tls='TLSv1.3'), 'no accept event says tls=TLSv1.3')
+    key = os.stat(sternpost.options['state_dir'] + '/listener-key.pem')
+    expect_equal(stat.S_IMODE(key.st_mode), 0o600, 'mode of the key')
+    for restarted in (False, True):
+        if restarted:
+            sternpost.restart()
+        (tagged,) = [
+            m for m in sternpost.ask('queue', 'list')['messages'] if m['recipients'][0]['path'] == 'u@bogus.test'
+        ]
+        expect_equal((tagged['requiretls'], tagged['tls_required_no']), (True, False), 'the tag in the queue')
+    with Encrypted() as d:
+        expect_equal(d.socket.getpeercert(binary_form=True), shown, 'the certificate after a restart')
+
+
+@test
+def a_configured_certificate_is_used_and_read_again(machine):
+    authority = Authority(machine)
+    certificate, key = authority.issue('relay.test')
+    sink, sternpost = world(machine, listener={'tls_certificate': certificate, 'tls_key': key})
+    with Encrypted(trust=authority.bundle) as old:
+        serial = old.socket.getpeercert()['serialNumber']
+        for new, name in ((authority.issue('relay.test'), 'renewed'), (('nothing', 'nothing'), 'spoilt')):
+            for path, source in zip((certificate, key), new):
+                if name == 'spoilt':
+                    machine.write(path, 'no PEM\n')
+            sternpost.reload()
+            wait_for(
+                'the %s certificate was read' % name,
+                lambda: [e for e in sternpost.events('reload') if 'tls_certificate' in e or 'listener' in e.get('reason', '')][
+                    (0 if name == 'renewed' else 1) :
+                ],
+            )
+            with Encrypted(trust=authority.bundle) as fresh:
+                expect(fresh.socket.getpeercert()['serialNumber'] != serial, 'the old certificate is shown still (%s)' % name)
+        old.say('NOOP', '250')  # a session under way goes on
+    reason = sternpost.events('reload')[-1]['reason']
+    expect(certificate in reason, 'the reason does not name the file: ' + reason)
+    sternpost.stop()
+    sternpost.launch()
+    expect_equal(sternpost.process.popen.wait(20), 78, 'exit code with a certificate that is none')
+    expect(certificate in sternpost.events('start')[-1]['reason'], 'the reason does not name the file')
+
+
+@test
+def nothing_injected_before_the_handshake_is_carried_out(machine):
+    """TLS-05, TLS-19; CVE-2011-0411."""
+    sink, sternpost = world(machine)
+    forged = b'MAIL FROM:<forged@sender.test>\r\nRCPT TO:<victim@sink.test>\r\nDATA\r\n'
+    with Dialogue() as d:
+        d.ehlo()
+        d.send(b'STARTTLS\r\n' + forged)
+        d.expect('554 5.5.1')
+        expect(d.closed(), 'it goes on after injected octets')
+    expect(sternpost.wait_event('reject', at='STARTTLS'), 'it is not in the log')
+    with Dialogue() as d:  # in a segment of its own, after the 220
+        d.ehlo()
+        d.say('STARTTLS', '220')
+        d.send(forged)
+        expect_equal([code for code, _ in (d.reply(), d.reply()) if 200 <= code < 400], [], 'replies to it')
+    expect(sternpost.wait_event('reject', at='handshake'), 'it is not in the log')
+    with Encrypted() as d:
+        d.say('RCPT TO:<u@sink.test>', '503')
+    expect_equal(sternpost.recipients(), {}, 'queued')
+
+
+# ------------------------------------------------------------------------------------------------- sendmail -O, UTF-8, 8-bit mail
+TEXT = 'From: a@sender.test\nSubject: %s\n\nx\n'
+
+
+@test
+def sendmail_passes_on_what_is_asked_for_by_O(machine):
+    """CLI-22, RTLS-15: by the socket and by the maildrop."""
+    sink, sternpost = world(machine)
+
+    def submit(*args, subject='x'):
+        sternpost.submit('-f', 'a@sender.test', *args, text=TEXT % subject)
+
+    submit('-O', 'requiretls=yes', '1@bogus.test')
+    submit('-O', 'requiretls=no', '2@bogus.test')
+    submit('3@bogus.test', subject='ö')
+    submit('-O', 'smtputf8=no', '4@bogus.test', subject='ö')
+    submit('ö@bogus.test')
+    expect_equal(sternpost.sendmail('-O', 'smtputf8=no', 'é@bogus.test', text=TEXT % 'x').code, 65, 'exit code')
+    sternpost.stop()
+    submit('-O', 'requiretls=yes', '5@bogus.test')
+    sternpost.start()
+    wait_for('the maildrop is read', lambda: '5@bogus.test' in sternpost.recipients())
+    seen = {m['recipients'][0]['path'][0]: (m['requiretls'], m['smtputf8']) for m in sternpost.ask('queue', 'list')['messages']}
+    expect_equal(
+        seen,
+        {
+            '1': (True, False),
+            '2': (False, False),
+            '3': (False, True),
+            '4': (False, False),
+            'ö': (False, True),
+            '5': (True, False),
+        },
+        'REQUIRETLS and SMTPUTF8 in the queue',
     )
 
 
