@@ -16,6 +16,12 @@ std::optional<dns::Address> address(const std::string& text) {
     return parsed ? std::optional(*parsed) : std::nullopt;
 }
 
+delivery::ConvertEightBit convert_of(const config::Settings& settings) {
+    if (settings.convert_8bit == "always") return delivery::ConvertEightBit::always;
+    if (settings.convert_8bit == "never") return delivery::ConvertEightBit::never;
+    return delivery::ConvertEightBit::unsigned_only;
+}
+
 bool has_family(const config::Settings& settings, std::string_view family) {
     return std::find(settings.families.begin(), settings.families.end(), family) != settings.families.end();
 }
@@ -80,6 +86,7 @@ delivery::Options delivery_of(const config::Settings& settings, const std::strin
     out.idle_time = settings.idle_time;
     out.messages_per_connection = static_cast<unsigned>(settings.messages_per_connection);
     out.connections_per_site = static_cast<unsigned>(settings.connections_per_site);
+    out.convert_8bit = convert_of(settings);
     return out;
 }
 
@@ -93,6 +100,7 @@ delivery::BounceOptions bounces_of(const config::Settings& settings, const std::
 delivery::AsioDialer::Options dialer_of(const config::Settings& settings, const std::string& hostname) {
     delivery::AsioDialer::Options out;
     out.helo_name = hostname;
+    out.convert_8bit = convert_of(settings);
     out.timeouts.connect = settings.connect_timeout;
     out.timeouts.greeting = settings.greeting_timeout;
     out.timeouts.helo = settings.helo_timeout;

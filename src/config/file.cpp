@@ -91,6 +91,7 @@ class Reader {
             if (check == Check::log_level)
                 return text == "error" || text == "warning" || text == "info" || text == "debug";
             if (check == Check::path) return text.starts_with('/');
+            if (check == Check::convert) return text == "unsigned" || text == "always" || text == "never";
             if (text.empty()) return true;
             if (check == Check::optional_path) return text.starts_with('/');
             if (check == Check::hostname)

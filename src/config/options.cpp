@@ -81,6 +81,8 @@ const std::array table{
            "connections at a time in all"},
     Option{"delivery.allow_special_addresses", &S::delivery_special_addresses, Check::any,
            "deliver to MX hosts on loopback and private addresses; only in a lab or a closed network"},
+    Option{"delivery.convert_8bit", &S::convert_8bit, Check::convert,
+           "which messages become 7-bit for a host without 8BITMIME; the others are returned"},
 
     Option{"queue.lifetime", &S::lifetime, Check::positive_time,
            "how long a message is tried before it is returned"},
@@ -197,6 +199,8 @@ std::string allowed_text(const Option& option) {
             return "an absolute path";
         case Check::optional_path:
             return "an absolute path, or \"\"";
+        case Check::convert:
+            return "one of \"unsigned\", \"always\", \"never\"";
         case Check::at_least_one:
             return "a whole number, 1 or more";
         case Check::positive_time:

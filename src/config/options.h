@@ -75,6 +75,7 @@ struct Settings {
     Duration attempt_budget{std::chrono::minutes(30)};
     std::uint64_t max_deliveries = 500;
     bool delivery_special_addresses = false;
+    std::string convert_8bit = "unsigned";
 
     Duration lifetime{std::chrono::hours(120)};
     Duration notice_lifetime{std::chrono::hours(120)};
@@ -119,6 +120,7 @@ enum class Check {
     positive_time,  // longer than nothing
     path,           // absolute
     optional_path,  // absolute, or empty
+    convert,        // unsigned, always, never
 };
 
 struct Option {

@@ -246,12 +246,17 @@ asio::awaitable<void> Delivery::serve(Attempt& attempt, const Requirement& requi
             attempt.work = co_await attempt.lane.wait(clock_.steady() + options_.idle_time);
         if (!attempt.work) break;
         const SteadyTime began = carried == 0 ? attempt.began : clock_.steady();
-        if (const auto refused = refused_here(*attempt.work, channel.opened())) {
+        if (refused_here(*attempt.work, channel.opened())) {
             std::vector<queue::Fate> fates;
             for (const auto n : attempt.work->recipients) {
-                queue::Fate fate = *refused;
+                queue::Work alone = *attempt.work;
+                alone.recipients = {n};
+                queue::Fate again;  // without those that the host cannot have, the others may go
+                again.again = true;
+                queue::Fate fate = refused_here(alone, channel.opened()).value_or(std::move(again));
                 fate.result.recipient = n;
-                log_attempt(*attempt.work, fate, requirement, request, channel.opened(), began);
+                if (!fate.again)
+                    log_attempt(*attempt.work, fate, requirement, request, channel.opened(), began);
                 fates.push_back(std::move(fate));
             }
             attempt.lane.finished(*attempt.work, std::move(fates));
@@ -294,21 +299,13 @@ asio::awaitable<void> Delivery::serve(Attempt& attempt, const Requirement& requi
 
 // What the host's offer alone decides: a message that it could not take is not begun.
 std::optional<queue::Fate> Delivery::refused_here(const queue::Work& work, const smtp::Opened& opened) const {
+    const Adaptation adapted = adapt(traits_of(work), opened.offered, options_.convert_8bit);
+    if (!adapted.refused()) return std::nullopt;
     queue::Fate fate;
     fate.result.state = store::RecipientState::bounced;
-    const auto& body = work.message->body;
-    if (opened.offered.size_limit > 0 && body.size > opened.offered.size_limit) {  // RFC 1870 §4
-        fate.result.status = "5.3.4";
-        fate.result.text = fmt::format("the message has {} octets, and the host takes at most {}", body.size,
-                                       opened.offered.size_limit);
-        return fate;
-    }
-    if (body.eight_bit && !opened.offered.eight_bit_mime) {  // RFC 6152 §3: never raw octets to a 7-bit host
-        fate.result.status = "5.6.3";
-        fate.result.text = "the message has 8-bit octets, and the host does not offer 8BITMIME";
-        return fate;
-    }
-    return std::nullopt;
+    fate.result.status = adapted.status;
+    fate.result.text = adapted.text;
+    return fate;
 }
 
 std::vector<queue::Fate> Delivery::judge(const Attempt& attempt, const queue::Work& work,

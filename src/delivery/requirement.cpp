@@ -69,6 +69,7 @@ Verdict judge_sts(const Requirement& requirement, const Observation& observation
                 case smtp::Errc::reply_negative:
                 case smtp::Errc::body_unreadable:
                 case smtp::Errc::body_damaged:
+                case smtp::Errc::not_convertible:
                 case smtp::Errc::aborted:
                     break;
             }
