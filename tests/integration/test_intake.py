@@ -1,6 +1,8 @@
 #!/usr/bin/python3
 """The listener against raw sockets: what a hostile, broken or merely odd client says, octet by octet, and what reaches the MX host.
 A client that is served badly never costs another one its service."""
+import email
+import email.policy
 import os
 import re
 import socket
@@ -13,6 +15,7 @@ import threading
 
 from machine import expect, expect_equal, run, wait_for, test
 from peers import Authority, Dns, Sink, listens
+from scripted import ScriptedMx
 from sternpost import LISTENER, Dialogue, Sternpost, deliver
 
 RECORDS = ['sink MX 10 mx.sink', 'mx.sink A 127.0.0.40']  # and bogus.test, whose look-ups fail: mail for it waits
@@ -642,6 +645,104 @@ def sendmail_passes_on_what_is_asked_for_by_O(machine):
         },
         'REQUIRETLS and SMTPUTF8 in the queue',
     )
+
+
+@test
+def utf8_goes_where_it_is_taken(machine):
+    """SMTP-83, SMTP-84, SMTP-85, SMTP-110."""
+    Dns(
+        machine,
+        RECORDS
+        + ['able MX 10 mx.able', 'mx.able A 127.0.0.41', 'xn--bcher-kva MX 10 mx.unable', 'mx.unable A 127.0.0.42']
+        + ['sender MX 10 mx.sink'],
+    )
+    sink = Sink(machine, '127.0.0.40')
+    able, unable = ScriptedMx(machine, '127.0.0.41', offers=['SMTPUTF8']), ScriptedMx(machine, '127.0.0.42')
+    sternpost = Sternpost(machine)
+
+    def lines(mx, verb):
+        return [line for session in mx.sessions for line, _ in session if line.startswith(verb)]
+
+    def send(*recipients, header='Subject: x'):
+        with Dialogue() as d:
+            expect('SMTPUTF8' in d.ehlo(), 'SMTPUTF8 is not offered')
+            d.envelope('a@sender.test', *recipients, parameters=' SMTPUTF8')
+            d.say('DATA', '354')
+            d.send((header + '\r\nDate: x\r\n\r\nx\r\n.\r\n').encode())
+            d.expect('250')
+
+    with Dialogue() as d:
+        d.ehlo()
+        d.say('MAIL FROM:<a@sender.test> SMTPUTF8=1', '501 5.5.4')
+        d.envelope('a@sender.test')
+        d.say('RCPT TO:<ö@able.test>', '553 5.6.7')
+    send('ö@able.test')
+    wait_for('the able host takes it', lambda: len(able.taken) == 1)
+    expect_equal(able.taken[0].recipients, ['ö@able.test'], 'RCPT')
+    expect(lines(able, 'MAIL')[0].endswith(' SMTPUTF8'), lines(able, 'MAIL')[0])
+    expect(b' with UTF8SMTP id ' in able.taken[0].data, 'the trace: %r' % able.taken[0].data)
+    send('plain@able.test')
+    wait_for('the able host takes it', lambda: len(able.taken) == 2)
+    expect('SMTPUTF8' not in lines(able, 'MAIL')[1], lines(able, 'MAIL')[1])
+    send('u@bücher.test')
+    wait_for('the other host takes it', lambda: len(unable.taken) == 1)
+    expect_equal(unable.taken[0].recipients, ['u@xn--bcher-kva.test'], 'RCPT')
+    expect('SMTPUTF8' not in lines(unable, 'MAIL')[0], lines(unable, 'MAIL')[0])
+    # What that host cannot take comes back, in ASCII, since the reverse-path is.
+    send('ö@bücher.test', header='Subject: ü')
+    sink.wait_taken(1)
+    notice = email.message_from_bytes(sink.taken[0].data, policy=email.policy.default)
+    people, programs, original = notice.iter_parts()
+    expect(sink.taken[0].data.isascii(), 'the notice is not ASCII')
+    expect('<ö@bücher.test>' in people.get_content() and 'SMTPUTF8' in people.get_content(), people.get_content())
+    expect_equal(programs.get_content_type(), 'message/delivery-status', 'type')
+    expect_equal(programs.get_payload()[1]['Final-Recipient'], 'utf-8; \\x{F6}@b\\x{FC}cher.test', 'recipient')
+    expect_equal(programs.get_payload()[1]['Status'], '5.6.7', 'status')
+    expect_equal(len(unable.taken), 1, 'messages at the host without SMTPUTF8')
+    # One recipient that it cannot take keeps no other from it.
+    send('u@bücher.test', 'ö@bücher.test', 'v@bücher.test')
+    sink.wait_taken(2)
+    sternpost.wait_empty()
+    expect_equal(sorted(unable.taken[1].recipients), ['u@xn--bcher-kva.test', 'v@xn--bcher-kva.test'], 'RCPT')
+    expect_equal(sink.taken[1].data.count(b'Final-Recipient'), 1, 'recipients in the notice')
+
+
+@test
+def eight_bit_mail_is_converted_for_a_host_without_8bitmime(machine):
+    """SMTP-77, SMTP-78, D-28: what a reader makes of it is what was sent."""
+    Dns(machine, RECORDS + ['old MX 10 mx.old', 'mx.old A 127.0.0.41', 'sender MX 10 mx.sink'])
+    sink, old = Sink(machine, '127.0.0.40'), ScriptedMx(machine, '127.0.0.41', eight_bit=False)
+    Sternpost(machine)
+    message = email.message.EmailMessage(policy=email.policy.SMTP.clone(cte_type='8bit'))
+    message['Subject'], message['From'], message['Message-ID'] = 'x', 'a@sender.test', '<x@sender.test>'
+    message['Date'] = 'Mon, 23 Nov 2026 12:00:00 +0000'
+    text = 'Grüße = ' + 'ö' * 100 + ' \n.\nend\n'
+    message.set_content(text, cte='8bit')
+    raw = bytes(range(128, 256)) * 20
+    message.add_attachment(raw, 'application', 'octet-stream', filename='x.bin')
+    # Python encodes attachments: this one goes as the octets that it is
+    head, _, tail = message.as_bytes().partition(b'Content-Transfer-Encoding: base64')
+    fields, _, rest = tail.partition(b'\r\n\r\n')
+    end = rest[rest.rindex(b'--===') :]
+    octets = head + b'Content-Transfer-Encoding: 8bit' + fields + b'\r\n\r\n' + raw + b'\r\n' + end
+    stuffed = re.sub(rb'(?m)^\.', b'..', octets)
+    deliver(stuffed, recipients=['u@old.test', 'u@sink.test'])
+    wait_for('the old host takes it', lambda: old.taken)
+    sink.wait_taken(1)
+    expect(sink.taken[0].data.endswith(octets), 'it came otherwise to a host with 8BITMIME: %r' % sink.taken[0].data)
+    data = re.sub(rb'(?m)^\.', b'', old.taken[0].data)
+    expect(data.isascii(), '8-bit octets went to a host without 8BITMIME')
+    read = email.message_from_bytes(data, policy=email.policy.default)
+    body, attachment = read.iter_parts()
+    expect_equal(body['Content-Transfer-Encoding'], 'quoted-printable', 'the encoding of the text')
+    expect_equal(body.get_content().replace('\r\n', '\n'), text, 'the text')
+    expect_equal((attachment['Content-Transfer-Encoding'], attachment.get_content()), ('base64', raw), 'the attachment')
+    expect('BODY=' not in [l for s in old.sessions for l, _ in s if l.startswith('MAIL')][0], 'BODY was said')
+    # Signed by somebody: it comes back instead.
+    deliver(b'DKIM-Signature: v=1; a=x\r\n' + stuffed, recipients=['u@old.test'])
+    sink.wait_taken(2)
+    expect(b'Status: 5.6.3' in sink.taken[1].data, 'the notice: %r' % sink.taken[1].data)
+    expect_equal(len(old.taken), 1, 'messages at the old host')
 
 
 if __name__ == '__main__':
