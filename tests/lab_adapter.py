@@ -66,7 +66,7 @@ allow_special_addresses = true
 
 class Sternpost(Adapter):
     name = 'sternpost'
-    features = {'sts', 'dane', 'tls-required-no', 'routes', 'restart', 'crash', 'lifetime'}
+    features = {'sts', 'dane', 'requiretls', 'tls-required-no', 'smtputf8', 'routes', 'restart', 'crash', 'lifetime'}
 
     def configure(self, world):
         super().configure(world)

@@ -188,6 +188,12 @@ int Daemon::open() {
     };
     listener_ = std::make_unique<smtp::Listener>(std::move(threads), server_of(settings_, hostname_),
                                                  std::move(ask_next_hop), *store_, clock_, log_);
+    auto certificate = listener_context();
+    if (!certificate) {
+        Event(log_, Level::error, "start").reason("no TLS for the listener: " + certificate.error().text);
+        return EX_CONFIG;
+    }
+    listener_->use_tls(std::move(*certificate));
     for (auto& bound : bound_) {
         const auto adopted = bound.socket ? listener_->adopt(std::move(*bound.socket), bound.v6)
                                           : Expected<void, smtp::ListenErrc>(fail(bound.socket.error()));
@@ -279,6 +285,12 @@ void Daemon::watch_signals() {
     });
 }
 
+tls::Result<std::shared_ptr<asio::ssl::context>> Daemon::listener_context() const {
+    auto identity = identity_of(settings_, hostname_, clock_.wall());
+    if (!identity) return fail(std::move(identity).error());
+    return tls::server_context(*identity);
+}
+
 void Daemon::reload() {
     const auto contexts = tls::client_contexts({settings_.ca_file});
     if (contexts) {
@@ -288,6 +300,19 @@ void Daemon::reload() {
     } else {
         Event(log_, Level::error, "reload")
             .reason(contexts.error().text + "; the certificates read before stay in use");
+    }
+    auto certificate = listener_context();
+    if (certificate) {
+        auto use = [l = listener_.get(), context = std::move(*certificate)]() mutable {
+            l->use_tls(std::move(context));
+        };
+        asio::post(io_.front()->context, std::move(use));
+        Event(log_, Level::info, "reload")
+            .kv("tls_certificate",
+                settings_.tls_certificate.empty() ? "(our own)" : settings_.tls_certificate);
+    } else {
+        Event(log_, Level::error, "reload")
+            .reason("listener: " + certificate.error().text + "; the certificate read before stays in use");
     }
 }
 

@@ -44,6 +44,7 @@ class Daemon {
     asio::awaitable<void> stop();
     void watch_signals();
     void reload();
+    tls::Result<std::shared_ptr<asio::ssl::context>> listener_context() const;
     asio::awaitable<control::Answer> answer(control::json::object request, control::Caller caller);
     control::Answer status() const;
     control::Answer list(const control::json::object& request) const;

@@ -154,6 +154,11 @@ Exit send(const DropGroup& group, local::Arguments arguments) {
     submission.gateway = arguments.gateway;
     submission.notify = arguments.notify;
     submission.ret = arguments.ret;
+    submission.requiretls = arguments.requiretls;
+    const auto utf8 = local::wants_smtputf8(arguments.smtputf8, submission.reverse_path.value_or(""),
+                                            submission.recipients, message.utf8_header());
+    if (!utf8) return complain(utf8.error());
+    submission.smtputf8 = *utf8;
     submission.envid = std::move(arguments.envid);
     submission.octets = spool.size();
     if (!arguments.gateway && !message.has_from())

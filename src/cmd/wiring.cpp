@@ -1,6 +1,8 @@
 #include "cmd/wiring.h"
 
 #include "local/socket.h"
+#include "tls/self_signed.h"
+#include "util/file.h"
 
 namespace sternpost::cmd {
 namespace {
@@ -12,6 +14,12 @@ std::chrono::seconds seconds(config::Duration duration) {
 std::optional<dns::Address> address(const std::string& text) {
     auto parsed = dns::Address::parse(text);
     return parsed ? std::optional(*parsed) : std::nullopt;
+}
+
+delivery::ConvertEightBit convert_of(const config::Settings& settings) {
+    if (settings.convert_8bit == "always") return delivery::ConvertEightBit::always;
+    if (settings.convert_8bit == "never") return delivery::ConvertEightBit::never;
+    return delivery::ConvertEightBit::unsigned_only;
 }
 
 bool has_family(const config::Settings& settings, std::string_view family) {
@@ -90,6 +98,7 @@ delivery::Options delivery_of(const config::Settings& settings, const std::strin
     out.idle_time = settings.idle_time;
     out.messages_per_connection = static_cast<unsigned>(settings.messages_per_connection);
     out.connections_per_site = static_cast<unsigned>(settings.connections_per_site);
+    out.convert_8bit = convert_of(settings);
     return out;
 }
 
@@ -103,6 +112,7 @@ delivery::BounceOptions bounces_of(const config::Settings& settings, const std::
 delivery::AsioDialer::Options dialer_of(const config::Settings& settings, const std::string& hostname) {
     delivery::AsioDialer::Options out;
     out.helo_name = hostname;
+    out.convert_8bit = convert_of(settings);
     out.timeouts.connect = settings.connect_timeout;
     out.timeouts.greeting = settings.greeting_timeout;
     out.timeouts.helo = settings.helo_timeout;
@@ -151,7 +161,29 @@ smtp::ServerOptions server_of(const config::Settings& settings, const std::strin
         if (!listed) out.networks.push_back({network, smtp::ClientRole::originate});
     }
     const auto names = std::make_shared<const mail::LocalNames>(local_names_of(settings, hostname));
-    out.resolve_recipient = [names](std::string_view path) { return names->resolve(path); };
+    out.resolve_recipient = [names](std::string_view path, bool utf8) { return names->resolve(path, utf8); };
+    return out;
+}
+
+tls::Result<tls::Identity> identity_of(const config::Settings& settings, const std::string& hostname,
+                                       WallTime now) {
+    tls::Identity out;
+    out.certificate_file = settings.tls_certificate;
+    out.key_file = settings.tls_key;
+    if (!out.certificate_file.empty()) return out;
+    out.certificate_file = settings.state_dir + "/listener-certificate.pem";
+    out.key_file = settings.state_dir + "/listener-key.pem";
+    const std::string name = name_or_literal(hostname);
+    if (const auto kept = util::read_file(out.certificate_file, 65536);
+        kept && tls::names_host(*kept, name, now) && tls::server_context(out))
+        return out;
+    auto made = tls::make_self_signed(name, now);
+    if (!made) return fail(std::move(made).error());
+    for (const auto& [file, text] :
+         {std::pair<const std::string&, const std::string&>{out.key_file, made->key},
+          {out.certificate_file, made->certificate}})
+        if (auto written = util::write_file(file, text, 0600); !written)
+            return fail(tls::Errc::bad_certificate, std::move(written.error().text));
     return out;
 }
 
@@ -160,7 +192,7 @@ local::Options local_of(const config::Settings& settings, const std::string& hos
     out.hostname = name_or_literal(hostname);
     out.max_message_size = settings.max_message_size;
     const auto names = std::make_shared<const mail::LocalNames>(local_names_of(settings, hostname));
-    out.resolve_recipient = [names](std::string_view path) { return names->resolve(path); };
+    out.resolve_recipient = [names](std::string_view path, bool utf8) { return names->resolve(path, utf8); };
     out.user_name = local::user_name;
     out.socket_path = settings.submit_socket;
     out.maildrop_path = settings.maildrop_dir;

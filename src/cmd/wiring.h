@@ -27,6 +27,10 @@ delivery::AsioDialer::Options dialer_of(const config::Settings& settings, const 
 queue::Options queue_of(const config::Settings& settings);
 /// Without a `hostname` only loopback is served.
 smtp::ServerOptions server_of(const config::Settings& settings, const std::string& hostname);
+/// Where the listener's certificate is; made first if it is to be our own and `hostname` has none yet that is
+/// good at `now`. Otherwise the files are only named, not read.
+tls::Result<tls::Identity> identity_of(const config::Settings& settings, const std::string& hostname,
+                                       WallTime now);
 local::Options local_of(const config::Settings& settings, const std::string& hostname);
 
 /// The name that stands where RFCs want one even when none is configured.

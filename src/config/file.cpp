@@ -103,7 +103,9 @@ class Reader {
                 return text == "error" || text == "warning" || text == "info" || text == "debug";
             if (check == Check::path) return text.starts_with('/');
             if (check == Check::trust) return text == "auto" || text == "yes" || text == "no";
+            if (check == Check::convert) return text == "unsigned" || text == "always" || text == "never";
             if (text.empty()) return true;
+            if (check == Check::optional_path) return text.starts_with('/');
             if (check == Check::hostname)
                 return dns::Domain::parse(text).has_value() && text.find('.') != std::string::npos;
             if (check == Check::name) return dns::Domain::parse(text).has_value();
@@ -379,6 +381,9 @@ Loaded read_text(std::string_view text, std::string_view name) {
         loaded.errors.push_back(
             fmt::format("{}:{}: not TOML: {}", name, e.source().begin.line, e.description()));
     }
+    if (!loaded.settings.tls_key.empty() && loaded.settings.tls_certificate.empty())
+        loaded.errors.push_back(fmt::format(
+            "{}: listener.tls_key is set, but listener.tls_certificate, which it belongs to, is not", name));
     return loaded;
 }
 

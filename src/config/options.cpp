@@ -43,6 +43,11 @@ const std::array table{
            "messages a minute from one address; 0: no limit"},
     Option{"listener.command_timeout", &S::command_timeout, Check::positive_time,
            "how long a client may be silent"},
+    Option{"listener.tls_certificate", &S::tls_certificate, Check::optional_path,
+           "the certificate for STARTTLS, with its chain (PEM); empty: one that signs itself, made at the "
+           "start"},
+    Option{"listener.tls_key", &S::tls_key, Check::optional_path,
+           "its private key (PEM); empty: in the certificate's file"},
 
     Option{"delivery.smtp_port", &S::smtp_port, Check::port,
            "the port of MX hosts; another one only in a lab"},
@@ -76,6 +81,8 @@ const std::array table{
            "connections at a time in all"},
     Option{"delivery.allow_special_addresses", &S::delivery_special_addresses, Check::any,
            "deliver to MX hosts on loopback and private addresses; only in a lab or a closed network"},
+    Option{"delivery.convert_8bit", &S::convert_8bit, Check::convert,
+           "which messages become 7-bit for a host without 8BITMIME; the others are returned"},
 
     Option{"queue.lifetime", &S::lifetime, Check::positive_time,
            "how long a message is tried before it is returned"},
@@ -210,6 +217,10 @@ std::string allowed_text(const Option& option) {
             return "a size such as 65536, \"64KiB\", \"50MiB\"";
         case Check::path:
             return "an absolute path";
+        case Check::optional_path:
+            return "an absolute path, or \"\"";
+        case Check::convert:
+            return "one of \"unsigned\", \"always\", \"never\"";
         case Check::at_least_one:
             return "a whole number, 1 or more";
         case Check::positive_time:

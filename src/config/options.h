@@ -53,6 +53,8 @@ struct Settings {
     std::uint64_t max_connections_per_client = 50;
     std::uint64_t messages_per_minute_per_client = 6000;
     Duration command_timeout{std::chrono::minutes(5)};
+    std::string tls_certificate;
+    std::string tls_key;
     std::vector<Client> clients;
     std::vector<delivery::Route> routes;           // [[route]]
     std::vector<store::StoredOverride> overrides;  // [[override]]
@@ -77,6 +79,7 @@ struct Settings {
     Duration attempt_budget{std::chrono::minutes(30)};
     std::uint64_t max_deliveries = 500;
     bool delivery_special_addresses = false;
+    std::string convert_8bit = "unsigned";
 
     Duration lifetime{std::chrono::hours(120)};
     Duration notice_lifetime{std::chrono::hours(120)};
@@ -131,6 +134,8 @@ enum class Check {
     size,           // octets, or KiB, MiB, GiB
     positive_time,  // longer than nothing
     path,           // absolute
+    optional_path,  // absolute, or empty
+    convert,        // unsigned, always, never
 };
 
 struct Option {

@@ -66,6 +66,9 @@ json::object to_json(const store::StoredMessage& message, const std::vector<bool
     out["class"] = name_of(message.message_class);
     out["reverse_path"] = message.envelope.reverse_path.text();
     out["held"] = message.held;
+    out["requiretls"] = message.envelope.requiretls;
+    out["tls_required_no"] = message.envelope.tls_required_no;
+    out["smtputf8"] = message.envelope.smtputf8;
     json::object origin;
     origin["address"] = message.origin.address;
     origin["helo"] = message.origin.helo;

@@ -375,15 +375,22 @@ asio::awaitable<unsigned> Delivery::serve(Attempt& attempt, const HostPlan& host
         if (!attempt.work) attempt.work = attempt.lane.take();
         if (!attempt.work) break;
         const SteadyTime began = std::exchange(first, false) ? attempt.began : clock_.steady();
-        if (const auto refused = refused_here(*attempt.work, channel.opened())) {
+        if (refused_here(*attempt.work, channel.opened())) {
             std::vector<queue::Fate> fates;
             for (const auto n : attempt.work->recipients) {
-                queue::Fate fate = *refused;
+                queue::Work alone = *attempt.work;
+                alone.recipients = {n};
+                queue::Fate again;  // without those that the host cannot have, the others may go
+                again.again = true;
+                queue::Fate fate = refused_here(alone, channel.opened()).value_or(std::move(again));
                 fate.result.recipient = n;
-                log_attempt(*attempt.work, fate, requirement, request, channel.opened(), began);
+                if (!fate.again)
+                    log_attempt(*attempt.work, fate, requirement, request, channel.opened(), began);
                 fates.push_back(std::move(fate));
             }
-            fates.front().result.detail = std::exchange(attempt.detail, {});
+            const auto told =
+                std::find_if(fates.begin(), fates.end(), [](const queue::Fate& f) { return !f.again; });
+            if (told != fates.end()) told->result.detail = std::exchange(attempt.detail, {});
             attempt.lane.finished(*attempt.work, std::move(fates));
             attempt.work.reset();
             attempt.served = true;
@@ -434,21 +441,13 @@ asio::awaitable<unsigned> Delivery::serve(Attempt& attempt, const HostPlan& host
 
 // What the host's offer alone decides: a message that it could not take is not begun.
 std::optional<queue::Fate> Delivery::refused_here(const queue::Work& work, const smtp::Opened& opened) const {
+    const Adaptation adapted = adapt(traits_of(work), opened.offered, options_.convert_8bit);
+    if (!adapted.refused()) return std::nullopt;
     queue::Fate fate;
     fate.result.state = store::RecipientState::bounced;
-    const auto& body = work.message->body;
-    if (opened.offered.size_limit > 0 && body.size > opened.offered.size_limit) {  // RFC 1870 §4
-        fate.result.status = "5.3.4";
-        fate.result.text = fmt::format("the message has {} octets, and the host takes at most {}", body.size,
-                                       opened.offered.size_limit);
-        return fate;
-    }
-    if (body.eight_bit && !opened.offered.eight_bit_mime) {  // RFC 6152 §3: never raw octets to a 7-bit host
-        fate.result.status = "5.6.3";
-        fate.result.text = "the message has 8-bit octets, and the host does not offer 8BITMIME";
-        return fate;
-    }
-    return std::nullopt;
+    fate.result.status = adapted.status;
+    fate.result.text = adapted.text;
+    return fate;
 }
 
 std::vector<queue::Fate> Delivery::judge(const Attempt& attempt, const queue::Work& work,
@@ -553,13 +552,13 @@ queue::HopFate Delivery::fate_of(const Attempt& attempt) const {
         fate.status = "5.4.6";
         fate.text = "the best MX host of " + domain + " is this host itself: mail would loop";
         fate.reason_code = "loop";
-        return fate;
+        return attempt.plan.doubts_dns() ? doubted(attempt.plan, std::move(fate)) : fate;
     }
     if (attempt.addresses_tried == 0 && !attempt.may_pass) {
         // Every look-up answered, and no host has an address (RFC 5321 §5.1; SMTP-28, SMTP-31).
         fate.permanent = true;
         fate.status = "5.4.4";
-        return fate;
+        return attempt.plan.doubts_dns() ? doubted(attempt.plan, std::move(fate)) : fate;
     }
     if (attempt.no_network > 0 && attempt.no_network == attempt.addresses_tried) {
         fate.status = "4.4.1";

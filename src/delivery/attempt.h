@@ -5,6 +5,7 @@
 #include <boost/asio/awaitable.hpp>
 #include <chrono>
 
+#include "delivery/adapt.h"
 #include "delivery/connections.h"
 #include "delivery/dialer.h"
 #include "delivery/outcome.h"
@@ -26,6 +27,7 @@ struct Options {
     std::chrono::milliseconds idle_time{5000};  // 0: sessions are not kept
     unsigned messages_per_connection = 100;
     unsigned connections_per_site = 20;
+    ConvertEightBit convert_8bit = ConvertEightBit::unsigned_only;
     std::chrono::seconds dead_host_time{60};  // an address that took no connection is left alone for so long
 };
 

@@ -5,6 +5,7 @@
 #include "dsn/notice.h"
 #include "mail/header.h"
 #include "util/call.h"
+#include "util/text.h"
 
 namespace sternpost::delivery {
 namespace {
@@ -48,17 +49,16 @@ asio::awaitable<std::vector<store::NewMessage>> Bouncer::notices(queue::MessageP
     };
     if (message->message_class == store::MessageClass::report)
         co_return out;  // reports never cause notices (RPT-14)
-    std::string to;
+    std::optional<mail::ForwardPath> to;
     if (!double_bounce) {
-        to = message->envelope.reverse_path.text();
+        to = mail::ForwardPath(message->envelope.reverse_path.mailbox());
     } else if (!options_.admin) {
         dropped("a notice could not be delivered, and no admin_address is set to receive it");
         co_return out;
     } else {
-        to = options_.admin->text();
+        to = mail::ForwardPath(*options_.admin);
         for (const auto& r : message->recipients)
-            if (r.address.recipient.path.text() ==
-                to) {  // never a notice about a notice to the administrator
+            if (r.address.recipient.path == *to) {  // never a notice about a notice to the administrator
                 dropped("the notice to the administrator could not be delivered either");
                 co_return out;
             }
@@ -66,7 +66,10 @@ asio::awaitable<std::vector<store::NewMessage>> Bouncer::notices(queue::MessageP
 
     dsn::NoticeRequest request;
     request.reporting_host = options_.hostname;
-    request.to = to;
+    // A reverse-path with UTF-8 before its @ lives behind hosts with SMTPUTF8: the notice may be in UTF-8
+    // too. To all others it goes in ASCII, whatever the recipients' addresses are (RFC 6533 §4.5).
+    request.smtputf8 = !to->ascii();
+    request.to = request.smtputf8 ? to->text() : to->a_label_text();
     request.queue_id = message->id.text();
     request.message_id = mail::make_message_id(clock_.wall(), random_, options_.hostname);
     request.envid = message->envelope.envid;
@@ -84,8 +87,10 @@ asio::awaitable<std::vector<store::NewMessage>> Bouncer::notices(queue::MessageP
                                     result.at};
         request.recipients.push_back(std::move(status));
     }
-    const bool whole =
-        message->envelope.ret != mail::Ret::hdrs && message->body.size <= options_.most_returned;
+    // RFC 8689 §5: only the header of a message with REQUIRETLS comes back, whatever RET says. The raw octets
+    // in some old headers fit into no part but one that can be encoded, and that is the header's.
+    const bool whole = message->envelope.ret != mail::Ret::hdrs && !message->envelope.requiretls &&
+                       message->body.size <= options_.most_returned;
     const std::size_t most = options_.most_returned;
     std::string original;
     if (message->body.octets) {
@@ -99,20 +104,16 @@ asio::awaitable<std::vector<store::NewMessage>> Bouncer::notices(queue::MessageP
                           : std::string("X-Sternpost-Note: the message cannot be read: ") +
                                 octets.error().text + "\r\n";
     }
-    if (!whole) {
-        const auto header = mail::read_header(original);
+    const auto header = mail::read_header(original);
+    const std::string_view header_text = std::string_view(original).substr(0, header.end);
+    request.original_whole = whole && valid_utf8(header_text);
+    if (!request.original_whole) {
         original.resize(header.fields.empty() ? 0 : header.end);
         while (original.ends_with("\r\n\r\n")) original.resize(original.size() - 2);
     }
     request.original = std::move(original);
-    request.original_whole = whole;
     const std::string text = dsn::compose(request);
 
-    auto path = mail::ForwardPath::parse(to, true);
-    if (!path) {
-        dropped("the reverse-path cannot be mailed to: " + path.error().text);
-        co_return out;
-    }
     auto sink = store_.new_body(text.size());
     auto written = sink->write(text);
     auto body = written ? sink->finish() : store::Result<store::Body>(fail(written.error()));
@@ -126,15 +127,19 @@ asio::awaitable<std::vector<store::NewMessage>> Bouncer::notices(queue::MessageP
     notice.arrived = clock_.wall();
     notice.message_class = store::MessageClass::notice;
     if (body->eight_bit) notice.envelope.body = mail::BodyType::eight_bit_mime;
-    std::string next_hop = path->mailbox().host();
-    mail::Recipient recipient(std::move(*path));
+    notice.envelope.smtputf8 = request.smtputf8;
+    notice.envelope.eight_bit_header = !is_ascii(request.to);
+    notice.envelope.requiretls = message->envelope.requiretls;  // RFC 8689 §5; it is redacted in any case
+    const std::string shown = to->text();
+    std::string next_hop = to->mailbox().host();
+    mail::Recipient recipient(std::move(*to));
     recipient.notify.never = true;  // RFC 3461 §6.1
     notice.recipients.emplace_back(std::move(recipient), std::move(next_hop));
     notice.origin.with = "notice";
     notice.body = std::move(*body);
     Event(log_, Level::info, "bounce")
         .kv("qid", notice.id.text())
-        .raw("to", "<" + to + ">")
+        .raw("to", "<" + shown + ">")
         .kv("for", message->id.text())
         .kv("recipients", bounced.size());
     out.push_back(std::move(notice));

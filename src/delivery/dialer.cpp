@@ -5,6 +5,7 @@
 #include <boost/asio/post.hpp>
 #include <boost/asio/use_awaitable.hpp>
 
+#include "mail/seven_bit.h"
 #include "util/call.h"
 
 namespace sternpost::delivery {
@@ -13,8 +14,12 @@ namespace {
 class AsioChannel final : public Channel {
   public:
     AsioChannel(asio::io_context& io, std::shared_ptr<smtp::Session> session, smtp::Opened opened,
-                store::Store& store)
-        : io_(io), session_(std::move(session)), opened_(std::move(opened)), store_(store) {}
+                store::Store& store, ConvertEightBit convert)
+        : io_(io),
+          session_(std::move(session)),
+          opened_(std::move(opened)),
+          store_(store),
+          convert_(convert) {}
     AsioChannel(const AsioChannel&) = delete;
     AsioChannel& operator=(const AsioChannel&) = delete;
     ~AsioChannel() override {
@@ -27,7 +32,9 @@ class AsioChannel final : public Channel {
     const std::string& dialogue() const override { return dialogue_; }
 
     asio::awaitable<std::vector<smtp::RecipientOutcome>> transact(queue::Work work) override {
-        auto done = co_await asio::co_spawn(io_, run(session_, store_, std::move(work)), asio::use_awaitable);
+        const Adaptation adapted = adapt(traits_of(work), opened_.offered, convert_);
+        auto done = co_await asio::co_spawn(io_, run(session_, store_, std::move(work), adapted),
+                                            asio::use_awaitable);
         reusable_ = done.reusable;
         dialogue_ = std::move(done.dialogue);
         co_return std::move(done.outcomes);
@@ -47,7 +54,7 @@ class AsioChannel final : public Channel {
 
     // On the I/O thread.
     static asio::awaitable<Done> run(std::shared_ptr<smtp::Session> session, store::Store& store,
-                                     queue::Work work) {
+                                     queue::Work work, Adaptation adapted) {
         std::vector<mail::Recipient> recipients;
         for (const auto n : work.recipients)
             recipients.push_back(work.message->recipients[n].address.recipient);
@@ -58,7 +65,21 @@ class AsioChannel final : public Channel {
             return read(store, stored, offset, most);
         };
         mail::Envelope envelope = work.message->envelope;
+        envelope.smtputf8 = adapted.smtputf8;
         Done done;
+        if (adapted.convert) {
+            auto converted = co_await seven_bit(store, work.message);
+            if (!converted) {
+                const smtp::Failure failure{smtp::Stage::body, converted.error().code, converted.error().text,
+                                            std::nullopt};
+                for (std::size_t i = 0; i < recipients.size(); ++i)
+                    done.outcomes.push_back({smtp::Reply(), failure});
+                done.reusable = session->reusable();
+                co_return done;
+            }
+            message = message_of(std::move(*converted));
+            envelope.body = mail::BodyType::seven_bit;
+        }
         done.outcomes =
             co_await session->transact(std::move(envelope), std::move(recipients), std::move(message));
         done.reusable = session->reusable();
@@ -66,6 +87,35 @@ class AsioChannel final : public Channel {
                         [](const smtp::RecipientOutcome& o) { return o.failure.has_value(); }))
             done.dialogue = session->dialogue();
         co_return done;
+    }
+
+    // The whole message in memory, converted (D-28); adapt() keeps it to max_converted octets.
+    static asio::awaitable<smtp::Result<std::string>> seven_bit(store::Store& store,
+                                                                queue::MessagePtr stored) {
+        std::string whole;
+        while (whole.size() < stored->body.size) {
+            auto octets = co_await read(store, stored, whole.size(), 1U << 20U);
+            if (!octets) co_return octets;
+            if (octets->empty()) break;
+            whole += *octets;
+        }
+        auto converted = mail::to_seven_bit(whole);
+        if (!converted) co_return fail(smtp::Errc::not_convertible, std::move(converted.error().text));
+        co_return std::move(*converted);
+    }
+
+    static smtp::Message message_of(std::string octets) {
+        smtp::Message out;
+        out.size = octets.size();
+        const auto shared = std::make_shared<const std::string>(std::move(octets));
+        out.read = [shared](std::uint64_t offset, std::size_t most) { return slice(shared, offset, most); };
+        return out;
+    }
+
+    static asio::awaitable<smtp::Result<std::string>> slice(std::shared_ptr<const std::string> whole,
+                                                            std::uint64_t offset, std::size_t most) {
+        if (offset >= whole->size()) co_return std::string();
+        co_return whole->substr(offset, most);
     }
 
     static asio::awaitable<void> leave(std::shared_ptr<smtp::Session> session) { co_await session->quit(); }
@@ -92,6 +142,7 @@ class AsioChannel final : public Channel {
     std::shared_ptr<smtp::Session> session_;
     smtp::Opened opened_;
     store::Store& store_;
+    ConvertEightBit convert_;
     bool reusable_ = true;
     std::string dialogue_;
 };
@@ -123,8 +174,8 @@ asio::awaitable<tl::expected<std::unique_ptr<Channel>, smtp::Failure>> AsioDiale
         asio::post(io, [gone = std::move(session)] {});
         co_return tl::unexpected<smtp::Failure>(std::move(opened).error());
     }
-    std::unique_ptr<Channel> channel =
-        std::make_unique<AsioChannel>(io, std::move(session), std::move(*opened), store_);
+    std::unique_ptr<Channel> channel = std::make_unique<AsioChannel>(
+        io, std::move(session), std::move(*opened), store_, options_.convert_8bit);
     co_return channel;
 }
 

@@ -7,6 +7,7 @@
 #include <memory>
 #include <vector>
 
+#include "delivery/adapt.h"
 #include "queue/core.h"
 #include "smtp/session.h"
 #include "store/store.h"
@@ -51,6 +52,7 @@ class AsioDialer final : public Dialer {
     struct Options {
         std::string helo_name;
         smtp::ClientTimeouts timeouts;
+        ConvertEightBit convert_8bit = ConvertEightBit::unsigned_only;
     };
     AsioDialer(std::vector<asio::io_context*> io_contexts, Options options, tls::ClientContexts contexts,
                store::Store& store);

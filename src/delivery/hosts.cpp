@@ -12,8 +12,11 @@ queue::HopFate permanent(std::string status, std::string text) {
     return {true, std::move(status), std::move(text)};
 }
 
-tl::unexpected<queue::HopFate> give(queue::HopFate fate) {
-    return tl::unexpected<queue::HopFate>(std::move(fate));
+tl::unexpected<NoHosts> give(queue::HopFate fate, bool secure) {
+    NoHosts out;
+    out.fate = std::move(fate);
+    out.secure = secure;
+    return tl::unexpected<NoHosts>(std::move(out));
 }
 
 std::optional<dns::Address> literal(std::string_view next_hop) {
@@ -31,9 +34,8 @@ std::string Candidate::text() const {
     return addresses.empty() ? "?" : addresses.front().literal();
 }
 
-asio::awaitable<tl::expected<Hosts, queue::HopFate>> find_hosts(const HostOptions& options,
-                                                                dns::Resolver& resolver, Random& random,
-                                                                std::string next_hop) {
+asio::awaitable<tl::expected<Hosts, NoHosts>> find_hosts(const HostOptions& options, dns::Resolver& resolver,
+                                                         Random& random, std::string next_hop) {
     Hosts hosts;
     std::vector<Candidate>& out = hosts.candidates;
     if (auto address = literal(next_hop)) {
@@ -43,13 +45,15 @@ asio::awaitable<tl::expected<Hosts, queue::HopFate>> find_hosts(const HostOption
         co_return hosts;
     }
     auto domain = dns::Domain::parse(next_hop);
-    if (!domain) co_return give(permanent("5.1.2", domain.error().text));
+    if (!domain) co_return give(permanent("5.1.2", domain.error().text), true);
     auto answer = co_await resolver.mx(*domain);
     if (!answer)
-        co_return give(temporary(
-            "4.4.3", "the MX records of " + next_hop + " cannot be looked up: " + answer.error().text));
+        co_return give(temporary("4.4.3", "the MX records of " + next_hop +
+                                              " cannot be looked up: " + answer.error().text),
+                       true);
     if (answer->existence == dns::Existence::no_name)
-        co_return give(permanent("5.1.2", "the domain " + next_hop + " does not exist (NXDOMAIN)"));
+        co_return give(permanent("5.1.2", "the domain " + next_hop + " does not exist (NXDOMAIN)"),
+                       answer->authentic);
     hosts.secure = answer->authentic;
     hosts.canonical = answer->canonical;
     hosts.implicit = answer->records.empty();
@@ -59,7 +63,8 @@ asio::awaitable<tl::expected<Hosts, queue::HopFate>> find_hosts(const HostOption
         out.push_back(std::move(implicit));
     } else {
         if (answer->records.size() == 1 && answer->records.front().exchange.empty())  // RFC 7505 §3
-            co_return give(permanent("5.1.10", "the domain " + next_hop + " does not accept mail (null MX)"));
+            co_return give(permanent("5.1.10", "the domain " + next_hop + " does not accept mail (null MX)"),
+                           answer->authentic);
         std::string unusable;
         for (const dns::Mx& mx : answer->records) {
             auto name = dns::Domain::parse(mx.exchange);
@@ -76,7 +81,8 @@ asio::awaitable<tl::expected<Hosts, queue::HopFate>> find_hosts(const HostOption
         }
         if (out.empty())
             co_return give(
-                permanent("5.4.4", "no MX record of " + next_hop + " names a host (\"" + unusable + "\")"));
+                permanent("5.4.4", "no MX record of " + next_hop + " names a host (\"" + unusable + "\")"),
+                answer->authentic);
         random.shuffle(out);
         std::stable_sort(out.begin(), out.end(),
                          [](const Candidate& a, const Candidate& b) { return a.preference < b.preference; });
@@ -90,7 +96,8 @@ asio::awaitable<tl::expected<Hosts, queue::HopFate>> find_hosts(const HostOption
         if (out.empty())
             co_return give(
                 permanent("5.4.6", "the best MX host of " + next_hop +
-                                       " is this host itself, which has no mailboxes: mail would loop"));
+                                       " is this host itself, which has no mailboxes: mail would loop"),
+                answer->authentic);
     }
     co_return hosts;
 }

@@ -40,12 +40,17 @@ struct Hosts {
     bool implicit = false;  // no MX record: the domain is its own host
 };
 
+/// Why there is nowhere to go.
+struct NoHosts {
+    queue::HopFate fate;
+    bool secure = false;  // DNSSEC vouches for the answer, or none was needed
+};
+
 /// The hosts for `next_hop` in the order to try them: by preference, shuffled among equals; ourselves and
 /// what is worse than us left out. An error says whether it is for ever (no such domain, null MX, a loop) or
 /// may pass.
-asio::awaitable<tl::expected<Hosts, queue::HopFate>> find_hosts(const HostOptions& options,
-                                                                dns::Resolver& resolver, Random& random,
-                                                                std::string next_hop);
+asio::awaitable<tl::expected<Hosts, NoHosts>> find_hosts(const HostOptions& options, dns::Resolver& resolver,
+                                                         Random& random, std::string next_hop);
 
 struct Addresses {
     std::vector<dns::Address> usable;  // families alternating, IPv6 first, each in the resolver's order

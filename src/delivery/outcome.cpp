@@ -80,6 +80,7 @@ NextStep after_failed_open(const smtp::Failure& failure, bool clear_text_allowed
         case Errc::starttls_not_offered:
         case Errc::body_unreadable:
         case Errc::body_damaged:
+        case Errc::not_convertible:
         case Errc::aborted:
             return NextStep::next_host;
     }
@@ -118,6 +119,9 @@ std::string sentence_of(const smtp::Failure& failure) {
             return "the message cannot be read here: " + failure.text;
         case Errc::body_damaged:
             return "the message was damaged on the disk of this mail system and cannot be sent: " +
+                   failure.text;
+        case Errc::not_convertible:
+            return "the host does not offer 8BITMIME, and the message cannot be converted to 7 bit: " +
                    failure.text;
         case Errc::aborted:
             return "given up: we are stopping";
@@ -193,6 +197,10 @@ Meaning meaning_of(const smtp::RecipientOutcome& outcome, const TransactionFacts
             return out;
         case Errc::body_damaged:  // it was acknowledged and is lost: its sender is told (doc/formats.md)
             result.status = "5.3.0";
+            result.state = RecipientState::bounced;
+            return out;
+        case Errc::not_convertible:  // RFC 6152 §3
+            result.status = "5.6.3";
             result.state = RecipientState::bounced;
             return out;
         case Errc::aborted:

@@ -13,7 +13,23 @@ Planner::Planner(PolicyOptions options, dns::Resolver& resolver, sts::Lookups& l
       clock_(clock),
       random_(random) {}
 
-asio::awaitable<tl::expected<Hosts, queue::HopFate>> Planner::hosts_of(HopPlan& plan) {
+bool HopPlan::doubts_dns() const {
+    return !hosts.secure && sts && sts->policy && sts->policy->mode == sts::Mode::enforce;
+}
+
+queue::HopFate doubted(const HopPlan& plan, queue::HopFate fate) {
+    fate.permanent = false;
+    fate.status[0] = '4';
+    fate.reason_code = "dns-doubted";
+    fate.text +=
+        "; that answer is not believed at once, since DNSSEC does not vouch for it and the MTA-STS policy "
+        "of " +
+        plan.domain + " is enforced: whoever forges the DNS could have the mail returned in clear text; " +
+        plan.domain + " must mend its MX records, or really takes no mail any more";
+    return fate;
+}
+
+asio::awaitable<tl::expected<Hosts, NoHosts>> Planner::hosts_of(HopPlan& plan) {
     if (plan.route && !plan.route->mx_of) {
         Hosts only;
         Candidate candidate;
@@ -34,13 +50,21 @@ asio::awaitable<tl::expected<HopPlan, queue::HopFate>> Planner::look_up(queue::H
         if (route->mx_of) plan.domain = route->mx_of->text();
     }
     auto hosts = co_await hosts_of(plan);
-    if (!hosts) co_return tl::unexpected<queue::HopFate>(std::move(hosts).error());
-    plan.hosts = std::move(*hosts);
     const bool to_host = plan.route && !plan.route->mx_of;
     auto domain = dns::Domain::parse(plan.domain);
-    if (!to_host && domain && plan.hosts.candidates.front().host) {  // STS-54, STS-55
+    if (hosts) {
+        plan.hosts = std::move(*hosts);
+    } else if (!hosts.error().fate.permanent || hosts.error().secure || !domain) {
+        co_return tl::unexpected<queue::HopFate>(std::move(hosts.error().fate));
+    }
+    if (!to_host && domain && (!hosts || plan.hosts.candidates.front().host)) {  // STS-54, STS-55
         auto found = co_await lookups_.find(dns::PolicyDomain(std::move(*domain)));
         plan.sts = std::move(found);
+    }
+    if (!hosts) {
+        queue::HopFate fate = std::move(hosts.error().fate);
+        if (plan.doubts_dns()) fate = doubted(plan, std::move(fate));
+        co_return tl::unexpected<queue::HopFate>(std::move(fate));
     }
     co_return plan;
 }

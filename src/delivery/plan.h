@@ -35,7 +35,14 @@ struct HopPlan {
     std::string domain;  // whose MX records and policies count: the next hop, or the route's domain
     Hosts hosts;
     std::optional<sts::Lookup> sts;  // not for literals, and not for a route to a host
+
+    /// An enforced policy stands, and DNSSEC does not vouch for where mail goes: a forged "there is nowhere"
+    /// must not make a bounce of what the policy protects.
+    bool doubts_dns() const;
 };
+
+/// The permanent fate made one that may pass, for a plan that doubts_dns().
+queue::HopFate doubted(const HopPlan& plan, queue::HopFate fate);
 
 /// One of its hosts, looked up.
 struct HostPlan {
@@ -62,7 +69,7 @@ class Planner {
     const PolicyOptions& options() const { return options_; }
 
   private:
-    asio::awaitable<tl::expected<Hosts, queue::HopFate>> hosts_of(HopPlan& plan);
+    asio::awaitable<tl::expected<Hosts, NoHosts>> hosts_of(HopPlan& plan);
 
     PolicyOptions options_;
     dns::Resolver& resolver_;

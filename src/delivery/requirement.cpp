@@ -68,14 +68,17 @@ Judgement judge_tls(const Observation& seen) {
             if (failure.stage == smtp::Stage::handshake || failure.stage == smtp::Stage::starttls)
                 return handshake_failed(failure.text);
             return std::nullopt;
+        case smtp::Errc::reply_malformed:
+        case smtp::Errc::reply_too_long:
+            if (failure.stage == smtp::Stage::starttls) return refused(failure.text);
+            return std::nullopt;
         case smtp::Errc::connect_refused:
         case smtp::Errc::connect_timed_out:
         case smtp::Errc::network_unreachable:
-        case smtp::Errc::reply_malformed:
-        case smtp::Errc::reply_too_long:
         case smtp::Errc::reply_negative:
         case smtp::Errc::body_unreadable:
         case smtp::Errc::body_damaged:
+        case smtp::Errc::not_convertible:
         case smtp::Errc::aborted:
             return std::nullopt;
     }
@@ -110,7 +113,8 @@ Problem wrong_name(const tls::Evidence& evidence) {
                    "its certificate is not for this name but for " + names_text(evidence));
 }
 
-// Chain and name as Web PKI has it (RFC 8461 §4.2; MAP-02 … MAP-05). An open, encrypted session.
+// Chain and name as Web PKI has it (RFC 8461 §4.2; MAP-02 … MAP-05), after a handshake; the host may have
+// hung up since.
 Judgement judge_certificate(const tls::Evidence& evidence) {
     switch (evidence.chain_error) {
         case X509_V_OK:
@@ -138,7 +142,7 @@ Judgement judge_certificate(const tls::Evidence& evidence) {
 // TLS with a certificate that is good for the MX host's name.
 Judgement judge_verified(const Observation& seen) {
     if (auto missing = judge_tls(seen)) return missing;
-    return seen.kind == Kind::session ? judge_certificate(seen.evidence) : std::nullopt;
+    return seen.evidence.encrypted ? judge_certificate(seen.evidence) : std::nullopt;
 }
 
 // RFC 8461 §4.1, §4.2 and §5, whatever the mode.
@@ -179,7 +183,7 @@ Judgement judge_dane(const Requirement& requirement, const Observation& seen) {
             break;
     }
     if (auto missing = judge_tls(seen)) return missing;
-    if (seen.kind != Kind::session) return std::nullopt;
+    if (!seen.evidence.encrypted) return std::nullopt;
     const tls::Evidence& evidence = seen.evidence;
     if (evidence.dane_matched && judged_by(evidence, *dane.reference))
         return evidence.weak_key ? Judgement(too_weak()) : std::nullopt;
@@ -329,7 +333,8 @@ Finding failure(PolicyType policy, Problem failed) {
 
 // What was seen says something about TLS.
 bool shows_tls(const Observation& seen) {
-    return seen.kind == Kind::session || (seen.kind == Kind::no_session && judge_tls(seen));
+    return seen.kind == Kind::session ||
+           (seen.kind == Kind::no_session && (seen.evidence.encrypted || judge_tls(seen)));
 }
 
 // What its TLSA records, or the lack of them, say of the host before it is contacted.
@@ -439,6 +444,7 @@ std::string Requirement::label() const {
 Observation Observation::of_failure(smtp::Failure failure) {
     Observation out;
     out.kind = Kind::no_session;
+    if (failure.evidence) out.evidence = *failure.evidence;
     out.failure = std::move(failure);
     return out;
 }

@@ -2,7 +2,10 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
+
 #include "mail/header.h"
+#include "mail/seven_bit.h"
 #include "util/text.h"
 
 namespace sternpost::dsn {
@@ -48,40 +51,40 @@ std::string wrapped(std::string_view text, std::string_view indent) {
     return out + line + "\r\n";
 }
 
-}  // namespace
+struct Part {
+    std::string type;
+    std::string encoding;  // empty: need not be said
+    std::string octets;
 
-std::string compose(const NoticeRequest& request) {
-    const std::string boundary =
-        "=_" + request.queue_id + "/" + fmt::format("{:x}", request.now.time_since_epoch().count());
-    bool all_failed = true;
-    for (const auto& r : request.recipients) all_failed = all_failed && r.action == Action::failed;
+    std::string text() const {
+        std::string out = "Content-Type: " + type + "\r\n";
+        if (!encoding.empty()) out += "Content-Transfer-Encoding: " + encoding + "\r\n";
+        out += "\r\n" + octets;
+        return out.ends_with("\r\n") ? out : out + "\r\n";
+    }
+};
 
-    std::string out;
-    out += mail::field("From", "Mail delivery system <postmaster@" + request.reporting_host + ">");
-    out += mail::field("To", "<" + request.to + ">");
-    out += mail::field("Subject", request.double_bounce ? "A notice could not be delivered"
-                                  : all_failed          ? "Your message could not be delivered"
-                                                        : "Your message is delayed");
-    out += mail::field("Date", rfc5322_date(request.now));
-    out += mail::field("Message-ID", "<" + request.message_id + ">");
-    out += mail::field("Auto-Submitted", "auto-replied");  // RFC 3834 §5.2
-    out += mail::field("MIME-Version", "1.0");
-    out +=
-        "Content-Type: multipart/report; report-type=delivery-status;\r\n boundary=\"" + boundary + "\"\r\n";
-    const bool eight_bit = !is_ascii(request.original);
-    if (eight_bit) out += "Content-Transfer-Encoding: 8bit\r\n";
-    out += "\r\n";
+// As it is where it is ASCII or may go as UTF-8; else quoted-printable.
+Part encoded(std::string type, std::string octets, bool as_utf8) {
+    if (is_ascii(octets)) return {std::move(type), "", std::move(octets)};
+    if (as_utf8) return {std::move(type), "8bit", std::move(octets)};
+    return {std::move(type), "quoted-printable", mail::quoted_printable(octets)};
+}
 
-    out += "--" + boundary +
-           "\r\nContent-Type: text/plain; charset=utf-8\r\nContent-Transfer-Encoding: 8bit\r\n\r\n";
-    out += "This is the mail system at " + request.reporting_host + ".\r\n\r\n";
+bool all_failed(const NoticeRequest& request) {
+    return std::all_of(request.recipients.begin(), request.recipients.end(),
+                       [](const auto& r) { return r.action == Action::failed; });
+}
+
+std::string for_people(const NoticeRequest& request) {
+    std::string out = "This is the mail system at " + request.reporting_host + ".\r\n\r\n";
     if (request.double_bounce)
         out += wrapped(
             "A notice about a message could not be delivered to its sender either. It is kept here so that "
             "nothing "
             "is lost in silence.",
             "");
-    else if (all_failed)
+    else if (all_failed(request))
         out += wrapped("Your message of " + rfc5322_date(request.arrived) +
                            " could not be delivered to the recipients below. It will not be tried again.",
                        "");
@@ -94,26 +97,36 @@ std::string compose(const NoticeRequest& request) {
         out += "\r\n  <" + printable(r.recipient.path.text()) + ">\r\n";
         out += wrapped(printable(r.text, 1000), "    ");
     }
-    out += "\r\nQueue id: " + request.queue_id + "\r\n\r\n";
+    return out + "\r\nQueue id: " + request.queue_id + "\r\n";
+}
 
-    out += "--" + boundary + "\r\nContent-Type: message/delivery-status\r\n\r\n";
-    out += "Reporting-MTA: dns; " + request.reporting_host + "\r\n";
+// `type; address` for a typed-address field (RFC 3464 §2.1.2, RFC 6533 §3).
+std::string typed(const mail::ForwardPath& path, bool as_utf8) {
+    if (is_ascii(path.text()) || (!as_utf8 && path.ascii())) return "rfc822; " + path.a_label_text();
+    return "utf-8; " + (as_utf8 ? path.text() : utf8_address_as_ascii(path.text()));
+}
+
+// ORCPT as it was given: xtext, but for the type utf-8, which has a coding of its own.
+std::string original_recipient(const std::string& orcpt) {
+    const auto semicolon = orcpt.find(';');
+    const std::string type = orcpt.substr(0, semicolon);
+    const std::string coded = semicolon == std::string::npos ? "" : orcpt.substr(semicolon + 1);
+    if (iequals(type, "utf-8"))
+        return "utf-8; " + (is_ascii(coded) ? safe(coded) : utf8_address_as_ascii(coded));
+    return safe(type) + "; " + safe(unxtext(coded).value_or(coded));
+}
+
+std::string for_programs(const NoticeRequest& request) {
+    std::string out = "Reporting-MTA: dns; " + request.reporting_host + "\r\n";
     if (!request.envid.empty())
         out += "Original-Envelope-Id: " + safe(unxtext(request.envid).value_or(request.envid)) + "\r\n";
     out += "X-Sternpost-Queue-ID: " + request.queue_id + "\r\n";
     out += "Arrival-Date: " + rfc5322_date(request.arrived) + "\r\n";
     for (const auto& r : request.recipients) {
         out += "\r\n";
-        if (!r.recipient.orcpt.empty()) {
-            const auto semicolon = r.recipient.orcpt.find(';');
-            const std::string type = r.recipient.orcpt.substr(0, semicolon);
-            const std::string coded =
-                semicolon == std::string::npos ? "" : r.recipient.orcpt.substr(semicolon + 1);
-            out += "Original-Recipient: " + safe(type) + "; " + safe(unxtext(coded).value_or(coded)) + "\r\n";
-        }
-        const std::string path = r.recipient.path.text();
-        out += is_ascii(path) ? "Final-Recipient: rfc822; " + path + "\r\n"
-                              : "Final-Recipient: utf-8; " + xtext(path) + "\r\n";
+        if (!r.recipient.orcpt.empty())
+            out += "Original-Recipient: " + original_recipient(r.recipient.orcpt) + "\r\n";
+        out += "Final-Recipient: " + typed(r.recipient.path, request.smtputf8) + "\r\n";
         out += "Action: " + std::string(name_of(r.action)) + "\r\n";
         out += "Status: " + r.status + "\r\n";
         if (!r.remote_mta.empty()) out += "Remote-MTA: dns; " + safe(r.remote_mta) + "\r\n";
@@ -124,14 +137,68 @@ std::string compose(const NoticeRequest& request) {
             out += mail::field("Diagnostic-Code", "x-sternpost; " + safe(r.text));
         }
     }
-    out += "\r\n--" + boundary + "\r\n";
-    out +=
-        request.original_whole ? "Content-Type: message/rfc822\r\n" : "Content-Type: text/rfc822-headers\r\n";
-    if (eight_bit) out += "Content-Transfer-Encoding: 8bit\r\n";
-    out += "\r\n" + request.original;
-    if (!out.ends_with("\r\n")) out += "\r\n";
-    out += "--" + boundary + "--\r\n";
     return out;
+}
+
+// The original, or its header. One with UTF-8 in its header has types of its own (RFC 6532 §3.7, RFC 6533
+// §4), which may be encoded; a message/rfc822 may not, so that its 8-bit octets go as they are.
+Part returned(const NoticeRequest& request) {
+    const std::string_view header =
+        std::string_view(request.original).substr(0, mail::read_header(request.original).end);
+    const bool utf8_header = !is_ascii(header) && valid_utf8(header);
+    if (!request.original_whole)
+        return encoded(utf8_header ? "message/global-headers" : "text/rfc822-headers", request.original,
+                       request.smtputf8);
+    if (utf8_header) return encoded("message/global", request.original, request.smtputf8);
+    return encoded("message/rfc822", request.original, true);
+}
+
+}  // namespace
+
+std::string utf8_address_as_ascii(std::string_view address) {
+    std::string out;
+    for (std::size_t i = 0; i < address.size();) {
+        const auto first = static_cast<unsigned char>(address[i]);
+        const std::size_t octets = first < 0x80 ? 1 : first < 0xE0 ? 2 : first < 0xF0 ? 3 : 4;
+        const bool plain = first > 32 && first < 127 && first != '+' && first != '=' && first != '\\';
+        unsigned point = octets == 1 ? first : first & (0x7FU >> octets);
+        for (std::size_t k = 1; k < octets && i + k < address.size(); ++k)
+            point = (point << 6U) | (static_cast<unsigned char>(address[i + k]) & 0x3FU);
+        if (plain)
+            out += address[i];
+        else
+            out += fmt::format("\\x{{{:X}}}", point);
+        i += octets;
+    }
+    return out;
+}
+
+std::string compose(const NoticeRequest& request) {
+    const std::string boundary =
+        "=_" + request.queue_id + "/" + fmt::format("{:x}", request.now.time_since_epoch().count());
+    std::string body;
+    for (const Part& part :
+         {encoded("text/plain; charset=utf-8", for_people(request), request.smtputf8),
+          encoded(request.smtputf8 ? "message/global-delivery-status" : "message/delivery-status",
+                  for_programs(request), true),
+          returned(request)})
+        body += "--" + boundary + "\r\n" + part.text() + "\r\n";
+    body += "--" + boundary + "--\r\n";
+
+    std::string out;
+    out += mail::field("From", "Mail delivery system <postmaster@" + request.reporting_host + ">");
+    out += mail::field("To", "<" + request.to + ">");
+    out += mail::field("Subject", request.double_bounce ? "A notice could not be delivered"
+                                  : all_failed(request) ? "Your message could not be delivered"
+                                                        : "Your message is delayed");
+    out += mail::field("Date", rfc5322_date(request.now));
+    out += mail::field("Message-ID", "<" + request.message_id + ">");
+    out += mail::field("Auto-Submitted", "auto-replied");  // RFC 3834 §5.2
+    out += mail::field("MIME-Version", "1.0");
+    out +=
+        "Content-Type: multipart/report; report-type=delivery-status;\r\n boundary=\"" + boundary + "\"\r\n";
+    if (!is_ascii(body)) out += "Content-Transfer-Encoding: 8bit\r\n";
+    return out + "\r\n" + body;
 }
 
 }  // namespace sternpost::dsn

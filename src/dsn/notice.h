@@ -1,5 +1,5 @@
-// Delivery status notifications as text (RFC 3464, RFC 6522): a sentence for people, the fields for programs,
-// the original.
+// Delivery status notifications as text (RFC 3464, RFC 6522, RFC 6533): a sentence for people, the fields for
+// programs, the original.
 #pragma once
 
 #include <optional>
@@ -36,10 +36,15 @@ struct NoticeRequest {
     std::vector<RecipientStatus> recipients;
     std::string original;  // octets of the original: all of it, or its header
     bool original_whole = false;
+    bool smtputf8 = false;  // it goes with SMTPUTF8: addresses stand in UTF-8 (RFC 6533 §4), also in `to`
     bool double_bounce = false;  // the original was a notice itself
 };
 
-/// The message, header and body, CRLF line ends. ASCII unless the original is not.
+/// The message, header and body, CRLF line ends. ASCII, but for what is said with `smtputf8`, and for an
+/// original that is returned whole with 8-bit octets in its body.
 std::string compose(const NoticeRequest& request);
+
+/// An address in UTF-8 as ASCII, `j\x{F6}rg@example.com` (utf-8-addr-xtext of RFC 6533 §3).
+std::string utf8_address_as_ascii(std::string_view address);
 
 }  // namespace sternpost::dsn

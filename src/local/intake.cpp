@@ -46,6 +46,20 @@ std::string encoded_words(std::string_view text) {
     return out;
 }
 
+Errc recipient_error(mail::Errc code) {
+    switch (code) {
+        case mail::Errc::needs_utf8:
+            return Errc::needs_smtputf8;
+        case mail::Errc::bad_domain:
+            return Errc::bad_domain;
+        case mail::Errc::bad_address:
+        case mail::Errc::too_long:
+        case mail::Errc::bad_parameter:
+            return Errc::bad_recipient;
+    }
+    return Errc::bad_recipient;
+}
+
 Answer permanent(std::string_view status, const std::string& text) {
     return Answer{Answer::Kind::permanent, std::string(status) + " " + text};
 }
@@ -83,14 +97,13 @@ Result<void> Intake::begin() {
     message_.envelope.reverse_path = std::move(*from);
     message_.envelope.body = head.body;
     message_.envelope.ret = head.ret;
+    message_.envelope.smtputf8 = head.smtputf8;
+    message_.envelope.requiretls = head.requiretls;
     message_.envelope.envid = head.envid;
     std::unordered_set<std::string> known;
     for (const auto& text : head.recipients) {
-        auto path = options_.resolve_recipient(text);
-        if (!path) {
-            const bool domain = path.error().code == mail::Errc::bad_domain;
-            return fail(domain ? Errc::bad_domain : Errc::bad_recipient, std::move(path.error().text));
-        }
+        auto path = options_.resolve_recipient(text, head.smtputf8);
+        if (!path) return fail(recipient_error(path.error().code), std::move(path.error().text));
         if (!known.insert(path->text()).second) continue;
         mail::Recipient recipient(std::move(*path));
         recipient.notify = head.notify;
@@ -117,7 +130,9 @@ Result<void> Intake::begin() {
     trace.by = options_.hostname;
     trace.with = "local";
     trace.id = message_.id.text();
-    if (message_.recipients.size() == 1) trace.for_path = message_.recipients[0].recipient.path.text();
+    // UTF-8 in the trace would keep the message from hosts that could have it otherwise
+    if (message_.recipients.size() == 1 && is_ascii(message_.recipients[0].recipient.path.text()))
+        trace.for_path = message_.recipients[0].recipient.path.text();
     trace.at = message_.arrived;
     piece_ = trace.field();
     sink_ = store_.new_body(options_.max_message_size + room_for_fields);
@@ -135,8 +150,11 @@ Result<mail::ReversePath> Intake::reverse_path(const std::string& user) const {
         text += "@" + options_.hostname;
     else if (iequals(std::string_view(text).substr(at + 1), "localhost"))
         text = text.substr(0, at + 1) + options_.hostname;
-    auto path = mail::ReversePath::parse(text);
-    if (!path) return fail(Errc::bad_reverse_path, std::move(path.error().text));
+    auto path = mail::ReversePath::parse(text, reader_.head()->smtputf8);
+    if (!path) {
+        const bool utf8 = path.error().code == mail::Errc::needs_utf8;
+        return fail(utf8 ? Errc::needs_smtputf8 : Errc::bad_reverse_path, std::move(path.error().text));
+    }
     // our own host name may be a short one where no other is configured: then bounces come here and nowhere
     // else
     if (!mail::fully_qualified(path->mailbox()) && path->mailbox().host() != lowered(options_.hostname))
@@ -164,7 +182,10 @@ Result<store::NewMessage> Intake::finish() {
     if (auto written = write(); !written) return fail(std::move(written).error());
     auto body = sink_->finish();
     if (!body) return fail(from_store(body.error()));
-    message_.envelope.tls_required_no = filter_.tls_required_no();
+    // REQUIRETLS outranks the header field that asks for the opposite (RFC 8689 §4.1)
+    message_.envelope.tls_required_no = filter_.tls_required_no() && !message_.envelope.requiretls;
+    message_.envelope.eight_bit_header = filter_.eight_bit();
+    message_.envelope.dkim_signed = filter_.dkim_signed();
     message_.body = std::move(*body);
     return std::move(message_);
 }
@@ -184,6 +205,8 @@ Answer answer_of(const Error<Errc>& error) {
             return permanent("5.1.3", error.text);
         case Errc::bad_domain:
             return permanent("5.1.2", error.text);
+        case Errc::needs_smtputf8:
+            return permanent("5.6.7", error.text);
         case Errc::bad_message:
             return permanent("5.6.0", error.text);
         case Errc::loop:

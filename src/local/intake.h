@@ -20,8 +20,9 @@ struct Options {
     std::uint64_t max_message_size = 52'428'800;  // octets
     std::size_t max_recipients = 10'000;
     std::size_t max_received = 100;  // RFC 5321 §6.3
-    /// What stands between the angle brackets, or a bare name, to a routable forward-path (mail::LocalNames).
-    std::function<mail::Result<mail::ForwardPath>(std::string_view)> resolve_recipient;
+    /// What stands between the angle brackets, or a bare name, to a routable forward-path (mail::LocalNames);
+    /// true: with SMTPUTF8.
+    std::function<mail::Result<mail::ForwardPath>(std::string_view, bool)> resolve_recipient;
     /// The login name of a uid, empty when it has none (user_name() of this folder).
     std::function<std::string(std::uint32_t)> user_name;
 

@@ -68,6 +68,8 @@ std::string encode_head(const Submission& submission) {
     if (submission.notify.given()) out += "notify " + notify_text(submission.notify) + "\n";
     if (submission.ret != mail::Ret::unspecified)
         out += submission.ret == mail::Ret::full ? "ret full\n" : "ret hdrs\n";
+    if (submission.smtputf8) out += "smtputf8 yes\n";
+    if (submission.requiretls) out += "requiretls yes\n";
     if (!submission.envid.empty()) out += "envid " + submission.envid + "\n";
     for (const auto& recipient : submission.recipients) out += "to <" + recipient + ">\n";
     return out + fmt::format("octets {}\n\n", submission.octets);
@@ -172,6 +174,12 @@ Result<void> RecordReader::parse_line(std::string_view line) {
     } else if (key == "gateway") {
         if (value != "yes") return malformed("wanted: gateway yes");
         head_.gateway = true;
+    } else if (key == "smtputf8") {
+        if (value != "yes") return malformed("wanted: smtputf8 yes");
+        head_.smtputf8 = true;
+    } else if (key == "requiretls") {
+        if (value != "yes") return malformed("wanted: requiretls yes");
+        head_.requiretls = true;
     } else if (key == "notify") {
         const auto notify = parse_notify(value);
         if (!notify) return malformed("wanted: notify never or success,failure,delay");

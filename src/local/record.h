@@ -21,6 +21,7 @@ enum class Errc {
     bad_reverse_path,  // not an address, or not fully qualified
     bad_recipient,     // not an address
     bad_domain,        // not fully qualified
+    needs_smtputf8,    // UTF-8 in an address, and the record does not ask for it
     bad_message,       // octets that no message may have
     loop,              // too many Received fields
     no_space,          // the store is full for now
@@ -42,6 +43,8 @@ struct Submission {
     bool gateway = false;  // passed on for others: the header is not completed
     mail::Notify notify;   // for every recipient
     mail::Ret ret = mail::Ret::unspecified;
+    bool smtputf8 = false;                // RFC 6531: UTF-8 may stand in addresses and header
+    bool requiretls = false;              // RFC 8689
     std::string envid;                    // xtext; empty: none
     std::vector<std::string> recipients;  // as given, without brackets; may be bare names
     std::uint64_t octets = 0;             // of the message

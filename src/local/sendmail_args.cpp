@@ -21,7 +21,7 @@ using Parsed = Expected<T, Exit>;
 bool is_path(std::string_view text) {
     const std::string whole =
         text.find('@') == std::string_view::npos ? std::string(text) + "@localhost" : std::string(text);
-    return mail::ForwardPath::parse(whole).has_value();
+    return mail::ForwardPath::parse(whole, true).has_value();
 }
 
 class Parser {
@@ -179,9 +179,26 @@ class Parser {
         return {};
     }
 
-    // A promise that cannot be kept yet is not to be dropped in silence; all other long options are.
-    static Parsed<void> long_option(std::string_view value) {
-        if (iequals(value, "requiretls=yes")) return fail(Exit::usage, "REQUIRETLS is not available");
+    // Two long options are promises, and so not to be misread in silence; all others are dropped.
+    Parsed<void> long_option(std::string_view option) {
+        const auto equals = option.find('=');
+        const std::string_view name = trimmed(option.substr(0, equals));
+        const std::string_view value =
+            equals == std::string_view::npos ? std::string_view() : trimmed(option.substr(equals + 1));
+        if (iequals(name, "requiretls")) {
+            if (!iequals(value, "yes") && !iequals(value, "no"))
+                return fail(Exit::usage, "-O requiretls takes yes or no, not " + printable(value, 40));
+            out_.requiretls = iequals(value, "yes");
+        } else if (iequals(name, "smtputf8")) {
+            if (iequals(value, "auto"))
+                out_.smtputf8 = Utf8Wish::automatic;
+            else if (iequals(value, "yes"))
+                out_.smtputf8 = Utf8Wish::yes;
+            else if (iequals(value, "no"))
+                out_.smtputf8 = Utf8Wish::no;
+            else
+                return fail(Exit::usage, "-O smtputf8 takes yes, no or auto, not " + printable(value, 40));
+        }
         return {};
     }
 
@@ -210,6 +227,18 @@ Expected<std::vector<std::string>, Exit> parse_recipients(std::string_view word)
     for (const auto& address : *parsed)
         if (!is_path(address)) return fail(Exit::data_error, "not an address: " + printable(address));
     return std::move(*parsed);
+}
+
+Expected<bool, Exit> wants_smtputf8(Utf8Wish wish, std::string_view reverse_path,
+                                    std::span<const std::string> recipients, bool utf8_header) {
+    const std::string* utf8 = nullptr;
+    for (const auto& recipient : recipients)
+        if (!is_ascii(recipient)) utf8 = &recipient;
+    const bool needed = utf8 != nullptr || !is_ascii(reverse_path);
+    if (needed && wish == Utf8Wish::no)
+        return fail(Exit::data_error, "-O smtputf8=no forbids the address " +
+                                          printable(utf8 != nullptr ? *utf8 : std::string(reverse_path)));
+    return wish == Utf8Wish::yes || needed || (wish == Utf8Wish::automatic && utf8_header);
 }
 
 Exit exit_of(const Answer& answer) {
@@ -244,6 +273,8 @@ Hands the message on standard input to Sternpost. Exit code 0: it is on stable s
   -N WHEN         never, or success, failure, delay between commas
   -R WHAT         full or hdrs: what a notice returns
   -V ENVID        a mark that notices carry
+  -O requiretls=yes   only over verified TLS, host by host (RFC 8689), or back to you
+  -O smtputf8=WHEN    yes, no or auto: UTF-8 in addresses and header (RFC 6531)
   -bp             list the queue, as mailq does
   -q              run the queue now
   --              recipients follow, even those that begin with '-'

@@ -29,6 +29,9 @@ enum class Exit : int {
     config = 78,
 };
 
+/// -O smtputf8=…; automatic: where an address or the header needs it (RFC 6531).
+enum class Utf8Wish { automatic, yes, no };
+
 enum class Mode { send, list_queue, run_queue, do_nothing, help, version };
 
 struct Arguments {
@@ -42,8 +45,15 @@ struct Arguments {
     mail::BodyType body = mail::BodyType::seven_bit;
     mail::Notify notify;
     mail::Ret ret = mail::Ret::unspecified;
-    std::string envid;  // xtext
+    std::string envid;                        // xtext
+    bool requiretls = false;                  // -O requiretls=yes (RFC 8689)
+    Utf8Wish smtputf8 = Utf8Wish::automatic;  // -O smtputf8=…
 };
+
+/// Whether a message goes with SMTPUTF8. `utf8_header`: UTF-8 is in its header. data_error: an address needs
+/// it, and `wish` forbids it.
+Expected<bool, Exit> wants_smtputf8(Utf8Wish wish, std::string_view reverse_path,
+                                    std::span<const std::string> recipients, bool utf8_header);
 
 /// `program`: the name it was called by, a path or not; `words`: what follows it. Error: what to print, and
 /// the exit code.

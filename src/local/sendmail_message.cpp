@@ -72,6 +72,10 @@ void SendmailMessage::pass(std::string_view octets, std::string& out) {
     filter_.feed(octets, out);
 }
 
+bool SendmailMessage::utf8_header() const {
+    return filter_.eight_bit() && valid_utf8(header_);
+}
+
 Expected<std::vector<std::string>, Exit> SendmailMessage::recipients() const {
     if (header_.size() > max_header) return fail(Exit::data_error, "the header is longer than 1 MiB");
     const mail::Header header = mail::read_header(header_);

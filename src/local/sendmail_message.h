@@ -24,6 +24,9 @@ class SendmailMessage {
     /// A line with a single dot came: what follows is not read.
     bool ended() const { return ended_; }
     bool has_from() const { return filter_.has_from(); }
+    /// UTF-8, and no other octets above 127, is in what goes out of the header: it needs SMTPUTF8 (RFC 6532
+    /// §3). After finish().
+    bool utf8_header() const;
     /// The recipients that the header names, after finish(): of Resent-To, Resent-Cc and Resent-Bcc if there
     /// are any, else of To, Cc and Bcc. data_error: one is not an address, or the header is beyond 1 MiB.
     Expected<std::vector<std::string>, Exit> recipients() const;

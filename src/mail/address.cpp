@@ -78,13 +78,16 @@ Result<Mailbox> Mailbox::parse(std::string_view text, bool utf8) {
     }
     auto domain = dns::Domain::parse(host);
     if (!domain) return fail(Errc::bad_domain, std::move(domain.error().text));
-    std::string written = domain->text();
-    if (is_ascii(host)) written = host.ends_with('.') ? host.substr(0, host.size() - 1) : host;
+    std::string written(host.ends_with('.') ? host.substr(0, host.size() - 1) : host);
     return Mailbox(std::move(local), std::move(*domain), std::move(written));
 }
 
 std::string Mailbox::host() const {
     return is_literal() ? address().literal() : domain().text();
+}
+
+std::string Mailbox::a_label_text() const {
+    return is_ascii(written_) ? text() : local_ + "@" + host();
 }
 
 bool Mailbox::ascii() const {

@@ -27,7 +27,7 @@ using Result = Expected<T, Errc>;
 class Mailbox {
   public:
     /// `utf8`: whether octets above 126 may stand in it. domain() is folded to lower-case A-labels; text()
-    /// keeps an ASCII domain's letters as they were written.
+    /// keeps the letters as they were written.
     static Result<Mailbox> parse(std::string_view text, bool utf8 = false);
 
     const std::string& local_part() const { return local_; }
@@ -36,8 +36,12 @@ class Mailbox {
     const dns::Address& address() const { return std::get<dns::Address>(host_); }  // only if is_literal()
     /// `example.com` or `[192.0.2.1]`: the form to look up and to compare.
     std::string host() const;
-    /// As an envelope carries it.
+    /// As it was written, and as an envelope carries it where SMTPUTF8 was asked for.
     std::string text() const { return local_ + "@" + written_; }
+    /// With the domain in A-labels: what may be sent where SMTPUTF8 was not asked for, if ascii() (RFC 6531
+    /// §3.2).
+    std::string a_label_text() const;
+    /// Whether the local-part is ASCII. If not, no host without SMTPUTF8 can have it.
     bool ascii() const;
     bool operator==(const Mailbox& other) const { return local_ == other.local_ && host_ == other.host_; }
 
@@ -63,6 +67,8 @@ class ReversePath {
     const Mailbox& mailbox() const { return *mailbox_; }  // only if !is_null()
     /// Without angle brackets; empty for null.
     std::string text() const { return mailbox_ ? mailbox_->text() : std::string(); }
+    std::string a_label_text() const { return mailbox_ ? mailbox_->a_label_text() : std::string(); }
+    bool ascii() const { return !mailbox_ || mailbox_->ascii(); }
     bool operator==(const ReversePath&) const = default;
 
   private:
@@ -80,6 +86,8 @@ class ForwardPath {
 
     const Mailbox& mailbox() const { return mailbox_; }
     std::string text() const { return mailbox_.text(); }
+    std::string a_label_text() const { return mailbox_.a_label_text(); }
+    bool ascii() const { return mailbox_.ascii(); }
     bool operator==(const ForwardPath&) const = default;
 
   private:

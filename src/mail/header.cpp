@@ -69,6 +69,29 @@ std::string unfolded(std::string_view value) {
     return std::string(trimmed(out));
 }
 
+std::string without_comments(std::string_view value) {
+    std::string out;
+    int depth = 0;
+    bool in_quotes = false;
+    for (std::size_t i = 0; i < value.size(); ++i) {
+        const char c = value[i];
+        if (c == '\\' && (depth > 0 || in_quotes) && i + 1 < value.size()) {  // quoted-pair
+            if (depth == 0) out += value.substr(i, 2);
+            ++i;
+        } else if (c == '"' && depth == 0) {
+            in_quotes = !in_quotes;
+            out += c;
+        } else if (c == '(' && !in_quotes) {
+            ++depth;
+        } else if (c == ')' && depth > 0) {
+            --depth;
+        } else if (depth == 0) {
+            out += c;
+        }
+    }
+    return unfolded(out);
+}
+
 namespace {
 
 // Reads an address list of RFC 5322 §3.4 leniently: comments and display names dropped, groups opened.

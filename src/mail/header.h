@@ -33,6 +33,9 @@ Header read_header(std::string_view message);
 /// A field's value without folds, comments kept, outer blanks gone (RFC 5322 §2.2.3).
 std::string unfolded(std::string_view value);
 
+/// The same without comments too: what is left of `No (not needed)` is `No` (RFC 5322 §3.2.2).
+std::string without_comments(std::string_view value);
+
 /// The addr-specs in an address-list field (To, Cc …), groups opened, comments and display names dropped (RFC
 /// 5322 §3.4). Each as written (`a@b`, or `a` where there is no domain). nullopt: not an address list.
 std::optional<std::vector<std::string>> addresses(std::string_view value);

@@ -33,6 +33,7 @@ void HeaderFilter::begin_field() {
     if (name_ == "from") from_ = true;
     if (name_ == "date") date_ = true;
     if (name_ == "tls-required") ++tls_required_;
+    if (name_ == "dkim-signature") dkim_signed_ = true;
     dropping_ = rules_.drop_private && (name_ == "bcc" || name_ == "resent-bcc" || name_ == "return-path");
 }
 
@@ -42,7 +43,9 @@ void HeaderFilter::end_field() {
         has_message_id_ = true;
         message_id_ = value;
     }
-    if (name_ == "tls-required") tls_required_no_ = iequals(value, "no");
+    // a value that was cut is none of the few that count
+    if (name_ == "tls-required")
+        tls_required_no_ = value_.size() < max_value && iequals(without_comments(value_), "no");
     name_.clear();
     value_.clear();
 }
@@ -50,7 +53,10 @@ void HeaderFilter::end_field() {
 void HeaderFilter::end_header(std::string& out, bool empty_line) {
     end_field();
     state_ = State::body;
-    if (!rules_.from.empty() && !from_) out += field("From", rules_.from);
+    if (!rules_.from.empty() && !from_) {
+        out += field("From", rules_.from);
+        eight_bit_ = eight_bit_ || !is_ascii(rules_.from);
+    }
     if (!rules_.date.empty() && !date_) out += field("Date", rules_.date);
     if (!rules_.message_id.empty() && !has_message_id_) {
         message_id_ = "<" + rules_.message_id + ">";
@@ -74,6 +80,7 @@ void HeaderFilter::feed(std::string_view octets, std::string& out) {
                     break;
                 }
                 if (kind == Kind::field) begin_field();
+                if (kind == Kind::folded && value_.size() < max_value) value_ += held_;
                 state_ = dropping_ ? State::dropped : State::line;
                 if (!dropping_) out += held_;
                 last_was_cr_ = false;
@@ -86,7 +93,10 @@ void HeaderFilter::feed(std::string_view octets, std::string& out) {
                 const bool whole = end != std::string_view::npos;
                 end = !whole ? octets.size() : last_was_cr_ && octets.front() == '\n' ? 1 : end + 2;
                 const std::string_view run = octets.substr(0, end);
-                if (state_ == State::line) out += run;
+                if (state_ == State::line) {
+                    out += run;
+                    eight_bit_ = eight_bit_ || !is_ascii(run);
+                }
                 if ((name_ == "message-id" || name_ == "tls-required") && value_.size() < max_value)
                     value_ += run.substr(0, max_value - value_.size());
                 last_was_cr_ = run.back() == '\r';

@@ -36,8 +36,11 @@ class HeaderFilter {
     bool has_from() const { return from_; }
     /// Message-ID's value as far as 250 octets, or the one that was added; empty: none.
     const std::string& message_id() const { return message_id_; }
-    /// Exactly one `TLS-Required: No` (RFC 8689 §3).
+    /// Exactly one `TLS-Required: No`, in any case, with blanks and comments around it (RFC 8689 §3).
     bool tls_required_no() const { return tls_required_ == 1 && tls_required_no_; }
+    /// An octet above 127 is in what goes out of the header.
+    bool eight_bit() const { return eight_bit_; }
+    bool dkim_signed() const { return dkim_signed_; }
 
   private:
     enum class State { line_start, line, dropped, body };
@@ -64,6 +67,8 @@ class HeaderFilter {
     std::string message_id_;
     std::size_t tls_required_ = 0;
     bool tls_required_no_ = false;
+    bool eight_bit_ = false;
+    bool dkim_signed_ = false;
 };
 
 }  // namespace sternpost::mail

@@ -15,15 +15,15 @@ Result<ForwardPath> LocalNames::admin(std::string_view path) const {
     return fail(Errc::bad_address, "no mailbox for " + printable(path) + " here: admin_address is not set");
 }
 
-Result<ForwardPath> LocalNames::resolve(std::string_view path) const {
+Result<ForwardPath> LocalNames::resolve(std::string_view path, bool utf8) const {
     if (path.find('@') == std::string_view::npos) {
         // a local-part by the grammar, so that nothing odd is taken for a name: judged as one with a domain
         // after it
-        if (auto judged = Mailbox::parse(std::string(path) + "@localhost"); !judged)
+        if (auto judged = Mailbox::parse(std::string(path) + "@localhost", utf8); !judged)
             return fail(std::move(judged).error());
         return admin(path);
     }
-    auto parsed = ForwardPath::parse(path);
+    auto parsed = ForwardPath::parse(path, utf8);
     if (!parsed) return parsed;
     const Mailbox& mailbox = parsed->mailbox();
     if (mailbox.is_literal()) return parsed;

@@ -21,7 +21,8 @@ class LocalNames {
     /// `path` is what stands between the angle brackets. A name without a domain, `Postmaster` among them
     /// (RFC 5321 §4.5.1), and any local-part at an own name: the administrator's address. bad_address: there
     /// is none. bad_domain: not fully qualified.
-    Result<ForwardPath> resolve(std::string_view path) const;
+    /// `utf8`: whether SMTPUTF8 was asked for; needs_utf8 where it would have to be.
+    Result<ForwardPath> resolve(std::string_view path, bool utf8 = false) const;
 
   private:
     Result<ForwardPath> admin(std::string_view path) const;

@@ -67,7 +67,8 @@ void Transaction::queue_commands() {
         send(Expect::mail, 0, mail_from(envelope_, size_, eight_bit_, offered_));
     }
     while (!mail_refused_ && next_recipient_ < recipients_.size() && room()) {
-        send(Expect::rcpt, next_recipient_, rcpt_to(recipients_[next_recipient_], offered_));
+        send(Expect::rcpt, next_recipient_,
+             rcpt_to(recipients_[next_recipient_], offered_.smtputf8 && envelope_.smtputf8, offered_));
         ++next_recipient_;
     }
     if (!mail_refused_ && !data_sent_ && next_recipient_ == recipients_.size() && room()) {

@@ -12,6 +12,7 @@
 #include "mail/envelope.h"
 #include "smtp/extensions.h"
 #include "smtp/reply.h"
+#include "tls/verify.h"
 
 namespace sternpost::smtp {
 
@@ -46,7 +47,8 @@ struct Failure {
     std::optional<Reply> reply;   // with code reply_negative and starttls_refused
     std::string dialogue{};       // of a session that could not be opened: lines `C: …`, `S: …`
     std::string local_address{};  // likewise, where there was a connection
-    std::string helo{};           // likewise, the name that the host gave itself, where it did
+    std::optional<tls::Evidence> evidence{};  // likewise, where TLS was established before it failed
+    std::string helo{};                       // likewise, the name that the host gave itself, where it did
 };
 
 /// What the host said about one recipient. No failure: the host took the message for it.

@@ -23,10 +23,12 @@ std::string helo(std::string_view name) {
 
 std::string mail_from(const mail::Envelope& envelope, std::uint64_t size, bool eight_bit,
                       const Extensions& offered) {
-    std::string line = "MAIL FROM:<" + envelope.reverse_path.text() + ">";
+    const bool smtputf8 = offered.smtputf8 && envelope.smtputf8;
+    const auto& path = envelope.reverse_path;
+    std::string line = "MAIL FROM:<" + (smtputf8 ? path.text() : path.a_label_text()) + ">";
     if (offered.size) line += " SIZE=" + std::to_string(size);
     if (offered.eight_bit_mime && eight_bit) line += " BODY=8BITMIME";  // RFC 6152 §3
-    if (offered.smtputf8 && envelope.smtputf8) line += " SMTPUTF8";     // RFC 6531 §3.4
+    if (smtputf8) line += " SMTPUTF8";                                  // RFC 6531 §3.4
     if (offered.requiretls && envelope.requiretls) line += " REQUIRETLS";
     if (offered.dsn) {
         if (envelope.ret == mail::Ret::full) line += " RET=FULL";
@@ -36,8 +38,8 @@ std::string mail_from(const mail::Envelope& envelope, std::uint64_t size, bool e
     return checked(std::move(line));
 }
 
-std::string rcpt_to(const mail::Recipient& recipient, const Extensions& offered) {
-    std::string line = "RCPT TO:<" + recipient.path.text() + ">";
+std::string rcpt_to(const mail::Recipient& recipient, bool smtputf8, const Extensions& offered) {
+    std::string line = "RCPT TO:<" + (smtputf8 ? recipient.path.text() : recipient.path.a_label_text()) + ">";
     if (offered.dsn) {
         const mail::Notify& notify = recipient.notify;
         if (notify.never) {

@@ -6,12 +6,11 @@
 #include <boost/asio/ip/v6_only.hpp>
 #include <boost/asio/post.hpp>
 #include <boost/asio/steady_timer.hpp>
-#include <boost/asio/write.hpp>
 #include <cassert>
 #include <optional>
 
+#include "tls/stream.h"
 #include "util/call.h"
-#include "util/deadline.h"
 
 namespace sternpost::smtp {
 namespace {
@@ -38,7 +37,8 @@ dns::Address address_of(const tcp::endpoint& endpoint) {
 
 class Listener::Session {
   public:
-    Session(Worker& worker, tcp::socket socket, const dns::Address& client);
+    Session(Worker& worker, tcp::socket socket, const dns::Address& client,
+            std::shared_ptr<asio::ssl::context> context);
 
     asio::awaitable<void> run();
     void stop();  // the daemon stops
@@ -49,6 +49,7 @@ class Listener::Session {
     asio::awaitable<Step> perform(Action action);
     asio::awaitable<Step> send();
     asio::awaitable<Step> receive();
+    asio::awaitable<Step> start_tls();
     asio::awaitable<void> ask_transaction();
     asio::awaitable<void> ask_next_hop(dns::Domain domain);
     asio::awaitable<void> accept(store::NewMessage message);
@@ -58,7 +59,8 @@ class Listener::Session {
     Worker& worker_;
     Listener& listener_;
     std::shared_ptr<const ServerOptions> options_;
-    tcp::socket socket_;
+    tls::Stream stream_;
+    std::shared_ptr<asio::ssl::context> context_;  // for STARTTLS; null: not offered
     dns::Address client_;
     Server server_;
     std::unique_ptr<store::BodySink> sink_;
@@ -78,8 +80,8 @@ class Listener::Worker {
         : listener(owner), thread(on), mailbox(on.context), tasks(on.context, owner.log_) {}
 
     // The methods run on the worker's thread.
-    void begin(tcp::socket socket, const dns::Address& client) {
-        sessions.emplace_front(*this, std::move(socket), client);
+    void begin(tcp::socket socket, const dns::Address& client, std::shared_ptr<asio::ssl::context> context) {
+        sessions.emplace_front(*this, std::move(socket), client, std::move(context));
         if (stopping) sessions.front().stop();
         tasks.spawn("smtp session", serve(sessions.begin()));
     }
@@ -122,19 +124,21 @@ asio::awaitable<void> Listener::Worker::drain(Deadline deadline) {
 
 // ---- Session
 
-Listener::Session::Session(Worker& worker, tcp::socket socket, const dns::Address& client)
+Listener::Session::Session(Worker& worker, tcp::socket socket, const dns::Address& client,
+                           std::shared_ptr<asio::ssl::context> context)
     : worker_(worker),
       listener_(worker.listener),
       options_(worker.listener.options_),
-      socket_(std::move(socket)),
+      stream_(std::move(socket)),
+      context_(std::move(context)),
       client_(client),
-      server_(*options_, Client{client, role_of(*options_, client)}),
+      server_(*options_, Client{client, role_of(*options_, client), context_ != nullptr}),
       chunk_(small_chunk) {}
 
 void Listener::Session::stop() {
     stopping_ = true;
     boost::system::error_code ignored;
-    if (reading_) socket_.cancel(ignored);
+    if (reading_) stream_.socket().cancel(ignored);
 }
 
 void Listener::Session::renew_deadline() {
@@ -152,7 +156,7 @@ asio::awaitable<void> Listener::Session::run() {
     };
     const Leave leave{listener_, client_};
     boost::system::error_code ignored;
-    socket_.set_option(tcp::no_delay(true), ignored);
+    stream_.socket().set_option(tcp::no_delay(true), ignored);
     renew_deadline();
     Event(listener_.log_, Level::debug, "connect").kv("client", client_.text());
     for (;;) {
@@ -161,7 +165,7 @@ asio::awaitable<void> Listener::Session::run() {
         if (step == Step::end) break;
     }
     Event(listener_.log_, Level::debug, "disconnect").kv("client", client_.text()).kv("messages", messages_);
-    socket_.shutdown(tcp::socket::shutdown_both, ignored);
+    co_await stream_.close(listener_.clock_.steady() + std::chrono::seconds(1));
 }
 
 asio::awaitable<Listener::Session::Step> Listener::Session::perform(Action action) {
@@ -183,6 +187,9 @@ asio::awaitable<Listener::Session::Step> Listener::Session::perform(Action actio
         write_body(write->octets);
     } else if (auto* ask = std::get_if<action::AskNextHop>(&action)) {
         co_await ask_next_hop(std::move(ask->domain));
+    } else if (std::holds_alternative<action::StartTls>(action)) {
+        const Step started = co_await start_tls();
+        co_return started;
     } else if (std::holds_alternative<action::AskTransaction>(action)) {
         co_await ask_transaction();
     } else if (std::holds_alternative<action::BeginBody>(action)) {
@@ -207,9 +214,39 @@ asio::awaitable<Listener::Session::Step> Listener::Session::send() {
     const std::string out = server_.output();
     if (out.empty()) co_return Step::go_on;
     renew_deadline();
-    auto writing = asio::async_write(socket_, asio::buffer(out), asio::deferred);
-    const auto sent = co_await until(deadline_, std::move(writing));
+    const auto sent = co_await stream_.write(out, deadline_);
     co_return sent ? Step::go_on : Step::end;
+}
+
+asio::awaitable<Listener::Session::Step> Listener::Session::start_tls() {
+    if (context_ == nullptr || stopping_) {
+        server_.refuse_tls();
+        co_return Step::go_on;
+    }
+    server_.begin_tls();
+    const Step sent = co_await send();
+    if (sent == Step::end) co_return sent;
+    reading_ = true;  // a stop need not wait for the client
+    const auto done =
+        co_await stream_.accept_tls(context_, listener_.clock_.steady() + options_->handshake_timeout);
+    reading_ = false;
+    if (!done) {
+        Event(listener_.log_, Level::info, "reject")
+            .kv("client", client_.text())
+            .kv("at", "handshake")
+            .reason("the TLS handshake failed: " + done.error().text);
+        co_return Step::end;
+    }
+    TlsSession session;
+    session.version = stream_.version();
+    session.cipher = stream_.cipher();
+    Event(listener_.log_, Level::debug, "starttls")
+        .kv("client", client_.text())
+        .kv("tls", session.version)
+        .kv("cipher", session.cipher);
+    server_.tls_started(std::move(session));
+    renew_deadline();
+    co_return Step::go_on;
 }
 
 // Before a read the output has been sent. The deadline is for the whole command, and for each 64 KiB of mail
@@ -220,8 +257,7 @@ asio::awaitable<Listener::Session::Step> Listener::Session::receive() {
         co_return Step::go_on;
     }
     reading_ = true;
-    auto reading = socket_.async_read_some(asio::buffer(chunk_), asio::deferred);
-    const auto got = co_await until(deadline_, std::move(reading));
+    const auto got = co_await stream_.read_some(chunk_, deadline_);
     reading_ = false;
     if (!got && stopping_) {
         server_.shut_down();
@@ -290,6 +326,7 @@ asio::awaitable<void> Listener::Session::accept(store::NewMessage message) {
             .kv("nrcpt", kept.recipients.size())
             .kv("client", kept.origin.address)
             .kv("helo", kept.origin.helo)
+            .kv("tls", server_.tls() ? server_.tls()->version : "none")
             .kv("message-id", server_.message_id());
     }
     server_.accepted(accepted);
@@ -373,8 +410,8 @@ asio::awaitable<void> Listener::accept_all(tcp::acceptor& acceptor) {
             refuse(std::move(socket), client, verdict);
             continue;
         }
-        auto begin = [&worker, client, given = std::move(socket)]() mutable {
-            worker.begin(std::move(given), client);
+        auto begin = [&worker, client, given = std::move(socket), context = tls_]() mutable {
+            worker.begin(std::move(given), client, std::move(context));
         };
         if (&worker.thread.context == &home_)
             begin();

@@ -13,6 +13,7 @@
 #include "smtp/client_limits.h"
 #include "smtp/server.h"
 #include "store/store.h"
+#include "tls/context.h"
 #include "util/file.h"
 #include "util/log.h"
 #include "util/tasks.h"
@@ -52,6 +53,9 @@ class Listener {
     Expected<void, ListenErrc> adopt(util::Fd bound, bool v6);
     /// The port bound to last: for those who asked for port 0.
     std::uint16_t port() const;
+    /// What sessions that begin from now on do STARTTLS with; those under way keep what they began with.
+    /// Until it was called, and after null, STARTTLS is not offered.
+    void use_tls(std::shared_ptr<asio::ssl::context> context) { tls_ = std::move(context); }
     /// Begins to accept.
     void start();
     /// Stops accepting; idle sessions get 421 4.3.2, those past the final dot get the store's answer first.
@@ -75,6 +79,7 @@ class Listener {
     ClientLimits limits_;
     std::vector<std::unique_ptr<Worker>> workers_;
     std::size_t next_worker_ = 0;
+    std::shared_ptr<asio::ssl::context> tls_;
     std::list<asio::ip::tcp::acceptor> acceptors_;
     bool draining_ = false;
     TaskGroup tasks_;

@@ -26,6 +26,7 @@ enum class Errc {
     handshake_failed,      // TLS alert, no common version, not TLS at all
     body_unreadable,       // the message cannot be read from the store now
     body_damaged,          // nor ever: its octets on disk are not what was written
+    not_convertible,       // it has no 7-bit form, and the host takes no other
     aborted,               // we stop: shutdown
 };
 

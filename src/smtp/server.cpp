@@ -19,9 +19,15 @@ constexpr std::size_t max_pending_output =
 constexpr std::size_t max_kept_buffer = 16384;  // ours: of each buffer, between messages
 
 // What the extensions on offer add to a command line: SIZE 26 (RFC 1870 §3), BODY 17 (RFC 6152 names no
-// number).
+// number), SMTPUTF8 10 (RFC 6531 §3.1), REQUIRETLS 11 (RFC 8689 §2).
 std::size_t line_limit(std::string_view line) {
-    return max_command_line + (istarts_with(line, "MAIL") ? 26 + 17 : 0);
+    return max_command_line + (istarts_with(line, "MAIL") ? 26 + 17 + 10 + 11 : 0);
+}
+
+// Whether the bare keyword SMTPUTF8 is among MAIL's parameters: the path before them is read by it.
+bool asks_for_utf8(std::string_view parameters) {
+    const auto words = split(parameters, ' ');
+    return std::any_of(words.begin(), words.end(), [](auto word) { return iequals(word, "SMTPUTF8"); });
 }
 
 struct PathArgument {
@@ -215,8 +221,9 @@ void Server::run(std::string_view line) {
         return reply("252 2.0.0 cannot verify, but will take mail for it and try");
     }
     if (verb == "help")
-        return reply("214 2.0.0 EHLO HELO MAIL RCPT DATA RSET NOOP QUIT VRFY HELP; see RFC 5321");
-    for (const auto* known : {"expn", "starttls", "auth", "bdat", "etrn", "turn"})
+        return reply("214 2.0.0 EHLO HELO STARTTLS MAIL RCPT DATA RSET NOOP QUIT VRFY HELP; see RFC 5321");
+    if (verb == "starttls") return start_tls(rest);
+    for (const auto* known : {"expn", "auth", "bdat", "etrn", "turn"})
         if (verb == known) return refuse("502 5.5.1 not offered here");
     refuse("500 5.5.2 unknown command");
 }
@@ -238,7 +245,57 @@ void Server::hello(std::string_view rest, bool esmtp) {
     reply("250-PIPELINING");
     reply(fmt::format("250-SIZE {}", options_.max_message_size));
     reply("250-8BITMIME");
+    reply("250-SMTPUTF8");
+    if (tls_)
+        reply("250-REQUIRETLS");  // RFC 8689 §2: inside TLS only
+    else if (client_.starttls)
+        reply("250-STARTTLS");
     reply("250 ENHANCEDSTATUSCODES");
+}
+
+std::string_view Server::with() const {
+    if (!esmtp_) return "SMTP";
+    if (envelope_.smtputf8) return tls_ ? "UTF8SMTPS" : "UTF8SMTP";
+    return tls_ ? "ESMTPS" : "ESMTP";
+}
+
+// ---- STARTTLS (RFC 3207 §4)
+
+void Server::start_tls(std::string_view rest) {
+    if (tls_) return refuse("503 5.5.1 TLS is in use already");
+    if (!client_.starttls) return refuse("502 5.5.1 not offered here");
+    if (!rest.empty()) return refuse("501 5.5.4 STARTTLS takes no argument");
+    // Octets that came along in clear were sent by somebody who has not seen our 220: by an attacker in
+    // between, as a rule, who wants them to be taken for the client's words inside TLS (CVE-2011-0411). They
+    // are not executed, neither before nor after the handshake.
+    if (at_ < in_.size()) {
+        reject("STARTTLS", {}, "554 5.5.1 octets after STARTTLS before the reply 220; closing");
+        phase_ = Phase::closing;
+        return;
+    }
+    ask(Waiting::tls, action::StartTls{});
+}
+
+void Server::refuse_tls() {
+    assert(waiting_ == Waiting::tls);
+    waiting_ = Waiting::nothing;
+    reply("454 4.7.0 TLS is not available now, try again later");
+}
+
+void Server::begin_tls() {
+    assert(waiting_ == Waiting::tls);
+    end_transaction();
+    helo_.clear();
+    esmtp_ = false;
+    in_.clear();
+    at_ = 0;
+    reply("220 2.0.0 begin the TLS handshake");
+}
+
+void Server::tls_started(TlsSession session) {
+    assert(waiting_ == Waiting::tls);
+    waiting_ = Waiting::nothing;
+    tls_ = std::move(session);
 }
 
 void Server::mail(std::string_view rest) {
@@ -246,7 +303,7 @@ void Server::mail(std::string_view rest) {
     if (in_transaction_) return refuse("503 5.5.1 a transaction is open already");
     const auto argument = path_argument(rest, "FROM:");
     if (!argument) return refuse("501 5.5.4 wanted: MAIL FROM:<reverse-path> [parameters]");
-    auto path = mail::ReversePath::parse(argument->path);
+    auto path = mail::ReversePath::parse(argument->path, esmtp_ && asks_for_utf8(argument->parameters));
     if (!path) return refuse(reverse_path_refusal(path.error()));
     if (!path->is_null() && !mail::fully_qualified(path->mailbox()))
         return refuse("553 5.1.8 the domain of the reverse-path is not fully qualified");
@@ -273,41 +330,62 @@ void Server::transaction(TransactionVerdict verdict) {
 
 // Parameters of MAIL (RFC 5321 §4.1.1.11). False: refused, with its reply.
 bool Server::mail_parameters(std::string_view text) {
+    size_given_ = body_given_ = false;
+    for (const auto word : split(text, ' ')) {
+        if (word.empty()) continue;
+        const auto equals = word.find('=');
+        std::optional<std::string_view> value;
+        if (equals != std::string_view::npos) value = word.substr(equals + 1);
+        // a HELO session knows no extensions, so no parameters either
+        if (!esmtp_) {
+            refuse("555 5.5.4 unknown parameter " + printable(word.substr(0, equals), 40));
+            return false;
+        }
+        if (!mail_parameter(word.substr(0, equals), value)) return false;
+    }
+    return true;
+}
+
+// `value`: nullopt where there is no '='.
+bool Server::mail_parameter(std::string_view keyword, std::optional<std::string_view> value) {
     const auto refused = [this](std::string_view why) {
         refuse(why);
         return false;
     };
-    bool size_given = false;
-    bool body_given = false;
-    for (const auto word : split(text, ' ')) {
-        if (word.empty()) continue;
-        const auto equals = word.find('=');
-        const std::string_view keyword = word.substr(0, equals);
-        const std::string_view value =
-            equals == std::string_view::npos ? std::string_view() : word.substr(equals + 1);
-        // a HELO session knows no extensions, so no parameters either
-        if (esmtp_ && iequals(keyword, "SIZE")) {  // RFC 1870 §3: 1 to 20 digits
-            const bool digits = !value.empty() && value.size() <= 20 &&
-                                value.find_first_not_of("0123456789") == std::string_view::npos;
-            if (!digits || std::exchange(size_given, true))
-                return refused("501 5.5.4 wanted: one SIZE=octets");
-            const auto size = decimal(value);  // nullopt: beyond 64 bits
-            if (!size || *size > options_.max_message_size) {
-                reject(
-                    "MAIL", {},
-                    fmt::format("552 5.3.4 messages have at most {} octets here", options_.max_message_size));
-                return false;
-            }
-        } else if (esmtp_ && iequals(keyword, "BODY") && !iequals(value, "BINARYMIME")) {  // RFC 6152 §2
-            const bool eight = iequals(value, "8BITMIME");
-            if ((!eight && !iequals(value, "7BIT")) || std::exchange(body_given, true))
-                return refused("501 5.5.4 wanted: one BODY=7BIT or BODY=8BITMIME");
-            if (eight) envelope_.body = mail::BodyType::eight_bit_mime;
-        } else {
-            return refused("555 5.5.4 unknown parameter " + printable(keyword, 40));
+    if (iequals(keyword, "SIZE")) {  // RFC 1870 §3: 1 to 20 digits
+        const bool digits = value && !value->empty() && value->size() <= 20 &&
+                            value->find_first_not_of("0123456789") == std::string_view::npos;
+        if (!digits || std::exchange(size_given_, true)) return refused("501 5.5.4 wanted: one SIZE=octets");
+        const auto size = decimal(*value);  // nullopt: beyond 64 bits
+        if (!size || *size > options_.max_message_size) {
+            reject("MAIL", {},
+                   fmt::format("552 5.3.4 messages have at most {} octets here", options_.max_message_size));
+            return false;
         }
+        return true;
     }
-    return true;
+    if (iequals(keyword, "BODY") && !iequals(value.value_or(""), "BINARYMIME")) {  // RFC 6152 §2
+        const bool eight = iequals(value.value_or(""), "8BITMIME");
+        if ((!eight && !iequals(value.value_or(""), "7BIT")) || std::exchange(body_given_, true))
+            return refused("501 5.5.4 wanted: one BODY=7BIT or BODY=8BITMIME");
+        if (eight) envelope_.body = mail::BodyType::eight_bit_mime;
+        return true;
+    }
+    if (iequals(keyword, "SMTPUTF8")) {  // RFC 6531 §3.4
+        if (value || std::exchange(envelope_.smtputf8, true))
+            return refused("501 5.5.4 SMTPUTF8 stands once and has no value");
+        return true;
+    }
+    if (iequals(keyword, "REQUIRETLS")) {  // RFC 8689 §2
+        if (value || std::exchange(envelope_.requiretls, true))
+            return refused("501 5.5.4 REQUIRETLS stands once and has no value");
+        if (!tls_)  // the message has been in clear sight already: nothing can be promised for it any more
+            return refused(client_.starttls
+                               ? "530 5.7.0 REQUIRETLS is for mail that comes by TLS: STARTTLS first"
+                               : "555 5.5.4 REQUIRETLS is not offered here: there is no TLS");
+        return true;
+    }
+    return refused("555 5.5.4 unknown parameter " + printable(keyword, 40));
 }
 
 void Server::rcpt(std::string_view rest) {
@@ -322,7 +400,7 @@ void Server::rcpt(std::string_view rest) {
     }
     if (!argument->parameters.empty())
         return refuse("555 5.5.4 unknown parameter " + printable(argument->parameters, 40));
-    auto path = options_.resolve_recipient(argument->path);
+    auto path = options_.resolve_recipient(argument->path, envelope_.smtputf8);
     if (!path) return reject("RCPT", argument->path, recipient_refusal(path.error()));
     if (recipients_.size() >= options_.max_recipients)  // RFC 5321 §4.5.3.1.10: those before it stay
         return reply("452 4.5.3 too many recipients, send the rest in another transaction");
@@ -392,7 +470,13 @@ void Server::begin_body(store::MessageId id, WallTime now) {
     trace.by = options_.hostname;
     trace.with = with();
     trace.id = id.text();
-    if (recipients_.size() == 1) trace.for_path = recipients_[0].recipient.path.text();
+    // UTF-8 in the trace would keep the message from hosts that could have it otherwise
+    if (recipients_.size() == 1 && is_ascii(recipients_[0].recipient.path.text()))
+        trace.for_path = recipients_[0].recipient.path.text();
+    if (tls_) {
+        trace.tls = tls_->cipher;
+        trace.tls_version = tls_->version;
+    }
     trace.at = now;
     piece_ = trace.field();
     reply("354 end with <CRLF>.<CRLF>");
@@ -455,7 +539,10 @@ void Server::end_data() {
     store::NewMessage message;
     message.id = id_;
     message.arrived = arrived_;
-    envelope_.tls_required_no = filter_.tls_required_no();
+    // REQUIRETLS outranks the header field that asks for the opposite (RFC 8689 §4.1)
+    envelope_.tls_required_no = filter_.tls_required_no() && !envelope_.requiretls;
+    envelope_.eight_bit_header = filter_.eight_bit();
+    envelope_.dkim_signed = filter_.dkim_signed();
     message.envelope = envelope_;
     message.recipients = std::move(recipients_);
     message.origin.address = client_.address.text();
@@ -493,8 +580,9 @@ void Server::end_transaction() {
 
 // ---- replies
 
+// A reply is ASCII (RFC 5321 §4.2); what we quote of the client's words need not be.
 void Server::reply(std::string_view text) {
-    out_ += text;
+    for (const char c : text) out_ += static_cast<unsigned char>(c) < 0x80 ? c : '?';
     out_ += "\r\n";
 }
 

@@ -39,12 +39,13 @@ struct ServerOptions {
         100;  // Received fields; more is a loop (RFC 5321 §6.3: the limit is at least 100)
     std::size_t max_errors = 20;          // commands that were refused as such, then 421
     std::vector<ClientNetwork> networks;  // who may send; everybody else is refused at RCPT
-    /// What stands between the angle brackets of RCPT to a routable forward-path (mail::LocalNames). Must be
-    /// callable on every I/O thread at once.
-    std::function<mail::Result<mail::ForwardPath>(std::string_view)> resolve_recipient;
+    /// What stands between the angle brackets of RCPT to a routable forward-path (mail::LocalNames); true:
+    /// the transaction has SMTPUTF8. Must be callable on every I/O thread at once.
+    std::function<mail::Result<mail::ForwardPath>(std::string_view, bool)> resolve_recipient;
 
     // The shell's limits.
-    std::chrono::seconds command_timeout{300};  // RFC 5321 §4.5.3.2.7; also for each 64 KiB of mail data
+    std::chrono::seconds command_timeout{300};   // RFC 5321 §4.5.3.2.7; also for each 64 KiB of mail data
+    std::chrono::seconds handshake_timeout{60};  // ours: the RFC sets none
     std::size_t max_connections = 1000;
     std::size_t max_connections_per_client = 100;
     unsigned messages_per_minute = 60'000;  // from one client address (IPv6: one /64); 0: no limit
@@ -66,7 +67,10 @@ struct SendOutput {};      // send output() at once: the peer waits for it (RFC 
 struct AskTransaction {};  // may this client begin another message? → transaction()
 struct AskNextHop {
     dns::Domain domain;
-};                    // → next_hop()
+};  // → next_hop()
+// Is there a context for TLS? If not: refuse_tls(). If so: begin_tls(), send output(), do the handshake, then
+// tls_started(); a failed handshake ends the connection, since what the client then hears is unknown.
+struct StartTls {};
 struct BeginBody {};  // open a BodySink → begin_body()
 struct WriteBody {
     std::string_view octets;
@@ -85,13 +89,20 @@ struct Close {};  // send output(), end the connection
 }  // namespace action
 
 using Action = std::variant<action::NeedInput, action::SendOutput, action::AskTransaction, action::AskNextHop,
-                            action::BeginBody, action::WriteBody, action::AcceptMessage, action::DropBody,
-                            action::Rejected, action::Close>;
+                            action::StartTls, action::BeginBody, action::WriteBody, action::AcceptMessage,
+                            action::DropBody, action::Rejected, action::Close>;
 
 /// Who is at the other end.
 struct Client {
     dns::Address address;
     std::optional<ClientRole> role;  // nullopt: a stranger, who may not send
+    bool starttls = false;           // there is a certificate: STARTTLS is offered
+};
+
+/// What a finished handshake agreed on.
+struct TlsSession {
+    std::string version;  // `TLSv1.3`
+    std::string cipher;   // IANA's name of the suite
 };
 
 /// One connection. Bounded: one command line, one piece of mail data as large as what was fed, the envelope.
@@ -106,6 +117,9 @@ class Server {
     /// What is to be sent, taken out.
     std::string output();
 
+    void refuse_tls();  // 454: not now (RFC 3207 §4)
+    void begin_tls();   // 220 is in output(); all that the client said is forgotten (RFC 3207 §4.2)
+    void tls_started(TlsSession session);
     void transaction(TransactionVerdict verdict);
     void next_hop(NextHopKnowledge knowledge);
     void begin_body(store::MessageId id, WallTime now);
@@ -119,21 +133,24 @@ class Server {
 
     const std::string& helo() const { return helo_; }
     const std::string& message_id() const { return filter_.message_id(); }  // of the message just accepted
-    std::string_view with() const { return esmtp_ ? "ESMTP" : "SMTP"; }     // RFC 3848
+    std::string_view with() const;                                          // RFC 3848, RFC 6531 §4.3
+    const std::optional<TlsSession>& tls() const { return tls_; }
     bool in_data() const { return phase_ == Phase::data; }
 
   private:
     enum class Phase { command, draining, data, closing };
-    enum class Waiting { nothing, transaction, next_hop, body, write, accept };
+    enum class Waiting { nothing, transaction, next_hop, tls, body, write, accept };
     std::optional<Action> read_command();
     void run(std::string_view line);
     void ask(Waiting for_what, Action question);
     void hello(std::string_view rest, bool esmtp);
+    void start_tls(std::string_view rest);
     void mail(std::string_view rest);
     void rcpt(std::string_view rest);
     void data(std::string_view rest);
     void add_recipient();
     bool mail_parameters(std::string_view text);
+    bool mail_parameter(std::string_view keyword, std::optional<std::string_view> value);
     Action read_data();
     void end_data();
     void fail_data(std::string reply);
@@ -156,10 +173,13 @@ class Server {
     std::vector<Action> queued_;
     std::size_t errors_ = 0;
 
+    std::optional<TlsSession> tls_;  // since the handshake
     std::string helo_;
     bool esmtp_ = false;
     bool in_transaction_ = false;
     bool rcpt_refused_ = false;
+    bool size_given_ = false;  // parameters of the MAIL at hand that may stand there once
+    bool body_given_ = false;
     mail::Envelope envelope_;
     std::vector<store::QueuedRecipient> recipients_;
     std::unordered_set<std::string> known_;  // their paths: a second RCPT of the same is answered, not stored

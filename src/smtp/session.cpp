@@ -78,6 +78,7 @@ asio::awaitable<Result<Reply>> Session::command(std::string line, Stage stage) {
 asio::awaitable<tl::unexpected<Failure>> Session::give_up(Failure failure, bool say_quit) {
     failure.dialogue = dialogue_.text();
     failure.helo = offered_.greeting_name;
+    if (proof_.encrypted) failure.evidence = proof_;
     boost::system::error_code ec;
     const auto local = stream_.socket().local_endpoint(ec);
     if (!ec) failure.local_address = local.address().to_string();
@@ -193,9 +194,9 @@ asio::awaitable<tl::expected<Opened, Failure>> Session::open() {
                     co_return co_await give_up(std::move(*failed), refused);
                 starttls_refusal = std::move(*failed);
             } else {
-                const tls::Evidence proof = stream_.evidence();
-                dialogue_.note(proof.version + ", " + proof.cipher + ", certificate " +
-                               proof.fingerprint.substr(0, 16) + "…");
+                proof_ = stream_.evidence();
+                dialogue_.note(proof_.version + ", " + proof_.cipher + ", certificate " +
+                               proof_.fingerprint.substr(0, 16) + "…");
                 if (auto again = co_await hello()) {
                     const bool polite = again->code == Errc::reply_negative;
                     co_return co_await give_up(std::move(*again), polite);
@@ -210,7 +211,7 @@ asio::awaitable<tl::expected<Opened, Failure>> Session::open() {
     reusable_ = true;
     Opened opened;
     opened.offered = offered_;
-    opened.evidence = stream_.evidence();
+    opened.evidence = proof_;
     opened.starttls_refusal = std::move(starttls_refusal);
     const auto local = socket.local_endpoint(ec);
     if (!ec) opened.local_address = local.address().to_string();

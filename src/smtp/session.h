@@ -84,6 +84,7 @@ class Session {
     ReplyParser parser_;
     Extensions offered_;
     Dialogue dialogue_;
+    tls::Evidence proof_;  // what the handshake proved, once there was one
     std::array<char, 16384> chunk_{};
     bool reusable_ = false;
     bool in_data_ = false;

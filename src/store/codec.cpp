@@ -27,7 +27,13 @@ enum MessageTag : std::uint64_t {
     message_body_eight_bit = 17,
     message_recipient = 18,  // repeated
 };
-enum MessageFlag : std::uint64_t { flag_smtputf8 = 1, flag_requiretls = 2, flag_tls_required_no = 4 };
+enum MessageFlag : std::uint64_t {
+    flag_smtputf8 = 1,
+    flag_requiretls = 2,
+    flag_tls_required_no = 4,
+    flag_eight_bit_header = 8,
+    flag_dkim_signed = 16,
+};
 enum RecipientTag : std::uint64_t {
     recipient_path = 1,
     recipient_notify = 2,
@@ -232,6 +238,8 @@ void put_head(FieldWriter& out, const NewMessage& message, Keep keep) {
     if (envelope.smtputf8) flags |= flag_smtputf8;
     if (envelope.requiretls) flags |= flag_requiretls;
     if (envelope.tls_required_no) flags |= flag_tls_required_no;
+    if (envelope.eight_bit_header) flags |= flag_eight_bit_header;
+    if (envelope.dkim_signed) flags |= flag_dkim_signed;
     out.some_number(message_flags, flags);
     out.some_octets(message_origin_address, message.origin.address);
     out.some_octets(message_origin_helo, message.origin.helo);
@@ -417,6 +425,8 @@ Result<NewMessage> decode_message(std::string_view fields) {
                 message.envelope.smtputf8 = (flags & flag_smtputf8) != 0;
                 message.envelope.requiretls = (flags & flag_requiretls) != 0;
                 message.envelope.tls_required_no = (flags & flag_tls_required_no) != 0;
+                message.envelope.eight_bit_header = (flags & flag_eight_bit_header) != 0;
+                message.envelope.dkim_signed = (flags & flag_dkim_signed) != 0;
                 break;
             }
             case message_origin_address:

@@ -3,10 +3,12 @@
 #include <openssl/ssl.h>
 
 #include "tls/verify.h"
+#include "util/file.h"
 
 namespace sternpost::tls {
 namespace {
 
+constexpr std::size_t max_pem = 1U << 20U;  // ours: a chain has a few kilobytes
 constexpr int auth_level = 2;  // RSA from 2048 bits, no SHA-1 below the root (RFC 9325 §4.5)
 
 int verify_by_our_measure(X509_STORE_CTX* context, void*) {
@@ -32,6 +34,12 @@ Result<std::shared_ptr<boost::asio::ssl::context>> make(const Options& options, 
     return context;
 }
 
+Result<std::string> read_pem(const std::string& file) {
+    auto text = util::read_file(file, max_pem);
+    if (!text) return fail(Errc::bad_certificate, std::move(text.error().text));
+    return std::move(*text);
+}
+
 }  // namespace
 
 Result<ClientContexts> client_contexts(const Options& options) {
@@ -40,6 +48,39 @@ Result<ClientContexts> client_contexts(const Options& options) {
     auto opportunistic = make(options, 0);
     if (!opportunistic) return fail(std::move(opportunistic).error());
     return ClientContexts{std::move(*strict), std::move(*opportunistic)};
+}
+
+Result<std::shared_ptr<boost::asio::ssl::context>> server_context(const Identity& identity) {
+    const std::string& key_file = identity.key_file.empty() ? identity.certificate_file : identity.key_file;
+    auto certificate = read_pem(identity.certificate_file);
+    if (!certificate) return fail(std::move(certificate).error());
+    auto key = read_pem(key_file);
+    if (!key) return fail(std::move(key).error());
+
+    auto context = std::make_shared<boost::asio::ssl::context>(boost::asio::ssl::context::tls_server);
+    SSL_CTX* ctx = context->native_handle();
+    SSL_CTX_set_security_level(ctx, 2);  // before the certificate, so that a weak one is refused here
+    if (SSL_CTX_set_min_proto_version(ctx, TLS1_2_VERSION) != 1) return fail(Errc::openssl, openssl_error());
+    SSL_CTX_set_options(ctx, SSL_OP_NO_COMPRESSION | SSL_OP_NO_RENEGOTIATION);
+    SSL_CTX_set_session_cache_mode(ctx, SSL_SESS_CACHE_OFF);  // tickets do, and keep nothing here
+    SSL_CTX_set_verify(ctx, SSL_VERIFY_NONE, nullptr);
+    boost::system::error_code ec;
+    // nobody is there to be asked for a pass phrase: an encrypted key is an error
+    context->set_password_callback([](std::size_t, auto) { return std::string(); }, ec);
+    if (!ec) context->use_certificate_chain(boost::asio::buffer(*certificate), ec);
+    if (ec)
+        return fail(Errc::bad_certificate,
+                    identity.certificate_file + " holds no certificate that can be used: " + ec.message());
+    context->use_private_key(boost::asio::buffer(*key), boost::asio::ssl::context::pem, ec);
+    if (ec)
+        return fail(
+            Errc::bad_certificate,
+            key_file + " holds no private key that can be used: " + ec.message() +
+                (key->find("ENCRYPTED") == std::string::npos ? "" : " (the key must not be encrypted)"));
+    if (SSL_CTX_check_private_key(ctx) != 1)
+        return fail(Errc::bad_certificate, "the key in " + key_file + " is not that of the certificate in " +
+                                               identity.certificate_file + ": " + openssl_error());
+    return context;
 }
 
 }  // namespace sternpost::tls

@@ -10,7 +10,11 @@
 
 namespace sternpost::tls {
 
-enum class Errc { bad_ca_file, openssl };
+enum class Errc {
+    bad_ca_file,
+    bad_certificate,  // a server's certificate or key: unreadable, not PEM, too weak, or not a pair
+    openssl,
+};
 
 template <class T>
 using Result = Expected<T, Errc>;
@@ -34,5 +38,16 @@ struct ClientContexts {
 /// bad_ca_file: it cannot be read or holds no certificate. Mail that needs no verification could still go;
 /// callers decide.
 Result<ClientContexts> client_contexts(const Options& options);
+
+/// Where a server's certificate is.
+struct Identity {
+    std::string certificate_file;  // PEM: the certificate, then the chain to its root
+    std::string key_file;          // PEM, not encrypted; empty: in certificate_file too
+};
+
+/// What a listener does STARTTLS with: TLS 1.2 or later, security level 2, neither compression nor
+/// renegotiation (RFC 9325 §3, §4); no certificate is asked of the client. bad_certificate names the file and
+/// what is wrong with it.
+Result<std::shared_ptr<boost::asio::ssl::context>> server_context(const Identity& identity);
 
 }  // namespace sternpost::tls

@@ -55,6 +55,26 @@ asio::awaitable<util::Result<void>> Stream::handshake(std::shared_ptr<asio::ssl:
     co_return done;
 }
 
+asio::awaitable<util::Result<void>> Stream::accept_tls(std::shared_ptr<asio::ssl::context> context,
+                                                       Deadline deadline) {
+    context_ = std::move(context);
+    tls_ = std::make_unique<asio::ssl::stream<asio::ip::tcp::socket&>>(socket_, *context_);
+    auto done =
+        co_await until_done(deadline, tls_->async_handshake(asio::ssl::stream_base::server, asio::deferred));
+    if (!done) broken_ = true;
+    co_return done;
+}
+
+std::string Stream::version() const {
+    return tls_ ? SSL_get_version(tls_->native_handle()) : "";
+}
+
+std::string Stream::cipher() const {
+    if (!tls_) return {};
+    const char* name = SSL_CIPHER_standard_name(SSL_get_current_cipher(tls_->native_handle()));
+    return name == nullptr ? "" : name;
+}
+
 Evidence Stream::evidence() const {
     if (!tls_ || broken_) return {};
     return evidence_of(tls_->native_handle(), host_, dane_);

@@ -35,6 +35,12 @@ class Stream {
     asio::awaitable<util::Result<void>> handshake(std::shared_ptr<asio::ssl::context> context,
                                                   std::optional<dns::Domain> host,
                                                   std::optional<DaneReference> dane, Deadline deadline);
+    /// The server's handshake. The peer is not asked for a certificate.
+    asio::awaitable<util::Result<void>> accept_tls(std::shared_ptr<asio::ssl::context> context,
+                                                   Deadline deadline);
+    /// `TLSv1.3`, and IANA's name of the cipher suite; empty while it is plain.
+    std::string version() const;
+    std::string cipher() const;
     /// What the connection proved so far; nothing while it is plain.
     Evidence evidence() const;
     /// Ends TLS politely (close_notify, without waiting for the peer's) and closes the socket.

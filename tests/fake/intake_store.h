@@ -133,12 +133,7 @@ class IntakeStore final : public store::Store {
             return {};
         }
         std::uint64_t size() const override { return octets_.size(); }
-        store::Result<store::Body> finish() override {
-            store::Body body;
-            body.size = octets_.size();
-            body.octets = std::make_shared<const std::string>(std::move(octets_));
-            return body;
-        }
+        store::Result<store::Body> finish() override { return store::Body::of(std::move(octets_)); }
 
       private:
         IntakeStore& store_;

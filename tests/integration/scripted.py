@@ -181,10 +181,20 @@ class ScriptedPolicyHost:
 
 class ScriptedMx:
     """An MX host on `address`. context: STARTTLS with it (None: not offered). after_220: octets in clear behind the 220 to STARTTLS.
-    offers, offers_in_tls: further EHLO keywords, before TLS and inside. rcpt: the reply to RCPT."""
+    offers, offers_in_tls: further EHLO keywords, before TLS and inside. rcpt: the reply to RCPT. eight_bit: 8BITMIME is offered."""
 
-    def __init__(self, machine, address, context=None, after_220=b'', offers=(), offers_in_tls=(), rcpt='250 2.1.5 fine'):
-        self.context, self.after_220, self.rcpt = context, after_220, rcpt
+    def __init__(
+        self,
+        machine,
+        address,
+        context=None,
+        after_220=b'',
+        offers=(),
+        offers_in_tls=(),
+        rcpt='250 2.1.5 fine',
+        eight_bit=True,
+    ):
+        self.context, self.after_220, self.rcpt, self.eight_bit = context, after_220, rcpt, eight_bit
         self.offers, self.offers_in_tls = offers, offers_in_tls
         self.sessions = []  # each a list of (command line, whether in TLS)
         self.taken = []
@@ -225,7 +235,7 @@ class ScriptedMx:
             verb = line.split(' ')[0].upper()
             if verb == 'EHLO':
                 more = self.offers_in_tls if version else (*self.offers, *(['STARTTLS'] if self.context else []))
-                for keyword in ('PIPELINING', '8BITMIME', *more):
+                for keyword in ('PIPELINING', *(['8BITMIME'] if self.eight_bit else []), *more):
                     reply('250-' + keyword)
                 reply('250 ENHANCEDSTATUSCODES')
             elif verb == 'STARTTLS':

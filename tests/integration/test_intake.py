@@ -1,18 +1,24 @@
 #!/usr/bin/python3
 """The listener against raw sockets: what a hostile, broken or merely odd client says, octet by octet, and what reaches the MX host.
 A client that is served badly never costs another one its service."""
+import email
+import email.policy
+import os
 import re
 import socket
+import ssl
+import stat
 import struct
 import subprocess
 import sys
 import threading
 
 from machine import expect, expect_equal, run, wait_for, test
-from peers import Dns, Sink, listens
+from peers import Authority, Dns, Sink, listens
+from scripted import ScriptedMx
 from sternpost import LISTENER, Dialogue, Sternpost, deliver
 
-RECORDS = ['sink MX 10 mx.sink', 'mx.sink A 127.0.0.40']
+RECORDS = ['sink MX 10 mx.sink', 'mx.sink A 127.0.0.40']  # and bogus.test, whose look-ups fail: mail for it waits
 HEADER = b'From: <a@sender.test>\r\nSubject: x\r\nDate: Mon, 23 Nov 2026 12:00:00 +0000\r\nMessage-ID: <x@sender.test>\r\n\r\n'
 
 
@@ -501,6 +507,242 @@ def a_large_message_arrives_octet_for_octet(machine):
         body_of(sink.taken[0]) == body,
         'the body came out differently: %d octets of %d' % (len(body_of(sink.taken[0])), len(body)),
     )
+
+
+# -------------------------------------------------------------------------------------------------------------------- STARTTLS
+class Encrypted(Dialogue):
+    """A session inside TLS, EHLO said. trust: whom the listener's certificate must come from (None: it is not looked at)."""
+
+    def __init__(self, trust=None, **kw):
+        super().__init__(**kw)
+        self.ehlo()
+        self.say('STARTTLS', '220 2.0.0')
+        context = ssl.create_default_context(cafile=trust) if trust else ssl._create_unverified_context()
+        self.socket = context.wrap_socket(self.socket, server_hostname='relay.test')
+        self.offered = self.ehlo()
+
+
+@test
+def starttls_and_requiretls_work_out_of_the_box(machine):
+    """RTLS-01, RTLS-02, RTLS-15, TLS-04, TLS-06, TLS-07, TLS-08: with a certificate of the daemon's own making, which it keeps."""
+    sink, sternpost = world(machine)
+    with Dialogue() as d:
+        offered = d.ehlo()
+        expect('STARTTLS' in offered and 'REQUIRETLS' not in offered, 'EHLO in clear: %s' % offered)
+        d.say('STARTTLS now', '501 5.5.4')
+        d.say('MAIL FROM:<a@sender.test> REQUIRETLS', '530 5.7.0')
+        d.envelope('a@sender.test')  # TLS is not demanded
+    with Encrypted() as d:
+        expect('REQUIRETLS' in d.offered and 'STARTTLS' not in d.offered, 'EHLO inside TLS: %s' % d.offered)
+        d.say('STARTTLS', '503 5.5.1')
+        d.say('MAIL FROM:<a@sender.test> REQUIRETLS=1', '501 5.5.4')
+        d.message('a@sender.test', ['u@sink.test'], HEADER + b'by TLS\r\n')
+        d.envelope('a@sender.test', 'u@bogus.test', parameters=' REQUIRETLS')
+        d.say('DATA', '354')
+        d.send(b'TLS-Required: No\r\n' + HEADER + b'tagged\r\n.\r\n')
+        d.expect('250')
+        shown = d.socket.getpeercert(binary_form=True)
+    sink.wait_taken(1)
+    trace = sink.taken[0].data.decode().partition('\r\nFrom:')[0]
+    expect(re.search(r' with ESMTPS id .*\r\n tls TLS_\w+ \(TLSv1\.3\);', trace, re.DOTALL), 'the trace: %r' % trace)
+    expect(sternpost.events('accept', tls='TLSv1.3'), 'no accept event says tls=TLSv1.3')
+    key = os.stat(sternpost.options['state_dir'] + '/listener-key.pem')
+    expect_equal(stat.S_IMODE(key.st_mode), 0o600, 'mode of the key')
+    for restarted in (False, True):
+        if restarted:
+            sternpost.restart()
+        (tagged,) = [
+            m for m in sternpost.ask('queue', 'list')['messages'] if m['recipients'][0]['path'] == 'u@bogus.test'
+        ]
+        expect_equal((tagged['requiretls'], tagged['tls_required_no']), (True, False), 'the tag in the queue')
+    with Encrypted() as d:
+        expect_equal(d.socket.getpeercert(binary_form=True), shown, 'the certificate after a restart')
+
+
+@test
+def a_configured_certificate_is_used_and_read_again(machine):
+    authority = Authority(machine)
+    certificate, key = authority.issue('relay.test')
+    sink, sternpost = world(machine, listener={'tls_certificate': certificate, 'tls_key': key})
+    with Encrypted(trust=authority.bundle) as old:
+        serial = old.socket.getpeercert()['serialNumber']
+        for new, name in ((authority.issue('relay.test'), 'renewed'), (('nothing', 'nothing'), 'spoilt')):
+            for path, source in zip((certificate, key), new):
+                if name == 'spoilt':
+                    machine.write(path, 'no PEM\n')
+            sternpost.reload()
+            wait_for(
+                'the %s certificate was read' % name,
+                lambda: [e for e in sternpost.events('reload') if 'tls_certificate' in e or 'listener' in e.get('reason', '')][
+                    (0 if name == 'renewed' else 1) :
+                ],
+            )
+            with Encrypted(trust=authority.bundle) as fresh:
+                expect(fresh.socket.getpeercert()['serialNumber'] != serial, 'the old certificate is shown still (%s)' % name)
+        old.say('NOOP', '250')  # a session under way goes on
+    reason = sternpost.events('reload')[-1]['reason']
+    expect(certificate in reason, 'the reason does not name the file: ' + reason)
+    sternpost.stop()
+    sternpost.launch()
+    expect_equal(sternpost.process.popen.wait(20), 78, 'exit code with a certificate that is none')
+    expect(certificate in sternpost.events('start')[-1]['reason'], 'the reason does not name the file')
+
+
+@test
+def nothing_injected_before_the_handshake_is_carried_out(machine):
+    """TLS-05, TLS-19; CVE-2011-0411."""
+    sink, sternpost = world(machine)
+    forged = b'MAIL FROM:<forged@sender.test>\r\nRCPT TO:<victim@sink.test>\r\nDATA\r\n'
+    with Dialogue() as d:
+        d.ehlo()
+        d.send(b'STARTTLS\r\n' + forged)
+        d.expect('554 5.5.1')
+        expect(d.closed(), 'it goes on after injected octets')
+    expect(sternpost.wait_event('reject', at='STARTTLS'), 'it is not in the log')
+    with Dialogue() as d:  # in a segment of its own, after the 220
+        d.ehlo()
+        d.say('STARTTLS', '220')
+        d.send(forged)
+        expect_equal([code for code, _ in (d.reply(), d.reply()) if 200 <= code < 400], [], 'replies to it')
+    expect(sternpost.wait_event('reject', at='handshake'), 'it is not in the log')
+    with Encrypted() as d:
+        d.say('RCPT TO:<u@sink.test>', '503')
+    expect_equal(sternpost.recipients(), {}, 'queued')
+
+
+# ------------------------------------------------------------------------------------------------- sendmail -O, UTF-8, 8-bit mail
+TEXT = 'From: a@sender.test\nSubject: %s\n\nx\n'
+
+
+@test
+def sendmail_passes_on_what_is_asked_for_by_O(machine):
+    """CLI-22, RTLS-15: by the socket and by the maildrop."""
+    sink, sternpost = world(machine)
+
+    def submit(*args, subject='x'):
+        sternpost.submit('-f', 'a@sender.test', *args, text=TEXT % subject)
+
+    submit('-O', 'requiretls=yes', '1@bogus.test')
+    submit('-O', 'requiretls=no', '2@bogus.test')
+    submit('3@bogus.test', subject='ö')
+    submit('-O', 'smtputf8=no', '4@bogus.test', subject='ö')
+    submit('ö@bogus.test')
+    expect_equal(sternpost.sendmail('-O', 'smtputf8=no', 'é@bogus.test', text=TEXT % 'x').code, 65, 'exit code')
+    sternpost.stop()
+    submit('-O', 'requiretls=yes', '5@bogus.test')
+    sternpost.start()
+    wait_for('the maildrop is read', lambda: '5@bogus.test' in sternpost.recipients())
+    seen = {m['recipients'][0]['path'][0]: (m['requiretls'], m['smtputf8']) for m in sternpost.ask('queue', 'list')['messages']}
+    expect_equal(
+        seen,
+        {
+            '1': (True, False),
+            '2': (False, False),
+            '3': (False, True),
+            '4': (False, False),
+            'ö': (False, True),
+            '5': (True, False),
+        },
+        'REQUIRETLS and SMTPUTF8 in the queue',
+    )
+
+
+@test
+def utf8_goes_where_it_is_taken(machine):
+    """SMTP-83, SMTP-84, SMTP-85, SMTP-110."""
+    Dns(
+        machine,
+        RECORDS
+        + ['able MX 10 mx.able', 'mx.able A 127.0.0.41', 'xn--bcher-kva MX 10 mx.unable', 'mx.unable A 127.0.0.42']
+        + ['sender MX 10 mx.sink'],
+    )
+    sink = Sink(machine, '127.0.0.40')
+    able, unable = ScriptedMx(machine, '127.0.0.41', offers=['SMTPUTF8']), ScriptedMx(machine, '127.0.0.42')
+    sternpost = Sternpost(machine)
+
+    def lines(mx, verb):
+        return [line for session in mx.sessions for line, _ in session if line.startswith(verb)]
+
+    def send(*recipients, header='Subject: x'):
+        with Dialogue() as d:
+            expect('SMTPUTF8' in d.ehlo(), 'SMTPUTF8 is not offered')
+            d.envelope('a@sender.test', *recipients, parameters=' SMTPUTF8')
+            d.say('DATA', '354')
+            d.send((header + '\r\nDate: x\r\n\r\nx\r\n.\r\n').encode())
+            d.expect('250')
+
+    with Dialogue() as d:
+        d.ehlo()
+        d.say('MAIL FROM:<a@sender.test> SMTPUTF8=1', '501 5.5.4')
+        d.envelope('a@sender.test')
+        d.say('RCPT TO:<ö@able.test>', '553 5.6.7')
+    send('ö@able.test')
+    wait_for('the able host takes it', lambda: len(able.taken) == 1)
+    expect_equal(able.taken[0].recipients, ['ö@able.test'], 'RCPT')
+    expect(lines(able, 'MAIL')[0].endswith(' SMTPUTF8'), lines(able, 'MAIL')[0])
+    expect(b' with UTF8SMTP id ' in able.taken[0].data, 'the trace: %r' % able.taken[0].data)
+    send('plain@able.test')
+    wait_for('the able host takes it', lambda: len(able.taken) == 2)
+    expect('SMTPUTF8' not in lines(able, 'MAIL')[1], lines(able, 'MAIL')[1])
+    send('u@bücher.test')
+    wait_for('the other host takes it', lambda: len(unable.taken) == 1)
+    expect_equal(unable.taken[0].recipients, ['u@xn--bcher-kva.test'], 'RCPT')
+    expect('SMTPUTF8' not in lines(unable, 'MAIL')[0], lines(unable, 'MAIL')[0])
+    # What that host cannot take comes back, in ASCII, since the reverse-path is.
+    send('ö@bücher.test', header='Subject: ü')
+    sink.wait_taken(1)
+    notice = email.message_from_bytes(sink.taken[0].data, policy=email.policy.default)
+    people, programs, original = notice.iter_parts()
+    expect(sink.taken[0].data.isascii(), 'the notice is not ASCII')
+    expect('<ö@bücher.test>' in people.get_content() and 'SMTPUTF8' in people.get_content(), people.get_content())
+    expect_equal(programs.get_content_type(), 'message/delivery-status', 'type')
+    expect_equal(programs.get_payload()[1]['Final-Recipient'], 'utf-8; \\x{F6}@b\\x{FC}cher.test', 'recipient')
+    expect_equal(programs.get_payload()[1]['Status'], '5.6.7', 'status')
+    expect_equal(len(unable.taken), 1, 'messages at the host without SMTPUTF8')
+    # One recipient that it cannot take keeps no other from it.
+    send('u@bücher.test', 'ö@bücher.test', 'v@bücher.test')
+    sink.wait_taken(2)
+    sternpost.wait_empty()
+    expect_equal(sorted(unable.taken[1].recipients), ['u@xn--bcher-kva.test', 'v@xn--bcher-kva.test'], 'RCPT')
+    expect_equal(sink.taken[1].data.count(b'Final-Recipient'), 1, 'recipients in the notice')
+
+
+@test
+def eight_bit_mail_is_converted_for_a_host_without_8bitmime(machine):
+    """SMTP-77, SMTP-78, D-28: what a reader makes of it is what was sent."""
+    Dns(machine, RECORDS + ['old MX 10 mx.old', 'mx.old A 127.0.0.41', 'sender MX 10 mx.sink'])
+    sink, old = Sink(machine, '127.0.0.40'), ScriptedMx(machine, '127.0.0.41', eight_bit=False)
+    Sternpost(machine)
+    message = email.message.EmailMessage(policy=email.policy.SMTP.clone(cte_type='8bit'))
+    message['Subject'], message['From'], message['Message-ID'] = 'x', 'a@sender.test', '<x@sender.test>'
+    message['Date'] = 'Mon, 23 Nov 2026 12:00:00 +0000'
+    text = 'Grüße = ' + 'ö' * 100 + ' \n.\nend\n'
+    message.set_content(text, cte='8bit')
+    raw = bytes(range(128, 256)) * 20
+    message.add_attachment(raw, 'application', 'octet-stream', filename='x.bin')
+    # Python encodes attachments: this one goes as the octets that it is
+    head, _, tail = message.as_bytes().partition(b'Content-Transfer-Encoding: base64')
+    fields, _, rest = tail.partition(b'\r\n\r\n')
+    end = rest[rest.rindex(b'--===') :]
+    octets = head + b'Content-Transfer-Encoding: 8bit' + fields + b'\r\n\r\n' + raw + b'\r\n' + end
+    stuffed = re.sub(rb'(?m)^\.', b'..', octets)
+    deliver(stuffed, recipients=['u@old.test', 'u@sink.test'])
+    wait_for('the old host takes it', lambda: old.taken)
+    sink.wait_taken(1)
+    expect(sink.taken[0].data.endswith(octets), 'it came otherwise to a host with 8BITMIME: %r' % sink.taken[0].data)
+    data = re.sub(rb'(?m)^\.', b'', old.taken[0].data)
+    expect(data.isascii(), '8-bit octets went to a host without 8BITMIME')
+    read = email.message_from_bytes(data, policy=email.policy.default)
+    body, attachment = read.iter_parts()
+    expect_equal(body['Content-Transfer-Encoding'], 'quoted-printable', 'the encoding of the text')
+    expect_equal(body.get_content().replace('\r\n', '\n'), text, 'the text')
+    expect_equal((attachment['Content-Transfer-Encoding'], attachment.get_content()), ('base64', raw), 'the attachment')
+    expect('BODY=' not in [l for s in old.sessions for l, _ in s if l.startswith('MAIL')][0], 'BODY was said')
+    # Signed by somebody: it comes back instead.
+    deliver(b'DKIM-Signature: v=1; a=x\r\n' + stuffed, recipients=['u@old.test'])
+    sink.wait_taken(2)
+    expect(b'Status: 5.6.3' in sink.taken[1].data, 'the notice: %r' % sink.taken[1].data)
+    expect_equal(len(old.taken), 1, 'messages at the old host')
 
 
 if __name__ == '__main__':

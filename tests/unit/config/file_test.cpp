@@ -68,6 +68,16 @@ TEST(Config, ReadsEveryOptionAsItShowsIt) {
         EXPECT_EQ(value_text(option, loaded.settings), value_text(option, defaults)) << option.name;
 }
 
+TEST(Config, WantsTheCertificateOfAKey) {
+    const auto errors = [](std::string_view lines) {
+        return read_text("[listener]\n" + std::string(lines), "f").errors;
+    };
+    EXPECT_EQ(errors("tls_key = \"/k.pem\"\n").size(), 1U);
+    EXPECT_EQ(errors("tls_key = \"/k.pem\"\ntls_certificate = \"/c.pem\"\n").size(), 0U);
+    EXPECT_EQ(errors("tls_certificate = \"/c.pem\"\n").size(), 0U);
+    EXPECT_EQ(errors("tls_certificate = \"c.pem\"\n").size(), 1U);
+}
+
 TEST(Config, ReadsClients) {
     const auto loaded = read_text(
         "[[client]]\nnetwork = \"192.0.2.0/24\"\nrole = \"relay\"\n[[client]]\nnetwork = \"2001:db8::1\"\n",

@@ -52,6 +52,8 @@ const Case cases[] = {
     {"PositiveToData_SMTP09", said(Stage::data, 250, "ok"), RecipientState::queued, "4.5.0", false},
     {"LostAtMail_SMTP17", broke(Stage::mail, Errc::closed), RecipientState::queued, "4.4.2", false},
     {"DamagedHere", broke(Stage::body, Errc::body_damaged), RecipientState::bounced, "5.3.0", false},
+    {"NotConvertible_SMTP78", broke(Stage::body, Errc::not_convertible), RecipientState::bounced, "5.6.3",
+     false},
     {"UnreadableHere", broke(Stage::body, Errc::body_unreadable), RecipientState::queued, "4.3.0", false},
     {"SilentAtRcpt_SMTP01", broke(Stage::rcpt, Errc::timed_out), RecipientState::queued, "4.4.2", false},
 };

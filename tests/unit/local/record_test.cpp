@@ -20,6 +20,8 @@ Submission submission() {
     s.gateway = true;
     s.notify.failure = s.notify.delay = true;
     s.ret = mail::Ret::hdrs;
+    s.smtputf8 = true;
+    s.requiretls = true;  // RTLS-15
     s.envid = "a+2Bb";
     s.recipients = {"bob@dest.example", "root", "\"a b\"@dest.example"};
     return s;

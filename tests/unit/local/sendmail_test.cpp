@@ -84,10 +84,42 @@ TEST(SendmailArguments, CarryNoticeWishes) {  // CLI-11, CLI-18, CLI-19
     EXPECT_EQ(all.envid, "a+2Bb");
     EXPECT_EQ(all.body, mail::BodyType::eight_bit_mime);
     EXPECT_EQ(all.full_name, "Bob \xc3\x84");
-    for (const Words& wrong :
-         {Words{"-N", "never,delay"}, Words{"-N", "x"}, Words{"-R", "x"}, Words{"-B", "9BIT"},
-          Words{"-V", ""}, Words{"-F", "a\nb"}, Words{"-z"}, Words{"-O", "requiretls=yes"}, Words{"-qIabc"}})
+    for (const Words& wrong : {Words{"-N", "never,delay"}, Words{"-N", "x"}, Words{"-R", "x"},
+                               Words{"-B", "9BIT"}, Words{"-V", ""}, Words{"-F", "a\nb"}, Words{"-z"},
+                               Words{"-O", "requiretls=perhaps"}, Words{"-Osmtputf8"}, Words{"-qIabc"}})
         EXPECT_EQ(error_of(wrong), Exit::usage) << wrong.front();
+}
+
+TEST(SendmailArguments, AskForRequiretlsAndSmtputf8) {  // CLI-22, RTLS-15
+    EXPECT_FALSE(arguments({"a@x"}).requiretls);
+    EXPECT_TRUE(arguments({"-O", "requiretls=yes", "a@x"}).requiretls);
+    EXPECT_TRUE(arguments({"-ORequireTLS=YES", "a@x"}).requiretls);
+    EXPECT_FALSE(arguments({"-O", "requiretls=no", "a@x"}).requiretls);
+    EXPECT_EQ(arguments({"a@x"}).smtputf8, Utf8Wish::automatic);
+    EXPECT_EQ(arguments({"-O", "smtputf8=auto", "a@x"}).smtputf8, Utf8Wish::automatic);
+    EXPECT_EQ(arguments({"-O", "smtputf8=yes", "a@x"}).smtputf8, Utf8Wish::yes);
+    EXPECT_EQ(arguments({"-O", "smtputf8=no", "a@x"}).smtputf8, Utf8Wish::no);
+    EXPECT_EQ(error_of({"-O", "smtputf8=maybe", "a@x"}), Exit::usage);
+    EXPECT_EQ(arguments({"-f", "j\xc3\xb6rg@x", "\xc3\xa9@y"}).reverse_path, "j\xc3\xb6rg@x");
+    EXPECT_EQ(error_of({"\xff@y"}), Exit::data_error);
+}
+
+TEST(SendmailArguments, DecideWhenAMessageGoesWithSmtputf8) {  // CLI-22, SMTP-85
+    const std::vector<std::string> plain = {"a@x.example"};
+    const std::vector<std::string> utf8 = {"a@x.example", "\xc3\xa9@y.example"};
+    const auto wants = [](Utf8Wish wish, std::string_view from, const std::vector<std::string>& to,
+                          bool header) {
+        const auto answer = wants_smtputf8(wish, from, to, header);
+        return !answer ? "refused" : *answer ? "yes" : "no";
+    };
+    EXPECT_STREQ(wants(Utf8Wish::automatic, "a@x", plain, false), "no");
+    EXPECT_STREQ(wants(Utf8Wish::automatic, "a@x", plain, true), "yes");
+    EXPECT_STREQ(wants(Utf8Wish::automatic, "a@x", utf8, false), "yes");
+    EXPECT_STREQ(wants(Utf8Wish::automatic, "\xc3\xa9@x", plain, false), "yes");
+    EXPECT_STREQ(wants(Utf8Wish::yes, "a@x", plain, false), "yes");
+    EXPECT_STREQ(wants(Utf8Wish::no, "a@x", plain, true), "no");
+    EXPECT_STREQ(wants(Utf8Wish::no, "a@x", utf8, false), "refused");
+    EXPECT_STREQ(wants(Utf8Wish::no, "\xc3\xa9@x", plain, false), "refused");
 }
 
 TEST(SendmailArguments, TakeWhatHasNoMeaningHere) {  // CLI-21
@@ -216,6 +248,21 @@ std::vector<std::string> header_recipients(std::string_view text) {
     auto found = message.recipients();
     return found ? *found
                  : std::vector<std::string>{"error " + std::to_string(static_cast<int>(found.error().code))};
+}
+
+TEST(SendmailHeader, ShowsWhetherItNeedsSmtputf8) {  // CLI-22
+    const auto utf8 = [](std::string_view message, const Words& words = {"-t"}) {
+        SendmailMessage reader(arguments(words), "D");
+        std::string out;
+        reader.feed(message, out);
+        reader.finish(out);
+        return reader.utf8_header();
+    };
+    EXPECT_TRUE(utf8("Subject: \xc3\xb6\n\nx\n"));
+    EXPECT_FALSE(utf8("Subject: =?utf-8?q?=C3=B6?=\n\n\xc3\xb6\n"));
+    EXPECT_FALSE(utf8("Subject: \xf6\n\nx\n"));  // Latin-1: an old habit, no SMTPUTF8
+    EXPECT_FALSE(utf8("Bcc: \xc3\xb6@x.example\n\nx\n"));
+    EXPECT_TRUE(utf8("Bcc: \xc3\xb6@x.example\n\nx\n", {"-G", "-t"}));
 }
 
 TEST(SendmailHeader, NamesRecipients) {  // CLI-03, CLI-04

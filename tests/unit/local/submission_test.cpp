@@ -22,6 +22,7 @@
 #include "local/socket.h"
 #include "mail/local_names.h"
 #include "util/pool.h"
+#include "util/text.h"
 
 namespace sternpost::local {
 namespace {
@@ -38,7 +39,9 @@ class LocalSubmission : public testing::Test {
         options_.maildrop_path = folder_ / "maildrop";
         const mail::LocalNames names({dns::Domain::parse("relay.example").value()},
                                      mail::ForwardPath::parse("admin@corp.example").value());
-        options_.resolve_recipient = [names](std::string_view text) { return names.resolve(text); };
+        options_.resolve_recipient = [names](std::string_view text, bool utf8) {
+            return names.resolve(text, utf8);
+        };
         options_.user_name = [](std::uint32_t) { return std::string("bob"); };
         fs::create_directory(options_.maildrop_path);
     }
@@ -123,6 +126,41 @@ TEST_F(LocalSubmission, GoesOverTheSocket) {  // CLI-10: the uid is the kernel's
     struct stat file {};
     ASSERT_EQ(::stat(options_.socket_path.c_str(), &file), 0);
     EXPECT_EQ(file.st_mode & 0777U, 0666U);
+}
+
+TEST_F(LocalSubmission, KeepsRequiretlsAndSmtputf8) {  // RTLS-02, RTLS-11, RTLS-15, CLI-22
+    open_socket();
+    const Spool spool = spool_of("From: a\r\nTLS-Required: No\r\nSubject: \xc3\xb6\r\n\r\nhi\r\n");
+    Submission s = submission(spool);
+    s.recipients = {
+        "j\xc3\xb6rg@b\xc3\xbc"
+        "cher.example"};
+    s.reverse_path = "\xc3\xa9@corp.example";
+    EXPECT_EQ(submit(options_.socket_path, s, spool)->text.substr(0, 6), "5.6.7 ");
+    s.reverse_path = "a@corp.example";
+    EXPECT_EQ(submit(options_.socket_path, s, spool)->text.substr(0, 6), "5.6.7 ");
+    s.smtputf8 = true;
+    s.requiretls = true;
+    ASSERT_EQ(submit(options_.socket_path, s, spool)->kind, Answer::Kind::ok);
+    s.id = store::SubmissionId::make(random_);
+    s.requiretls = false;
+    ASSERT_TRUE(leave(options_.maildrop_path, s, spool).has_value());
+    scan();
+    ASSERT_EQ(store_.accepted().size(), 2U);
+    const auto by_socket = store_.accepted()[0];
+    EXPECT_TRUE(by_socket.envelope.smtputf8);
+    EXPECT_TRUE(by_socket.envelope.requiretls);
+    EXPECT_FALSE(by_socket.envelope.tls_required_no);
+    EXPECT_TRUE(by_socket.envelope.eight_bit_header);
+    EXPECT_EQ(by_socket.recipients.at(0).next_hop, "xn--bcher-kva.example");
+    EXPECT_EQ(by_socket.recipients[0].recipient.path.text(),
+              "j\xc3\xb6rg@b\xc3\xbc"
+              "cher.example");
+    EXPECT_TRUE(is_ascii(by_socket.body.octets->substr(0, by_socket.body.octets->find("From:"))));
+    const auto by_maildrop = store_.accepted()[1];
+    EXPECT_TRUE(by_maildrop.envelope.smtputf8);
+    EXPECT_FALSE(by_maildrop.envelope.requiretls);
+    EXPECT_TRUE(by_maildrop.envelope.tls_required_no);
 }
 
 TEST_F(LocalSubmission, IsTakenOnceUnderOneId) {

@@ -19,6 +19,29 @@ TEST(Mailbox, NeedsSmtputf8ForUtf8) {  // SMTP-83
     EXPECT_EQ(Mailbox::parse("\xff@d.test", true).error().code, Errc::bad_address);
 }
 
+TEST(Mailbox, HasAFormInALabelsForHostsWithoutSmtputf8) {  // SMTP-84
+    const auto mailbox = Mailbox::parse(
+                             "a@B\xc3\xbc"
+                             "cher.Test",
+                             true)
+                             .value();
+    EXPECT_EQ(mailbox.text(),
+              "a@B\xc3\xbc"
+              "cher.Test");
+    EXPECT_EQ(mailbox.host(), "xn--bcher-kva.test");
+    EXPECT_EQ(mailbox.a_label_text(), "a@xn--bcher-kva.test");
+    EXPECT_TRUE(mailbox.ascii());
+    EXPECT_EQ(mailbox, Mailbox::parse("a@xn--bcher-kva.test").value());
+    const auto both = Mailbox::parse(
+                          "j\xc3\xb6rg@b\xc3\xbc"
+                          "cher.test",
+                          true)
+                          .value();
+    EXPECT_FALSE(both.ascii());
+    EXPECT_EQ(Mailbox::parse("A@D.Test").value().a_label_text(), "A@D.Test");
+    EXPECT_EQ(Mailbox::parse("a@[192.0.2.1]").value().a_label_text(), "a@[192.0.2.1]");
+}
+
 TEST(Mailbox, RefusesWhatIsNone) {
     for (const char* text :
          {"", "@", "a", "a@", "@d.test", "a b@d.test", ".a@d.test", "a.@d.test", "a..b@d.test", "\"a@d.test",

@@ -81,13 +81,63 @@ TEST(HeaderFilter, ReadsWhatOthersAskFor) {
     EXPECT_EQ(filter.received(), 2U);
     EXPECT_EQ(filter.message_id(), "<c@d>");
     EXPECT_TRUE(filter.tls_required_no());  // RFC 8689 §3
-    for (const char* header : {"TLS-Required: yes\r\n\r\n", "TLS-Required: No\r\nTLS-Required: No\r\n\r\n",
-                               "\r\nTLS-Required: No\r\n"}) {
-        HeaderFilter other;
-        other.feed(header, out);
-        other.finish(out);
-        EXPECT_FALSE(other.tls_required_no()) << header;
+}
+
+struct TlsRequiredCase {
+    const char* name;
+    std::string header;
+    bool no;
+};
+class TlsRequired : public testing::TestWithParam<TlsRequiredCase> {};
+TEST_P(TlsRequired, CountsOnlyAsOneNo) {  // RTLS-14
+    const std::string message = GetParam().header + "\r\nbody\r\n";
+    for (std::size_t cut = 0; cut <= std::min<std::size_t>(message.size(), 60); ++cut) {
+        HeaderFilter filter;
+        std::string out;
+        filter.feed(std::string_view(message).substr(0, cut), out);
+        filter.feed(std::string_view(message).substr(cut), out);
+        filter.finish(out);
+        EXPECT_EQ(filter.tls_required_no(), GetParam().no) << "cut at " << cut;
     }
+}
+INSTANTIATE_TEST_SUITE_P(
+    Rfc8689, TlsRequired,
+    testing::Values(TlsRequiredCase{"No", "TLS-Required: No\r\n", true},
+                    TlsRequiredCase{"AnyCase", "tls-REQUIRED:nO\r\n", true},
+                    TlsRequiredCase{"Blanks", "TLS-Required:\t No \r\n", true},
+                    TlsRequiredCase{"Folded", "TLS-Required:\r\n No\r\n", true},
+                    TlsRequiredCase{"Comment", "TLS-Required: (dear me) No (a \\) (b))\r\n", true},
+                    TlsRequiredCase{"Yes", "TLS-Required: Yes\r\n", false},
+                    TlsRequiredCase{"More", "TLS-Required: no; x\r\n", false},
+                    TlsRequiredCase{"FoldedInside", "TLS-Required: N\r\n o\r\n", false},
+                    TlsRequiredCase{"Empty", "TLS-Required:\r\n", false},
+                    TlsRequiredCase{"Nos", "TLS-Required: Not\r\n", false},
+                    TlsRequiredCase{"Quoted", "TLS-Required: \"No\"\r\n", false},
+                    TlsRequiredCase{"BeyondWhatIsRead",
+                                    "TLS-Required: No" + std::string(300, ' ') + "thing\r\n", false},
+                    TlsRequiredCase{"Two", "TLS-Required: No\r\nTLS-Required: No\r\n", false},
+                    TlsRequiredCase{"TwoThatDiffer", "TLS-Required: Yes\r\nTLS-Required: No\r\n", false},
+                    TlsRequiredCase{"InTheBody", "\r\nTLS-Required: No\r\n", false}),
+    [](const auto& row) { return row.param.name; });
+
+TEST(HeaderFilter, SeesOctetsAbove127InWhatGoesOut) {
+    const auto eight_bit = [](std::string_view message, HeaderRules rules) {
+        HeaderFilter filter(std::move(rules));
+        std::string out;
+        filter.feed(message, out);
+        filter.finish(out);
+        return filter.eight_bit();
+    };
+    HeaderRules originated;
+    originated.drop_private = true;
+    HeaderRules with_from;
+    with_from.from = "j\xc3\xb6rg@corp.example";
+    EXPECT_TRUE(eight_bit("Subject: \xc3\xb6\r\n\r\nx\r\n", {}));
+    EXPECT_TRUE(eight_bit("Subject: x\r\n \xff\r\n\r\nx\r\n", {}));
+    EXPECT_FALSE(eight_bit("Subject: x\r\n\r\n\xc3\xb6\r\n", {}));
+    EXPECT_TRUE(eight_bit("Bcc: \xc3\xb6@x.example\r\n\r\nx\r\n", {}));
+    EXPECT_FALSE(eight_bit("Bcc: \xc3\xb6@x.example\r\n\r\nx\r\n", originated));
+    EXPECT_TRUE(eight_bit("Subject: x\r\n\r\nx\r\n", with_from));
 }
 
 TEST(HeaderFilter, HoldsBackAtMostALine) {

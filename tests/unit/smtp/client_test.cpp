@@ -2,6 +2,7 @@
 
 #include <gtest/gtest.h>
 
+#include "smtp/command.h"
 #include "smtp/dotstuff.h"
 
 namespace sternpost::smtp {
@@ -183,6 +184,31 @@ TEST(PipelineWindow, KeepsManyRecipientsFromFillingBothPipes) {  // SMTP-73
     server.take(first.octets);
     const auto outcomes = play(transaction, server);
     for (const auto& outcome : outcomes) EXPECT_FALSE(outcome.failure);
+}
+
+TEST(Parameters, WithoutSmtputf8DomainsGoAsALabels) {  // SMTP-84, SMTP-85
+    mail::Envelope envelope;
+    envelope.reverse_path = mail::ReversePath::parse(
+                                "a@b\xc3\xbc"
+                                "cher.test",
+                                true)
+                                .value();
+    const mail::Recipient to(mail::ForwardPath::parse("b@B\xc3\xbc"
+                                                      "cher.test",
+                                                      true)
+                                 .value());
+    Extensions offered;
+    offered.smtputf8 = true;
+    EXPECT_EQ(mail_from(envelope, 1, false, offered), "MAIL FROM:<a@xn--bcher-kva.test>");
+    EXPECT_EQ(rcpt_to(to, false, offered), "RCPT TO:<b@xn--bcher-kva.test>");
+    envelope.smtputf8 = true;
+    EXPECT_EQ(mail_from(envelope, 1, false, offered),
+              "MAIL FROM:<a@b\xc3\xbc"
+              "cher.test> SMTPUTF8");
+    EXPECT_EQ(rcpt_to(to, true, offered),
+              "RCPT TO:<b@B\xc3\xbc"
+              "cher.test>");
+    EXPECT_EQ(mail_from(envelope, 1, false, {}), "MAIL FROM:<a@xn--bcher-kva.test>");
 }
 
 TEST(Parameters, GoOnlyToHostsThatOfferThem) {  // SMTP-07, SMTP-76, SMTP-85, SMTP-94

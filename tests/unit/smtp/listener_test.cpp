@@ -4,6 +4,7 @@
 
 #include <boost/asio/connect.hpp>
 #include <boost/asio/read_until.hpp>
+#include <boost/asio/ssl/stream.hpp>
 #include <boost/asio/write.hpp>
 #include <memory>
 #include <string>
@@ -11,7 +12,10 @@
 #include "fake/intake_store.h"
 #include "fake/io_loop.h"
 #include "fake/log_lines.h"
+#include "fake/temporary_folder.h"
 #include "mail/local_names.h"
+#include "tls/self_signed.h"
+#include "util/file.h"
 
 namespace sternpost::smtp {
 namespace {
@@ -28,7 +32,7 @@ class ListenerTest : public testing::Test {
         o.hostname = "relay.example";
         o.max_message_size = 1'000'000;
         o.networks = {{dns::Network::parse("127.0.0.0/8").value(), ClientRole::originate}};
-        o.resolve_recipient = [names](std::string_view text) { return names.resolve(text); };
+        o.resolve_recipient = [names](std::string_view text, bool utf8) { return names.resolve(text, utf8); };
         return o;
     }
 
@@ -45,6 +49,17 @@ class ListenerTest : public testing::Test {
             listener_->start();
         });
     }
+    // A context with a new certificate for `name`.
+    std::shared_ptr<asio::ssl::context> certificate_for(const std::string& name) {
+        const auto made = tls::make_self_signed(name, clock_.wall()).value();
+        tls::Identity identity;
+        identity.certificate_file = folder_ / (name + ".pem");
+        EXPECT_TRUE(util::write_file(identity.certificate_file, made.certificate + made.key, 0600));
+        return tls::server_context(identity).value();
+    }
+    void use_tls(const std::string& name) {
+        first_.call([this, context = certificate_for(name)] { listener_->use_tls(context); });
+    }
     void TearDown() override {
         if (listener_) drain(10s);
         listener_.reset();
@@ -52,6 +67,7 @@ class ListenerTest : public testing::Test {
     }
     void drain(std::chrono::seconds limit) { first_.run(listener_->drain(clock_.steady() + limit)); }
 
+    fake::TemporaryFolder folder_;
     SystemClock clock_;
     fake::LogLines log_;
     fake::IntakeStore store_;
@@ -71,14 +87,20 @@ class Client {
     }
     void send(std::string_view octets) {
         boost::system::error_code ignored;
-        asio::write(socket_, asio::buffer(octets), ignored);
+        if (tls_)
+            asio::write(*tls_, asio::buffer(octets), ignored);
+        else
+            asio::write(socket_, asio::buffer(octets), ignored);
     }
     // One reply, all its lines; empty at the end of the connection.
     std::string reply() {
         std::string all;
         for (;;) {
             boost::system::error_code ec;
-            const std::size_t n = asio::read_until(socket_, asio::dynamic_buffer(pending_), "\r\n", ec);
+            const std::size_t n = tls_
+                                      ? asio::read_until(*tls_, asio::dynamic_buffer(pending_), "\r\n", ec)
+                                      : asio::read_until(socket_, asio::dynamic_buffer(pending_), "\r\n", ec);
+            end_ = ec;
             if (ec) return all;
             all += pending_.substr(0, n);
             const bool last = n < 4 || pending_[3] != '-';
@@ -96,11 +118,35 @@ class Client {
         EXPECT_EQ(say("MAIL FROM:<a@corp.example>"), "250 2.1.0 ok\r\n");
         EXPECT_EQ(say("RCPT TO:<b@dest.example>"), "250 2.1.5 ok\r\n");
     }
+    // After 220. Empty: it succeeded.
+    std::string handshake(int most = TLS1_3_VERSION) {
+        tls_context_.set_verify_mode(asio::ssl::verify_none);
+        SSL_CTX_set_max_proto_version(tls_context_.native_handle(), most);
+        SSL_CTX_set_security_level(tls_context_.native_handle(), 0);
+        tls_ = std::make_unique<asio::ssl::stream<tcp::socket&>>(socket_, tls_context_);
+        boost::system::error_code ec;
+        tls_->handshake(asio::ssl::stream_base::client, ec);
+        return ec ? ec.message() : "";
+    }
+    std::string version() const { return SSL_get_version(tls_->native_handle()); }
+    // Whose certificate the listener showed.
+    std::string peer_name() const {
+        const std::unique_ptr<X509, void (*)(X509*)> shown(SSL_get1_peer_certificate(tls_->native_handle()),
+                                                           X509_free);
+        std::array<char, 256> name{};
+        X509_NAME_get_text_by_NID(X509_get_subject_name(shown.get()), NID_commonName, name.data(),
+                                  name.size());
+        return name.data();
+    }
+    const boost::system::error_code& end() const { return end_; }
     void close() { socket_.close(); }
 
   private:
     asio::io_context context_;
     tcp::socket socket_;
+    asio::ssl::context tls_context_{asio::ssl::context::tls_client};
+    std::unique_ptr<asio::ssl::stream<tcp::socket&>> tls_;
+    boost::system::error_code end_;
     std::string pending_;
 };
 
@@ -120,7 +166,8 @@ TEST_F(ListenerTest, TakesMessagesOnAllItsThreads) {
         EXPECT_EQ(client.reply(), "");
         const std::string line = log_.find("accept qid=" + message.id.text());
         EXPECT_NE(line.find(" from=<a@corp.example> size=300"), std::string::npos) << line;
-        EXPECT_NE(line.find(" nrcpt=1 client=127.0.0.1 helo=client.example message-id=<"), std::string::npos)
+        EXPECT_NE(line.find(" nrcpt=1 client=127.0.0.1 helo=client.example tls=none message-id=<"),
+                  std::string::npos)
             << line;
     }
 }
@@ -208,6 +255,130 @@ TEST_F(ListenerTest, StopsWithAWordToEverySession) {
     stopping.join();
     listener_.reset();
     EXPECT_EQ(store_.accepted().size(), 1U);
+}
+
+// ---- STARTTLS, with OpenSSL's own client
+
+TEST_F(ListenerTest, TakesMailInsideTls) {  // RTLS-01, RTLS-15, TLS-04
+    open();
+    use_tls("relay.example");
+    for (const int version : {TLS1_2_VERSION, TLS1_3_VERSION}) {
+        Client client(port_);
+        EXPECT_EQ(client.reply().substr(0, 3), "220");
+        EXPECT_NE(client.say("EHLO client.example").find("250-STARTTLS\r\n"), std::string::npos);
+        EXPECT_EQ(client.say("STARTTLS"), "220 2.0.0 begin the TLS handshake\r\n");
+        ASSERT_EQ(client.handshake(version), "");
+        EXPECT_EQ(client.peer_name(), "relay.example");
+        EXPECT_EQ(client.say("MAIL FROM:<a@corp.example>").substr(0, 9), "503 5.5.1");
+        const std::string offered = client.say("EHLO client.example");
+        EXPECT_EQ(offered.find("STARTTLS"), std::string::npos) << offered;
+        EXPECT_NE(offered.find("250-REQUIRETLS\r\n"), std::string::npos) << offered;
+        EXPECT_EQ(client.say("MAIL FROM:<a@corp.example> REQUIRETLS"), "250 2.1.0 ok\r\n");
+        EXPECT_EQ(client.say("RCPT TO:<b@dest.example>"), "250 2.1.5 ok\r\n");
+        EXPECT_EQ(client.say("DATA").substr(0, 3), "354");
+        EXPECT_EQ(client.say("Subject: x\r\n\r\n" + std::string(300'000, 'x') + "\r\n.").substr(0, 9),
+                  "250 2.0.0");
+        const auto message = store_.accepted().back();
+        EXPECT_TRUE(message.envelope.requiretls);
+        EXPECT_EQ(message.origin.with, "ESMTPS");
+        EXPECT_GT(message.body.size, 300'000U);
+        const std::string octets = *message.body.octets;
+        EXPECT_NE(octets.find(" (" + client.version() + ");\r\n"), std::string::npos)
+            << octets.substr(0, 300);
+        EXPECT_NE(octets.find("\r\n tls TLS_"), std::string::npos) << octets.substr(0, 300);
+        EXPECT_NE(log_.find("accept qid=" + message.id.text()).find(" tls=" + client.version()),
+                  std::string::npos);
+        EXPECT_EQ(client.say("QUIT").substr(0, 3), "221");
+        EXPECT_EQ(client.reply(), "");
+        EXPECT_EQ(client.end(), asio::error::eof) << client.end().message();  // with close_notify (TLS-18)
+    }
+}
+
+TEST_F(ListenerTest, HandshakesWithTls12AndLaterOnly) {  // RFC 9325 §3.1.1
+    open();
+    use_tls("relay.example");
+    Client client(port_);
+    client.reply();
+    EXPECT_EQ(client.say("STARTTLS").substr(0, 3), "220");
+    EXPECT_NE(client.handshake(TLS1_1_VERSION), "");
+    EXPECT_EQ(client.reply(), "");
+    Client next(port_);
+    EXPECT_EQ(next.reply().substr(0, 3), "220");  // which shows that the first one has been dealt with
+    while (log_.find("reject ").empty()) std::this_thread::yield();
+    EXPECT_NE(log_.find("reject client=127.0.0.1 at=handshake reason=\"the TLS handshake failed: "), "");
+}
+
+TEST_F(ListenerTest, DropsWhatWasInjectedBehindStartTls) {  // TLS-05, TLS-19
+    open();
+    use_tls("relay.example");
+    Client client(port_);
+    client.reply();
+    client.say("EHLO client.example");
+    client.send("STARTTLS\r\nMAIL FROM:<x@evil.example>\r\n");
+    EXPECT_EQ(client.reply(), "554 5.5.1 octets after STARTTLS before the reply 220; closing\r\n");
+    EXPECT_EQ(client.reply(), "");
+    EXPECT_NE(log_.find("reject client=127.0.0.1 at=STARTTLS"), "");
+    // sent after the 220, in clear, where the handshake is due
+    Client late(port_);
+    late.reply();
+    EXPECT_EQ(late.say("STARTTLS").substr(0, 3), "220");
+    late.send("NOOP\r\nMAIL FROM:<x@evil.example>\r\n");
+    EXPECT_EQ(late.reply().find("250"), std::string::npos);
+}
+
+TEST_F(ListenerTest, ShowsNewSessionsANewCertificate) {
+    open();
+    Client before(port_);
+    before.reply();
+    EXPECT_EQ(before.say("STARTTLS").substr(0, 9), "502 5.5.1");
+    use_tls("one.example");
+    Client one(port_);
+    one.reply();
+    use_tls("two.example");
+    Client two(port_);
+    two.reply();
+    EXPECT_EQ(one.say("STARTTLS").substr(0, 3), "220");
+    ASSERT_EQ(one.handshake(), "");
+    EXPECT_EQ(one.peer_name(), "one.example");  // what it began with
+    EXPECT_EQ(two.say("STARTTLS").substr(0, 3), "220");
+    ASSERT_EQ(two.handshake(), "");
+    EXPECT_EQ(two.peer_name(), "two.example");
+    EXPECT_EQ(one.say("NOOP"), "250 2.0.0 ok\r\n");
+}
+
+TEST_F(ListenerTest, DoesNotWaitForAHandshakeForEver) {
+    ServerOptions o = options();
+    o.handshake_timeout = 1s;
+    open(o);
+    use_tls("relay.example");
+    Client silent(port_);
+    silent.reply();
+    EXPECT_EQ(silent.say("STARTTLS").substr(0, 3), "220");
+    EXPECT_EQ(silent.reply(), "");
+    Client stopped(port_);
+    stopped.reply();
+    EXPECT_EQ(stopped.say("STARTTLS").substr(0, 3), "220");
+    drain(10s);  // nor does a stop
+    EXPECT_EQ(stopped.reply(), "");
+}
+
+TEST_F(ListenerTest, SaysInsideTlsToo) {  // SMTP-66
+    ServerOptions o = options();
+    o.command_timeout = 1s;
+    open(o);
+    use_tls("relay.example");
+    Client idle(port_);
+    idle.reply();
+    EXPECT_EQ(idle.say("STARTTLS").substr(0, 3), "220");
+    ASSERT_EQ(idle.handshake(), "");
+    EXPECT_EQ(idle.reply(), "421 4.4.2 relay.example waited too long, closing\r\n");
+    Client stopped(port_);
+    stopped.reply();
+    EXPECT_EQ(stopped.say("STARTTLS").substr(0, 3), "220");
+    ASSERT_EQ(stopped.handshake(), "");
+    std::thread stopping([this] { drain(20s); });
+    EXPECT_EQ(stopped.reply(), "421 4.3.2 relay.example shutting down\r\n");
+    stopping.join();
 }
 
 TEST_F(ListenerTest, SaysWhyItCannotBind) {

@@ -23,7 +23,7 @@ ServerOptions options() {
     o.max_message_size = 65536;
     o.networks = {{dns::Network::parse("192.0.2.0/24").value(), ClientRole::originate},
                   {dns::Network::parse("192.0.2.128/25").value(), ClientRole::relay}};
-    o.resolve_recipient = [names](std::string_view text) { return names.resolve(text); };
+    o.resolve_recipient = [names](std::string_view text, bool utf8) { return names.resolve(text, utf8); };
     return o;
 }
 
@@ -34,8 +34,8 @@ const char* const stranger = "198.51.100.7";
 // Plays the shell: answers the core's questions, keeps what was said and accepted.
 class Peer {
   public:
-    explicit Peer(const char* client = originator, ServerOptions o = options())
-        : options_(std::move(o)), server_(options_, make_client(client)) {}
+    explicit Peer(const char* client = originator, ServerOptions o = options(), bool starttls = false)
+        : options_(std::move(o)), server_(options_, make_client(client, starttls)) {}
 
     // The replies to `octets`, without the greeting.
     std::string say(std::string_view octets) {
@@ -80,11 +80,12 @@ class Peer {
     std::optional<store::Errc> refuse_write;
     std::optional<store::Errc> refuse_accept;
     TransactionVerdict verdict = TransactionVerdict::go;
+    bool tls_available = true;
 
   private:
-    Client make_client(const char* address) const {
+    Client make_client(const char* address, bool starttls) const {
         const auto parsed = dns::Address::parse(address).value();
-        return Client{parsed, role_of(options_, parsed)};
+        return Client{parsed, role_of(options_, parsed), starttls};
     }
 
     void run() {
@@ -110,6 +111,14 @@ class Peer {
                                  : ask->domain.text() == "null.example"
                                      ? NextHopKnowledge::null_mx
                                      : NextHopKnowledge::usable_or_unknown);
+            } else if (std::holds_alternative<action::StartTls>(action)) {
+                if (!tls_available) {
+                    server_.refuse_tls();
+                    continue;
+                }
+                server_.begin_tls();
+                said_ += server_.output();
+                server_.tls_started({"TLSv1.3", "TLS_AES_256_GCM_SHA384"});
             } else if (std::holds_alternative<action::BeginBody>(action)) {
                 body_.clear();
                 server_.begin_body(store::MessageId{++ids_}, now);
@@ -175,6 +184,7 @@ const char* const hello =
     "S: 250-PIPELINING\n"
     "S: 250-SIZE 65536\n"
     "S: 250-8BITMIME\n"
+    "S: 250-SMTPUTF8\n"  // SMTP-83
     "S: 250 ENHANCEDSTATUSCODES\n";
 
 const char* const transaction =
@@ -333,7 +343,7 @@ const Exchange exchanges[] = {
      "C: EHLO\nS: 501 a domain name…\n"
      "C: EHLO (evil) name\nS: 501 a domain name…\n"
      "C: EHLO [IPv6:2001:db8::1]\nS: 250-relay.example\nS: 250-PIPELINING\nS: 250-SIZE 65536\nS: "
-     "250-8BITMIME\n"
+     "250-8BITMIME\nS: 250-SMTPUTF8\n"
      "S: 250 ENHANCEDSTATUSCODES\n"},
     {"PathSyntax",  // SMTP-56, SMTP-68, SMTP-119
      "C: MAIL FROM:alice@corp.example\nS: 501 5.5.4 …\n"
@@ -626,6 +636,208 @@ INSTANTIATE_TEST_SUITE_P(Replies, StoreTrouble,
                                          StoreCase{store::Errc::closed, "421 4.3.2"},
                                          StoreCase{store::Errc::duplicate, "250 2.0.0"}));
 
+// ---- STARTTLS
+
+const char* const tls_hello =
+    "C: EHLO client.example\n"
+    "S: 250-relay.example\n"
+    "S: 250-PIPELINING\n"
+    "S: 250-SIZE 65536\n"
+    "S: 250-8BITMIME\n"
+    "S: 250-SMTPUTF8\n"
+    "S: 250-REQUIRETLS\n"  // RTLS-01, RTLS-15
+    "S: 250 ENHANCEDSTATUSCODES\n";
+
+// A peer with a certificate; `encrypted`: STARTTLS and EHLO are behind it.
+Peer tls_peer(bool encrypted = true) {
+    Peer peer(originator, options(), true);
+    if (encrypted) {
+        peer.say("EHLO client.example\r\n");
+        EXPECT_EQ(peer.say("STARTTLS\r\n"), "220 2.0.0 begin the TLS handshake\r\n");
+        play(peer, tls_hello);
+    }
+    return peer;
+}
+
+TEST(StartTls, IsOfferedOutsideTlsOnly) {  // TLS-06, TLS-07
+    Peer peer = tls_peer(false);
+    const std::string offered = peer.say("EHLO client.example\r\n");
+    EXPECT_NE(offered.find("250-STARTTLS\r\n"), std::string::npos) << offered;
+    EXPECT_EQ(offered.find("REQUIRETLS"), std::string::npos) << offered;
+    play(peer,
+         "C: STARTTLS now\nS: 501 5.5.4 STARTTLS takes no argument\n"
+         "C: STARTTLS\nS: 220 2.0.0 begin the TLS handshake\n");
+    play(peer, tls_hello);
+    play(peer, "C: STARTTLS\nS: 503 5.5.1 TLS is in use already\n");
+    Peer without;
+    play(without, hello);
+    play(without, "C: STARTTLS\nS: 502 5.5.1 not offered here\n");
+}
+
+TEST(StartTls, ForgetsWhatWasSaidInClear) {  // TLS-04
+    Peer peer = tls_peer(false);
+    peer.say("EHLO client.example\r\nMAIL FROM:<a@corp.example>\r\nRCPT TO:<b@dest.example>\r\n");
+    play(peer,
+         "C: STARTTLS\nS: 220 2.0.0 begin the TLS handshake\n"
+         "C: RCPT TO:<b@dest.example>\nS: 503 5.5.1 MAIL first\n"
+         "C: DATA\nS: 503 5.5.1 MAIL first\n"
+         "C: MAIL FROM:<a@corp.example>\nS: 503 5.5.1 EHLO first\n");
+}
+
+TEST(StartTls, ExecutesNothingThatCameInClearBehindIt) {  // TLS-05, TLS-19
+    for (const char* injected :
+         {"NOOP\r\n", "MAIL FROM:<x@evil.example>\r\n", "RSET\r\nEHLO evil\r\n", "x"}) {
+        SCOPED_TRACE(injected);
+        Peer peer = tls_peer(false);
+        peer.say("EHLO client.example\r\n");
+        EXPECT_EQ(peer.say("STARTTLS\r\n" + std::string(injected)),
+                  "554 5.5.1 octets after STARTTLS before the reply 220; closing\r\n");
+        EXPECT_TRUE(peer.closed);
+        ASSERT_EQ(peer.rejected.size(), 1U);
+        EXPECT_EQ(peer.rejected[0].stage, "STARTTLS");
+    }
+}
+
+TEST(StartTls, MayBeUnavailableForNow) {  // TLS-07
+    Peer peer = tls_peer(false);
+    peer.tls_available = false;
+    peer.say("EHLO client.example\r\n");
+    play(peer,
+         "C: STARTTLS\nS: 454 4.7.0 TLS is not available now, try again later\n"
+         "C: MAIL FROM:<a@corp.example>\nS: 250 2.1.0 ok\n");  // TLS-08
+}
+
+TEST(StartTls, IsInTheTrace) {
+    Peer peer = tls_peer();
+    play(peer, transaction);
+    peer.say("x\r\n.\r\n");
+    ASSERT_EQ(peer.messages.size(), 1U);
+    const auto& [message, octets] = peer.messages[0];
+    EXPECT_EQ(octets.substr(0, octets.find("Date:")),
+              "Received: from client.example ([192.0.2.1])\r\n"
+              " by relay.example (Sternpost) with ESMTPS id 0000000001\r\n"
+              " for <bob@dest.example>\r\n"
+              " tls TLS_AES_256_GCM_SHA384 (TLSv1.3);\r\n"
+              " Mon, 23 Nov 2026 12:00:00 +0000\r\n");
+    EXPECT_EQ(message.origin.with, "ESMTPS");
+    EXPECT_FALSE(message.envelope.requiretls);
+}
+
+// ---- REQUIRETLS
+
+TEST(RequireTls, TagsAMessageThatCameByTls) {  // RTLS-01, RTLS-02, RTLS-11
+    Peer peer = tls_peer();
+    play(peer,
+         "C: MAIL FROM:<a@corp.example> REQUIRETLS=1\nS: 501 5.5.4 REQUIRETLS stands once and has no value\n"
+         "C: MAIL FROM:<a@corp.example> REQUIRETLS REQUIRETLS\nS: 501 5.5.4 …\n"
+         "C: MAIL FROM:<a@corp.example> requiretls SIZE=10\nS: 250 2.1.0 ok\n"
+         "C: RCPT TO:<b@dest.example>\nS: 250 2.1.5 ok\n"
+         "C: DATA\nS: 354 …\n");
+    peer.say("TLS-Required: No\r\n\r\nx\r\n.\r\n");
+    play(peer, transaction);
+    peer.say("TLS-Required: No\r\n\r\nx\r\n.\r\n");
+    ASSERT_EQ(peer.messages.size(), 2U);
+    EXPECT_TRUE(peer.messages[0].envelope.envelope.requiretls);
+    EXPECT_FALSE(peer.messages[0].envelope.envelope.tls_required_no);
+    EXPECT_NE(peer.messages[0].octets.find("TLS-Required: No"), std::string::npos);
+    EXPECT_FALSE(peer.messages[1].envelope.envelope.requiretls);
+    EXPECT_TRUE(peer.messages[1].envelope.envelope.tls_required_no);
+}
+
+TEST(RequireTls, IsRefusedInClear) {  // RTLS-01
+    Peer peer = tls_peer(false);
+    peer.say("EHLO client.example\r\n");
+    play(peer, "C: MAIL FROM:<a@corp.example> REQUIRETLS\nS: 530 5.7.0 …\n");
+    Peer without;
+    play(without, hello);
+    play(without, "C: MAIL FROM:<a@corp.example> REQUIRETLS\nS: 555 5.5.4 …\n");
+    play(without,
+         "C: HELO client.example\nS: 250 relay.example\n"
+         "C: MAIL FROM:<a@corp.example> REQUIRETLS\nS: 555 5.5.4 unknown parameter REQUIRETLS\n");
+}
+
+TEST(SmtpServer, TakesMailWithEveryParameterAtFullLength) {  // SMTP-64, RTLS-01
+    Peer peer = tls_peer();
+    const std::string domain = std::string(63, 'd') + "." + std::string(63, 'e') + "." + std::string(61, 'f');
+    std::string line = "MAIL FROM:<" + std::string(64, 'l') + "@" + domain +
+                       "> SIZE=00000000000000000001 BODY=8BITMIME SMTPUTF8 REQUIRETLS";
+    const std::size_t longest = 512 + 26 + 17 + 10 + 11 - 2;
+    ASSERT_LT(line.size(), longest);
+    line += std::string(longest - line.size(), ' ');
+    EXPECT_EQ(peer.say(line + "\r\n"), "250 2.1.0 ok\r\n");
+    peer.say("RSET\r\n");
+    EXPECT_EQ(peer.say(line + " \r\n"), "500 5.5.2 the command line is too long\r\n");
+}
+
+// ---- SMTPUTF8
+
+TEST(Smtputf8, LetsUtf8IntoAddresses) {  // SMTP-83
+    Peer peer;
+    play(peer, hello);
+    play(peer,
+         "C: MAIL FROM:<j\xc3\xb6rg@corp.example>\n"
+         "S: 553 5.6.7 an address with UTF-8 needs SMTPUTF8: j??rg@corp.example\n"
+         "C: MAIL FROM:<a@corp.example> SMTPUTF8=1\nS: 501 5.5.4 SMTPUTF8 stands once and has no value\n"
+         "C: MAIL FROM:<a@corp.example> SMTPUTF8 SMTPUTF8\nS: 501 5.5.4 …\n"
+         "C: MAIL FROM:<j\xf6rg@corp.example> SMTPUTF8\nS: 553 5.1.7 not valid UTF-8: …\n"
+         "C: MAIL FROM:<j\xc3\xb6rg@corp.example> BODY=8BITMIME smtputf8\nS: 250 2.1.0 ok\n"
+         "C: RCPT TO:<\xe7\x94\xb2@b\xc3\xbc"
+         "cher.example>\nS: 250 2.1.5 ok\n"
+         "C: RCPT TO:<\xff@dest.example>\nS: 553 5.1.3 …\n"
+         "C: DATA\nS: 354 …\n");
+    peer.say("Subject: \xc3\xb6\r\n\r\nx\r\n.\r\n");
+    play(peer,
+         "C: MAIL FROM:<a@corp.example>\nS: 250 2.1.0 ok\n"
+         "C: RCPT TO:<caf\xc3\xa9@dest.example>\nS: 553 5.6.7 …\n"
+         "C: RCPT TO:<b@b\xc3\xbc"
+         "cher.example>\nS: 553 5.6.7 …\n");
+    ASSERT_EQ(peer.messages.size(), 1U);
+    const auto& [message, octets] = peer.messages[0];
+    EXPECT_TRUE(message.envelope.smtputf8);
+    EXPECT_TRUE(message.envelope.eight_bit_header);
+    EXPECT_EQ(message.envelope.reverse_path.text(), "j\xc3\xb6rg@corp.example");
+    ASSERT_EQ(message.recipients.size(), 1U);
+    EXPECT_EQ(message.recipients[0].recipient.path.text(),
+              "\xe7\x94\xb2@b\xc3\xbc"
+              "cher.example");
+    EXPECT_EQ(message.recipients[0].next_hop, "xn--bcher-kva.example");
+    EXPECT_EQ(message.origin.with, "UTF8SMTP");
+    // the trace field has no UTF-8: hosts without SMTPUTF8 may be able to have the message
+    EXPECT_TRUE(is_ascii(octets.substr(0, octets.find("Subject"))));
+    EXPECT_NE(octets.find(" with UTF8SMTP id "), std::string::npos);
+}
+
+TEST(Smtputf8, HasAKeywordForTls) {
+    Peer peer = tls_peer();
+    play(peer,
+         "C: MAIL FROM:<a@corp.example> SMTPUTF8\nS: 250 2.1.0 ok\n"
+         "C: RCPT TO:<b@dest.example>\nS: 250 2.1.5 ok\n"
+         "C: DATA\nS: 354 …\n");
+    peer.say("x\r\n.\r\n");
+    EXPECT_EQ(peer.messages.at(0).envelope.origin.with, "UTF8SMTPS");
+    EXPECT_FALSE(peer.messages[0].envelope.envelope.eight_bit_header);
+}
+
+TEST(Smtputf8, IsUnknownToAHeloClient) {
+    Peer peer;
+    play(peer,
+         "C: HELO client.example\nS: 250 relay.example\n"
+         "C: MAIL FROM:<a@corp.example> SMTPUTF8\nS: 555 5.5.4 unknown parameter SMTPUTF8\n"
+         "C: MAIL FROM:<\xc3\xb6@corp.example> SMTPUTF8\nS: 553 5.6.7 …\n");
+}
+
+TEST(SmtpServer, NotesASignature) {  // D-28
+    Peer peer;
+    play(peer, hello);
+    play(peer, transaction);
+    peer.say("DKIM-Signature: v=1\r\n\r\nx\r\n.\r\n");
+    play(peer, transaction);
+    peer.say("X: DKIM-Signature\r\n\r\nDKIM-Signature: v=1\r\n.\r\n");
+    ASSERT_EQ(peer.messages.size(), 2U);
+    EXPECT_TRUE(peer.messages[0].envelope.envelope.dkim_signed);
+    EXPECT_FALSE(peer.messages[1].envelope.envelope.dkim_signed);
+}
+
 // ---- hostile octets
 
 TEST(SmtpServer, SurvivesAnyOctets) {
@@ -646,6 +858,9 @@ TEST(SmtpServer, SurvivesAnyOctets) {
         "\\",
         " ",
         "SIZE=",
+        "STARTTLS\r\n",
+        " SMTPUTF8",
+        " REQUIRETLS",
         "Received: x\r\n",
         "\xff\xc3\xa9",
         "QUIT\r\n",
@@ -653,7 +868,7 @@ TEST(SmtpServer, SurvivesAnyOctets) {
     for (unsigned seed = 0; seed < 3000; ++seed) {
         SCOPED_TRACE(seed);
         std::mt19937 chance(seed);
-        Peer peer(seed % 3 == 0 ? relay : originator);
+        Peer peer(seed % 3 == 0 ? relay : originator, options(), seed % 2 == 0);
         peer.say("EHLO c.example\r\n");
         for (int i = 0; i < 60 && !peer.closed; ++i) {
             // often what is expected next, so that the deep states are reached

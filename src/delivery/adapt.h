@@ -1,0 +1,50 @@
+// What a host's offer means for a message: sent as it is, sent as 7-bit, or not for this host. Pure.
+#pragma once
+
+#include <cstdint>
+#include <string>
+
+#include "mail/envelope.h"
+#include "queue/core.h"
+#include "smtp/extensions.h"
+
+namespace sternpost::delivery {
+
+/// Which messages with 8-bit octets are converted for a host without 8BITMIME (D-28); the others are
+/// returned.
+enum class ConvertEightBit {
+    unsigned_only,  // those that nobody has signed: a DKIM signature would not verify afterwards
+    always,
+    never,
+};
+
+/// The larger ones are not converted: it is done in memory. Ours.
+constexpr std::uint64_t max_converted = 50UL << 20U;
+
+/// What of a message matters here.
+struct MessageTraits {
+    std::uint64_t size = 0;  // octets, as RFC 1870 counts
+    bool eight_bit = false;  // an octet above 127 is in it
+    bool eight_bit_header = false;
+    bool dkim_signed = false;
+    bool smtputf8 = false;        // it was handed over with SMTPUTF8
+    bool utf8_addresses = false;  // a local-part of this transaction is not ASCII; domains have A-labels
+};
+
+/// Of the transaction that `work` will be: its message, and the recipients at hand.
+MessageTraits traits_of(const queue::Work& work);
+
+/// How to go about it. `status` empty: send it.
+struct Adaptation {
+    bool smtputf8 = false;    // MAIL says SMTPUTF8; without it domains go as A-labels (RFC 6531 §3.2)
+    bool convert = false;     // the octets are to be made 7-bit first (mail/seven_bit)
+    bool other_host = false;  // refused, but a host that offers more could have it
+    std::string status;       // why not: 5.3.4, 5.6.3 or 5.6.7 (RFC 3463 §3.7, RFC 6531 §3.5)
+    std::string text;         // the sentence for it
+
+    bool refused() const { return !status.empty(); }
+};
+
+Adaptation adapt(const MessageTraits& message, const smtp::Extensions& offered, ConvertEightBit convert);
+
+}  // namespace sternpost::delivery

@@ -1,0 +1,218 @@
+// From results to notices: their envelopes, and their text part by part.
+#include "delivery/bounce.h"
+
+#include <gtest/gtest.h>
+
+#include "dsn/notice.h"
+#include "fake/intake_store.h"
+#include "fake/io_loop.h"
+#include "fake/log_lines.h"
+#include "fake/seeded_random.h"
+#include "mail/header.h"
+#include "mail/seven_bit.h"
+#include "util/text.h"
+
+namespace sternpost::delivery {
+namespace {
+
+const char* const utf8_path =
+    "j\xc3\xb6rg@b\xc3\xbc"
+    "cher.example";
+
+// A notice, read: the header, and the three parts with their headers.
+struct Read {
+    mail::Header header;
+    struct Part {
+        mail::Header header;
+        std::string_view body;
+        std::string type() const { return lowered(mail::unfolded(header.find("Content-Type")->value)); }
+        std::string encoding() const {
+            const auto* field = header.find("Content-Transfer-Encoding");
+            return field == nullptr ? "" : mail::unfolded(field->value);
+        }
+        bool has(std::string_view text) const { return body.find(text) != std::string_view::npos; }
+    };
+    std::vector<Part> parts;
+
+    explicit Read(std::string_view text) : header(mail::read_header(text)) {
+        const std::string type = mail::unfolded(header.find("Content-Type")->value);
+        const auto quote = type.find("boundary=\"") + sizeof("boundary=\"") - 1;
+        const std::string delimiter = "--" + type.substr(quote, type.find('"', quote) - quote);
+        std::string_view rest = text.substr(header.end);
+        EXPECT_TRUE(rest.starts_with(delimiter + "\r\n"));
+        while (rest.starts_with(delimiter + "\r\n")) {
+            rest.remove_prefix(delimiter.size() + 2);
+            const std::string_view part = rest.substr(0, rest.find("\r\n" + delimiter));
+            rest.remove_prefix(part.size() + 2);
+            Part read;
+            read.header = mail::read_header(part);
+            read.body = part.substr(read.header.end);
+            parts.push_back(std::move(read));
+        }
+        EXPECT_EQ(rest, delimiter + "--\r\n");
+    }
+    std::string field(std::string_view name) const {
+        const auto* found = header.find(name);
+        return found == nullptr ? "" : mail::unfolded(found->value);
+    }
+};
+
+class BouncerTest : public testing::Test {
+  protected:
+    // What comes of a permanent failure of `recipients` of a message with this text.
+    store::NewMessage bounce(const mail::Envelope& envelope, const std::vector<std::string>& recipients,
+                             const std::string& text, std::uint64_t most_returned = 64UL * 1024) {
+        store::NewMessage message;
+        message.id = ids_.next();
+        message.arrived = clock_.wall();
+        message.envelope = envelope;
+        std::vector<store::DeliveryResult> results;
+        for (const auto& path : recipients) {
+            message.recipients.emplace_back(mail::Recipient(mail::ForwardPath::parse(path, true).value()),
+                                            "hop");
+            store::DeliveryResult result;
+            result.recipient = static_cast<std::uint32_t>(results.size());
+            result.state = store::RecipientState::bounced;
+            result.status = "5.1.1";
+            result.text = "no such user";
+            results.push_back(std::move(result));
+        }
+        message.body = store::Body::of(text);
+        BounceOptions options;
+        options.hostname = "relay.example";
+        options.most_returned = most_returned;
+        Bouncer bouncer(options, store_, clock_, random_, log_, ids_);
+        auto stored = std::make_shared<const store::StoredMessage>(store::StoredMessage::of(message));
+        auto notices = loop_.run(bouncer.notices(std::move(stored), std::move(results)));
+        EXPECT_EQ(notices.size(), 1U);
+        return notices.at(0);
+    }
+    static mail::Envelope from(std::string_view path) {
+        mail::Envelope out;
+        out.reverse_path = mail::ReversePath::parse(path, true).value();
+        return out;
+    }
+
+    SystemClock clock_;
+    fake::SeededRandom random_;
+    fake::LogLines log_;
+    fake::IntakeStore store_;
+    store::IdSource ids_{clock_, 0, {}};
+    fake::IoLoop loop_;
+};
+
+const char* const plain_text = "Subject: hi\r\n\r\nsecret body\r\n";
+
+TEST_F(BouncerTest, SendsAsciiWhereAllIsAscii) {  // RFC 3464
+    const auto notice = bounce(from("alice@corp.example"), {"bob@dest.example"}, plain_text);
+    EXPECT_TRUE(notice.envelope.reverse_path.is_null());
+    EXPECT_TRUE(notice.recipients.at(0).recipient.notify.never);
+    EXPECT_FALSE(notice.envelope.requiretls || notice.envelope.smtputf8 || notice.body.eight_bit);
+    const Read read(*notice.body.octets);
+    EXPECT_EQ(read.field("To"), "<alice@corp.example>");
+    ASSERT_EQ(read.parts.size(), 3U);
+    EXPECT_EQ(read.parts[0].type(), "text/plain; charset=utf-8");
+    EXPECT_EQ(read.parts[0].encoding(), "");
+    EXPECT_EQ(read.parts[1].type(), "message/delivery-status");
+    EXPECT_TRUE(read.parts[1].has("Final-Recipient: rfc822; bob@dest.example\r\n"));
+    EXPECT_EQ(read.parts[2].type(), "message/rfc822");
+    EXPECT_EQ(read.parts[2].body, plain_text);
+}
+
+TEST_F(BouncerTest, RedactsAndTagsNoticesAboutRequiretls) {  // RTLS-08, RTLS-09
+    for (const auto ret : {mail::Ret::unspecified, mail::Ret::full, mail::Ret::hdrs}) {
+        mail::Envelope envelope = from("alice@corp.example");
+        envelope.requiretls = true;
+        envelope.ret = ret;
+        const auto notice = bounce(envelope, {"bob@dest.example"}, plain_text);
+        EXPECT_TRUE(notice.envelope.requiretls);
+        const Read read(*notice.body.octets);
+        ASSERT_EQ(read.parts.size(), 3U);
+        EXPECT_EQ(read.parts[2].type(), "text/rfc822-headers");
+        EXPECT_TRUE(read.parts[2].has("Subject: hi"));
+        EXPECT_EQ(notice.body.octets->find("secret"), std::string::npos);
+    }
+}
+
+TEST_F(BouncerTest, SpeaksAsciiOfUtf8AddressesToAnAsciiReversePath) {  // SMTP-110
+    mail::Envelope envelope = from("alice@corp.example");
+    envelope.smtputf8 = true;
+    envelope.ret = mail::Ret::hdrs;
+    const auto notice = bounce(envelope,
+                               {utf8_path,
+                                "a@b\xc3\xbc"
+                                "cher.example"},
+                               "Subject: \xc3\xb6\r\n\r\nsecret body\r\n");
+    EXPECT_FALSE(notice.envelope.smtputf8);
+    EXPECT_FALSE(notice.body.eight_bit);
+    EXPECT_TRUE(is_ascii(*notice.body.octets));
+    const Read read(*notice.body.octets);
+    EXPECT_EQ(read.field("Content-Transfer-Encoding"), "");
+    ASSERT_EQ(read.parts.size(), 3U);
+    EXPECT_EQ(read.parts[0].encoding(), "quoted-printable");
+    EXPECT_TRUE(read.parts[0].has("<j=C3=B6rg@b=C3=BCcher.example>"));
+    EXPECT_EQ(read.parts[1].type(), "message/delivery-status");
+    EXPECT_TRUE(read.parts[1].has("Final-Recipient: utf-8; j\\x{F6}rg@b\\x{FC}cher.example\r\n"));
+    EXPECT_TRUE(read.parts[1].has("Final-Recipient: rfc822; a@xn--bcher-kva.example\r\n"));
+    EXPECT_EQ(read.parts[2].type(), "message/global-headers");
+    EXPECT_EQ(read.parts[2].encoding(), "quoted-printable");
+    EXPECT_TRUE(read.parts[2].has("Subject: =C3=B6"));
+}
+
+TEST_F(BouncerTest, SpeaksUtf8ToAUtf8ReversePath) {  // SMTP-110
+    mail::Envelope envelope = from(utf8_path);
+    envelope.smtputf8 = true;
+    const auto headers =
+        bounce(envelope, {"\xe7\x94\xb2@dest.example"}, "Subject: \xc3\xb6\r\n\r\nlong body\r\n", 10);
+    EXPECT_TRUE(headers.envelope.smtputf8);
+    EXPECT_TRUE(headers.envelope.eight_bit_header);
+    EXPECT_EQ(headers.envelope.body, mail::BodyType::eight_bit_mime);
+    EXPECT_EQ(headers.recipients.at(0).recipient.path.text(), utf8_path);
+    EXPECT_EQ(headers.recipients[0].next_hop, "xn--bcher-kva.example");
+    const auto notice = bounce(envelope, {"\xe7\x94\xb2@dest.example"}, "Subject: \xc3\xb6\r\n\r\nbody\r\n");
+    const Read read(*notice.body.octets);
+    EXPECT_EQ(read.field("To"), "<" + std::string(utf8_path) + ">");
+    EXPECT_EQ(read.field("Content-Transfer-Encoding"), "8bit");
+    ASSERT_EQ(read.parts.size(), 3U);
+    EXPECT_TRUE(read.parts[0].has("<\xe7\x94\xb2@dest.example>"));
+    EXPECT_EQ(read.parts[1].type(), "message/global-delivery-status");
+    EXPECT_TRUE(read.parts[1].has("Final-Recipient: utf-8; \xe7\x94\xb2@dest.example\r\n"));
+    EXPECT_EQ(read.parts[2].type(), "message/global");
+    EXPECT_EQ(read.parts[2].encoding(), "8bit");
+    EXPECT_EQ(read.parts[2].body, "Subject: \xc3\xb6\r\n\r\nbody\r\n");
+}
+
+TEST_F(BouncerTest, ReturnsA8BitBodySoThatItCanStillBeMade7Bit) {  // SMTP-78
+    const auto notice =
+        bounce(from("alice@corp.example"), {"bob@dest.example"}, "Subject: x\r\n\r\ncaf\xe9\r\n");
+    EXPECT_EQ(notice.envelope.body, mail::BodyType::eight_bit_mime);
+    const Read read(*notice.body.octets);
+    EXPECT_EQ(read.parts.at(2).type(), "message/rfc822");
+    EXPECT_EQ(read.parts[2].encoding(), "8bit");
+    const auto converted = mail::to_seven_bit(*notice.body.octets);
+    ASSERT_TRUE(converted.has_value()) << converted.error().text;
+    const Read again(*converted);
+    EXPECT_EQ(again.parts.at(2).encoding(), "7bit");
+    EXPECT_TRUE(again.parts[2].has("caf=E9\r\n"));
+}
+
+TEST_F(BouncerTest, ReturnsAHeaderOfRawOctetsEncoded) {
+    const auto notice =
+        bounce(from("alice@corp.example"), {"bob@dest.example"}, "Subject: caf\xe9\r\n\r\nbody\r\n");
+    EXPECT_TRUE(is_ascii(*notice.body.octets));
+    const Read read(*notice.body.octets);
+    EXPECT_EQ(read.parts.at(2).type(), "text/rfc822-headers");
+    EXPECT_EQ(read.parts[2].encoding(), "quoted-printable");
+    EXPECT_TRUE(read.parts[2].has("Subject: caf=E9"));
+}
+
+TEST(Utf8AddressAsAscii, IsThatOfRfc6533) {  // SMTP-110
+    EXPECT_EQ(dsn::utf8_address_as_ascii("a.b-c@d.example"), "a.b-c@d.example");
+    EXPECT_EQ(dsn::utf8_address_as_ascii("\xc3\xa9@x"), "\\x{E9}@x");
+    EXPECT_EQ(dsn::utf8_address_as_ascii("\xe7\x94\xb2@x"), "\\x{7532}@x");
+    EXPECT_EQ(dsn::utf8_address_as_ascii("\xf0\x9f\x98\x80@x"), "\\x{1F600}@x");
+    EXPECT_EQ(dsn::utf8_address_as_ascii("\"a b\\+=\"@x"), "\"a\\x{20}b\\x{5C}\\x{2B}\\x{3D}\"@x");
+}
+
+}  // namespace
+}  // namespace sternpost::delivery
