@@ -151,6 +151,7 @@ int Daemon::open() {
         std::make_unique<dns::LdnsResolver>(control_.get_executor(), resolver_of(settings_), clock_, random_);
     lookups_ = std::make_unique<sts::Lookups>(control_.get_executor(), lookups_of(settings_), *resolver_,
                                               *https_, *store_, clock_, log_);
+    refresher_ = std::make_unique<sts::Refresher>(control_, *lookups_, clock_, control_timer_, log_);
     std::vector<asio::io_context*> contexts_of_io;
     std::vector<smtp::IoThread> threads;
     for (auto& io : io_) {
@@ -249,15 +250,24 @@ asio::awaitable<void> Daemon::serve() {
         store_->policies(std::move(reply));
     };
     auto policies = co_await call<store::Result<std::vector<store::StoredPolicy>>>(std::move(ask));
-    if (policies) lookups_->restore(std::move(*policies));
+    auto ask_discoveries = [this](Reply<store::Result<std::vector<store::StoredDiscovery>>> reply) {
+        store_->discoveries(std::move(reply));
+    };
+    auto discoveries =
+        co_await call<store::Result<std::vector<store::StoredDiscovery>>>(std::move(ask_discoveries));
+    if (policies && discoveries) lookups_->restore(std::move(*policies), std::move(*discoveries));
     auto loaded = co_await queue_->load();
-    if (!policies || !loaded) {
-        Event(log_, Level::error, "start").reason(policies ? loaded.error().text : policies.error().text);
+    if (!policies || !discoveries || !loaded) {
+        Event(log_, Level::error, "start")
+            .reason(!policies      ? policies.error().text
+                    : !discoveries ? discoveries.error().text
+                                   : loaded.error().text);
         exit_code_ = EX_IOERR;
         asio::post(control_, [this] { tasks_.spawn("stop", stop()); });
         co_return;
     }
     queue_->start();
+    refresher_->start();
     // The listener lives on the first I/O thread.
     auto start_listener = [this](Reply<bool> reply) {
         asio::post(io_.front()->context, [this, done = std::move(reply)]() mutable {
@@ -328,6 +338,8 @@ asio::awaitable<void> Daemon::stop() {
     co_await queue_->stop(std::chrono::duration_cast<std::chrono::seconds>(deadline - clock_.steady()));
     co_await delivery_->stop();
     co_await control_server_->stop();
+    https_->stop();
+    co_await refresher_->stop();
     https_.reset();
     for (auto& io : io_) io->work.reset();
     store_->stop();

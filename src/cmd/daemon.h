@@ -16,6 +16,7 @@
 #include "queue/manager.h"
 #include "smtp/listener.h"
 #include "store/sqlite/engine.h"
+#include "sts/refresher.h"
 
 namespace sternpost::cmd {
 
@@ -82,6 +83,7 @@ class Daemon {
     std::unique_ptr<util::Https> https_;
     std::unique_ptr<dns::LdnsResolver> resolver_;
     std::unique_ptr<sts::Lookups> lookups_;
+    std::unique_ptr<sts::Refresher> refresher_;
     delivery::Overrides overrides_;
     std::unique_ptr<delivery::AsioDialer> dialer_;
     std::unique_ptr<delivery::Delivery> delivery_;

@@ -10,6 +10,8 @@ Errc meaning(util::HttpsErrc code) {
     switch (code) {
         case util::HttpsErrc::certificate:
             return Errc::certificate;
+        case util::HttpsErrc::stopped:
+            return Errc::stopped;
         case util::HttpsErrc::connect:
         case util::HttpsErrc::timed_out:
         case util::HttpsErrc::tls:
@@ -68,8 +70,9 @@ asio::awaitable<Result<Fetched>> fetch(const FetchOptions& options, dns::Resolve
         co_return fail(meaning(answer.error().code),
                        "the policy host " + host->text() + ": " + answer.error().text);
     if (answer->status != 200)  // RFC 8461 §3.3: redirects are not followed, nothing but 200 counts
-        co_return fail(Errc::fetch, "the policy host " + host->text() + " answered with HTTP status " +
-                                        std::to_string(answer->status));
+        co_return fail(answer->status == 404 || answer->status == 410 ? Errc::gone : Errc::fetch,
+                       "the policy host " + host->text() + " answered with HTTP status " +
+                           std::to_string(answer->status));
     if (answer->content_type) {  // a missing one is let pass (D-03)
         const std::string_view type =
             trimmed(std::string_view(*answer->content_type).substr(0, answer->content_type->find(';')));

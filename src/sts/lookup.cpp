@@ -1,12 +1,22 @@
 #include "sts/lookup.h"
 
+#include <algorithm>
 #include <boost/asio/as_tuple.hpp>
 #include <boost/asio/this_coro.hpp>
 #include <boost/asio/use_awaitable.hpp>
 
+#include "sts/changes.h"
 #include "util/call.h"
 
 namespace sternpost::sts {
+namespace {
+
+// The time of the last mail is stored no more often than this: it is compared with days.
+constexpr auto mailed_grain = std::chrono::hours(12);
+constexpr auto alarm_log_grain = std::chrono::hours(24);
+constexpr std::size_t most_logged = 10'000;  // alarms whose last log line is remembered
+
+}  // namespace
 
 Lookups::Lookups(asio::any_io_executor executor, LookupOptions options, dns::Resolver& resolver,
                  util::Https& https, store::Store& store, const Clock& clock, Log& log)
@@ -18,7 +28,17 @@ Lookups::Lookups(asio::any_io_executor executor, LookupOptions options, dns::Res
       clock_(clock),
       log_(log) {}
 
-void Lookups::restore(std::vector<store::StoredPolicy> policies) {
+// A stored time on the clock that is never set. What lies in the future, as after a clock that was put back,
+// was just now; what lies further back than anything here is compared with, is that far back.
+SteadyTime Lookups::steady_of(WallTime past) const {
+    const auto farthest = options_.unknown_patience + options_.unknown_memory + std::chrono::hours(1);
+    const auto ago =
+        std::clamp<std::chrono::microseconds>(clock_.wall() - past, std::chrono::microseconds(0), farthest);
+    return clock_.steady() - ago;
+}
+
+void Lookups::restore(std::vector<store::StoredPolicy> policies,
+                      std::vector<store::StoredDiscovery> discoveries) {
     for (auto& stored : policies) {
         auto domain = dns::Domain::parse(stored.domain);
         auto policy = Policy::parse(stored.text);
@@ -29,105 +49,289 @@ void Lookups::restore(std::vector<store::StoredPolicy> policies) {
                 .reason(!domain ? domain.error().text : policy.error().text);
             continue;
         }
-        Cached cached{std::move(stored), std::move(*policy)};
-        cache_.insert_or_assign(dns::PolicyDomain(std::move(*domain)), std::move(cached));
+        auto& known = known_[dns::PolicyDomain(std::move(*domain))];
+        known.mailed = std::max(stored.fetched, stored.checked);  // until we know better
+        const SteadyTime expires = clock_.steady() + (stored.expires - clock_.wall());
+        known.cached.emplace(Cached{std::move(stored), std::move(*policy), expires});
+    }
+    for (const auto& stored : discoveries) {
+        auto name = dns::Domain::parse(stored.domain);
+        if (!name) continue;
+        const dns::PolicyDomain domain(std::move(*name));
+        auto& known = known_[domain];
+        known.mailed = std::max(known.mailed, stored.mailed);
+        if (stored.unknown_since != WallTime()) {
+            known.unknown_since = steady_of(stored.unknown_since);
+            known.unknown_since_wall = stored.unknown_since;
+        }
+        if (!stored.failed_id.empty())
+            known.failed = Failed{stored.failed_id, steady_of(stored.failed_at), stored.failed_at,
+                                  Errc::fetch, "the last GET, at " + rfc3339(stored.failed_at) + ", failed"};
+        forget_if_empty(domain);
     }
 }
 
-const Lookups::Cached* Lookups::in_force(const dns::PolicyDomain& domain) const {
-    const auto known = cache_.find(domain);
-    return known != cache_.end() && clock_.wall() < known->second.stored.expires ? &known->second : nullptr;
+bool Lookups::in_force(const Cached& cached) const {
+    return clock_.wall() < cached.stored.expires || clock_.steady() < cached.expires;
 }
 
-Lookup Lookups::from_cache(const Cached* cached) const {
+const Lookups::Cached* Lookups::in_force(const dns::PolicyDomain& domain) const {
+    const auto known = known_.find(domain);
+    if (known == known_.end() || !known->second.cached || !in_force(*known->second.cached)) return nullptr;
+    return &*known->second.cached;
+}
+
+std::optional<WallTime> Lookups::refresh_at(const dns::PolicyDomain& domain, const Known& known) const {
+    if (!known.cached || !options_.enabled) return std::nullopt;
+    RefreshFacts facts;
+    facts.fetched = known.cached->stored.fetched;
+    facts.expires = known.cached->stored.expires;
+    facts.mailed = known.mailed;
+    facts.failures = known.refresh_failures;
+    if (known.failed) facts.failed_at = known.failed->wall;
+    facts.spread = spread_of(domain.text());
+    return next_refresh(options_.refresh, facts, clock_.wall());
+}
+
+std::vector<dns::PolicyDomain> Lookups::due() const {
+    std::vector<std::pair<WallTime, dns::PolicyDomain>> found;
+    for (const auto& [domain, known] : known_)
+        if (const auto at = refresh_at(domain, known);
+            at && *at <= clock_.wall() && !flights_.contains(domain))
+            found.emplace_back(*at, domain);
+    std::sort(found.begin(), found.end());
+    std::vector<dns::PolicyDomain> out;
+    out.reserve(found.size());
+    for (auto& [at, domain] : found) out.push_back(std::move(domain));
+    return out;
+}
+
+Lookup Lookups::from_cache(const dns::PolicyDomain& domain) const {
     Lookup out;
+    const Cached* cached = in_force(domain);
     if (cached == nullptr) return out;
     out.state = State::policy;
     out.policy = cached->policy;
     out.id = cached->stored.id;
+    out.text = cached->stored.text;
+    out.fetched = cached->stored.fetched;
     out.expires = cached->stored.expires;
+    out.next_refresh = refresh_at(domain, known_.at(domain));
     return out;
 }
 
-// The TXT look-up failed. A cached policy goes on; without one nobody knows, and by D-02 the time that has
-// lasted decides.
-Lookup Lookups::without_record(const dns::PolicyDomain& domain, const Cached* cached, std::string trouble) {
-    Lookup out = from_cache(cached);
-    out.problem = Errc::fetch;
-    out.problem_text = "_mta-sts." + domain.text() + " cannot be looked up: " + trouble;
-    if (cached != nullptr) return out;
-    const auto now = clock_.steady();
-    const auto [since, first] = unknown_since_.try_emplace(domain, now);
-    if (!first && now - since->second > options_.unknown_patience + options_.unknown_memory)
-        since->second = now;
-    const auto known = cache_.find(domain);
-    const bool ever_enforced = known != cache_.end() && known->second.policy.mode == Mode::enforce;
-    if (ever_enforced || now - since->second < options_.unknown_patience) out.state = State::unknown;
+// The cached policy, if any, carries on. One trouble is told once every five minutes, however much mail meets
+// it.
+Lookup Lookups::with_problem(const dns::PolicyDomain& domain, Errc code, std::string text) {
+    Known& known = known_[domain];
+    const SteadyTime now = clock_.steady();
+    Lookup out = from_cache(domain);
+    out.problem_fresh = known.problem != code || now - known.problem_told >= options_.failed_fetch_wait;
+    out.problem = code;
+    out.problem_text = text;
+    if (out.problem_fresh) known.problem_told = now;
+    known.problem = code;
+    known.problem_text = std::move(text);
+    known.problem_at = clock_.wall();
     return out;
 }
 
-asio::awaitable<Lookup> Lookups::run(dns::PolicyDomain domain, bool force) {
+void Lookups::remember(const dns::PolicyDomain& domain) {
+    const Known& known = known_[domain];
+    store::StoredDiscovery discovery;
+    discovery.domain = domain.text();
+    if (known.unknown_since) discovery.unknown_since = known.unknown_since_wall;
+    if (known.failed) {
+        discovery.failed_id = known.failed->id;
+        discovery.failed_at = known.failed->wall;
+    }
+    discovery.mailed = known.mailed;
+    store_.put_discovery(std::move(discovery));
+}
+
+// Most domains have no policy: nothing is kept of them.
+void Lookups::forget_if_empty(const dns::PolicyDomain& domain) {
+    const auto it = known_.find(domain);
+    if (it == known_.end()) return;
+    const Known& known = it->second;
+    const bool failed = known.failed && clock_.steady() - known.failed->at < options_.failed_fetch_wait;
+    const bool told = known.problem && clock_.steady() - known.problem_told < options_.failed_fetch_wait;
+    if (!known.cached && !failed && !told && !known.unknown_since) known_.erase(it);
+}
+
+void Lookups::raise(const std::string& kind, const std::string& subject, const std::string& text) {
+    ++alarms_;
+    store::StoredAlarm alarm;
+    alarm.kind = kind;
+    alarm.subject = subject;
+    alarm.text = text;
+    alarm.last = clock_.wall();
+    alarm.count = 1;
+    store_.put_alarm(std::move(alarm));
+    if (logged_.size() >= most_logged) logged_.clear();
+    const auto [it, first] = logged_.try_emplace({kind, subject}, clock_.steady());
+    if (!first && clock_.steady() - it->second < alarm_log_grain) return;
+    it->second = clock_.steady();
+    Event(log_, Level::warning, "alarm").kv("kind", kind).kv("subject", subject).reason(text);
+}
+
+// Whether any version of the domain's policy that was ever kept was one to enforce.
+asio::awaitable<bool> Lookups::ever_enforced(dns::PolicyDomain domain) {
+    if (const auto known = known_.find(domain);
+        known != known_.end() && known->second.cached && known->second.cached->policy.mode == Mode::enforce)
+        co_return true;
+    auto ask = [this, name = domain.text()](Reply<store::Result<std::vector<store::PolicyVersion>>> reply) {
+        store_.versions(name, std::move(reply));
+    };
+    const auto versions = co_await call<store::Result<std::vector<store::PolicyVersion>>>(std::move(ask));
+    if (!versions) co_return true;  // not to be known: the safe side
+    co_return std::any_of(versions->begin(), versions->end(), [](const store::PolicyVersion& version) {
+        const auto policy = Policy::parse(version.text);
+        return policy && policy->mode == Mode::enforce;
+    });
+}
+
+// The TXT look-up failed and nothing is cached: nobody knows, and by D-02 the time that this has lasted
+// decides.
+asio::awaitable<Lookup> Lookups::without_record(dns::PolicyDomain domain) {
+    const bool enforced = co_await ever_enforced(domain);
+    Known& known = known_[domain];
+    const SteadyTime now = clock_.steady();
+    const auto longest = options_.unknown_patience + options_.unknown_memory;
+    if (!known.unknown_since || now - *known.unknown_since > longest) {
+        known.unknown_since = now;
+        known.unknown_since_wall = clock_.wall();
+        remember(domain);
+    }
+    Lookup out;
+    if (enforced || now - *known.unknown_since < options_.unknown_patience) out.state = State::unknown;
+    co_return out;
+}
+
+asio::awaitable<Lookup> Lookups::run(dns::PolicyDomain domain, Why why) {
     const auto record_name = domain.name().under("_mta-sts");
     if (!record_name) co_return Lookup();
     auto answer = co_await resolver_.txt(*record_name);
+    std::optional<std::string> id;
+    std::optional<Errc> trouble;
+    std::string trouble_text;
+    if (!answer) {
+        trouble = Errc::fetch;
+        trouble_text = record_name->text() + " cannot be looked up: " + answer.error().text;
+    } else {
+        if (const auto known = known_.find(domain); known != known_.end() && known->second.unknown_since) {
+            known->second.unknown_since.reset();
+            remember(domain);
+        }
+        auto record = parse_record(answer->records);
+        const Cached* cached = in_force(domain);
+        if (!record) {
+            trouble = record.error().code;
+            trouble_text = record_name->text() + ": " + record.error().text;
+        } else if (*record) {
+            id = (*record)->id;
+        } else if (cached != nullptr && cached->policy.mode != Mode::none) {
+            trouble = Errc::fetch;
+            trouble_text = record_name->text() + " is gone; the cached policy holds until it expires";
+            raise("policy-vanished", domain.text(),
+                  trouble_text + " (" + rfc3339(cached->stored.expires) + ")");
+        }
+    }
     const Cached* cached = in_force(domain);
-    if (!answer) co_return without_record(domain, cached, answer.error().text);
-    unknown_since_.erase(domain);
-    auto record = parse_record(answer->records);
-    if (!record || !*record) {
+    if (!id && cached != nullptr && why != Why::mail) id = cached->stored.id;  // STS-48
+    if (!id) {
         // No valid record: nothing is discovered, but what is cached holds until its max_age ends (RFC 8461
         // §3.1).
-        Lookup out = from_cache(cached);
-        if (!record) {
-            out.problem = record.error().code;
-            out.problem_text = "_mta-sts." + domain.text() + ": " + record.error().text;
-        } else if (cached != nullptr && cached->policy.mode != Mode::none) {
-            out.problem = Errc::fetch;
-            out.problem_text =
-                "_mta-sts." + domain.text() + " is gone; the cached policy holds until it expires";
+        Lookup out;
+        if (!answer && cached == nullptr) out = co_await without_record(domain);
+        if (trouble) {
+            const State state = out.state;
+            out = with_problem(domain, *trouble, std::move(trouble_text));
+            if (state == State::unknown) out.state = state;
+        } else {
+            out = from_cache(domain);
         }
         co_return out;
     }
-    const std::string id = (*record)->id;
-    if (cached != nullptr && cached->stored.id == id && !force) co_return from_cache(cached);
-    if (const auto failed = failed_.find(domain);
-        failed != failed_.end() && failed->second.id == id &&
-        clock_.steady() - failed->second.at < options_.failed_fetch_wait) {
-        Lookup out = from_cache(cached);
-        out.problem = failed->second.code;
-        out.problem_text = failed->second.text + " (tried again five minutes after a failure)";
+    Known& known = known_[domain];
+    const SteadyTime now = clock_.steady();
+    const bool same_id = cached != nullptr && cached->stored.id == *id;
+    if (same_id && why == Why::mail) {
+        known.cached->stored.checked = clock_.wall();
+        if (trouble) co_return with_problem(domain, *trouble, std::move(trouble_text));
+        if (known.refresh_failures == 0) known.problem.reset();
+        co_return from_cache(domain);
+    }
+    // D-37: the five minutes after a failed GET bind every GET for that id, those between forced ones only
+    // these.
+    if (known.failed && known.failed->id == *id && now - known.failed->at < options_.failed_fetch_wait) {
+        Lookup out = from_cache(domain);
+        out.problem = known.failed->code;
+        out.problem_text = known.failed->text + " (tried again five minutes after a failure)";
         co_return out;
     }
+    if (why == Why::failure && same_id) {
+        if (known.forced && now - *known.forced < options_.forced_fetch_wait) co_return from_cache(domain);
+        known.forced = now;
+    }
+    co_return co_await get(domain, std::move(*id), why);
+}
+
+// Fetches, and what comes of it.
+asio::awaitable<Lookup> Lookups::get(dns::PolicyDomain domain, std::string id, Why why) {
     auto fetched = co_await fetch(options_.fetch, resolver_, https_, domain);
-    cached = in_force(domain);  // time has passed, and another command may have changed the cache
+    const Cached* cached = in_force(domain);  // time has passed
+    Known& known = known_[domain];
+    if (!fetched && fetched.error().code == Errc::stopped) {
+        Lookup out = from_cache(domain);
+        if (out.state == State::none) out.state = State::unknown;
+        out.problem = Errc::stopped;
+        out.problem_text = std::move(fetched.error().text);
+        co_return out;
+    }
     if (!fetched) {
-        Event(log_, Level::warning, "policy")
+        // A policy that says `none` may vanish: that is how MTA-STS is given up (RFC 8461 §8.3).
+        const bool quiet = cached != nullptr && cached->policy.mode == Mode::none;
+        Event(log_, quiet ? Level::info : Level::warning, "policy")
             .kv("domain", domain.text())
             .kv("event", "fetch-failed")
             .kv("id", id)
             .reason(fetched.error().text + (cached != nullptr ? "; the cached policy holds until it expires"
                                                               : "; mail goes as to a domain without policy"));
-        Failed failure{id, clock_.steady(), fetched.error().code, fetched.error().text};
-        failed_.insert_or_assign(domain, std::move(failure));
-        Lookup out = from_cache(cached);
-        out.problem = fetched.error().code;
-        out.problem_text = std::move(fetched.error().text);
-        co_return out;
+        if (cached != nullptr && !quiet) {
+            const std::string until = " (" + rfc3339(cached->stored.expires) + ")";
+            if (fetched.error().code == Errc::gone)
+                raise("policy-vanished", domain.text(),
+                      fetched.error().text + "; the cached policy holds until it expires" + until);
+            else if (why == Why::schedule)
+                raise("policy-refresh-failing", domain.text(),
+                      fetched.error().text + "; the cached policy holds until it expires" + until);
+        }
+        if (why == Why::schedule) ++known.refresh_failures;
+        known.failed = Failed{id, clock_.steady(), clock_.wall(), fetched.error().code, fetched.error().text};
+        known.problem.reset();  // a GET was made: this is news
+        remember(domain);
+        co_return with_problem(domain, fetched.error().code, std::move(fetched.error().text));
     }
-    failed_.erase(domain);
     const WallTime now = clock_.wall();
-    Cached fresh{
-        {domain.text(), id, fetched->text, now, now + fetched->policy.max_age, now, fetched->fingerprint},
-        fetched->policy};
+    const auto max_age = fetched->policy.max_age;
+    store::StoredPolicy stored{domain.text(), id,  fetched->text,       now,
+                               now + max_age, now, fetched->fingerprint};
     Event(log_, Level::info, "policy")
         .kv("domain", domain.text())
         .kv("event", "fetched")
         .kv("id", id)
-        .kv("mode", name_of(fresh.policy.mode))
-        .kv("max_age", fresh.policy.max_age.count());
+        .kv("mode", name_of(fetched->policy.mode))
+        .kv("max_age", max_age.count());
+    const bool changed = cached == nullptr || cached->policy != fetched->policy;
+    if (known.cached) {
+        const store::PolicyVersion before{known.cached->stored.id, known.cached->stored.text, "", {}, {}};
+        const store::PolicyVersion after{id, fetched->text, "", {}, {}};
+        for (const auto& change : changes(before, after)) raise(change.kind, domain.text(), change.text);
+    }
     // Durable before it is believed: a crash must not lose what mail has already been judged by (RFC 8461
     // §10.2).
-    auto put = [this, stored = fresh.stored](Reply<store::Result<void>> reply) mutable {
+    auto put = [this, stored](Reply<store::Result<void>> reply) mutable {
         store_.put_policy(std::move(stored), std::move(reply));
     };
     const auto kept = co_await call<store::Result<void>>(std::move(put));
@@ -136,13 +340,27 @@ asio::awaitable<Lookup> Lookups::run(dns::PolicyDomain domain, bool force) {
             .kv("domain", domain.text())
             .kv("event", "not-stored")
             .reason(kept.error().text);
-    Lookup out = from_cache(&fresh);
+    Known& after = known_[domain];
+    after.cached.emplace(Cached{std::move(stored), std::move(fetched->policy), clock_.steady() + max_age});
+    after.refresh_failures = 0;
+    after.problem.reset();
+    if (why == Why::mail || why == Why::failure) after.mailed = now;
+    if (std::exchange(after.failed, std::nullopt) || why != Why::schedule) remember(domain);
+    Lookup out = from_cache(domain);
+    if (out.state == State::none) {  // a max_age of 0: for this mail it counts all the same
+        out.state = State::policy;
+        out.policy = after.cached->policy;
+        out.id = after.cached->stored.id;
+        out.text = after.cached->stored.text;
+        out.fetched = after.cached->stored.fetched;
+        out.expires = after.cached->stored.expires;
+    }
     out.fresh = true;
-    cache_.insert_or_assign(domain, std::move(fresh));
+    out.changed = changed;
     co_return out;
 }
 
-asio::awaitable<Lookup> Lookups::single_flight(dns::PolicyDomain domain, bool force) {
+asio::awaitable<Lookup> Lookups::single_flight(dns::PolicyDomain domain, Why why) {
     if (!options_.enabled) co_return Lookup();
     for (;;) {
         const auto under_way = flights_.find(domain);
@@ -156,7 +374,13 @@ asio::awaitable<Lookup> Lookups::single_flight(dns::PolicyDomain domain, bool fo
             given_up.problem_text = "the look-up was given up";
             co_return given_up;
         }
-        if (flight->result && !force) co_return *flight->result;
+        // What another one has fetched, or failed to, is as good as our own; only the report of it is not
+        // ours.
+        if (flight->result && (why == Why::mail || flight->result->fresh)) {
+            Lookup shared = *flight->result;
+            shared.problem_fresh = false;
+            co_return shared;
+        }
     }
     const auto flight = std::make_shared<Flight>(executor_);
     flights_[domain] = flight;
@@ -170,23 +394,68 @@ asio::awaitable<Lookup> Lookups::single_flight(dns::PolicyDomain domain, bool fo
         }
     };
     const Landing landing{flights_, domain, *flight};
-    Lookup result = co_await run(domain, force);
+    Lookup result = co_await run(domain, why);
+    if (const auto known = known_.find(domain); known != known_.end() && why != Why::schedule) {
+        const WallTime now = clock_.wall();
+        const bool late = now - known->second.mailed >= mailed_grain || now < known->second.mailed;
+        if (known->second.cached && why != Why::wish && late) {
+            known->second.mailed = now;
+            remember(domain);
+            result.next_refresh = refresh_at(domain, known->second);
+        }
+    }
+    forget_if_empty(domain);
     flight->result = result;
     co_return result;
 }
 
 std::vector<store::StoredPolicy> Lookups::cached() const {
     std::vector<store::StoredPolicy> out;
-    for (const auto& [domain, cached] : cache_) out.push_back(cached.stored);
+    for (const auto& [domain, known] : known_)
+        if (known.cached) out.push_back(known.cached->stored);
     return out;
 }
 
+CachedView Lookups::view_of(const dns::PolicyDomain& domain, const Known& known) const {
+    CachedView out;
+    out.stored = known.cached->stored;
+    out.in_force = in_force(*known.cached);
+    out.mailed = known.mailed;
+    out.next_refresh = refresh_at(domain, known);
+    out.refresh_failures = known.refresh_failures;
+    out.problem = known.problem;
+    out.problem_text = known.problem_text;
+    out.problem_at = known.problem_at;
+    return out;
+}
+
+std::vector<CachedView> Lookups::view() const {
+    std::vector<CachedView> out;
+    for (const auto& [domain, known] : known_)
+        if (known.cached) out.push_back(view_of(domain, known));
+    return out;
+}
+
+std::optional<CachedView> Lookups::view(const dns::PolicyDomain& domain) const {
+    const auto known = known_.find(domain);
+    if (known == known_.end() || !known->second.cached) return std::nullopt;
+    return view_of(domain, known->second);
+}
+
 asio::awaitable<Lookup> Lookups::find(dns::PolicyDomain domain) {
-    return single_flight(std::move(domain), false);
+    return single_flight(std::move(domain), Why::mail);
 }
 
 asio::awaitable<Lookup> Lookups::refresh(dns::PolicyDomain domain) {
-    return single_flight(std::move(domain), true);
+    return single_flight(std::move(domain), Why::wish);
+}
+
+asio::awaitable<Lookup> Lookups::refetch_after_failure(dns::PolicyDomain domain) {
+    return single_flight(std::move(domain), Why::failure);
+}
+
+asio::awaitable<Lookup> Lookups::refresh_unasked(dns::PolicyDomain domain) {
+    return single_flight(std::move(domain), Why::schedule);
 }
 
 }  // namespace sternpost::sts

@@ -16,7 +16,9 @@ enum class Errc {
     fetch,  // the policy host cannot be reached, answers other than 200, or too much (sts-policy-fetch-error)
     certificate,      // the policy host's certificate does not hold (sts-webpki-invalid)
     refused_address,  // the policy host's addresses are none on the Internet (FIELD-NOTES: SSRF)
+    gone,             // the policy host says that there is no policy: 404 or 410 (sts-policy-fetch-error)
     waiting,          // a GET for this id failed less than five minutes ago (RFC 8461 §3.3)
+    stopped,          // given up because the daemon stops: says nothing about the domain
 };
 
 template <class T>

@@ -1,11 +1,14 @@
 #include "util/https.h"
 
+#include <arpa/inet.h>
 #include <curl/curl.h>
+#include <netinet/in.h>
 #include <openssl/ssl.h>
 #include <openssl/x509v3.h>
 
 #include <array>
 #include <cassert>
+#include <cstring>
 #include <mutex>
 #include <thread>
 #include <unordered_map>
@@ -71,6 +74,26 @@ std::size_t on_header(char* data, std::size_t size, std::size_t count, void* use
     return size * count;
 }
 
+// The second check: whatever libcurl makes of names and options, it connects to nothing but what the caller
+// chose.
+curl_socket_t on_open_socket(void* user, curlsocktype, curl_sockaddr* address) {
+    const auto& transfer = *static_cast<Transfer*>(user);
+    const bool v6 = address->family == AF_INET6;
+    if (!v6 && address->family != AF_INET) return CURL_SOCKET_BAD;
+    const void* octets = &address->addr;
+    if (v6)
+        octets = &static_cast<const sockaddr_in6*>(octets)->sin6_addr;
+    else
+        octets = &static_cast<const sockaddr_in*>(octets)->sin_addr;
+    for (const auto& text : transfer.request.addresses) {
+        std::array<std::uint8_t, sizeof(in6_addr)> chosen{};
+        if (::inet_pton(address->family, text.c_str(), chosen.data()) != 1) continue;
+        if (std::memcmp(chosen.data(), octets, v6 ? sizeof(in6_addr) : sizeof(in_addr)) == 0)
+            return ::socket(address->family, address->socktype | SOCK_CLOEXEC, address->protocol);
+    }
+    return CURL_SOCKET_BAD;
+}
+
 // libcurl's own check accepts a name that stands only in the CN (seen with 7.88.1): OpenSSL's is set to SANs
 // alone.
 CURLcode on_ssl_context(CURL*, void* context, void* user) {
@@ -120,22 +143,30 @@ class CurlHttps final : public Https {
     CurlHttps(const CurlHttps&) = delete;
     CurlHttps& operator=(const CurlHttps&) = delete;
     ~CurlHttps() override {
-        {
-            const std::lock_guard lock(inbox_lock_);
-            stopping_ = true;
-            curl_multi_wakeup(multi_);
-        }
+        stop();
         thread_.join();
         curl_multi_cleanup(multi_);
+    }
+
+    void stop() override {
+        const std::lock_guard lock(inbox_lock_);
+        stopping_ = true;
+        curl_multi_wakeup(multi_);
     }
 
     void run(HttpsRequest request, Reply<Outcome> reply) override {
         auto transfer = std::make_unique<Transfer>();
         transfer->request = std::move(request);
         transfer->reply = std::move(reply);
-        const std::lock_guard lock(inbox_lock_);
-        inbox_.push_back(std::move(transfer));
-        curl_multi_wakeup(multi_);
+        {
+            const std::lock_guard lock(inbox_lock_);
+            if (!stopping_) {
+                inbox_.push_back(std::move(transfer));
+                curl_multi_wakeup(multi_);
+                return;
+            }
+        }
+        give_up(*transfer);
     }
 
     void reload() override {
@@ -145,7 +176,12 @@ class CurlHttps final : public Https {
     }
 
   private:
+    static void give_up(Transfer& transfer) {
+        transfer.reply(fail(HttpsErrc::stopped, "the request was given up"));
+    }
+
     void loop() {
+        std::vector<std::unique_ptr<Transfer>> late;  // asked for as we were told to stop
         for (;;) {
             std::vector<std::unique_ptr<Transfer>> arrived;
             {
@@ -153,7 +189,7 @@ class CurlHttps final : public Https {
                 arrived.swap(inbox_);
                 stale_roots_ = std::exchange(reload_asked_, false) || stale_roots_;
                 if (stopping_) {
-                    arrived.clear();
+                    for (auto& transfer : arrived) late.push_back(std::move(transfer));
                     break;
                 }
                 if (stale_roots_ &&
@@ -173,8 +209,9 @@ class CurlHttps final : public Https {
         }
         for (auto& [easy, transfer] : transfers_) {
             curl_multi_remove_handle(multi_, easy);
-            transfer->reply(fail(HttpsErrc::connect, "the request was given up"));
+            give_up(*transfer);
         }
+        for (auto& transfer : late) give_up(*transfer);
         transfers_.clear();
     }
 
@@ -211,6 +248,8 @@ class CurlHttps final : public Https {
         if (stale_roots_) set(CURLOPT_CA_CACHE_TIMEOUT, 0L);  // until the multi handle can be renewed
         set(CURLOPT_SSL_CTX_FUNCTION, &on_ssl_context);
         set(CURLOPT_SSL_CTX_DATA, &t);
+        set(CURLOPT_OPENSOCKETFUNCTION, &on_open_socket);
+        set(CURLOPT_OPENSOCKETDATA, &t);
         set(CURLOPT_WRITEFUNCTION, &on_body);
         set(CURLOPT_WRITEDATA, &t);
         set(CURLOPT_HEADERFUNCTION, &on_header);

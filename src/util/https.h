@@ -22,6 +22,7 @@ enum class HttpsErrc {
     too_big,      // the body is larger than the limit
     protocol,     // not HTTP
     unusable,     // the request cannot be made (bad CA file, out of memory)
+    stopped,      // given up: nobody needs the answer any more
 };
 
 struct HttpsRequest {
@@ -49,6 +50,9 @@ class Https {
     virtual void run(HttpsRequest request, Reply<Expected<HttpsAnswer, HttpsErrc>> reply) = 0;
     /// Requests from now on use the roots that the CA file holds now.
     virtual void reload() = 0;
+    /// What is under way, and all that is asked from now on, is answered with `stopped`, so that who waits
+    /// can end.
+    virtual void stop() {}
 };
 
 /// One thread with one libcurl multi handle. No redirects, no proxy, no reuse of connections, TLS 1.2 or

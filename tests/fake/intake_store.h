@@ -14,7 +14,7 @@
 
 namespace sternpost::fake {
 
-class IntakeStore final : public store::Store {
+class IntakeStore : public store::Store {
   public:
     std::optional<store::Errc> refuse_accept;  // the next accepts fail so
     std::optional<store::Errc> refuse_write;   // the next writes of a body fail so

@@ -243,9 +243,10 @@ void expect_told(Machine& machine, const Ledger& ledger) {
         EXPECT_EQ((++finals[{result.message.value, result.recipient}]), 1) << result.message.value;
     }
     for (const auto id : ledger.accepted) EXPECT_TRUE(messages.contains(id)) << "not in the history: " << id;
-    for (const auto& [recipient, state] : ledger.recorded)
-        if (state != RecipientState::queued && ledger.accepted.contains(recipient.first))
-            EXPECT_TRUE(finals.contains(recipient)) << "not in the history: " << recipient.first;
+    for (const auto& [recipient, state] : ledger.recorded) {
+        if (state == RecipientState::queued || !ledger.accepted.contains(recipient.first)) continue;
+        EXPECT_TRUE(finals.contains(recipient)) << "not in the history: " << recipient.first;
+    }
 }
 
 // What the ledger says is what the machine has.

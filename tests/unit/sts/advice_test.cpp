@@ -1,0 +1,163 @@
+#include "sts/advice.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+namespace sternpost::sts {
+namespace {
+
+using ::testing::HasSubstr;
+
+const WallTime now{std::chrono::sys_days(std::chrono::year(2026) / 3 / 1)};
+
+dns::Domain named(const std::string& name) {
+    return dns::Domain::parse(name).value();
+}
+
+Published sound() {
+    Published out(named("example.com"));
+    out.records = {"v=spf1 -all", "v=STSv1; id=20260301;"};
+    out.policy =
+        "version: STSv1\r\nmode: enforce\r\nmx: mx1.example.com\r\nmx: *.example.net\r\nmax_age: 2592000\r\n";
+    out.content_type = "text/plain; charset=utf-8";
+    out.mx = {"mx1.example.com", "a.example.net"};
+    out.certificate_ends = now + std::chrono::hours(24 * 60);
+    out.report_records = {"v=TLSRPTv1; rua=mailto:tls@example.com"};
+    return out;
+}
+
+struct Row {
+    const char* name;
+    void (*change)(Published&);
+    Severity severity;
+    const char* text;
+};
+class PublishedPolicy : public ::testing::TestWithParam<Row> {};
+TEST_P(PublishedPolicy, IsFoundWanting) {
+    Published published = sound();
+    GetParam().change(published);
+    const auto findings = lint(published, now);
+    ASSERT_FALSE(findings.empty());
+    EXPECT_EQ(findings[0].severity, GetParam().severity) << findings[0].text;
+    EXPECT_THAT(findings[0].text, HasSubstr(GetParam().text));
+}
+
+void replace(Published& published, const std::string& what, const std::string& with) {
+    published.policy->replace(published.policy->find(what), what.size(), with);
+}
+
+INSTANTIATE_TEST_SUITE_P(
+    If, PublishedPolicy,
+    ::testing::Values(
+        Row{"Sts02NoRecord", [](Published& p) { p.records->pop_back(); }, Severity::error, "no TXT record"},
+        Row{"Sts02Case", [](Published& p) { p.records->back() = "V=STSV1; id=1"; }, Severity::error,
+            "just these letters"},
+        Row{"Sts03TwoRecords", [](Published& p) { p.records->push_back("v=STSv1; id=2"); }, Severity::error,
+            "exactly one"},
+        Row{"Sts04NoId", [](Published& p) { p.records->back() = "v=STSv1; foo=1"; }, Severity::error,
+            "no id"},
+        Row{"Sts05OddId", [](Published& p) { p.records->back() = "v=STSv1; id=2024-01"; }, Severity::error,
+            "letters and digits"},
+        Row{"D01BlankBeforeDelimiter", [](Published& p) { p.records->back() = "v=STSv1 ; id=1"; },
+            Severity::warning, "blanks"},
+        Row{"RecordUnknown", [](Published& p) { p.records.reset(); }, Severity::error, "cannot be looked up"},
+        Row{"PolicyUnknown",
+            [](Published& p) {
+                p.policy.reset();
+                p.policy_problem = "404";
+            },
+            Severity::error, "404"},
+        Row{"Sts18Type", [](Published& p) { p.content_type = "text/html"; }, Severity::error, "text/html"},
+        Row{"D03NoType", [](Published& p) { p.content_type.reset(); }, Severity::warning,
+            "without Content-Type"},
+        Row{"Sts20CertificateEnds",
+            [](Published& p) { p.certificate_ends = now + std::chrono::hours(24 * 13); }, Severity::warning,
+            "ends at"},
+        Row{"Sts33Mode", [](Published& p) { replace(p, "enforce", "Enforce"); }, Severity::error,
+            "mode is not"},
+        Row{"Sts34MaxAge", [](Published& p) { replace(p, "2592000", "30d"); }, Severity::error,
+            "max_age is not"},
+        Row{"MaxAgeBelowADay", [](Published& p) { replace(p, "2592000", "86399"); }, Severity::warning,
+            "less than a day"},
+        Row{"MaxAgeBelowAWeek", [](Published& p) { replace(p, "2592000", "86400"); }, Severity::hint,
+            "less than a week"},
+        Row{"Sts38UnknownKey", [](Published& p) { replace(p, "mode:", "nmx: x\r\nmode:"); },
+            Severity::warning, "did you mean `mx`"},
+        Row{"Sts37Twice", [](Published& p) { replace(p, "mode:", "mode: testing\r\nmode:"); },
+            Severity::warning, "stands there twice"},
+        Row{"Sts40ULabel",
+            [](Published& p) {
+                replace(p, "mx1.example.com",
+                        "mx1.b\xc3\xbc"
+                        "cher.example");
+            },
+            Severity::error, "A-label"},
+        Row{"Sts41BlankLine", [](Published& p) { replace(p, "mode:", "\r\nmode:"); }, Severity::warning,
+            "empty line"},
+        Row{"Sts41Bom", [](Published& p) { replace(p, "version", "\xef\xbb\xbfversion"); }, Severity::error,
+            "byte order mark"},
+        Row{"Sts57MxMissing", [](Published& p) { p.mx->push_back("mx9.example.org"); }, Severity::error,
+            "mx9.example.org is not in the policy"},
+        Row{"Sts62WildcardDepth", [](Published& p) { p.mx->push_back("a.b.example.net"); }, Severity::error,
+            "covers one label only"},
+        Row{"NoMxAllowed", [](Published& p) { p.mx = {"mx.example.org"}; }, Severity::error,
+            "mx.example.org"},
+        Row{"PatternWithoutHost", [](Published& p) { p.mx->pop_back(); }, Severity::hint, "*.example.net"},
+        Row{"ModeTesting", [](Published& p) { replace(p, "enforce", "testing"); }, Severity::hint,
+            "publish enforce"},
+        Row{"ModeNone", [](Published& p) { replace(p, "enforce", "none"); }, Severity::hint, "mode none"},
+        Row{"NoReports", [](Published& p) { p.report_records->clear(); }, Severity::hint, "no TLS reports"}),
+    [](const auto& row) { return std::string(row.param.name); });
+
+TEST(PublishedPolicy, IsNotFaultedForWhatIsAllowed) {  // STS-30
+    Published published = sound();
+    EXPECT_TRUE(lint(published, now).empty());
+    published.policy =
+        "version: STSv1\nmode: enforce\nmx: mx1.example.com\nmx: *.example.net\nmax_age: 2592000";
+    EXPECT_TRUE(lint(published, now).empty()) << "LF, and no final newline";
+}
+
+TEST(Publication, IsReadyToPaste) {
+    PublicationPlan plan(named("example.com"));
+    plan.mx = {"MX1.example.com.", "*.example.net"};
+    plan.id = "1";
+    plan.rua = "mailto:tls@example.com";
+    const auto out = publication(plan).value();
+    EXPECT_EQ(out.record, "_mta-sts.example.com. 3600 IN TXT \"v=STSv1; id=1;\"");
+    EXPECT_EQ(out.policy_url, "https://mta-sts.example.com/.well-known/mta-sts.txt");
+    EXPECT_EQ(
+        out.policy,
+        "version: STSv1\r\nmode: testing\r\nmx: mx1.example.com\r\nmx: *.example.net\r\nmax_age: 604800\r\n");
+    EXPECT_EQ(out.report_record,
+              "_smtp._tls.example.com. 3600 IN TXT \"v=TLSRPTv1; rua=mailto:tls@example.com\"");
+    ASSERT_EQ(out.steps.size(), 4U);
+    EXPECT_THAT(out.steps[3], HasSubstr("enforce"));
+    plan.rua.clear();
+    EXPECT_EQ(publication(plan).value().report_record, "");
+}
+
+TEST(Publication, RefusesWhatSendersWouldRefuse) {
+    PublicationPlan plan(named("example.com"));
+    plan.mx = {"mx1.example.com"};
+    plan.id = "not an id";
+    EXPECT_EQ(publication(plan).error().code, Errc::bad_record);
+    plan.id = "1";
+    plan.mx = {"mx..example"};
+    EXPECT_EQ(publication(plan).error().code, Errc::bad_policy);
+    plan.mx.clear();
+    EXPECT_EQ(publication(plan).error().code, Errc::bad_policy) << "testing needs an mx";
+    plan.mode = Mode::none;
+    EXPECT_TRUE(publication(plan));
+}
+
+TEST(PolicyDiff, ShowsWhatWentAndWhatCame) {
+    EXPECT_EQ(
+        diff("version: STSv1\r\nmode: testing\r\nmx: a\r\n", "version: STSv1\nmode: enforce\nmx: a\nmx: b\n"),
+        (std::vector<std::string>{"  version: STSv1", "- mode: testing", "+ mode: enforce", "  mx: a",
+                                  "+ mx: b"}));
+    EXPECT_TRUE(diff("", "").empty());
+    EXPECT_EQ(diff("a\n", ""), std::vector<std::string>{"- a"});
+}
+
+}  // namespace
+}  // namespace sternpost::sts
