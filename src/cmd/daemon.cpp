@@ -10,6 +10,7 @@
 #include <boost/asio/use_awaitable.hpp>
 #include <system_error>
 
+#include "control/reasons.h"
 #include "util/call.h"
 #include "util/privileges.h"
 
@@ -160,9 +161,13 @@ int Daemon::open() {
     }
     dialer_ = std::make_unique<delivery::AsioDialer>(
         std::move(contexts_of_io), dialer_of(settings_, hostname_), std::move(*contexts), *store_);
+    overrides_.configure(settings_.overrides);
+    auto on_outcome = [this](const store::TlsOutcome& outcome) {
+        if (auto alarm = watch_.saw(outcome)) raise(std::move(*alarm));
+    };
     delivery_ = std::make_unique<delivery::Delivery>(control_, delivery_of(settings_, hostname_), *resolver_,
                                                      *lookups_, overrides_, *dialer_, clock_, control_timer_,
-                                                     random_, log_, nullptr);
+                                                     random_, log_, std::move(on_outcome));
     bouncer_ = std::make_unique<delivery::Bouncer>(bounces_of(settings_, hostname_), *store_, clock_, random_,
                                                    log_, *control_ids_);
     queue::Hooks hooks;
@@ -173,6 +178,13 @@ int Daemon::open() {
     hooks.abort_sessions = [this] { dialer_->abort(); };
     queue_ = std::make_unique<queue::Manager>(control_, queue_of(settings_), std::move(hooks), *store_,
                                               clock_, control_timer_, random_, log_);
+
+    const auto lookup_options = lookups_of(settings_);
+    const auto schedule = queue_of(settings_).schedule;
+    policy_answers_ = std::make_unique<PolicyAnswers>(
+        PolicySources{*delivery_, overrides_, *resolver_, *lookups_, *https_, *store_, *queue_, clock_, log_,
+                      lookup_options.fetch, schedule.lifetime, schedule.notice_lifetime});
+    next_look_ = control_timer_.alarm();
 
     // What the resolver's cache already knows of a recipient's domain, for RCPT.
     auto ask_next_hop = [this](dns::Domain domain, Reply<smtp::NextHopKnowledge> reply) {
@@ -267,6 +279,15 @@ asio::awaitable<void> Daemon::serve() {
         co_return;
     }
     queue_->start();
+    if (auto kept = co_await policy_answers_->load(); !kept)
+        Event(log_, Level::error, "override")
+            .reason("those set by command cannot be read: " + kept.error().text);
+    auto ask_hosts = [this](Reply<store::Result<std::vector<store::StoredHost>>> reply) {
+        store_->hosts_seen(std::move(reply));
+    };
+    if (const auto hosts = co_await call<store::Result<std::vector<store::StoredHost>>>(std::move(ask_hosts)))
+        watch_.restore(*hosts);
+    tasks_.spawn("looking after things", look_after_things());
     refresher_->start();
     // The listener lives on the first I/O thread.
     auto start_listener = [this](Reply<bool> reply) {
@@ -339,6 +360,7 @@ asio::awaitable<void> Daemon::stop() {
     co_await delivery_->stop();
     co_await control_server_->stop();
     https_->stop();
+    next_look_->ring();
     co_await refresher_->stop();
     https_.reset();
     for (auto& io : io_) io->work.reset();
@@ -350,17 +372,19 @@ asio::awaitable<void> Daemon::stop() {
 
 asio::awaitable<control::Answer> Daemon::answer(control::json::object request, control::Caller caller) {
     const std::string verb = text_of(request, "verb");
-    if (verb == "status") co_return status();
+    if (verb == "status") co_return co_await status();
     if (verb == "queue.list") co_return list(request);
     if (verb == "queue.show") co_return show(request);
     if (verb == "sts.show" || verb == "sts.list") co_return policies(request);
-    const bool acts = verb == "queue.retry" || verb == "queue.delete" || verb == "sts.refresh";
+    const bool acts =
+        verb == "queue.retry" || verb == "queue.delete" || verb == "sts.refresh" || PolicyAnswers::acts(verb);
     if (acts && !caller.may_act) {
         control::Answer refused;
         refused.code = control::ExitCode::not_permitted;
         refused.text = verb + " is for root and for the account of the daemon";
         co_return refused;
     }
+    if (PolicyAnswers::knows(verb)) co_return co_await policy_answers_->answer(std::move(request), caller);
     if (verb == "queue.retry") co_return retry(request);
     if (verb == "queue.delete") co_return co_await remove(request, caller.uid);
     if (verb == "sts.refresh") {
@@ -373,7 +397,7 @@ asio::awaitable<control::Answer> Daemon::answer(control::json::object request, c
     co_return unknown;
 }
 
-control::Answer Daemon::status() const {
+asio::awaitable<control::Answer> Daemon::status() {
     control::json::object out;
     out["version"] = version;
     out["running"] = true;
@@ -395,7 +419,70 @@ control::Answer Daemon::status() const {
     }
     out["next_hops"] = std::move(hops);
     out["policies"] = lookups_->cached().size();
-    return {control::ExitCode::done, "", out};
+    control::json::object dnssec;
+    dnssec["state"] = dns::name_of(validation_.validation);
+    dnssec["reason"] = validation_.text;
+    out["dnssec"] = std::move(dnssec);
+    out["clock_trusted"] = queue_->clock_trusted();
+    policy_answers_->end_expired();
+    std::size_t configured = 0;
+    control::json::array overrides;
+    for (const auto& o : overrides_.all(configured))
+        overrides.push_back(control::to_json(o, false, clock_.wall()));
+    out["overrides"] = std::move(overrides);
+    const WallTime week_ago = clock_.wall() - std::chrono::days(7);
+    auto ask = [this, week_ago](Reply<store::Result<std::vector<store::StoredAlarm>>> reply) {
+        store_->alarms(week_ago, std::move(reply));
+    };
+    const auto alarms = co_await call<store::Result<std::vector<store::StoredAlarm>>>(std::move(ask));
+    control::json::array list;
+    if (alarms)
+        for (const auto& alarm : *alarms) list.push_back(control::to_json(alarm));
+    out["alarms"] = std::move(list);
+    control::Answer answer;
+    answer.data = std::move(out);
+    co_return answer;
+}
+
+// Kept, so that `status` shows it; logged once a day for each kind and subject.
+void Daemon::raise(store::StoredAlarm alarm) {
+    WallTime& told = alarm_told_[{alarm.kind, alarm.subject}];
+    if (alarm.last - told >= std::chrono::hours(24)) {
+        told = alarm.last;
+        Event(log_, Level::warning, "alarm")
+            .kv("kind", alarm.kind)
+            .kv("subject", alarm.subject)
+            .reason(alarm.text);
+    }
+    if (alarm_told_.size() > 10000) alarm_told_.clear();  // ours: bounded
+    store_->put_alarm(std::move(alarm));
+}
+
+// At start and every hour: does the resolver validate? Each minute: which overrides have ended?
+asio::awaitable<void> Daemon::look_after_things() {
+    SteadyTime probe_at = clock_.steady();
+    while (!stopping_) {
+        if (clock_.steady() >= probe_at) {
+            dns::ProbeNames names{settings_.dns_probe_secure, settings_.dns_probe_bogus};
+            validation_ = co_await dns::probe(*resolver_, std::move(names));
+            probe_at = clock_.steady() + std::chrono::hours(1);
+            const bool bad = validation_.validation == dns::Validation::does_not;
+            Event(log_, bad ? Level::warning : Level::info, "resolver")
+                .kv("dnssec", dns::name_of(validation_.validation))
+                .reason(validation_.text);
+            if (bad) {
+                store::StoredAlarm alarm;
+                alarm.kind = "resolver-does-not-validate";
+                alarm.subject = resolver_->servers_text();
+                alarm.text = validation_.text;
+                alarm.first = alarm.last = clock_.wall();
+                raise(std::move(alarm));
+            }
+        }
+        policy_answers_->end_expired();
+        if (stopping_) break;
+        co_await next_look_->wait(clock_.steady() + std::chrono::minutes(1));
+    }
 }
 
 control::Answer Daemon::list(const control::json::object& request) const {

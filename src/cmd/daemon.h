@@ -9,8 +9,11 @@
 #include <thread>
 #include <vector>
 
+#include "cmd/policy_answers.h"
 #include "cmd/wiring.h"
 #include "control/server.h"
+#include "delivery/watch.h"
+#include "dns/probe.h"
 #include "local/maildrop.h"
 #include "local/socket.h"
 #include "queue/manager.h"
@@ -47,7 +50,9 @@ class Daemon {
     void reload();
     tls::Result<std::shared_ptr<asio::ssl::context>> listener_context() const;
     asio::awaitable<control::Answer> answer(control::json::object request, control::Caller caller);
-    control::Answer status() const;
+    asio::awaitable<control::Answer> status();
+    asio::awaitable<void> look_after_things();
+    void raise(store::StoredAlarm alarm);
     control::Answer list(const control::json::object& request) const;
     control::Answer show(const control::json::object& request) const;
     control::Answer policies(const control::json::object& request) const;
@@ -85,10 +90,15 @@ class Daemon {
     std::unique_ptr<sts::Lookups> lookups_;
     std::unique_ptr<sts::Refresher> refresher_;
     delivery::Overrides overrides_;
+    delivery::Watch watch_;
+    dns::ProbeResult validation_;
+    std::map<std::pair<std::string, std::string>, WallTime> alarm_told_;  // by kind and subject
     std::unique_ptr<delivery::AsioDialer> dialer_;
     std::unique_ptr<delivery::Delivery> delivery_;
     std::unique_ptr<delivery::Bouncer> bouncer_;
     std::unique_ptr<queue::Manager> queue_;
+    std::unique_ptr<PolicyAnswers> policy_answers_;
+    std::unique_ptr<Alarm> next_look_;  // of look_after_things()
     std::unique_ptr<smtp::Listener> listener_;
     std::unique_ptr<local::SubmissionSocket> submissions_;
     std::unique_ptr<local::Maildrop> maildrop_;

@@ -12,7 +12,10 @@
 
 #include "config/file.h"
 #include "control/client.h"
+#include "control/reasons.h"
+#include "store/hop.h"
 #include "store/sqlite/offline.h"
+#include "sts/advice.h"
 #include "util/file.h"
 #include "util/text.h"
 
@@ -119,6 +122,27 @@ void print_policies(const Answer& answer) {
     if (answer.data.as_array().empty()) fmt::print("No MTA-STS policy is cached.\n");
 }
 
+// Answers that bring their sentences along.
+void print_lines(const Answer& answer) {
+    const auto* lines = answer.data.is_object() ? answer.data.as_object().if_contains("lines") : nullptr;
+    if (lines == nullptr || !lines->is_array()) return;
+    for (const auto& line : lines->as_array())
+        if (line.is_string()) fmt::print("{}\n", printable(std::string(line.as_string()), 4000));
+}
+
+void print_override(const json::object& o) {
+    fmt::print("{}  {}  {}{}  by {}, in the {}\n    {}\n", text(o, "scope"), text(o, "level"),
+               text(o, "expires").empty() ? "does not expire" : "until " + text(o, "expires"),
+               flag(o, "expired") ? " (over)" : "", printable(text(o, "author")),
+               text(o, "from") == "command" ? "running daemon" : text(o, "from"),
+               printable(text(o, "reason"), 1000));
+}
+
+void print_overrides(const Answer& answer) {
+    for (const auto& o : answer.data.as_array()) print_override(o.as_object());
+    if (answer.data.as_array().empty()) fmt::print("No override is set.\n");
+}
+
 void print_status(const Answer& answer) {
     const json::object& data = answer.data.as_object();
     const json::object& queue = data.at("queue").as_object();
@@ -130,6 +154,28 @@ void print_status(const Answer& answer) {
                text(queue, "recipients"), text(queue, "octets"),
                text(queue, "oldest").empty() ? "" : ", oldest of " + text(queue, "oldest"));
     fmt::print("MTA-STS policies cached: {}\n", text(data, "policies"));
+    if (const auto* dnssec = data.if_contains("dnssec"); dnssec != nullptr)
+        fmt::print("DNSSEC: {}\n", text(dnssec->as_object(), "reason").empty()
+                                       ? text(dnssec->as_object(), "state")
+                                       : printable(text(dnssec->as_object(), "reason"), 1000));
+    if (const auto* trusted = data.if_contains("clock_trusted"); trusted != nullptr && !trusted->as_bool())
+        fmt::print(
+            "CLOCK: it has leapt, or is behind the mail in the queue: nothing expires until it is right and "
+            "the "
+            "daemon is restarted\n");
+    if (const auto* overrides = data.if_contains("overrides"); overrides != nullptr && overrides->is_array())
+        for (const auto& item : overrides->as_array())
+            if (!flag(item.as_object(), "expired"))
+                fmt::print("override \"{}\" for {}{}\n", text(item.as_object(), "level"),
+                           text(item.as_object(), "scope"),
+                           text(item.as_object(), "expires").empty()
+                               ? ""
+                               : " until " + text(item.as_object(), "expires"));
+    if (const auto* alarms = data.if_contains("alarms"); alarms != nullptr && alarms->is_array())
+        for (const auto& item : alarms->as_array())
+            fmt::print("ALARM {} {} ({} time(s), last {}): {}\n", text(item.as_object(), "kind"),
+                       text(item.as_object(), "subject"), text(item.as_object(), "count"),
+                       text(item.as_object(), "last"), printable(text(item.as_object(), "reason"), 1000));
     if (const auto* hops = data.if_contains("next_hops"); hops != nullptr && hops->is_array()) {
         for (const auto& item : hops->as_array()) {
             const json::object& hop = item.as_object();
@@ -151,7 +197,8 @@ void join_hops(std::vector<store::StoredMessage>& messages, const std::vector<st
         if (hop.failures > 0) failing[hop.next_hop] = &hop;
     for (auto& message : messages) {
         for (auto& recipient : message.recipients) {
-            const auto hop = failing.find(recipient.address.next_hop);
+            const auto n = static_cast<std::size_t>(&recipient - message.recipients.data());
+            const auto hop = failing.find(store::hop_of(message, n));
             if (recipient.state != store::RecipientState::queued || hop == failing.end()) continue;
             if (hop->second->next_at < recipient.next_at) continue;
             recipient.next_at = hop->second->next_at;
@@ -159,6 +206,69 @@ void join_hops(std::vector<store::StoredMessage>& messages, const std::vector<st
             recipient.text = hop->second->text;
         }
     }
+}
+
+std::vector<delivery::BlockedHop> blocked(const std::vector<store::HopState>& hops) {
+    std::vector<delivery::BlockedHop> out;
+    for (const auto& hop : hops) {
+        if (hop.failures == 0) continue;
+        delivery::BlockedHop one;
+        one.name = hop.next_hop;
+        one.next_at = hop.next_at;
+        one.status = hop.status;
+        one.text = hop.text;
+        one.reason_code = hop.reason_code;
+        out.push_back(std::move(one));
+    }
+    return out;
+}
+
+Answer offline_what_if(store::sqlite::Offline& store, const std::string& since, WallTime now) {
+    const auto span = config::parse_duration(since.empty() ? "7d" : since);
+    if (!span)
+        return {
+            ExitCode::usage, "--since " + printable(since) + ": wanted is a duration such as 7d or 12h", {}};
+    store::OutcomeFilter filter;
+    filter.from = std::chrono::floor<std::chrono::days>(now - *span);
+    const auto outcomes = store.outcomes(filter);
+    const auto hops = store.hops();
+    if (!outcomes || !hops)
+        return {ExitCode::internal, outcomes ? hops.error().text : outcomes.error().text, {}};
+    return {ExitCode::done, "", control::what_if(*outcomes, blocked(*hops), filter.from)};
+}
+
+Answer offline_why(store::sqlite::Offline& store, const config::Settings& settings, const std::string& id,
+                   WallTime now) {
+    store::HistoryFilter of_message;
+    of_message.id = id;
+    store::QueueFilter in_queue;
+    in_queue.id = id;
+    auto history = store.history(of_message);
+    const auto found = store.find(in_queue);
+    const auto hops = store.hops();
+    if (!history || !found || !hops)
+        return {ExitCode::internal,
+                !history ? history.error().text
+                : !found ? found.error().text
+                         : hops.error().text,
+                {}};
+    delivery::WhyFacts facts;
+    facts.now = now;
+    facts.running = false;
+    if (!found->empty()) {
+        facts.message = found->front();
+    } else if (!history->messages.empty()) {
+        facts.message = history->messages.front();
+        facts.in_queue = false;
+    } else {
+        return {ExitCode::no, "no message " + id + " is in the queue, nor in the history that is kept", {}};
+    }
+    facts.hops = blocked(*hops);
+    facts.history = std::move(history->entries);
+    facts.deadline = facts.message.arrived + (facts.message.message_class == store::MessageClass::mail
+                                                  ? settings.lifetime
+                                                  : settings.notice_lifetime);
+    return {ExitCode::done, "", control::to_json(facts)};
 }
 
 Answer offline(const config::Settings& settings, const json::object& request) {
@@ -186,6 +296,28 @@ Answer offline(const config::Settings& settings, const json::object& request) {
             return {ExitCode::no, "no MTA-STS policy of " + text(request, "domain") + " is cached", {}};
         return {ExitCode::done, "", all};
     }
+    const WallTime now = SystemClock().wall();
+    if (verb == "policy.override.list") {
+        const auto all = (*opened)->overrides();
+        if (!all) return trouble(all.error());
+        json::array list;
+        for (const auto& o : *all) list.push_back(control::to_json(o, false, now));
+        for (const auto& o : settings.overrides) list.push_back(control::to_json(o, true, now));
+        return {ExitCode::done, "", list};
+    }
+    if (verb == "sts.history") {
+        const auto versions = (*opened)->versions(text(request, "domain"));
+        if (!versions) return trouble(versions.error());
+        if (versions->empty())
+            return {ExitCode::no, "no policy of " + text(request, "domain") + " was ever seen", {}};
+        return control::history_of(text(request, "domain"), *versions);
+    }
+    if (verb == "policy.whatif") return offline_what_if(**opened, text(request, "since"), now);
+    if (verb == "why") return offline_why(**opened, settings, text(request, "id"), now);
+    if (verb == "explain" || verb == "sts.diff" || verb == "sts.check")
+        return {ExitCode::unavailable,
+                "the daemon does not answer, and " + verb + " needs it: is it running?",
+                {}};
     store::QueueFilter filter;
     filter.id = text(request, "id");
     filter.domain = text(request, "domain");
@@ -229,6 +361,8 @@ class Command {
     void add_queue();
     void add_sts();
     void add_config();
+    void add_policy();
+    int publish() const;
     int finish(const Answer& answer, const Print& print) const;
     int check_config() const;
     int show_config() const;
@@ -242,6 +376,9 @@ class Command {
     std::string domain_;
     std::int64_t limit_ = 1000;
     bool all_ = false;
+    bool probe_ = false;
+    std::map<std::string, std::string> texts_;  // further options, by the request's key
+    std::vector<std::string> mx_;
     std::function<int()> chosen_;
 };
 
@@ -253,7 +390,7 @@ config::Loaded Command::load() const {
 int Command::finish(const Answer& answer, const Print& print) const {
     if (json_ && !answer.data.is_null())
         std::cout << json::serialize(answer.data) << '\n';
-    else if (answer.code == ExitCode::done && print)
+    else if (print && (answer.code == ExitCode::done || (answer.text.empty() && !answer.data.is_null())))
         print(answer);
     if (answer.code != ExitCode::done && !answer.text.empty())
         std::cerr << "sternpost: " << answer.text << '\n';
@@ -275,6 +412,9 @@ CLI::App* Command::verb(CLI::App* parent, const std::string& name, const std::st
             if (!domain_.empty()) request["domain"] = lowered(domain_);
             if (!ids_.empty()) request["ids"] = json::value_from(ids_);
             request["limit"] = limit_;
+            if (probe_) request["probe"] = true;
+            for (const auto& [key, value] : texts_)
+                if (!value.empty()) request[key] = value;
             auto answer = control::ask(loaded.settings.control_socket, request, patience);
             if (!answer && reads) answer = offline(loaded.settings, request);
             if (!answer)
@@ -337,6 +477,104 @@ void Command::add_sts() {
                                         text(data, "mode"), text(data, "id"));
                          });
     refresh->add_option("DOMAIN", domain_, "the policy domain")->required();
+    auto* differs = verb(sts, "diff", "how the published policy differs from the cached one",
+                         {{"verb", "sts.diff"}}, true, print_lines);
+    differs->add_option("DOMAIN", domain_, "the policy domain")->required();
+    auto* history = verb(sts, "history", "the versions of a policy that were ever served",
+                         {{"verb", "sts.history"}}, true, print_lines);
+    history->add_option("DOMAIN", domain_, "the policy domain")->required();
+    auto* check = verb(sts, "check", "what a domain owner should mend in record and policy",
+                       {{"verb", "sts.check"}}, true, print_lines);
+    check->add_option("DOMAIN", domain_, "the policy domain")->required();
+    auto* publish = sts->add_subcommand("publish", "what a domain owner must publish, ready to paste");
+    publish->add_option("DOMAIN", domain_, "the policy domain")->required();
+    publish->add_option("--mx", mx_, "an MX host, or *.example.net; once for each")->required();
+    publish->add_option("--mode", texts_["mode"], "testing, enforce or none")
+        ->check(CLI::IsMember({"testing", "enforce", "none"}));
+    publish->add_option("--max_age", texts_["max_age"], "how long senders keep the policy, such as 7d");
+    publish->add_option("--id", texts_["policy_id"], "the policy's id; else made from the time");
+    publish->add_option("--rua", texts_["rua"], "where TLS reports go: mailto:tls@example.com or https://…");
+    publish->add_flag("--json", json_, "as JSON");
+    publish->callback([this] { chosen_ = [this] { return this->publish(); }; });
+}
+
+// What a domain owner must publish: needs no daemon and asks nobody.
+int Command::publish() const {
+    const auto at = [&](const char* key) {
+        const auto found = texts_.find(key);
+        return found == texts_.end() ? std::string() : found->second;
+    };
+    auto domain = dns::Domain::parse(domain_);
+    if (!domain) {
+        std::cerr << "sternpost: " << domain.error().text << '\n';
+        return static_cast<int>(ExitCode::usage);
+    }
+    sts::PublicationPlan plan(std::move(*domain));
+    plan.mx = mx_;
+    const std::string mode = at("mode");
+    plan.mode = mode == "enforce" ? sts::Mode::enforce
+                : mode == "none"  ? sts::Mode::none
+                                  : sts::Mode::testing;
+    plan.rua = at("rua");
+    plan.id = at("policy_id");
+    if (plan.id.empty())
+        for (const char c : rfc3339(SystemClock().wall()))
+            if (c >= '0' && c <= '9') plan.id += c;
+    if (const auto span = config::parse_duration(at("max_age")))
+        plan.max_age = std::chrono::duration_cast<std::chrono::seconds>(*span);
+    const auto texts = sts::publication(plan);
+    if (!texts) {
+        std::cerr << "sternpost: " << texts.error().text << '\n';
+        return static_cast<int>(ExitCode::usage);
+    }
+    if (json_) {
+        json::object out;
+        out["record"] = texts->record;
+        out["policy_url"] = texts->policy_url;
+        out["policy"] = texts->policy;
+        out["report_record"] = texts->report_record;
+        out["steps"] = control::to_json(texts->steps);
+        std::cout << json::serialize(out) << '\n';
+        return 0;
+    }
+    fmt::print("In the zone of {}:\n\n{}\n", domain_, texts->record);
+    if (!texts->report_record.empty()) fmt::print("{}\n", texts->report_record);
+    fmt::print("\nAt {}:\n\n{}\nSteps:\n", texts->policy_url, printable_text(texts->policy));
+    std::size_t number = 0;
+    for (const auto& step : texts->steps) fmt::print("{}. {}\n", ++number, step);
+    return 0;
+}
+
+void Command::add_policy() {
+    auto* explain = verb(&app_, "explain", "everything that mail to a domain goes by now, and why",
+                         {{"verb", "explain"}}, true, print_lines);
+    explain->add_option("DOMAIN", domain_, "a domain, or an address in it")->required();
+    explain->add_flag("--probe", probe_, "connect to its MX hosts and show what they offer");
+    auto* why = verb(&app_, "why", "why a message is where it is, and whose move it is", {{"verb", "why"}},
+                     true, print_lines);
+    why->add_option("ID", id_, "its queue id; also of a message that is gone")->required();
+
+    auto* policy =
+        app_.add_subcommand("policy", "overrides of what domains demand, and what-if")->require_subcommand(1);
+    auto* what_if = verb(policy, "whatif", "which sessions would have failed under an enforced policy",
+                         {{"verb", "policy.whatif"}}, true, print_lines);
+    what_if->add_option("--since", texts_["since"], "how far back, such as 7d");
+    auto* overrides = policy->add_subcommand("override", "exceptions from policies")->require_subcommand(1);
+    auto* set = verb(overrides, "set", "set an exception, now and without a restart",
+                     {{"verb", "policy.override.set"}}, false,
+                     [](const Answer& answer) { print_override(answer.data.as_object()); });
+    set->add_option("SCOPE", texts_["scope"],
+                    "example.com, .example.com, mx:mx1.example.net or mx:.example.net")
+        ->required();
+    set->add_option("LEVEL", texts_["level"], "none, may, encrypt, verify, dane or sts")->required();
+    set->add_option("--reason", texts_["reason"], "why, for those who come after you")->required();
+    set->add_option("--author", texts_["author"], "who says so; else your user id");
+    set->add_option("--expires", texts_["expires"], "when it ends: 14d, or 2027-01-31T00:00:00Z");
+    verb(overrides, "list", "all exceptions", {{"verb", "policy.override.list"}}, true, print_overrides);
+    auto* remove = verb(
+        overrides, "remove", "take an exception back", {{"verb", "policy.override.remove"}}, false,
+        [](const Answer& answer) { fmt::print("removed: {}\n", text(answer.data.as_object(), "scope")); });
+    remove->add_option("SCOPE", texts_["scope"], "as it was set")->required();
 }
 
 int Command::check_config() const {
@@ -408,6 +646,7 @@ int Command::run(int argc, char** argv) {
     verb(&app_, "status", "how the daemon and its queue are", {{"verb", "status"}}, true, print_status);
     add_queue();
     add_sts();
+    add_policy();
     add_config();
     try {
         app_.parse(argc, argv);

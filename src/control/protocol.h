@@ -19,7 +19,9 @@ inline constexpr std::size_t max_answer = 256UL << 20U;  // and of an answer
 /// How a command ends, for shells and scripts; sysexits where there is one.
 enum class ExitCode : int {
     done = 0,
-    no = 1,  // the answer is no: not found, nothing matched, the configuration has errors
+    no = 1,          // the answer is no: not found, nothing matched, the configuration has errors
+    held = 2,        // explain: what is demanded rules every host out
+    unanswered = 3,  // explain, sts diff: a look-up failed, nobody can say now
     usage = 64,
     unavailable = 69,  // the daemon does not answer
     internal = 70,

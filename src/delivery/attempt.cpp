@@ -4,6 +4,9 @@
 
 #include <algorithm>
 
+#include "delivery/policy_problem.h"
+#include "util/text.h"
+
 namespace sternpost::delivery {
 namespace {
 
@@ -53,7 +56,7 @@ std::string policy_text_of(const Requirement& requirement, store::PolicyType typ
 
 struct Delivery::Attempt {
     Attempt(queue::Lane& l, SteadyTime now)
-        : lane(l), began(now), work(l.take()), plan{queue::HopName::parse(l.hop()), {}, {}, {}, {}} {}
+        : lane(l), began(now), work(l.take()), plan{store::HopName::parse(l.hop()), {}, {}, {}, {}} {}
 
     queue::Lane& lane;
     SteadyTime began;
@@ -86,6 +89,20 @@ struct Delivery::Attempt {
         if (detail.hosts.size() < max_reasons) detail.hosts.push_back(std::move(text));
     }
     std::string domain() const { return plan.domain; }
+    bool held_by_sts() const {
+        return held_by && !held_by->override_ && held_by->sts &&
+               held_by->sts->policy.mode == sts::Mode::enforce;
+    }
+    /// With another policy. What was seen stays told.
+    void begin_again() {
+        reason("the MTA-STS policy of " + plan.domain +
+               " was fetched anew and is another one now: once more");
+        status = "4.4.1";
+        reason_code.clear();
+        held_by.reset();
+        addresses_tried = hosts = lacking = without_tls = no_network = refused_us = 0;
+        may_pass = ourselves = false;
+    }
 };
 
 Delivery::Delivery(asio::io_context& context, Options options, dns::Resolver& resolver, sts::Lookups& lookups,
@@ -128,6 +145,7 @@ asio::awaitable<void> Delivery::work(Attempt& attempt) {
         co_return;
     }
     attempt.plan = std::move(*plan);
+    note_policy_problem(attempt);
     const bool entered = co_await enter_site(attempt);
     if (!entered) {
         attempt.lane.put_back(*std::exchange(attempt.work, std::nullopt));
@@ -137,7 +155,7 @@ asio::awaitable<void> Delivery::work(Attempt& attempt) {
     const bool overridden =
         overrides_.in_force(attempt.plan.hop.next_hop, std::nullopt, clock_.wall()).has_value();
     if (attempt.plan.sts && attempt.plan.sts->state == sts::State::unknown && !overridden &&
-        attempt.plan.hop.wish != queue::TlsWish::tls_optional) {
+        attempt.plan.hop.wish != store::TlsWish::tls_optional) {
         queue::HopFate unknown{
             false, "4.4.3",
             "whether " + attempt.domain() + " demands TLS by MTA-STS cannot be found out: " +
@@ -148,6 +166,16 @@ asio::awaitable<void> Delivery::work(Attempt& attempt) {
         co_return;
     }
     auto tried = co_await try_hosts(attempt);
+    if (tried == Tried::next && !attempt.lane.stopping() && attempt.held_by_sts()) {
+        // The domain may have mended its policy since it was cached (RFC 8461 §5.1; STS-69).
+        auto domain = dns::Domain::parse(attempt.plan.domain);
+        auto policy = co_await lookups_.refetch_after_failure(dns::PolicyDomain(std::move(*domain)));
+        if (policy.changed) {
+            attempt.plan.sts = std::move(policy);
+            attempt.begin_again();
+            tried = co_await try_hosts(attempt);
+        }
+    }
     if (tried == Tried::over) co_return;
     if (attempt.lane.stopping()) co_return;  // the work goes back as it was
     end(fate_of(attempt));
@@ -523,6 +551,27 @@ void Delivery::note(Attempt& attempt, const Requirement& requirement, const Obse
         if (on_outcome_) on_outcome_(outcome);
         attempt.detail.outcomes.push_back(std::move(outcome));
     }
+}
+
+// A policy that could not be had, for the domain's report: told once, whatever mail waits for it (D-40;
+// MAP-11 … MAP-13).
+void Delivery::note_policy_problem(Attempt& attempt) {
+    const auto& sts = attempt.plan.sts;
+    if (!sts || !sts->problem || !sts->problem_fresh) return;
+    const auto type = result_type_of(*sts->problem);
+    if (!type) return;
+    store::TlsOutcome outcome;
+    outcome.at = clock_.wall();
+    outcome.domain = outcome.policy_domain = attempt.plan.domain;
+    outcome.policy_type = store::PolicyType::sts;
+    outcome.count = store::OutcomeCount::detail;
+    if (sts->policy) {
+        outcome.policy_text = sts->text;
+        outcome.mode = sts::name_of(sts->policy->mode);
+    }
+    outcome.result_type = tlsrpt::name_of(*type);
+    outcome.reason_code = printable(sts->problem_text, 200) + (sts->policy ? ";cached-policy-used" : "");
+    attempt.detail.outcomes.push_back(std::move(outcome));
 }
 
 // What it means that no host would do.

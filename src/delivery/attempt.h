@@ -81,6 +81,7 @@ class Delivery {
                      const DialRequest& request, const smtp::Opened& opened, SteadyTime began);
     void log_deferred(const Attempt& attempt, const queue::HopFate& fate);
     void log_relaxed(const Attempt& attempt, const Requirement& requirement, const Observation& seen);
+    void note_policy_problem(Attempt& attempt);
     queue::HopFate fate_of(const Attempt& attempt) const;
     asio::awaitable<void> close_idle();
 

@@ -41,7 +41,7 @@ asio::awaitable<tl::expected<Hosts, NoHosts>> Planner::hosts_of(HopPlan& plan) {
     co_return co_await find_hosts(options_.hosts, resolver_, random_, plan.domain);
 }
 
-asio::awaitable<tl::expected<HopPlan, queue::HopFate>> Planner::look_up(queue::HopName hop) {
+asio::awaitable<tl::expected<HopPlan, queue::HopFate>> Planner::look_up(store::HopName hop) {
     HopPlan plan;
     plan.hop = std::move(hop);
     plan.domain = plan.hop.next_hop;
@@ -79,13 +79,14 @@ Requirement Planner::requirement_of(const HopPlan& plan, const Candidate& candid
                                          : NameTrust::insecure;
     if (plan.sts && plan.sts->policy)
         if (auto domain = dns::Domain::parse(plan.domain)) {
-            StsDemand demand{dns::PolicyDomain(std::move(*domain)), *plan.sts->policy, plan.sts->id, {}};
+            StsDemand demand{dns::PolicyDomain(std::move(*domain)), *plan.sts->policy, plan.sts->id,
+                             plan.sts->text};
             out.sts = std::move(demand);
         }
     out.override_ = overrides_.in_force(plan.hop.next_hop, candidate.host, clock_.wall());
     if (plan.route) out.route_level = plan.route->level;
-    out.requiretls = plan.hop.wish == queue::TlsWish::requiretls;
-    out.tls_optional = plan.hop.wish == queue::TlsWish::tls_optional && options_.honour_tls_required_no;
+    out.requiretls = plan.hop.wish == store::TlsWish::requiretls;
+    out.tls_optional = plan.hop.wish == store::TlsWish::tls_optional && options_.honour_tls_required_no;
     out.opportunistic_tls = options_.opportunistic_tls;
     out.fall_back_to_clear = options_.fall_back_to_clear;
     out.require_both = options_.require_both;

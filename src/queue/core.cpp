@@ -3,7 +3,7 @@
 #include <algorithm>
 #include <cassert>
 
-#include "queue/hop.h"
+#include "store/hop.h"
 #include "util/text.h"
 
 namespace sternpost::queue {
@@ -39,7 +39,7 @@ void Core::add(store::StoredMessage stored, Now now) {
     for (std::uint32_t n = 0; n < message.stored->recipients.size(); ++n) {
         const store::StoredRecipient& r = message.stored->recipients[n];
         if (r.state != store::RecipientState::queued) continue;
-        message.units[hop_of(*message.stored, n)].waiting.push_back(n);
+        message.units[store::hop_of(*message.stored, n)].waiting.push_back(n);
         ++message.unfinished;
     }
     if (message.unfinished == 0) return;
@@ -138,7 +138,7 @@ std::optional<Work> Core::take(const std::string& hop_name, Now now) {
 void Core::put_back(const Work& work) {
     const auto known = messages_.find(work.message->id);
     if (known == messages_.end()) return;
-    const std::string hop_name = hop_of(*work.message, work.recipients.front());
+    const std::string hop_name = store::hop_of(*work.message, work.recipients.front());
     Unit& unit = known->second.units[hop_name];
     unit.active -= work.recipients.size();
     unit.waiting.insert(unit.waiting.end(), work.recipients.begin(), work.recipients.end());
@@ -151,7 +151,7 @@ std::vector<store::DeliveryResult> Core::finished(const Work& work, std::vector<
     const auto known = messages_.find(work.message->id);
     assert(known != messages_.end());
     Message& message = known->second;
-    const std::string hop_name = hop_of(*work.message, work.recipients.front());
+    const std::string hop_name = store::hop_of(*work.message, work.recipients.front());
     Unit& unit = message.units[hop_name];
     unit.active -= work.recipients.size();
     bool again = false;
@@ -368,7 +368,7 @@ std::size_t Core::retry(const store::QueueFilter& filter, Now now) {
         message.stored->held = false;
         for (auto& [hop_name, unit] : message.units) {
             if (unit.waiting.empty() ||
-                (!filter.domain.empty() && !iequals(HopName::parse(hop_name).next_hop, filter.domain)))
+                (!filter.domain.empty() && !iequals(store::HopName::parse(hop_name).next_hop, filter.domain)))
                 continue;
             for (const auto n : unit.waiting) message.stored->recipients[n].next_at = now.wall;
             chosen[hop_name].push_back(id);
@@ -435,7 +435,8 @@ std::vector<MessageView> Core::list(const store::QueueFilter& filter) const {
             }
             for (std::uint32_t n = 0; n < copy.recipients.size(); ++n) {
                 const store::StoredRecipient& r = copy.recipients[n];
-                if (hop_of(copy, n) == hop_name && r.state == store::RecipientState::queued && !waiting[n])
+                if (store::hop_of(copy, n) == hop_name && r.state == store::RecipientState::queued &&
+                    !waiting[n])
                     view.active[n] = true;  // in an attempt, or its result is being recorded
             }
         }
@@ -452,8 +453,8 @@ MessagePtr Core::message(store::MessageId id) const {
 std::vector<HopView> Core::hops() const {
     std::vector<HopView> out;
     for (const auto& [name, hop] : hops_) {
-        HopView view{name,         hop.ready.size(), hop.sleeping.size(), hop.lanes, hop.failures,
-                     std::nullopt, hop.text,         hop.reason_code};
+        HopView view{name,         hop.ready.size(), hop.sleeping.size(), hop.lanes,      hop.failures,
+                     std::nullopt, hop.text,         hop.status,          hop.reason_code};
         if (hop.failures > 0) view.next_at = hop.next_wall;
         out.push_back(std::move(view));
     }

@@ -58,6 +58,7 @@ struct HopView {
     unsigned failures = 0;
     std::optional<WallTime> next_at;
     std::string text;
+    std::string status{};
     std::string reason_code{};
 };
 
@@ -114,6 +115,8 @@ class Core {
     std::vector<HopView> hops() const;
     store::QueueTotals totals() const;
 
+    /// Whether the clock is believed about ages (ClockGuard): else nothing expires.
+    bool trusts(Now now) const { return guard_.trusts(now); }
     /// When something becomes due by itself.
     std::optional<SteadyTime> next_wake() const;
 

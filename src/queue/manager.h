@@ -87,6 +87,8 @@ class Manager {
     /// Answers how many were removed, after it is on stable storage.
     asio::awaitable<store::Result<std::size_t>> remove(std::vector<store::MessageId> ids, std::string who);
     const Core& core() const { return *core_; }
+    /// Whether ages count now: see ClockGuard.
+    bool clock_trusted() const { return core_->trusts(now()); }
 
   private:
     friend class Lane;

@@ -6,6 +6,7 @@
 #include <set>
 
 #include "store/codec.h"
+#include "store/hop.h"
 #include "util/text.h"
 
 namespace sternpost::store::sqlite {
@@ -380,7 +381,7 @@ bool HistoryAnswer::wanted(const StoredMessage& message) const {
 void HistoryAnswer::add_message(StoredMessage message) {
     if (!wanted(message) || message.arrived > filter_.to) return;
     if (id_)
-        for (const auto& recipient : message.recipients) hops_.insert(recipient.address.next_hop);
+        for (std::size_t n = 0; n < message.recipients.size(); ++n) hops_.insert(hop_of(message, n));
     const MessageId id = message.id;
     messages_.try_emplace(id, std::move(message));
 }

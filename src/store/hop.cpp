@@ -1,6 +1,6 @@
-#include "queue/hop.h"
+#include "store/hop.h"
 
-namespace sternpost::queue {
+namespace sternpost::store {
 namespace {
 
 constexpr std::string_view requiretls_mark = " requiretls";
@@ -8,13 +8,13 @@ constexpr std::string_view optional_mark = " tls-optional";
 
 }  // namespace
 
-TlsWish wish_of(const store::StoredMessage& message) {
+TlsWish wish_of(const StoredMessage& message) {
     switch (message.message_class) {
-        case store::MessageClass::report:
+        case MessageClass::report:
             return TlsWish::tls_optional;
-        case store::MessageClass::notice:
+        case MessageClass::notice:
             return TlsWish::ordinary;
-        case store::MessageClass::mail:
+        case MessageClass::mail:
             break;
     }
     if (message.envelope.requiretls) return TlsWish::requiretls;
@@ -40,8 +40,8 @@ HopName HopName::parse(std::string_view text) {
     return {std::string(text), TlsWish::ordinary};
 }
 
-std::string hop_of(const store::StoredMessage& message, std::size_t recipient) {
+std::string hop_of(const StoredMessage& message, std::size_t recipient) {
     return HopName{message.recipients[recipient].address.next_hop, wish_of(message)}.text();
 }
 
-}  // namespace sternpost::queue
+}  // namespace sternpost::store

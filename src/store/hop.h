@@ -7,7 +7,7 @@
 
 #include "store/records.h"
 
-namespace sternpost::queue {
+namespace sternpost::store {
 
 enum class TlsWish {
     ordinary,
@@ -17,7 +17,7 @@ enum class TlsWish {
 
 /// Our own notices go without REQUIRETLS where the way back lacks it: they hold no more than a header (RFC
 /// 8689 §5).
-TlsWish wish_of(const store::StoredMessage& message);
+TlsWish wish_of(const StoredMessage& message);
 
 /// The name of a group: `example.com`, `example.com requiretls`, `example.com tls-optional`.
 struct HopName {
@@ -29,6 +29,6 @@ struct HopName {
 };
 
 /// The group that the recipient of the message is in.
-std::string hop_of(const store::StoredMessage& message, std::size_t recipient);
+std::string hop_of(const StoredMessage& message, std::size_t recipient);
 
-}  // namespace sternpost::queue
+}  // namespace sternpost::store

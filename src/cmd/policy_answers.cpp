@@ -1,0 +1,387 @@
+#include "cmd/policy_answers.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <array>
+
+#include "config/file.h"
+#include "control/explanation.h"
+#include "control/reasons.h"
+#include "delivery/explain.h"
+#include "delivery/why.h"
+#include "store/hop.h"
+#include "sts/advice.h"
+#include "util/call.h"
+#include "util/text.h"
+
+namespace sternpost::cmd {
+namespace {
+
+using control::Answer;
+using control::ExitCode;
+namespace json = boost::json;
+
+constexpr std::array reading{"explain",  "why",         "policy.whatif", "policy.override.list",
+                             "sts.diff", "sts.history", "sts.check"};
+constexpr std::array acting{"policy.override.set", "policy.override.remove"};
+
+std::string text_of(const json::object& request, std::string_view key) {
+    const auto* value = request.if_contains(key);
+    return value != nullptr && value->is_string() ? std::string(value->as_string()) : std::string();
+}
+
+Answer no(std::string text) {
+    return {ExitCode::no, std::move(text), {}};
+}
+
+Answer with_lines(json::object data, const std::vector<std::string>& lines) {
+    data["lines"] = control::to_json(lines);
+    return {ExitCode::done, "", std::move(data)};
+}
+
+// `example.com`, or the domain of an address.
+std::string domain_of(const std::string& text) {
+    const auto at = text.rfind('@');
+    const std::string domain = at == std::string::npos ? text : text.substr(at + 1);
+    if (domain.starts_with('[')) return domain;
+    const auto parsed = dns::Domain::parse(domain);
+    return parsed ? parsed->text() : "";
+}
+
+template <class T, class Ask>
+asio::awaitable<store::Result<T>> asked(Ask ask) {
+    co_return co_await call<store::Result<T>>(std::move(ask));
+}
+
+}  // namespace
+
+bool PolicyAnswers::knows(std::string_view verb) {
+    return std::find(reading.begin(), reading.end(), verb) != reading.end() || acts(verb);
+}
+
+bool PolicyAnswers::acts(std::string_view verb) {
+    return std::find(acting.begin(), acting.end(), verb) != acting.end();
+}
+
+asio::awaitable<Answer> PolicyAnswers::answer(json::object request, control::Caller caller) {
+    const std::string verb = text_of(request, "verb");
+    std::string domain = text_of(request, "domain");
+    if (verb == "explain") co_return co_await explain(std::move(request));
+    if (verb == "why") {
+        std::string id = text_of(request, "id");
+        co_return co_await why(std::move(id));
+    }
+    if (verb == "policy.whatif") {
+        std::string since = text_of(request, "since");
+        co_return co_await what_if(std::move(since));
+    }
+    if (verb == "policy.override.list") co_return list_overrides();
+    if (verb == "policy.override.set") co_return co_await set_override(std::move(request), caller);
+    if (verb == "policy.override.remove") {
+        std::string scope = text_of(request, "scope");
+        co_return co_await remove_override(std::move(scope), caller);
+    }
+    if (verb == "sts.diff") co_return co_await diff(std::move(domain));
+    if (verb == "sts.history") co_return co_await history(std::move(domain));
+    co_return co_await check(std::move(domain));
+}
+
+asio::awaitable<store::Result<void>> PolicyAnswers::load() {
+    auto ask = [this](Reply<store::Result<std::vector<store::StoredOverride>>> reply) {
+        s_.store.overrides(std::move(reply));
+    };
+    auto all = co_await asked<std::vector<store::StoredOverride>>(std::move(ask));
+    if (!all) co_return fail(std::move(all).error());
+    for (auto& one : *all) s_.overrides.set(std::move(one));
+    end_expired();
+    co_return store::Result<void>();
+}
+
+void PolicyAnswers::end_expired() {
+    for (store::StoredOverride& gone : s_.overrides.take_expired(s_.clock.wall())) {
+        Event(s_.log, Level::info, "override")
+            .kv("scope", gone.scope)
+            .kv("level", gone.level)
+            .kv("status", "expired")
+            .reason(gone.reason);
+        gone.level.clear();
+        s_.store.put_override(std::move(gone), [](const store::Result<void>&) {});
+    }
+}
+
+asio::awaitable<Answer> PolicyAnswers::explain(json::object request) {
+    const std::string asked_for = text_of(request, "domain");
+    std::string domain = domain_of(asked_for);
+    if (domain.empty()) co_return no("\"" + printable(asked_for) + "\" is neither a domain nor an address");
+    const auto* probe = request.if_contains("probe");
+    const bool wanted = probe != nullptr && probe->is_bool() && probe->as_bool();
+    end_expired();
+    const auto explanation =
+        co_await delivery::explain(s_.delivery, s_.resolver, s_.clock, std::move(domain), wanted);
+    Answer out;
+    out.data = control::to_json(explanation);
+    switch (explanation.outlook) {
+        case delivery::Outlook::protected_:
+        case delivery::Outlook::opportunistic:
+            break;
+        case delivery::Outlook::held:
+            out.code = ExitCode::held;
+            break;
+        case delivery::Outlook::no_mail:
+            out.code = ExitCode::no;
+            break;
+        case delivery::Outlook::unanswered:
+            out.code = ExitCode::unanswered;
+            break;
+    }
+    co_return out;
+}
+
+std::vector<delivery::BlockedHop> PolicyAnswers::blocked_hops() const {
+    std::vector<delivery::BlockedHop> out;
+    for (const auto& hop : s_.queue.core().hops()) {
+        if (!hop.next_at) continue;
+        delivery::BlockedHop one;
+        one.name = hop.name;
+        one.next_at = *hop.next_at;
+        one.text = hop.text;
+        one.status = hop.status;
+        one.reason_code = hop.reason_code;
+        out.push_back(std::move(one));
+    }
+    return out;
+}
+
+asio::awaitable<Answer> PolicyAnswers::why(std::string id) {
+    const auto parsed = store::MessageId::parse(id);
+    if (!parsed) co_return no("\"" + printable(id) + "\" is not a queue id");
+    end_expired();
+    delivery::WhyFacts facts;
+    facts.now = s_.clock.wall();
+    facts.clock_trusted = s_.queue.clock_trusted();
+    store::HistoryFilter filter;
+    filter.id = id;
+    auto ask = [this, filter](Reply<store::Result<store::History>> reply) {
+        s_.store.history(filter, std::move(reply));
+    };
+    auto history = co_await asked<store::History>(std::move(ask));
+    if (!history) co_return Answer{ExitCode::internal, history.error().text, {}};
+    store::QueueFilter wanted;
+    wanted.id = id;
+    const auto views = s_.queue.core().list(wanted);
+    if (!views.empty()) {
+        facts.message = *views.front().message;
+        facts.active = views.front().active;
+    } else if (!history->messages.empty()) {
+        facts.message = history->messages.front();
+        facts.in_queue = false;
+    } else {
+        co_return no("no message " + id + " is in the queue, nor in the history that is kept");
+    }
+    facts.history = std::move(history->entries);
+    const auto blocked = blocked_hops();
+    for (std::size_t n = 0; n < facts.message.recipients.size(); ++n) {
+        const std::string name = store::hop_of(facts.message, n);
+        for (const auto& hop : blocked)
+            if (hop.name == name && std::none_of(facts.hops.begin(), facts.hops.end(),
+                                                 [&](const auto& h) { return h.name == name; }))
+                facts.hops.push_back(hop);
+        if (const auto o = s_.overrides.in_force(facts.message.recipients[n].address.next_hop, std::nullopt,
+                                                 facts.now)) {
+            store::StoredOverride one;
+            one.scope = o->scope;
+            one.level = delivery::name_of(o->level);
+            one.reason = o->reason;
+            one.author = o->author;
+            one.expires = o->expires;
+            if (std::find(facts.overrides.begin(), facts.overrides.end(), one) == facts.overrides.end())
+                facts.overrides.push_back(std::move(one));
+        }
+    }
+    facts.deadline =
+        facts.message.arrived +
+        (facts.message.message_class == store::MessageClass::mail ? s_.lifetime : s_.notice_lifetime);
+    Answer out;
+    out.data = control::to_json(facts);
+    co_return out;
+}
+
+asio::awaitable<Answer> PolicyAnswers::what_if(std::string since) {
+    const auto span = config::parse_duration(since.empty() ? "7d" : since);
+    if (!span) co_return no("--since " + printable(since) + ": wanted is a duration such as 7d or 12h");
+    store::OutcomeFilter filter;
+    filter.from = std::chrono::floor<std::chrono::days>(s_.clock.wall() - *span);
+    auto ask = [this, filter](Reply<store::Result<std::vector<store::StoredOutcome>>> reply) {
+        s_.store.outcomes(filter, std::move(reply));
+    };
+    const auto outcomes = co_await asked<std::vector<store::StoredOutcome>>(std::move(ask));
+    if (!outcomes) co_return Answer{ExitCode::internal, outcomes.error().text, {}};
+    co_return Answer{ExitCode::done, "", control::what_if(*outcomes, blocked_hops(), filter.from)};
+}
+
+asio::awaitable<Answer> PolicyAnswers::set_override(json::object request, control::Caller caller) {
+    store::StoredOverride wanted;
+    const auto scope = delivery::Scope::parse(lowered(text_of(request, "scope")));
+    if (!scope) co_return no(scope.error().text);
+    wanted.scope = scope->text();
+    wanted.level = text_of(request, "level");
+    if (!delivery::level_of(wanted.level))
+        co_return no("\"" + printable(wanted.level) +
+                     "\" is not a level: allowed are none, may, encrypt, verify, dane and sts");
+    wanted.reason = text_of(request, "reason");
+    if (wanted.reason.empty()) co_return no("--reason is needed: why, for those who come after you");
+    wanted.author = text_of(request, "author");
+    if (wanted.author.empty()) wanted.author = "uid " + std::to_string(caller.uid);
+    wanted.set = s_.clock.wall();
+    if (const std::string expires = text_of(request, "expires"); !expires.empty()) {
+        const auto span = config::parse_duration(expires);
+        const auto when = parse_rfc3339(expires);
+        if (!span && !when)
+            co_return no("--expires " + printable(expires) +
+                         ": wanted is a time such as 2027-01-31T00:00:00Z, or a duration such as 14d");
+        wanted.expires = when ? *when : wanted.set + *span;
+        if (wanted.expires <= wanted.set) co_return no("--expires " + printable(expires) + " is in the past");
+    }
+    auto put = [this, wanted](Reply<store::Result<void>> reply) {
+        s_.store.put_override(wanted, std::move(reply));
+    };
+    const auto kept = co_await call<store::Result<void>>(std::move(put));
+    if (!kept) co_return Answer{ExitCode::internal, kept.error().text, {}};
+    Event(s_.log, Level::warning, "override")
+        .kv("scope", wanted.scope)
+        .kv("level", wanted.level)
+        .kv("author", wanted.author)
+        .kv("expires", wanted.expires == WallTime{} ? "never" : rfc3339(wanted.expires))
+        .kv("status", "set")
+        .reason(wanted.reason);
+    const auto data = control::to_json(wanted, false, s_.clock.wall());
+    s_.overrides.set(std::move(wanted));
+    co_return Answer{ExitCode::done, "", data};
+}
+
+asio::awaitable<Answer> PolicyAnswers::remove_override(std::string scope_text, control::Caller caller) {
+    const auto scope = delivery::Scope::parse(lowered(scope_text));
+    if (!scope) co_return no(scope.error().text);
+    store::StoredOverride gone;
+    gone.scope = scope->text();
+    gone.author = "uid " + std::to_string(caller.uid);
+    gone.set = s_.clock.wall();
+    auto put = [this, gone](Reply<store::Result<void>> reply) {
+        s_.store.put_override(gone, std::move(reply));
+    };
+    const auto kept = co_await call<store::Result<void>>(std::move(put));
+    if (!kept) co_return Answer{ExitCode::internal, kept.error().text, {}};
+    if (!s_.overrides.set(gone))
+        co_return no("no override for " + gone.scope +
+                     " was set by command; those of the configuration are taken out there");
+    Event(s_.log, Level::warning, "override")
+        .kv("scope", gone.scope)
+        .kv("author", gone.author)
+        .kv("status", "removed");
+    json::object data;
+    data["scope"] = gone.scope;
+    co_return Answer{ExitCode::done, "", data};
+}
+
+Answer PolicyAnswers::list_overrides() const {
+    std::size_t configured = 0;
+    const auto all = s_.overrides.all(configured);
+    json::array out;
+    for (std::size_t i = 0; i < all.size(); ++i)
+        out.push_back(control::to_json(all[i], i + configured >= all.size(), s_.clock.wall()));
+    return {ExitCode::done, "", out};
+}
+
+asio::awaitable<Answer> PolicyAnswers::diff(std::string domain) {
+    auto name = dns::Domain::parse(domain);
+    if (!name) co_return no(name.error().text);
+    const dns::PolicyDomain policy_domain(std::move(*name));
+    const auto cached = s_.lookups.view(policy_domain);
+    const auto fetched = co_await sts::fetch(s_.fetch, s_.resolver, s_.https, policy_domain);
+    if (!fetched)
+        co_return Answer{
+            ExitCode::unanswered, "the published policy cannot be had: " + fetched.error().text, {}};
+    json::object data;
+    data["domain"] = policy_domain.text();
+    data["cached"] = cached ? cached->stored.text : "";
+    data["published"] = fetched->text;
+    data["same"] = cached && cached->stored.text == fetched->text;
+    std::vector<std::string> lines;
+    if (!cached) {
+        lines.emplace_back("no policy of " + policy_domain.text() + " is cached; published is:");
+        lines = sts::diff("", fetched->text);
+    } else if (cached->stored.text == fetched->text) {
+        lines.push_back("the policy in the cache is the one that " + policy_domain.text() + " publishes");
+    } else {
+        lines = sts::diff(cached->stored.text, fetched->text);
+        lines.insert(lines.begin(), "- cached, fetched " + rfc3339(cached->stored.fetched));
+        lines.insert(lines.begin() + 1, "+ published now");
+    }
+    co_return with_lines(std::move(data), lines);
+}
+
+asio::awaitable<Answer> PolicyAnswers::history(std::string domain) {
+    auto name = dns::Domain::parse(domain);
+    if (!name) co_return no(name.error().text);
+    const std::string text = name->text();
+    auto ask = [this, text](Reply<store::Result<std::vector<store::PolicyVersion>>> reply) {
+        s_.store.versions(text, std::move(reply));
+    };
+    const auto versions = co_await asked<std::vector<store::PolicyVersion>>(std::move(ask));
+    if (!versions) co_return Answer{ExitCode::internal, versions.error().text, {}};
+    if (versions->empty()) co_return no("no policy of " + text + " was ever seen");
+    co_return control::history_of(text, *versions);
+}
+
+// What a domain owner would want to know: all that is published, looked at now and past every cache of
+// policies.
+asio::awaitable<Answer> PolicyAnswers::check(std::string domain) {
+    auto name = dns::Domain::parse(domain);
+    if (!name) co_return no(name.error().text);
+    sts::Published published(*name);
+    if (const auto at = name->under("_mta-sts")) {
+        const auto answer = co_await s_.resolver.txt(*at);
+        if (answer)
+            published.records = answer->records;
+        else
+            published.records_problem = answer.error().text;
+    }
+    const auto fetched = co_await sts::fetch(s_.fetch, s_.resolver, s_.https, dns::PolicyDomain(*name));
+    if (fetched)
+        published.policy = fetched->text;
+    else
+        published.policy_problem = fetched.error().text;
+    const auto mx = co_await s_.resolver.mx(*name);
+    if (mx) {
+        published.mx.emplace();
+        for (const auto& record : mx->records) published.mx->push_back(record.exchange);
+        if (mx->records.empty()) published.mx->push_back(name->text());
+    }
+    if (const auto at = name->under("_smtp._tls")) {
+        const auto answer = co_await s_.resolver.txt(*at);
+        if (answer) published.report_records = answer->records;
+    }
+    const auto findings = sts::lint(published, s_.clock.wall());
+    json::object data;
+    data["domain"] = name->text();
+    json::array list;
+    std::vector<std::string> lines;
+    bool errors = false;
+    for (const auto& finding : findings) {
+        json::object one;
+        one["severity"] = sts::name_of(finding.severity);
+        one["text"] = finding.text;
+        list.push_back(std::move(one));
+        lines.push_back(std::string(sts::name_of(finding.severity)) + ": " + finding.text);
+        errors = errors || finding.severity == sts::Severity::error;
+    }
+    if (findings.empty())
+        lines.push_back(name->text() + ": record, policy and MX records agree; nothing to mend");
+    data["findings"] = std::move(list);
+    Answer out = with_lines(std::move(data), lines);
+    if (errors) out.code = ExitCode::no;
+    co_return out;
+}
+
+}  // namespace sternpost::cmd

@@ -1,0 +1,246 @@
+#include "delivery/explain.h"
+
+#include <fmt/format.h>
+
+#include "delivery/advice.h"
+
+namespace sternpost::delivery {
+namespace {
+
+constexpr std::size_t max_probes = 5;  // ours: hosts that a probe calls
+
+std::string until(WallTime when, WallTime now) {
+    return rfc3339(when) + (when > now ? " (in " + human_span(when - now) + ")" : " (past)");
+}
+
+Outlook outlook_of(const Explanation& e) {
+    if (e.trouble) return e.trouble->permanent ? Outlook::no_mail : Outlook::unanswered;
+    if (e.plan.sts && e.plan.sts->state == sts::State::unknown) return Outlook::unanswered;
+    bool any = false;
+    bool guarded = false;
+    bool held = false;
+    for (const ExplainedHost& host : e.hosts) {
+        if (host.verdict.go) {
+            any = true;
+            const Requirement& r = host.plan.requirement;
+            const bool names = r.override_ ? r.override_->level >= TlsLevel::verify
+                                           : r.dane.state == DaneState::usable || r.tls_demanded();
+            guarded = guarded || names;
+        } else {
+            held = held || host.verdict.held;
+        }
+    }
+    if (any) return guarded ? Outlook::protected_ : Outlook::opportunistic;
+    return held ? Outlook::held : Outlook::unanswered;
+}
+
+void tell_sts(const Explanation& e, std::vector<std::string>& out) {
+    if (!e.plan.sts) {
+        out.emplace_back("MTA-STS: not asked for: mail goes to an address or a host that was set here");
+        return;
+    }
+    const sts::Lookup& sts = *e.plan.sts;
+    if (!sts.policy) {
+        out.push_back(sts.state == sts::State::unknown ? "MTA-STS: unknown: " + sts.problem_text
+                      : sts.problem_text.empty()       ? "MTA-STS: " + e.plan.domain + " publishes no policy"
+                                                       : "MTA-STS: no policy: " + sts.problem_text);
+        return;
+    }
+    out.push_back(fmt::format("MTA-STS: mode {}, id {}, mx {}", sts::name_of(sts.policy->mode), sts.id,
+                              sts.policy->mx_text()));
+    out.push_back(fmt::format("  {}; it holds until {}{}",
+                              sts.fresh ? "fetched just now" : "cached, fetched " + rfc3339(sts.fetched),
+                              until(sts.expires, e.now),
+                              sts.next_refresh ? ", is fetched again at " + rfc3339(*sts.next_refresh) : ""));
+    if (!sts.problem_text.empty()) out.push_back("  trouble: " + sts.problem_text);
+}
+
+void tell_dane(const HostPlan& host, std::vector<std::string>& out) {
+    const DaneDemand& dane = host.requirement.dane;
+    switch (dane.state) {
+        case DaneState::absent:
+            out.push_back(fmt::format("  DANE: no; its addresses are {}",
+                                      host.addresses.secure ? "secured by DNSSEC, and it has no TLSA records"
+                                                            : "not secured by DNSSEC"));
+            return;
+        case DaneState::failed:
+            out.push_back("  DANE: the look-up of its TLSA records failed: " + dane.trouble);
+            return;
+        case DaneState::unusable:
+            out.push_back(fmt::format("  DANE: {} TLSA record(s) at {}, none that SMTP can use",
+                                      dane.records.size(), dane.policy_domain));
+            break;
+        case DaneState::usable:
+            out.push_back(fmt::format("  DANE: {} TLSA record(s) at {}, {} in use", dane.records.size(),
+                                      dane.policy_domain, dane.reference->records.size()));
+            break;
+    }
+    for (const auto& record : dane.records) out.push_back("    " + tls::text_of(record));
+}
+
+void tell_probe(const ExplainedHost& host, std::vector<std::string>& out) {
+    if (host.failure) {
+        out.push_back("  probe of " + host.address.text() + ": " + sentence_of(*host.failure));
+        return;
+    }
+    const tls::Evidence& proof = host.opened->evidence;
+    if (!proof.encrypted) {
+        out.push_back("  probe of " + host.address.text() + ": it answers, in clear text alone");
+        return;
+    }
+    out.push_back(fmt::format("  probe of {}: {}, {}{}", host.address.text(), proof.version, proof.cipher,
+                              host.opened->offered.requiretls ? ", offers REQUIRETLS" : ""));
+    std::string names;
+    for (const auto& name : proof.names) names += (names.empty() ? "" : ", ") + name;
+    out.push_back(fmt::format("    certificate for {}, by {}, valid {} to {}",
+                              names.empty() ? "no DNS name" : names, proof.issuer, rfc3339(proof.not_before),
+                              rfc3339(proof.not_after)));
+    out.push_back(fmt::format("    chain: {}; name: {}; SHA-256 {}",
+                              proof.chain_error == 0 ? "trusted" : proof.chain_error_name,
+                              proof.name_matches ? "matches" : "does not match", proof.fingerprint));
+    if (proof.dane)
+        out.push_back(proof.dane_matched ? "    TLSA: matches " + proof.dane_match
+                                         : "    TLSA: no record matches");
+}
+
+void tell_verdict(const Explanation& e, const ExplainedHost& host, std::vector<std::string>& out) {
+    const Requirement& r = host.plan.requirement;
+    if (r.override_) out.push_back("  in force: " + override_text(*r.override_));
+    if (r.route_level) out.push_back("  the route demands: " + std::string(name_of(*r.route_level)));
+    if (host.verdict.go) {
+        const std::string what = host.verdict.sentence.empty() ? "" : "; though " + host.verdict.sentence;
+        out.push_back("  verdict: mail may go" +
+                      std::string(host.probed ? ""
+                                              : ", as far as can be told without a "
+                                                "connection") +
+                      " (" + r.label() + ")" + what);
+        return;
+    }
+    if (host.verdict.held) {
+        const Advice advice = advice_for(host.verdict.reason_code, e.plan.domain);
+        out.push_back("  verdict: no mail: " + host.verdict.sentence + " (" + host.verdict.reason_code + ")");
+        out.push_back("    what would change it: " + advice.unblocks);
+        out.push_back("    whose move: " + advice.move);
+        return;
+    }
+    out.emplace_back("  verdict: it cannot be reached now");
+}
+
+}  // namespace
+
+std::string_view name_of(Outlook outlook) {
+    switch (outlook) {
+        case Outlook::protected_:
+            return "protected";
+        case Outlook::opportunistic:
+            return "opportunistic";
+        case Outlook::held:
+            return "held";
+        case Outlook::no_mail:
+            return "no-mail";
+        case Outlook::unanswered:
+            return "unanswered";
+    }
+    return "";
+}
+
+asio::awaitable<Explanation> explain(Delivery& delivery, dns::Resolver& resolver, const Clock& clock,
+                                     std::string domain, bool probe) {
+    Explanation out;
+    out.domain = domain;
+    out.now = clock.wall();
+    out.resolver_trusted = resolver.trusted();
+    store::HopName hop;
+    hop.next_hop = std::move(domain);
+    out.plan.hop = hop;
+    out.plan.domain = hop.next_hop;
+    auto plan = co_await delivery.planner().look_up(std::move(hop));
+    if (!plan) {
+        out.trouble = std::move(plan.error());
+        out.outlook = outlook_of(out);
+        co_return out;
+    }
+    out.plan = std::move(*plan);
+    std::size_t probes = 0;
+    for (const Candidate& candidate : out.plan.hosts.candidates) {
+        HostPlan planned = co_await delivery.planner().look_up(out.plan, candidate);
+        ExplainedHost host;
+        host.plan = std::move(planned);
+        host.verdict = host.plan.verdict;
+        if (host.verdict.go && host.plan.addresses.usable.empty()) {
+            host.verdict.go = false;
+            host.verdict.sentence = host.plan.addresses.trouble;
+        }
+        if (probe && host.verdict.go && ++probes <= max_probes) {
+            host.probed = true;
+            host.address = host.plan.addresses.usable.front();
+            DialRequest request = delivery.request_for(host.plan, host.address);
+            auto channel = co_await delivery.dialer().open(std::move(request));
+            if (channel) {
+                host.opened = (*channel)->opened();
+                const Observation seen = Observation::of_session(
+                    host.opened->evidence, host.opened->offered.requiretls, host.opened->starttls_refusal);
+                host.verdict = decide(host.plan.requirement, seen);
+                auto open = std::move(*channel);
+                co_await open->quit();
+            } else {
+                host.failure = std::move(channel.error());
+                host.verdict = decide(host.plan.requirement, Observation::of_failure(*host.failure));
+            }
+        }
+        out.hosts.push_back(std::move(host));
+    }
+    out.outlook = outlook_of(out);
+    co_return out;
+}
+
+std::vector<std::string> lines_of(const Explanation& e) {
+    std::vector<std::string> out;
+    switch (e.outlook) {
+        case Outlook::protected_:
+            out.push_back(e.domain + ": mail can go, and is protected from somebody on the way");
+            break;
+        case Outlook::opportunistic:
+            out.push_back(
+                e.domain +
+                ": mail can go; it is encrypted where the host offers it, but nothing protects it from "
+                "somebody on the way");
+            break;
+        case Outlook::held:
+            out.push_back(e.domain + ": mail is held back: no MX host meets what is demanded of it");
+            break;
+        case Outlook::no_mail:
+            out.push_back(e.domain + ": takes no mail: " + e.trouble->text);
+            return out;
+        case Outlook::unanswered:
+            out.push_back(e.domain + ": cannot be told now" + (e.trouble ? ": " + e.trouble->text : ""));
+            if (e.trouble) return out;
+            break;
+    }
+    if (e.plan.route)
+        out.push_back("route: " + e.plan.route->pattern + " to " + e.plan.route->to_text() +
+                      (e.plan.route->level ? ", level " + std::string(name_of(*e.plan.route->level)) : ""));
+    out.push_back(
+        fmt::format("MX records: {}{}", e.plan.hosts.implicit ? "none, the domain is its own host; " : "",
+                    e.plan.hosts.secure  ? "secured by DNSSEC"
+                    : e.resolver_trusted ? "not secured by DNSSEC"
+                                         : "not secured, since the resolver's word on DNSSEC is not taken "
+                                           "here (dns.trust_ad)"));
+    tell_sts(e, out);
+    for (const ExplainedHost& host : e.hosts) {
+        std::string addresses;
+        for (const auto& address : host.plan.addresses.usable)
+            addresses += (addresses.empty() ? " " : ", ") + address.text();
+        out.push_back(fmt::format(
+            "MX host {} {}:{}", host.plan.candidate.preference, host.plan.candidate.text(),
+            addresses.empty() ? " " + (host.plan.addresses.trouble.empty() ? std::string("not looked up")
+                                                                           : host.plan.addresses.trouble)
+                              : addresses));
+        if (!host.plan.addresses.usable.empty()) tell_dane(host.plan, out);
+        if (host.probed) tell_probe(host, out);
+        tell_verdict(e, host, out);
+    }
+    return out;
+}
+
+}  // namespace sternpost::delivery

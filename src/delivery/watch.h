@@ -1,0 +1,25 @@
+// What is news about an MX host: that it has no TLS though it always had, or that its TLSA records are gone.
+// Pure.
+#pragma once
+
+#include <map>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "store/records.h"
+
+namespace sternpost::delivery {
+
+/// Lives on the control thread. Bounded: beyond 100,000 hosts the memory starts anew.
+class Watch {
+  public:
+    void restore(const std::vector<store::StoredHost>& hosts);
+    /// A session's outcome. An alarm: tls-gone, dane-gone.
+    std::optional<store::StoredAlarm> saw(const store::TlsOutcome& outcome);
+
+  private:
+    std::map<std::string, store::StoredHost> hosts_;
+};
+
+}  // namespace sternpost::delivery

@@ -1,0 +1,51 @@
+// Why a message is where it is: its attempts as a tree of reasons, what blocks it now, when the next attempt
+// is, what would unblock it and whose move that is. Pure: facts in, sentences out.
+#pragma once
+
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "store/records.h"
+
+namespace sternpost::delivery {
+
+/// A next hop that cannot take mail now.
+struct BlockedHop {
+    std::string name;  // store/hop.h
+    WallTime next_at{};
+    std::string status;
+    std::string text;
+    std::string reason_code;
+};
+
+struct WhyFacts {
+    WallTime now{};
+    bool clock_trusted = true;     // queue/schedule: else nothing expires
+    bool running = true;           // the daemon
+    store::StoredMessage message;  // as it is in the queue, or as it was
+    bool in_queue = true;
+    std::vector<bool> active;      // per recipient: an attempt is under way
+    std::vector<BlockedHop> hops;  // those that the message waits for
+    std::vector<store::HistoryEntry>
+        history;          // of the message and of its hops while it waited, in time order
+    WallTime deadline{};  // when its lifetime ends
+    std::vector<store::StoredOverride> overrides;  // in force for its domains
+};
+
+/// The answer about one recipient.
+struct WhyRecipient {
+    std::string path;
+    std::string state;  // queued, sent, bounced, deleted
+    std::string status;
+    std::string reason_code;
+    std::string blocks;               // what blocks now, a sentence; empty: nothing
+    std::optional<WallTime> next_at;  // of the next attempt
+    std::string unblocks;
+    std::string move;
+};
+
+std::vector<WhyRecipient> recipients_of(const WhyFacts& facts);
+std::vector<std::string> lines_of(const WhyFacts& facts);
+
+}  // namespace sternpost::delivery
