@@ -108,11 +108,14 @@ def synced(trace, journal_writes, promise, what):
 
 
 def check_directories(trace, state, promises):
-    """Every new segment, body file, database and folder was in a synced directory before the first promise that needs it."""
+    """Every new segment, body file, database and folder was in a synced directory before the first promise that needs it. No
+    promise needs history/: it is made from the journal, whose segments stay until its files are synced."""
     checked = 0
     for path, creation in trace.created(
         r'^%s(?:/.*)?(\.seg|\.db|\.sqlite\d?|/journal|/bodies|/bodies/[^/]+)$' % re.escape(state)
     ).items():
+        if path.startswith(state + '/history/'):
+            continue
         if path.endswith('.seg'):
             uses = trace.find(WRITES, '^%s$' % re.escape(path))
             needs = [

@@ -493,6 +493,58 @@ TEST(Spool, KeepsASegmentWhileAReaderHoldsTheCheckpointBack) {
     expect_kept(machine, ledger);
 }
 
+// The index gets to stable storage and the history does not: somebody reads it, so that its WAL cannot be
+// moved and is not synced. The power takes what was not synced.
+class HistoryBehindTheIndex : public ::testing::Test {
+  protected:
+    HistoryBehindTheIndex() {
+        EXPECT_TRUE(machine_.start());
+        Driver driver(machine_, ledger_);
+        driver.submit(first_);
+        machine_.spool().commit();
+        machine_.spool().close();  // all of it is on stable storage
+        const auto day = machine_.spool().history_place().folder + "2023-11-14.db";
+        reader_ = Database::open({day, vfs_name}, Access::read).value();
+        reader_->run("BEGIN");
+        EXPECT_EQ(reader_->number("SELECT count(*) FROM message"), 1);
+        for (std::uint64_t id = 2; id < 5; ++id) {  // a segment each
+            const NewMessage message = message_to(id, {"bob@example.com"}, std::string(9000, 'x'));
+            driver.submit(message);
+            driver.record(message, {0}, RecipientState::sent);
+            machine_.spool().commit();
+        }
+        driver.record(first_, {0}, RecipientState::sent);
+        machine_.spool().commit();
+        machine_.spool().apply();
+        for (int i = 0; i < 4; ++i) machine_.spool().maintain();
+    }
+
+    Machine machine_{13};
+    Ledger ledger_;
+    const NewMessage first_ = message_to(1, {"bob@example.com"}, "x");
+    std::unique_ptr<Database> reader_;
+};
+
+TEST_F(HistoryBehindTheIndex, IsMadeWholeAfterACrash) {
+    ASSERT_GT(machine_.spool().index().durable_position().segment, 1U)
+        << "the index should be on stable storage";
+    // Closing a database would bring it to stable storage: the power goes first.
+    machine_.disk().stop_before(machine_.disk().operations());
+    reader_.reset();
+    machine_.crash(1);
+    ASSERT_TRUE(machine_.start());
+    EXPECT_EQ(ledger_.recorded.size(), 4U);
+    expect_kept(machine_, ledger_);
+}
+
+TEST_F(HistoryBehindTheIndex, KeepsTheSegmentsThatItNeeds) {
+    EXPECT_TRUE(machine_.disk().exists(segment_name(2)).value());
+    reader_->run("COMMIT");
+    reader_.reset();
+    for (int i = 0; i < 4; ++i) machine_.spool().maintain();
+    EXPECT_FALSE(machine_.disk().exists(segment_name(2)).value()) << "and no longer than that";
+}
+
 TEST(Spool, TellsOfAMessageWhoseTextIsDamaged) {
     Machine machine(6);
     Ledger ledger;

@@ -1,0 +1,95 @@
+// The files of history by themselves: whatever the journal is read again in, each of its records counts once.
+#include "store/sqlite/history.h"
+
+#include <gtest/gtest.h>
+
+#include "fake/sim_disk.h"
+#include "store/sqlite/vfs.h"
+#include "store_testing.h"
+
+namespace sternpost::store::sqlite {
+namespace {
+
+constexpr const char* vfs_name = "history-test";
+
+class HistoryOfAMessage : public ::testing::Test {
+  protected:
+    JournalEntry accepted() const { return {10, {}, Accepted{message_}}; }
+    JournalEntry result(std::uint64_t sequence, RecipientState state, WallTime at) const {
+        DeliveryResult value;
+        value.message = message_.id;
+        value.state = state;
+        value.at = at;
+        return {sequence, {}, value};
+    }
+    void apply(const std::vector<JournalEntry>& entries) {
+        const auto done = files_.apply(entries, clock_.now);
+        ASSERT_TRUE(done) << done.error().text;
+    }
+    std::vector<std::uint64_t> sequences() const {
+        HistoryFilter filter;
+        filter.id = message_.id.text();
+        const auto history = read_history(place_, filter).value();
+        EXPECT_EQ(history.messages.size(), 1U);
+        std::vector<std::uint64_t> out;
+        for (const auto& entry : history.entries) out.push_back(entry.sequence);
+        return out;
+    }
+
+    fake::SimDisk disk_;
+    testing::FixedClock clock_;
+    testing::SeededRandom random_{1};
+    DiskVfs vfs_{vfs_name, disk_, clock_, random_};
+    const HistoryPlace place_ = HistoryPlace::beside(disk_, {"queue.db", vfs_name});
+    HistoryFiles files_{place_, std::chrono::days(14)};
+    const NewMessage message_ = [this] {
+        auto message = testing::message_to(7, {"bob@example.com"}, "x");
+        message.arrived = clock_.now;
+        return message;
+    }();
+    const WallTime now_ = clock_.now;
+};
+
+TEST_F(HistoryOfAMessage, CountsEachRecordOnceHoweverOftenItIsRead) {
+    const std::vector<JournalEntry> all{accepted(), result(11, RecipientState::queued, now_),
+                                        result(12, RecipientState::sent, now_)};
+    apply(all);
+    apply(all);
+    for (const auto& one : all) apply({one});
+    EXPECT_EQ(sequences(), (std::vector<std::uint64_t>{11, 12}));
+}
+
+TEST_F(HistoryOfAMessage, TakesWhatItsRowLacks) {
+    apply({accepted()});
+    apply({accepted(), result(11, RecipientState::sent, now_)});
+    EXPECT_EQ(sequences(), std::vector<std::uint64_t>{11});
+}
+
+TEST_F(HistoryOfAMessage, KeepsWhatTheJournalHasNoMore) {
+    apply({accepted(), result(11, RecipientState::sent, now_)});
+    apply({accepted()});
+    EXPECT_EQ(sequences(), std::vector<std::uint64_t>{11});
+}
+
+TEST_F(HistoryOfAMessage, GoesOnOverMidnight) {
+    const WallTime tomorrow = now_ + std::chrono::hours(24);
+    apply({accepted(), result(11, RecipientState::queued, now_), result(12, RecipientState::sent, tomorrow)});
+    EXPECT_EQ(sequences(), (std::vector<std::uint64_t>{11, 12}));
+    clock_.now = now_ + std::chrono::days(14);
+    ASSERT_TRUE(files_.forget(clock_.now));
+    HistoryFilter filter;
+    filter.id = message_.id.text();
+    const auto history = read_history(place_, filter).value();
+    EXPECT_TRUE(history.messages.empty()) << "its own day is gone";
+    ASSERT_EQ(history.entries.size(), 1U) << "the next one is not";
+    EXPECT_EQ(history.entries[0].sequence, 12U);
+}
+
+TEST_F(HistoryOfAMessage, IsNotWrittenForDaysThatWouldBeForgotten) {
+    clock_.now = now_ + std::chrono::days(14);
+    apply({accepted(), result(11, RecipientState::sent, now_)});
+    EXPECT_FALSE(disk_.exists("history").value() && !disk_.list("history").value().empty());
+}
+
+}  // namespace
+}  // namespace sternpost::store::sqlite
