@@ -144,22 +144,31 @@ def certificate(machine, authority, name, names=None, common_name='see subjectAl
 
 
 class ScriptedPolicyHost:
-    """HTTPS on `address`: hosts is {host: (context, answer)}; answer is (status, headers, body)."""
+    """HTTPS on `address`: hosts is {host: (context, answer)}; answer is (status, headers, body), or a function that gives one. A body
+    has its Content-Length told unless the headers name a Transfer-Encoding, or Content-Length with the value None."""
 
     def __init__(self, machine, hosts, address='127.0.0.80'):
-        self.requests, self.names = [], []
+        self.requests, self.names, self.fields = [], [], []  # fields: of the requests' headers
         host_answers, outer = {host: answer for host, (_, answer) in hosts.items()}, self
 
         class Handler(http.server.BaseHTTPRequestHandler):
+            protocol_version = 'HTTP/1.1'
+
             def do_GET(self):
                 outer.requests.append((self.headers['Host'], self.path))
-                status, headers, body = host_answers.get(self.headers['Host'], (404, {}, ''))
+                outer.fields.append(dict(self.headers))
+                answer = host_answers.get(self.headers['Host'], (404, {}, ''))
+                status, headers, body = answer() if callable(answer) else answer
                 self.send_response(status)
+                self.send_header('Connection', 'close')
                 for field, value in headers.items():
-                    self.send_header(field, value)
-                self.send_header('Content-Length', str(len(body.encode())))
+                    if value is not None:
+                        self.send_header(field, value)
+                if 'Transfer-Encoding' not in headers and 'Content-Length' not in headers:
+                    self.send_header('Content-Length', str(len(body.encode())))
                 self.end_headers()
                 self.wfile.write(body.encode())
+                self.close_connection = True
 
             def log_message(self, *_):
                 pass
