@@ -46,6 +46,11 @@ class TableResolver final : public dns::Resolver {
     asio::awaitable<dns::Result<dns::Answer<dns::Tlsa>>> tlsa(dns::Domain) override {
         co_return dns::Answer<dns::Tlsa>();
     }
+    asio::awaitable<dns::Result<dns::Answer<dns::Cname>>> cname(dns::Domain) override {
+        co_return dns::Answer<dns::Cname>();
+    }
+    bool trusted() override { return false; }
+    std::string servers_text() override { return "the table"; }
     std::optional<dns::Answer<dns::Mx>> cached_mx(const dns::Domain&) const override { return std::nullopt; }
     void forget_negative() override {}
 
