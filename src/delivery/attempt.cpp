@@ -90,7 +90,8 @@ struct Delivery::Attempt {
     }
     std::string domain() const { return plan.domain; }
     bool held_by_sts() const {
-        return held_by && !held_by->override_ && held_by->sts &&
+        // A policy that was fetched for this attempt is as new as can be.
+        return held_by && plan.sts && !plan.sts->fresh && !held_by->override_ && held_by->sts &&
                held_by->sts->policy.mode == sts::Mode::enforce;
     }
     /// With another policy. What was seen stays told.

@@ -680,6 +680,7 @@ class Script:
     dead: tuple = ()  # addresses that never take a connection
     forges_ad: bool = False
     takes: bool = True  # a daemon without MTA-STS loses the mail to it
+    returns: bool = False  # a daemon without MTA-STS returns the mail to its sender
     open_neighbour: bool = False  # a domain without policy has the same MX hosts, and gets mail first
     cuts: bool = False  # the attacker comes in the middle of an honest session, at its second message
 
