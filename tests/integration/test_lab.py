@@ -54,7 +54,7 @@ def the_demonstration_runs_on_high_ports_too(machine):
 # ---------------------------------------------------------------------------------------------------------------- certificates
 @test
 def only_certificates_that_hold_satisfy_an_enforced_policy(machine):
-    """STS-52 and its kin: chain, dates and names, in SANs alone, a wildcard for one label."""
+    """STS-59, STS-60, STS-61, STS-64: chain, dates and names, in SANs alone, a wildcard for one label."""
     good, bad = ['valid', 'wildcard'], [
         'expired',
         'notyet',
@@ -82,6 +82,7 @@ def only_certificates_that_hold_satisfy_an_enforced_policy(machine):
 
 @test
 def a_policy_host_whose_certificate_does_not_hold_teaches_nothing(machine):
+    """STS-19, STS-20, STS-21, STS-22, STS-28."""
     bad = ['expired', 'selfsigned', 'unknownca', 'wrongname', 'cnonly', 'wildcard2']
     lab = Lab(machine, domains(bad))
     sternpost = daemon(machine, lab)
@@ -115,6 +116,7 @@ def no_trick_with_starttls_gets_mail_under_an_enforced_policy(machine):
 
 @test
 def a_policy_outlives_its_record_and_its_host(machine):
+    """STS-11, STS-45."""
     names = ['servfail', 'nxdomain', 'timeout', 'refused']
     lab = Lab(machine, '[lab]\nttl = 0\n' + domains(names))
     sternpost = daemon(machine, lab, dns={'timeout': '300ms', 'attempts': 1})
@@ -133,6 +135,7 @@ def a_policy_outlives_its_record_and_its_host(machine):
 # ------------------------------------------------------------------------------------------------------------ policy hosts
 @test
 def a_policy_host_that_hangs_delays_its_own_domain_alone(machine):
+    """STS-25, STS-51."""
     lab = Lab(machine, domains(['hang', 'drip', 'good']))
     sternpost = daemon(machine, lab, sts={'fetch_timeout': '3s'})
     for name in ('hang', 'drip'):
@@ -149,6 +152,7 @@ def a_policy_host_that_hangs_delays_its_own_domain_alone(machine):
 
 @test
 def an_answer_that_is_no_policy_is_none(machine):
+    """STS-15, STS-16, STS-18, STS-26."""
     faults = ['oversize', 'redirect', 'drop']
     lab = Lab(machine, domains(faults + ['status', 'media', 'body']))
     sternpost = daemon(machine, lab)

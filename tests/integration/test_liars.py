@@ -197,7 +197,7 @@ def the_strings_of_a_txt_record_are_joined(machine):
 
 @test
 def only_a_policy_host_that_does_as_it_should_is_believed(machine):
-    """RFC 8461 §3.3, §7.1; RFC 9525 §6.3; STS-15, STS-16, STS-18, STS-20 … STS-22, STS-27."""
+    """RFC 8461 §3.3, §7.1; RFC 9525 §6.3; STS-13, STS-14, STS-15, STS-16, STS-18, STS-20, STS-21, STS-22, STS-27."""
     authority, plain = Authority(machine), {'Content-Type': 'text/plain'}
     good = (200, plain, POLICY % 'mx.a.test')
     cases = {  # domain: (the certificate's names, more of it, answer, a word of the complaint; '' for none)
@@ -237,7 +237,7 @@ def only_a_policy_host_that_does_as_it_should_is_believed(machine):
 
 @test
 def a_certificate_must_prove_the_mx_hosts_name(machine):
-    """RFC 8461 §4.2, §7.1; RFC 9525 §6.3; RFC 9325 §4; STS-59 … STS-61, STS-64."""
+    """RFC 8461 §4.2, §7.1; RFC 9525 §6.3; RFC 9325 §4; STS-59, STS-60, STS-61, STS-64, STS-68."""
     authority = Authority(machine)
     weak = rsa.generate_private_key(public_exponent=65537, key_size=1024)
     cases = {  # domain: (the certificate's names, more of it, RFC 8460's name for what is wrong; '' for nothing)
@@ -278,7 +278,7 @@ def a_certificate_must_prove_the_mx_hosts_name(machine):
 
 @test
 def nothing_in_clear_behind_the_220_is_believed(machine):
-    """RFC 3207 §4.2, §6; TLS-01 … TLS-03."""
+    """RFC 3207 §4.2, §6; TLS-01, TLS-02, TLS-03, TLS-14."""
     authority = Authority(machine)
     context = certificate(machine, authority, 'mx', ['mx.held.test', 'mx.open.test', 'mx.forget.test'])
     attacker = ScriptedMx(machine, '127.0.0.25', context, after_220=b'250-mx.test\r\n250 SIZE 1\r\n')

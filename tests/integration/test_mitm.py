@@ -3,7 +3,7 @@
 
 Each script is one attack on a domain with an MTA-STS policy in mode enforce. It is tried at first contact (once the policy has
 been found), with a policy that is known, by a retry by hand, on a new connection after honest deliveries, and after kill -9
-while the attacker also keeps the policy's record and host away (STS-43 … STS-45); and at every address on the way down: the best
+while the attacker also keeps the policy's record and host away (STS-43, STS-44, STS-45); and at every address on the way down: the best
 MX host over IPv6, over IPv4, the second one (STS-72). What an attacker may hear is said in mitm.py. The mail must wait for the
 right reason, and once he is gone it must arrive exactly once. RFC 8461 §3.3, §4, §5, §10.2; RFC 3207 §4.2, §6; RFC 9525 §6.3.
 """
@@ -317,7 +317,7 @@ def certificates():
         ),
         Script(
             'inside TLS the host talks of another one',
-            'STS-73',
+            'STS-73 TLS-11',
             mx=certified('{evil}', inside={'EHLO': b'250-mx.test\r\n250 8BITMIME\r\n221 2.0.0 use mx.evil.test\r\n'}),
         ),
         Script('a neighbour without policy trusts the same host', 'STS-74', mx=SELF_SIGNED, open_neighbour=True),

@@ -329,7 +329,7 @@ struct Broken {
     Errc code;
 };
 class StsProblem : public Sts, public ::testing::WithParamInterface<Broken> {};
-TEST_P(StsProblem, IsToldApart) {  // STS-15, STS-16, STS-18, STS-75, MAP-11 … MAP-13
+TEST_P(StsProblem, IsToldApart) {  // STS-15, STS-16, STS-18, STS-75, MAP-11, MAP-12, MAP-13
     publish("1", policy_text("enforce", week_long));
     GetParam().how(resolver_, hosts_);
     EXPECT_EQ(find().problem, GetParam().code);

@@ -37,7 +37,7 @@ const Valid valid[] = {
     {"Blanks_STS39", "version:STSv1\nmode: \t enforce \t\nmx:a.test\nmax_age:  7 \n", Mode::enforce, 7},
     {"NoneWithoutMx_STS35", "version: STSv1\nmode: none\nmax_age: 0\n", Mode::none, 0},
     {"LongAgeIsCut_D04", "version: STSv1\nmode: none\nmax_age: 9999999999\n", Mode::none, 31557600},
-    {"BlankLinesAndBom_D05", "\xef\xbb\xbfversion: STSv1\n\nmode: none\n\nmax_age: 9\n\n", Mode::none, 9},
+    {"BlankLinesAndBom_STS41", "\xef\xbb\xbfversion: STSv1\n\nmode: none\n\nmax_age: 9\n\n", Mode::none, 9},
 };
 INSTANTIATE_TEST_SUITE_P(Rfc8461, ValidPolicy, testing::ValuesIn(valid),
                          [](const auto& row) { return row.param.name; });
