@@ -132,6 +132,90 @@ TEST(Decision, AHostThatIsNotListedIsNotEvenContacted) {  // STS-57, MAP-06
     EXPECT_TRUE(decide(requirement("testing", "*.mail.d.test"), Observation::of_name()).go);
 }
 
+Requirement with_dane(std::uint8_t octet) {
+    Requirement out = requirement(nullptr);
+    tls::DaneReference reference(dns::Domain::parse("mx1.d.test").value());
+    reference.records.push_back({3, 1, 1, std::vector<std::uint8_t>(32, octet)});
+    out.dane.state = DaneState::usable;
+    out.dane.records = reference.records;
+    out.dane.reference = std::move(reference);
+    return out;
+}
+
+tls::Evidence judged_by(const Requirement& requirement) {
+    tls::Evidence out = good();
+    out.dane = requirement.dane.reference;
+    out.dane_matched = true;
+    return out;
+}
+
+// What a connection proved is held against today's demands, also where it was made for another domain
+// (STS-74).
+TEST(Decision, AConnectionMadeUnderOtherTlsaRecordsProvesNothing) {
+    const Requirement old = with_dane(1);
+    EXPECT_TRUE(decide(old, Observation::of_session(judged_by(old))).go);
+    EXPECT_FALSE(decide(with_dane(2), Observation::of_session(judged_by(old))).go)
+        << "the TLSA records changed";
+    EXPECT_FALSE(decide(old, Observation::of_session(good())).go) << "it was made without any";
+}
+
+TEST(Decision, AConnectionMadeForMoreNamesProvesNothingForFewer) {  // DANE-17
+    const Requirement today = with_dane(1);
+    Requirement wider = today;
+    wider.dane.reference->names.push_back(dns::Domain::parse("d.test").value());
+    EXPECT_FALSE(decide(today, Observation::of_session(judged_by(wider))).go)
+        << "the certificate may have matched the name that counts no more";
+    EXPECT_TRUE(decide(wider, Observation::of_session(judged_by(today))).go);
+}
+
+TEST(Decision, AConnectionMadeWithoutVerificationServesNoPolicy) {  // STS-74
+    tls::Evidence unverified = good();
+    unverified.chain_error = X509_V_ERR_CERT_HAS_EXPIRED;
+    EXPECT_TRUE(decide(requirement(nullptr), Observation::of_session(unverified)).go);
+    EXPECT_FALSE(decide(requirement("enforce"), Observation::of_session(unverified)).go);
+}
+
+TEST(Decision, AHostThatHangsUpAfterTheHandshakeHasShownItsCertificate) {  // MAP-04
+    smtp::Failure hung_up = failure(smtp::Stage::helo, smtp::Errc::closed);
+    hung_up.evidence = good();
+    hung_up.evidence->chain_error = X509_V_ERR_DEPTH_ZERO_SELF_SIGNED_CERT;
+    const auto verdict = decide(requirement("enforce"), Observation::of_failure(hung_up));
+    EXPECT_TRUE(verdict.held);
+    EXPECT_EQ(verdict.result_type, ResultType::certificate_not_trusted);
+}
+
+TEST(Decision, AnOverrideThatLetsGoSaysSo) {
+    Requirement relaxed = requirement("enforce");
+    OverrideDemand demand;
+    demand.level = TlsLevel::may;
+    relaxed.override_ = demand;
+    const auto verdict = decide(relaxed, Observation::of_session({}));
+    EXPECT_TRUE(verdict.go);
+    EXPECT_TRUE(verdict.relaxed);
+    EXPECT_FALSE(decide(relaxed, Observation::of_session(good())).relaxed) << "nothing had to give way";
+    relaxed.override_->level = TlsLevel::verify;
+    EXPECT_FALSE(decide(relaxed, Observation::of_session({})).go);
+}
+
+TEST(Decision, ARouteDemandsBesidesWhatItsDomainDemands) {  // STS-54
+    Requirement routed = requirement("enforce");
+    routed.route_level = TlsLevel::may;
+    EXPECT_FALSE(decide(routed, Observation::of_session({})).go) << "the level of a route takes nothing away";
+    routed = requirement(nullptr);
+    routed.route_level = TlsLevel::verify;
+    EXPECT_FALSE(decide(routed, Observation::of_session({})).go);  // TLS-12
+    EXPECT_FALSE(routed.clear_text_allowed());
+    EXPECT_TRUE(decide(routed, Observation::of_session(good())).go);
+}
+
+TEST(Decision, WhatIfIsTheVerdictUnderEnforcement) {
+    EXPECT_EQ(if_enforced(requirement(nullptr), Observation::of_session({})), "starttls-not-offered");
+    EXPECT_EQ(if_enforced(requirement("testing"), Observation::of_session(good())), "");
+    EXPECT_EQ(if_enforced(requirement("testing", "x.test"), Observation::of_session(good())),
+              "sts-mx-not-listed");
+    EXPECT_EQ(if_enforced(requirement("enforce"), Observation::of_session({})), "") << "that is no what-if";
+}
+
 TEST(Requirement, EnforcedNeverFallsBackToClearText) {  // STS-72
     EXPECT_FALSE(requirement("enforce").clear_text_allowed());
     EXPECT_TRUE(requirement("testing").clear_text_allowed());
