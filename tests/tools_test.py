@@ -111,6 +111,21 @@ class CheckRfc(ToolCase):
         self.write("doc/rfc.tsv", self.rows)
         self.write("tests/unit/limits_test.cpp", "TEST(Limits, AreKept) {}\n")
         self.write("src/mail/address.h", "// RFC 5321 §4.5.3.1.1\n")
+        self.write("tests/data/rows.txt", "".join(f"{one}\n" for one in self.obligations()))
+        self.write("tests/unit/rows_test.cpp", 'TEST(Rows, AllHold) { read(DATA "/rows.txt"); }\n')
+        self.write("tests/integration/test_way.py", "def mail_goes(machine):\n    pass  # STS-02\n")
+        self.write_obligations()
+
+    @staticmethod
+    def obligations() -> list[str]:
+        counts = {"STS": 75, "DANE": 30, "RTLS": 16, "TLS": 19, "MAP": 17}
+        return [f"{area}-{n:02}" for area, count in counts.items() for n in range(1, count + 1)]
+
+    def write_obligations(self, more: str = "", **tests: str) -> None:
+        """A row for each obligation; tests: of single ones, such as STS_01."""
+        cells = {one: tests.get(one.replace("-", "_"), "Rows.AllHold") for one in self.obligations()}
+        rows = "".join(f"{one}\tRFC 8461 §3.1\tIt holds\t{test}\n" for one, test in cells.items() if test)
+        self.write("doc/obligations.tsv", "id\tsection\twhat it demands\ttest\n" + rows + more)
 
     def test_is_content_when_the_row_is_of_the_section_above(self) -> None:
         self.assert_content("check_rfc.py")
@@ -130,6 +145,42 @@ class CheckRfc(ToolCase):
     def test_finds_a_row_whose_test_is_gone(self) -> None:
         self.write("tests/unit/limits_test.cpp", "TEST(Limits, AreKeptNoMore) {}\n")
         self.assert_finds("check_rfc.py", "rfc.tsv:2: there is no test Limits.AreKept")
+
+    def test_takes_scripts_and_rows_for_tests_and_waits_for_what_is_not_built(self) -> None:
+        self.write("tests/unit/rules_test.cpp", 'TEST_P(Rules, Hold) {}\nRow rows[] = {{"Two_STS03", 2}};\n')
+        self.write_obligations(STS_02="test_way.py:mail_goes", STS_03="Rules.Hold/Two_STS03", TLS_17="later: no such service")
+        self.assert_content("check_rfc.py")
+
+    def test_finds_an_obligation_whose_test_is_gone(self) -> None:
+        self.write_obligations(STS_01="Rows.HoldNoMore", STS_02="test_way.py:mail_stays", STS_03="Rows.AllHold/NoRow", STS_04="test_no.py:x")
+        self.assert_finds(
+            "check_rfc.py",
+            "tsv:2: there is no test Rows.HoldNoMore",
+            "tsv:3: there is no test test_way.py:mail_stays",
+            "tsv:4: there is no test Rows.AllHold/NoRow",
+            "tsv:5: there is no test test_no.py:x",
+        )
+
+    def test_finds_a_test_that_does_not_say_what_it_shows(self) -> None:
+        self.write_obligations(STS_01="test_way.py:mail_goes", TLS_02="test_way.py:mail_goes", STS_20="Limits.AreKept")
+        self.assert_finds(
+            "check_rfc.py",
+            "test_way.py:mail_goes says nowhere that it shows STS-01",
+            "test_way.py:mail_goes says nowhere that it shows TLS-02",
+            "Limits.AreKept says nowhere that it shows STS-20",
+            "3 problems",
+        )
+
+    def test_finds_obligations_without_a_test_without_a_row_and_with_two(self) -> None:
+        self.write_obligations("STS-76\tx\tx\tRows.AllHold\nMAP-17\tx\tx\tRows.AllHold\n", STS_01="later: soon", STS_02="")
+        self.assert_finds(
+            "check_rfc.py",
+            "STS-01 needs a test",
+            "STS-02 has no row",
+            "there is no obligation STS-76",
+            "MAP-17 has a row already",
+            "4 problems",
+        )
 
     def test_finds_a_row_without_its_five_cells(self) -> None:
         self.write("doc/rfc.tsv", self.rows + "5321\t4.4\tTrace\n")

@@ -599,24 +599,24 @@ class Counted:
     def __init__(self, sternpost):
         self.path = os.path.join(sternpost.options['state_dir'], 'queue.db')
 
-    def of(self, name):
-        """{(policy type, result type or ''): sessions} of a domain; what is only a detail of another session (count 2) is left out."""
+    def of(self, name, details=False):
+        """{(policy type, result type or ''): how often} of a domain: its sessions, or what is only a detail beside them (count 2)."""
         with sqlite3.connect('file:%s?mode=ro' % self.path, uri=True) as index:
             rows = index.execute('SELECT alike, n FROM tls_outcome WHERE domain = ?', (name,)).fetchall()
         out = {}
         for alike, n in rows:
             fields = dict(fields_of(alike))
-            if fields.get(self.COUNT) != b'\2':
+            if (fields.get(self.COUNT) == b'\2') == details:
                 key = self.POLICIES[fields.get(self.POLICY_TYPE, b'')], fields.get(self.RESULT_TYPE, b'').decode()
                 out[key] = out.get(key, 0) + n
         return out
 
-    def expect(self, name, wanted, why):
+    def expect(self, name, wanted, why, details=False):
         """Exactly these are counted, once the index has followed the journal (doc/formats.md: a tenth of a second)."""
         deadline = time.monotonic() + 5
-        while self.of(name) != wanted and time.monotonic() < deadline:
+        while self.of(name, details) != wanted and time.monotonic() < deadline:
             time.sleep(0.05)
-        expect_equal(self.of(name), wanted, 'what is counted for %s (%s)' % (name, why))
+        expect_equal(self.of(name, details), wanted, 'what is counted for %s (%s)' % (name, why))
 
 
 def fields_of(octets):
@@ -690,6 +690,46 @@ def sessions_are_counted_once_and_only_where_there_was_one(machine):
     counted.expect('break.test', {('sts', 'validation-failure'): 1}, 'MAP-05')
     for name in ('away.test', 'busy.test'):
         counted.expect(name, {}, 'MAP-15')
+
+
+@test
+def policies_that_cannot_be_had_are_counted_beside_the_sessions(machine):
+    """MAP-11, MAP-12, MAP-13, STS-75, D-40: mail goes as without a policy, or by the cached one; what was wrong is told once, as a detail."""
+    authority, stranger = Authority(machine), Authority(machine, 'stranger')
+    policy = POLICY % ('testing', 'mx.test', 86400)
+    rows = {  # domain: (ids, who signs the policy host's certificate, its name, what it answers, result type)
+        'gone': ('MAP-11', authority, 'mta-sts.gone.test', (404, PLAIN, policy), 'sts-policy-fetch-error'),
+        'moved': ('MAP-11', authority, 'mta-sts.moved.test', (302, {'Location': 'https://x.test/'}, ''), 'sts-policy-fetch-error'),
+        'text': ('MAP-12', authority, 'mta-sts.text.test', (200, PLAIN, 'version: STSv1'), 'sts-policy-invalid'),
+        'html': ('MAP-12', authority, 'mta-sts.html.test', (200, {'Content-Type': 'text/html'}, policy), 'sts-policy-invalid'),
+        'root': ('MAP-13', stranger, 'mta-sts.root.test', (200, PLAIN, policy), 'sts-webpki-invalid'),
+        'name': ('MAP-13', authority, 'name.test', (200, PLAIN, policy), 'sts-webpki-invalid'),
+        'late': ('MAP-13', authority, 'mta-sts.late.test', (200, PLAIN, policy), 'sts-webpki-invalid'),
+    }
+    records, hosts, mx = {}, {}, {}
+    for n, (word, (_, signer, name, answer, _)) in enumerate(rows.items()):
+        records.update({**domain(word + '.test', '127.0.1.%d' % (n + 1)), **discovery(word + '.test')})
+        context = certificate(machine, signer, 'web.' + word, [name], key=KEY, expired=word == 'late')
+        hosts['mta-sts.%s.test' % word] = (context, answer)
+        mx[word] = ScriptedMx(machine, '127.0.1.%d' % (n + 1), certificate(machine, stranger, word, ['mx'], key=KEY))
+    records.update(domain('twice.test', '127.0.1.99'))
+    records[('_mta-sts.twice.test', 'TXT')] = ['"v=STSv1; id=1;"', '"v=STSv1; id=2;"']
+    rows['twice'] = ('MAP-12', None, None, None, 'sts-policy-invalid')
+    mx['twice'] = ScriptedMx(machine, '127.0.1.99', certificate(machine, stranger, 'twice', ['mx'], key=KEY))
+    Zones(machine, records)
+    ScriptedPolicyHost(machine, hosts)
+    sternpost = Sternpost(machine, authority, delivery={'idle_time': '0s'})
+    for person in ('bob', 'carol'):
+        mail(sternpost, *['%s@%s.test' % (person, word) for word in rows])
+        for word in rows:
+            wait_for('the mail for %s at %s' % (person, word), lambda: len(mx[word].taken) == (2 if person == 'carol' else 1))
+    counted = Counted(sternpost)
+    for word, (ids, _, _, _, result) in rows.items():
+        counted.expect(word + '.test', {('no-policy-found', ''): 2}, ids)
+        if word != 'twice':  # a broken record is looked at anew with each attempt
+            counted.expect(word + '.test', {('sts', result): 1}, ids, details=True)
+        else:
+            expect_equal(set(counted.of('twice.test', details=True)), {('sts', result)}, 'details of twice.test (%s)' % ids)
 
 
 # ------------------------------------------------------------------------------------------------------------------------------- TLS
@@ -787,6 +827,7 @@ def tls_that_both_sides_want_and_cannot_have_is_said_to_the_sender(machine):
     """RTLS-13, TLS-12, TLS-13, TLS-14: a host that demands TLS and breaks it; one that is demanded to have it by this host's administrator."""
     records = {**domain('sender.test', '127.0.0.24'), **domain('strict.test', '127.0.1.1')}
     records.update({**domain('listed.test', '127.0.1.2'), **domain('open.test', '127.0.1.3')})
+    records.update(domain('watched.test', '127.0.1.4'))
     Zones(machine, records)
     visits = []
 
@@ -810,17 +851,23 @@ def tls_that_both_sides_want_and_cannot_have_is_said_to_the_sender(machine):
                 connection.sendall(b'530 5.7.0 Must issue a STARTTLS command first\r\n')
 
     serve('127.0.1.1', 25, strict, machine)
-    home, listed, opened = (ScriptedMx(machine, a) for a in ('127.0.0.24', '127.0.1.2', '127.0.1.3'))
-    sternpost = Sternpost(machine, route=[{'domain': 'listed.test', 'to': 'mx:listed.test', 'level': 'encrypt'}])
+    addresses = ('127.0.0.24', '127.0.1.2', '127.0.1.3', '127.0.1.4')
+    home, listed, opened, watched = (ScriptedMx(machine, address) for address in addresses)
+    sternpost = Sternpost(
+        machine,
+        route=[{'domain': 'listed.test', 'to': 'mx:listed.test', 'level': 'encrypt'}],
+        override=[{'scope': 'watched.test', 'level': 'encrypt', 'reason': 'they have had TLS for years'}],
+    )
     mail(sternpost, 'bob@strict.test', header='TLS-Required: No\n')
     bounce = taken_by(home).data
     expect(b'Status: 5.7.0' in bounce and b'STARTTLS' in bounce, 'the bounce: %r' % bounce)
     expect_equal([said.count(b'STAR') for said in visits], [1, 0], 'STARTTLS in each connection')
     expect(b'MAIL' not in visits[0] and b'MAIL' in visits[1], 'what each connection was told: %r' % visits)
-    mail(sternpost, 'bob@listed.test', 'bob@open.test')
-    entry = sternpost.wait_deferred('bob@listed.test')
-    expect('STARTTLS' in entry['reason'], 'the reason: ' + entry['reason'])
-    expect('MAIL' not in listed.commands(), 'the host in clear was told of the message')
+    mail(sternpost, 'bob@listed.test', 'bob@watched.test', 'bob@open.test')
+    for name, host in (('listed.test', listed), ('watched.test', watched)):
+        entry = sternpost.wait_deferred('bob@' + name)
+        expect('STARTTLS' in entry['reason'], 'the reason: ' + entry['reason'])
+        expect('MAIL' not in host.commands(), '%s was told of the message in clear' % name)
     taken_by(opened)
 
 
