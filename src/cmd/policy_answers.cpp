@@ -348,10 +348,12 @@ asio::awaitable<Answer> PolicyAnswers::check(std::string domain) {
             published.records_problem = answer.error().text;
     }
     const auto fetched = co_await sts::fetch(s_.fetch, s_.resolver, s_.https, dns::PolicyDomain(*name));
-    if (fetched)
+    if (fetched) {
         published.policy = fetched->text;
-    else
+        published.content_type = fetched->content_type;
+    } else {
         published.policy_problem = fetched.error().text;
+    }
     const auto mx = co_await s_.resolver.mx(*name);
     if (mx) {
         published.mx.emplace();

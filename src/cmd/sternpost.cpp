@@ -272,6 +272,11 @@ Answer offline_why(store::sqlite::Offline& store, const config::Settings& settin
 }
 
 Answer offline(const config::Settings& settings, const json::object& request) {
+    const std::string verb = text(request, "verb");
+    if (verb == "explain" || verb == "sts.diff" || verb == "sts.check")
+        return {ExitCode::unavailable,
+                "the daemon does not answer, and " + verb + " needs it: is it running?",
+                {}};
     auto opened = store::sqlite::Offline::open(settings.state_dir);
     Answer out;
     const auto trouble = [&](const auto& error) {
@@ -282,7 +287,6 @@ Answer offline(const config::Settings& settings, const json::object& request) {
         return out;
     };
     if (!opened) return trouble(opened.error());
-    const std::string verb = text(request, "verb");
     if (verb == "sts.show" || verb == "sts.list") {
         const auto policies = (*opened)->policies();
         if (!policies) return trouble(policies.error());
@@ -314,10 +318,6 @@ Answer offline(const config::Settings& settings, const json::object& request) {
     }
     if (verb == "policy.whatif") return offline_what_if(**opened, text(request, "since"), now);
     if (verb == "why") return offline_why(**opened, settings, text(request, "id"), now);
-    if (verb == "explain" || verb == "sts.diff" || verb == "sts.check")
-        return {ExitCode::unavailable,
-                "the daemon does not answer, and " + verb + " needs it: is it running?",
-                {}};
     store::QueueFilter filter;
     filter.id = text(request, "id");
     filter.domain = text(request, "domain");

@@ -103,8 +103,11 @@ asio::awaitable<HostPlan> Planner::look_up(const HopPlan& plan, Candidate candid
         out.addresses.usable = out.candidate.addresses;
         co_return out;
     }
-    // Ruled out by its name. TLSA records could speak for it, but only where the MX RRset is secure.
-    if (!out.verdict.go && !(options_.dane && plan.hosts.secure)) co_return out;
+    // Ruled out by its name. TLSA records, not looked up yet, could speak for it: where DANE is demanded, and
+    // where the MX RRset is secure.
+    const bool may_change =
+        options_.dane && (plan.hosts.secure || out.verdict.reason_code == "dane-required");
+    if (!out.verdict.go && !may_change) co_return out;
     out.addresses = co_await find_addresses(options_.hosts, resolver_, *out.candidate.host);
     if (out.addresses.usable.empty()) co_return out;
     const bool to_host = plan.route && !plan.route->mx_of;

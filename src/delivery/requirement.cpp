@@ -208,9 +208,12 @@ Judgement judge_mandatory_dane(const Requirement& requirement, const Observation
         return problem(ResultType::dane_required, "dane-required",
                        "DANE is demanded of it, but " + std::move(why));
     };
+    if (requirement.dane.state == DaneState::failed) return judge_dane(requirement, seen);
+    if (requirement.name_trust == NameTrust::insecure)
+        return required("the MX records of " + requirement.domain + " are not secured by DNSSEC");
     switch (requirement.dane.state) {
         case DaneState::failed:
-            return judge_dane(requirement, seen);
+            break;
         case DaneState::absent:
             return required("it has no TLSA records that DNSSEC secures");
         case DaneState::unusable:
@@ -218,8 +221,6 @@ Judgement judge_mandatory_dane(const Requirement& requirement, const Observation
         case DaneState::usable:
             break;
     }
-    if (requirement.name_trust == NameTrust::insecure)
-        return required("the MX records of " + requirement.domain + " are not secured by DNSSEC");
     return judge_dane(requirement, seen);
 }
 
@@ -428,7 +429,9 @@ std::string Requirement::label() const {
     if (override_)
         out = "override/" + std::string(name_of(override_->level));
     else if (dane.state == DaneState::usable)
-        out = "dane";
+        // RFC 7672 §2.2.1: the host is authenticated; that the domain named it is not, without a secure MX
+        // RRset.
+        out = name_trust == NameTrust::insecure ? "dane/host-only" : "dane";
     else if (dane.state == DaneState::unusable)
         out = "dane/unusable";
     else if (dane.state == DaneState::failed)

@@ -91,8 +91,8 @@ struct Requirement {
     smtp::TlsUse tls_use() const;
     /// What the handshake is judged by.
     std::optional<tls::DaneReference> dane_reference() const;
-    /// What decides, for logs: `override/verify`, `dane`, `dane/unusable`, `sts/enforce`, `sts/testing`,
-    /// `none`, with `+requiretls` where the message demands it.
+    /// What decides, for logs: `override/verify`, `dane`, `dane/host-only`, `dane/unusable`, `sts/enforce`,
+    /// `sts/testing`, `none`, with `+requiretls` where the message demands it.
     std::string label() const;
 };
 

@@ -24,9 +24,9 @@ asio::awaitable<ProbeResult> probe(Resolver& resolver, ProbeNames names) {
     if (!resolver.trusted()) {
         out.validation = Validation::untrusted;
         out.text = who +
-                   " is not on this machine, so its word on DNSSEC is not taken and DANE is not used; run a "
-                   "validating "
-                   "resolver on 127.0.0.1, or set dns.trust_ad = \"yes\" if the way to it is safe";
+                   " is not taken at its word on DNSSEC, since it is not on 127.0.0.1 or ::1, or only forwards "
+                   "(127.0.0.53, 127.0.0.11): DANE is not used; run a validating resolver on this machine (apt install "
+                   "unbound), or set dns.trust_ad = \"yes\" if the way to it is safe";
         co_return out;
     }
     auto secure = Domain::parse(names.secure);

@@ -84,7 +84,8 @@ asio::awaitable<Result<Fetched>> fetch(const FetchOptions& options, dns::Resolve
     if (!policy)
         co_return fail(Errc::bad_policy,
                        "the policy at " + host->text() + " is invalid: " + policy.error().text);
-    Fetched out{std::move(*policy), std::move(answer->body), std::move(answer->fingerprint)};
+    Fetched out{std::move(*policy), std::move(answer->body), std::move(answer->fingerprint),
+                std::move(answer->content_type)};
     co_return out;
 }
 

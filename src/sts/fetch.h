@@ -25,6 +25,7 @@ struct Fetched {
     Policy policy;
     std::string text;         // verbatim
     std::string fingerprint;  // SHA-256 of the policy host's certificate, hex
+    std::optional<std::string> content_type;  // as sent; nullopt: the field was missing (D-03)
 };
 
 /// Fetches https://mta-sts.<domain>/.well-known/mta-sts.txt. Awaits DNS and HTTPS, `timeout` at most for the

@@ -25,6 +25,7 @@ from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 from machine import Failure, Process, expect, peers_root, wait_for
 
 RESOLVER = '127.0.0.53'  # unbound
+LOCAL_RESOLVER = '127.0.0.1'  # unbound too, where a machine has a resolver whose word on DNSSEC may be taken
 NAME_SERVER = '127.0.0.54'  # knot, asked by unbound alone
 
 
@@ -118,15 +119,20 @@ class Authority:
 
 
 # -------------------------------------------------------------------------------------------------------------------------- DNS
+SOA = '$TTL 0\n$ORIGIN %s\n@ SOA ns.test. hostmaster.test. 1 3600 600 86400 1\n@ NS ns.test.\n'  # how a zone file begins
+
+
 class Dns:
-    """The zone `test.`, signed by knot and validated by unbound at RESOLVER; every other name does not exist.
+    """The zone `test.`, signed by knot and validated by unbound at RESOLVER and LOCAL_RESOLVER; every other name does not exist.
     Nothing may be cached (TTL 0), so that a test can change the world between two attempts.
 
     records: lines as in a zone file, names relative to `test.`. `bogus.test.` is a child zone whose DS matches no key: a validating
-    resolver answers SERVFAIL for it."""
+    resolver answers SERVFAIL for it. zones: further child zones, {name: text of the zone file}, served as they stand; the records say
+    whether they are delegated with a DS record or without."""
 
-    def __init__(self, machine, records=()):
+    def __init__(self, machine, records=(), zones=None):
         self.machine, self.records, self.serial = machine, list(records), 1
+        self.zones = {'bogus.test': SOA % 'bogus.test.' + '@ MX 10 mx\nmx A 127.0.0.99\n', **(zones or {})}
         self.dir = machine.folder('dns')
         machine.folder('dns/db')
         self._write_zones()
@@ -157,6 +163,12 @@ template:
     zonefile-load: difference-no-serial
     journal-content: all
     serial-policy: increment
+  - id: child
+    storage: "{self.dir}"
+    file: "%s.zone"
+    zonefile-sync: -1
+    zonefile-load: whole
+    journal-content: none
 zone:
   - domain: .
     file: "root.zone"
@@ -164,22 +176,21 @@ zone:
     file: "test.zone"
     dnssec-signing: on
     dnssec-policy: signed
-  - domain: bogus.test
-    file: "bogus.zone"
-''',
+'''
+            + ''.join('  - domain: %s\n    template: child\n' % zone for zone in self.zones),
         )
         self.start()
 
     def _write_zones(self):
-        soa = '$TTL 0\n$ORIGIN %s\n@ SOA ns.test. hostmaster.test. 1 3600 600 86400 1\n@ NS ns.test.\n'
         self.machine.write(
             'dns/test.zone',
-            soa % 'test.'
+            SOA % 'test.'
             + 'ns A %s\nbogus NS ns\nbogus DS 1 13 2 %s\n' % (NAME_SERVER, '00' * 32)
             + ''.join(r + '\n' for r in self.records),
         )
-        self.machine.write('dns/root.zone', soa % '.')
-        self.machine.write('dns/bogus.zone', soa % 'bogus.test.' + '@ MX 10 mx\nmx A 127.0.0.99\n')
+        self.machine.write('dns/root.zone', SOA % '.')
+        for zone, text in self.zones.items():
+            self.machine.write('dns/%s.zone' % zone, text)
 
     def start(self):
         """Both servers; a second start begins with an empty cache."""
@@ -196,7 +207,7 @@ zone:
         ).stdout.splitlines()
         anchors = [k for k in keys if ' 13 2 ' in k]
         expect(anchors, 'keymgr names no DS for test.: %s' % keys)
-        conf = self.machine.write(
+        self.unbound_conf = self.machine.write(
             'dns/unbound.conf',
             f'''\
 server:
@@ -206,9 +217,11 @@ server:
     pidfile: ""
     use-syslog: no
     logfile: ""
+    log-queries: yes
     do-daemonize: no
     num-threads: 1
     interface: {RESOLVER}
+    interface: {LOCAL_RESOLVER}
     access-control: 127.0.0.0/8 allow
     do-ip6: no
     do-not-query-localhost: no
@@ -226,10 +239,18 @@ stub-zone:
     stub-addr: {NAME_SERVER}
 ''',
         )
+        self._start_unbound()
+
+    def _start_unbound(self):
         self.unbound = Process(
-            self.machine, 'unbound', [program('usr/sbin/unbound'), '-d', '-c', conf], environment()
+            self.machine, 'unbound', [program('usr/sbin/unbound'), '-d', '-c', self.unbound_conf], environment()
         )
         self.unbound.ready('validates', lambda: listens(RESOLVER, 53) and 'ad' in self.flags('ns.test.', 'A'))
+
+    def forget(self):
+        """unbound is started anew: what it remembers of zones and keys is gone."""
+        self.unbound.kill()
+        self._start_unbound()
 
     def stop(self):
         """The DNS is gone: nobody answers any more."""
@@ -245,8 +266,22 @@ stub-zone:
         """More records, from now on."""
         self.records += records
         self._write_zones()
-        done = self._knotc('-b', 'zone-reload', 'test.')
+        self._reload('test')
+
+    def serve(self, zone, text):
+        """Another text for one of the child zones, from now on."""
+        self.zones[zone] = text
+        self._write_zones()
+        self._reload(zone)
+
+    def _reload(self, zone):
+        done = self._knotc('-b', 'zone-reload', zone + '.')
         expect(done.returncode == 0, 'knotc: ' + done.stderr)
+
+    def questions(self):
+        """What unbound was asked since it was started, in order: (name without the last dot, type)."""
+        asked = re.findall(r'(?m) info: 127\.\d+\.\d+\.\d+ (\S+)\. ([A-Z]+) IN$', self.unbound.log())
+        return [(name.lower(), kind) for name, kind in asked]
 
     def _knotc(self, *args):
         return subprocess.run(
@@ -356,10 +391,16 @@ http {{{temporary}
 
 
 # ---------------------------------------------------------------------------------------------------------------------- MX host
+# One more address of a Postfix. `port` is its TCP port; `chain` one PEM file (the key, its certificate, what is shown behind it), or
+# None: STARTTLS is not offered there.
+Door = collections.namedtuple('Door', 'name address port chain')
+
+
 class Postfix:
     """Debian's Postfix as an MX host: takes mail for `domains` at address:25 into one Maildir for all.
 
-    certificate: (file, key file) for STARTTLS, or None: STARTTLS is not offered."""
+    certificate: (file, key file) for STARTTLS, or None: STARTTLS is not offered. doors: further addresses, each with a certificate of
+    its own and a name of its own in the log: see sessions()."""
 
     QUEUES = (
         'active',
@@ -375,7 +416,7 @@ class Postfix:
         'trace',
     )
 
-    def __init__(self, machine, name, address, domains, certificate=None, **parameters):
+    def __init__(self, machine, name, address, domains, certificate=None, doors=(), **parameters):
         self.machine, self.name, self.address = machine, name, address
         base = self.dir = machine.folder(name)
         root = peers_root()
@@ -397,7 +438,8 @@ class Postfix:
             'daemon_directory': root + '/usr/lib/postfix/sbin',
             'shlib_directory': root + '/usr/lib/postfix',
             'meta_directory': root + '/etc/postfix',
-            'import_environment': 'MAIL_CONFIG MAIL_LOGTAG TZ LANG=C POSTLOG_SERVICE POSTLOG_HOSTNAME LD_LIBRARY_PATH',
+            # Without MAIL_LOGTAG, which would outdo the doors' syslog_name.
+            'import_environment': 'MAIL_CONFIG TZ LANG=C POSTLOG_SERVICE POSTLOG_HOSTNAME LD_LIBRARY_PATH',
             'mail_owner': 'postfix',
             'setgid_group': 'postdrop',
             'default_privs': 'nobody',
@@ -432,11 +474,17 @@ class Postfix:
         if certificate:
             main.update(smtpd_tls_chain_files='%s, %s' % (certificate[1], certificate[0]))
         main.update(parameters)
+        inets = ''.join(
+            '%s:%d inet n - n - - smtpd\n  -o syslog_name=%s\n  -o smtpd_tls_security_level=%s\n  -o smtpd_tls_chain_files=%s\n'
+            % (door.address, door.port, door.name, 'may' if door.chain else 'none', door.chain or '')
+            for door in doors
+        )
         machine.write(name + '/conf/main.cf', ''.join('%s = %s\n' % entry for entry in main.items()))
         machine.write(
             name + '/conf/master.cf',
             f'''\
 {address}:25 inet n - n - - smtpd
+{inets}\
 cleanup unix n - n - 0 cleanup
 qmgr unix n - n 300 1 qmgr
 tlsmgr unix - - n 1000? 1 tlsmgr
@@ -509,6 +557,15 @@ postlog unix-dgram n - n - 1 postlogd
         """The verbs that clients said to it, in order; with debug_peer_list set to what the clients' addresses are."""
         return [c.upper() for c in re.findall(r'smtpd\[\d+\]: < \S+: ([A-Za-z]+)', self.log())]
 
+    def sessions(self, door):
+        """What was said at a door: of each connection that has ended, {verb: how often}."""
+        ended = re.findall(r'(?m) %s/smtpd\[\d+\]: disconnect from \S+ (.*)$' % re.escape(door), self.log())
+        return [{k: int(v.split('/')[-1]) for k, v in (word.split('=') for word in line.split())} for line in ended]
+
+    def connected(self, door):
+        """How many connections were made to a door."""
+        return len(self._lines(' %s/smtpd.* connect from ' % re.escape(door)))
+
     def tls_sessions(self):
         """The log lines of finished handshakes, one a session; they name version and cipher."""
         return self._lines('TLS connection established from ')
@@ -516,6 +573,10 @@ postlog unix-dgram n - n - 1 postlogd
     def taken(self):
         """How many recipients it delivered into its Maildir, by its own log."""
         return len(self._lines('status=sent .delivered to maildir'))
+
+    def took(self):
+        """The forward-paths that it took mail for, by its own log."""
+        return re.findall(r'(?m) to=<([^>]*)>.* status=sent .delivered to maildir', self.log())
 
     def messages(self):
         """What lies in the Maildir, parsed."""

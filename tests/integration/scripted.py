@@ -10,6 +10,7 @@ import http.server
 import socket
 import ssl
 import threading
+import time
 
 import dns.flags
 import dns.message
@@ -188,8 +189,21 @@ class ScriptedPolicyHost:
         serve(address, 443, handle, machine)
 
 
+def first_record(connection):
+    """The first TLS record, which stays to be read."""
+    seen = b''
+    while len(seen) < 5 or len(seen) < 5 + int.from_bytes(seen[3:5], 'big'):
+        more = connection.recv(65536, socket.MSG_PEEK)
+        if not more:
+            return more
+        if len(more) == len(seen):
+            time.sleep(0.001)  # the rest is on its way
+        seen = more
+    return seen[: 5 + int.from_bytes(seen[3:5], 'big')]
+
+
 class ScriptedMx:
-    """An MX host on `address`. context: STARTTLS with it (None: not offered). after_220: octets in clear behind the 220 to STARTTLS.
+    """An MX host on `address`:`port`. context: STARTTLS with it (None: not offered). after_220: octets in clear behind the 220 to STARTTLS.
     offers, offers_in_tls: further EHLO keywords, before TLS and inside. rcpt: the reply to RCPT. eight_bit: 8BITMIME is offered."""
 
     def __init__(
@@ -202,17 +216,19 @@ class ScriptedMx:
         offers_in_tls=(),
         rcpt='250 2.1.5 fine',
         eight_bit=True,
+        port=25,
     ):
         self.context, self.after_220, self.rcpt, self.eight_bit = context, after_220, rcpt, eight_bit
         self.offers, self.offers_in_tls = offers, offers_in_tls
         self.sessions = []  # each a list of (command line, whether in TLS)
         self.taken = []
         self.names = []  # SNI
+        self.hellos = []  # the first TLS record of each handshake: the ClientHello
         if context:
             context.sni_callback = lambda connection, name, _: self.names.append(name)
         self.open = self.most_open = 0
         self.lock = threading.Lock()
-        serve(address, 25, self._counted, machine)
+        serve(address, port, self._counted, machine)
 
     def commands(self):
         """The verbs of all sessions."""
@@ -249,6 +265,7 @@ class ScriptedMx:
                 reply('250 ENHANCEDSTATUSCODES')
             elif verb == 'STARTTLS':
                 stream.sendall(b'220 2.0.0 go ahead\r\n' + self.after_220)
+                self.hellos.append(first_record(connection))
                 stream = self.context.wrap_socket(connection, server_side=True)
                 lines, version = stream.makefile('rb'), stream.version()
             elif verb == 'MAIL':

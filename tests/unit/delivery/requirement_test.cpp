@@ -159,6 +159,13 @@ TEST(Decision, AConnectionMadeUnderOtherTlsaRecordsProvesNothing) {
     EXPECT_FALSE(decide(old, Observation::of_session(good())).go) << "it was made without any";
 }
 
+TEST(Requirement, TellsAVerifiedDomainFromATrustedHost) {  // DANE-24
+    Requirement signed_all_the_way = with_dane(1);
+    signed_all_the_way.name_trust = NameTrust::dnssec;
+    EXPECT_EQ(signed_all_the_way.label(), "dane");
+    EXPECT_EQ(with_dane(1).label(), "dane/host-only");
+}
+
 TEST(Decision, AConnectionMadeForMoreNamesProvesNothingForFewer) {  // DANE-17
     const Requirement today = with_dane(1);
     Requirement wider = today;
