@@ -24,10 +24,6 @@ OBLIGATIONS_HEADER = ["id", "section", "what it demands", "test"]
 COUNTS = {"STS": 75, "DANE": 30, "RTLS": 16, "TLS": 19, "MAP": 17}
 OBLIGATIONS = [f"{area}-{number:02}" for area, count in COUNTS.items() for number in range(1, count + 1)]
 LATER = {"RTLS-16", "TLS-08", "TLS-16", "TLS-17"}  # of services that are not built: AUTH, submission, forwarding
-LATER |= {  # until the script with real signed zones is there
-    "DANE-03", "DANE-13", "DANE-14", "DANE-15", "DANE-16", "DANE-17",
-    "DANE-19", "DANE-20", "DANE-21", "DANE-23", "DANE-24", "DANE-28",
-}
 
 SECTION = r"§ ?[A-Z0-9][0-9A-Za-z]*(?:\.[0-9]+)*|Appendix [A-Z](?:\.[0-9]+)*|errat(?:um|a) [0-9]+"
 CITATION = re.compile(rf"\bRFC *([0-9]{{3,5}})(?:'s)?((?:(?:,| and| or| with|;|:)? *(?:{SECTION}))*)")
