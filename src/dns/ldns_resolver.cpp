@@ -1,7 +1,5 @@
 #include "dns/ldns_resolver.h"
 
-#include <ldns/ldns.h>
-
 #include <boost/asio/as_tuple.hpp>
 #include <boost/asio/deferred.hpp>
 #include <boost/asio/ip/tcp.hpp>
@@ -9,154 +7,11 @@
 #include <boost/asio/read.hpp>
 #include <boost/asio/write.hpp>
 
+#include "dns/message.h"
 #include "util/deadline.h"
-#include "util/text.h"
 
 namespace sternpost::dns {
 namespace {
-
-constexpr std::uint16_t udp_payload = 1232;  // what passes every path unfragmented (DNS Flag Day 2020)
-constexpr int max_cname_links = 10;          // ours: the RFC sets none
-
-using Octets = std::vector<std::uint8_t>;
-using PacketPtr = std::unique_ptr<ldns_pkt, void (*)(ldns_pkt*)>;
-using CharPtr = std::unique_ptr<char, void (*)(void*)>;
-
-// A name as ldns has it, in the form that compares: lower case, no trailing dot; empty for the root.
-std::string name_text(const ldns_rdf* name) {
-    const CharPtr text(ldns_rdf2str(name), std::free);
-    std::string out = lowered(text ? text.get() : "");
-    if (out.ends_with('.')) out.pop_back();
-    return out;
-}
-
-Octets raw(const ldns_rdf* rdf) {
-    const std::uint8_t* data = ldns_rdf_data(rdf);
-    return {data, data + ldns_rdf_size(rdf)};
-}
-
-Result<Octets> make_query(const Domain& name, int type, std::uint16_t id, bool edns) {
-    ldns_rdf* owner = ldns_dname_new_frm_str((name.text() + ".").c_str());
-    if (owner == nullptr) return fail(Errc::bad_name, "not a name that can be asked for: " + name.text());
-    const PacketPtr query(
-        ldns_pkt_query_new(owner, static_cast<ldns_rr_type>(type), LDNS_RR_CLASS_IN, LDNS_RD),
-        ldns_pkt_free);  // owns `owner` now
-    if (!query) return fail(Errc::temporary, "out of memory for a DNS question");
-    ldns_pkt_set_id(query.get(), id);
-    ldns_pkt_set_ad(query.get(), true);  // "tell me whether it validated" (RFC 6840 §5.7)
-    if (edns) ldns_pkt_set_edns_udp_size(query.get(), udp_payload);
-    std::uint8_t* wire = nullptr;
-    std::size_t size = 0;
-    if (ldns_pkt2wire(&wire, query.get(), &size) != LDNS_STATUS_OK)
-        return fail(Errc::bad_name, "a DNS question cannot be written for " + name.text());
-    const std::unique_ptr<std::uint8_t, void (*)(void*)> owned(wire, std::free);
-    return Octets(wire, wire + size);
-}
-
-// An answer that belongs to our question; null otherwise (RFC 5452 §9.1).
-PacketPtr read_answer(const Octets& wire, const Octets& query) {
-    PacketPtr none(nullptr, ldns_pkt_free);
-    if (wire.size() < 12 || wire[0] != query[0] || wire[1] != query[1]) return none;
-    ldns_pkt* parsed = nullptr;
-    if (ldns_wire2pkt(&parsed, wire.data(), wire.size()) != LDNS_STATUS_OK) return none;
-    PacketPtr answer(parsed, ldns_pkt_free);
-    ldns_pkt* asked_raw = nullptr;
-    if (ldns_wire2pkt(&asked_raw, query.data(), query.size()) != LDNS_STATUS_OK) return none;
-    const PacketPtr asked(asked_raw, ldns_pkt_free);
-    if (!ldns_pkt_qr(answer.get()) || ldns_pkt_qdcount(answer.get()) != 1) return none;
-    const ldns_rr* ours = ldns_rr_list_rr(ldns_pkt_question(asked.get()), 0);
-    const ldns_rr* theirs = ldns_rr_list_rr(ldns_pkt_question(answer.get()), 0);
-    if (ldns_rr_get_type(ours) != ldns_rr_get_type(theirs) ||
-        ldns_rr_get_class(ours) != ldns_rr_get_class(theirs) ||
-        name_text(ldns_rr_owner(ours)) != name_text(ldns_rr_owner(theirs)))
-        return none;
-    return answer;
-}
-
-std::optional<Mx> read_record(const ldns_rr* rr, const Mx*) {
-    if (ldns_rr_rd_count(rr) != 2) return std::nullopt;
-    return Mx{ldns_rdf2native_int16(ldns_rr_rdf(rr, 0)), name_text(ldns_rr_rdf(rr, 1))};
-}
-
-std::optional<Address> read_record(const ldns_rr* rr, const Address*) {
-    if (ldns_rr_rd_count(rr) != 1) return std::nullopt;
-    const Octets octets = raw(ldns_rr_rdf(rr, 0));
-    if (octets.size() == 4) return Address::v4({octets[0], octets[1], octets[2], octets[3]});
-    if (octets.size() != 16) return std::nullopt;
-    std::array<std::uint8_t, 16> v6{};
-    std::copy(octets.begin(), octets.end(), v6.begin());
-    return Address::v6(v6);
-}
-
-std::optional<std::string> read_record(const ldns_rr* rr, const std::string*) {
-    std::string out;
-    for (std::size_t i = 0; i < ldns_rr_rd_count(rr); ++i) {
-        // From the raw rdata: ldns_rdf2str would quote and escape. The first octet is the length.
-        const Octets piece = raw(ldns_rr_rdf(rr, i));
-        if (!piece.empty()) out.append(piece.begin() + 1, piece.end());
-    }
-    return out;
-}
-
-std::optional<Tlsa> read_record(const ldns_rr* rr, const Tlsa*) {
-    if (ldns_rr_rd_count(rr) != 4) return std::nullopt;
-    return Tlsa{ldns_rdf2native_int8(ldns_rr_rdf(rr, 0)), ldns_rdf2native_int8(ldns_rr_rdf(rr, 1)),
-                ldns_rdf2native_int8(ldns_rr_rdf(rr, 2)), raw(ldns_rr_rdf(rr, 3))};
-}
-
-std::optional<Cname> read_record(const ldns_rr* rr, const Cname*) {
-    if (ldns_rr_rd_count(rr) != 1) return std::nullopt;
-    return Cname{name_text(ldns_rr_rdf(rr, 0))};
-}
-
-// What one response says about `name`: where its CNAMEs lead, and the records at their end.
-template <class Record>
-struct Reading {
-    std::vector<Record> records;
-    std::string end;  // the last name of the chain
-    std::uint32_t ttl = UINT32_MAX;
-    bool loop = false;
-};
-
-template <class Record>
-Reading<Record> read_chain(const ldns_pkt* packet, const std::string& name, int type) {
-    Reading<Record> out;
-    out.end = name;
-    const ldns_rr_list* answers = ldns_pkt_answer(packet);
-    for (int link = 0;; ++link) {
-        std::optional<std::string> target;
-        for (std::size_t i = 0; i < ldns_rr_list_rr_count(answers); ++i) {
-            const ldns_rr* rr = ldns_rr_list_rr(answers, i);
-            if (ldns_rr_get_class(rr) != LDNS_RR_CLASS_IN || name_text(ldns_rr_owner(rr)) != out.end)
-                continue;
-            if (ldns_rr_get_type(rr) == static_cast<ldns_rr_type>(type)) {
-                if (auto record = read_record(rr, static_cast<const Record*>(nullptr)))
-                    out.records.push_back(std::move(*record));
-                out.ttl = std::min(out.ttl, ldns_rr_ttl(rr));
-            } else if (ldns_rr_get_type(rr) == LDNS_RR_TYPE_CNAME && ldns_rr_rd_count(rr) == 1) {
-                target = name_text(ldns_rr_rdf(rr, 0));
-                out.ttl = std::min(out.ttl, ldns_rr_ttl(rr));
-            }
-        }
-        if (!out.records.empty() || !target) return out;
-        if (link == max_cname_links) {
-            out.loop = true;
-            return out;
-        }
-        out.end = *target;
-    }
-}
-
-// RFC 2308 §5: how long "not there" may be believed; 0 when the answer has no SOA.
-std::uint32_t negative_ttl(const ldns_pkt* packet) {
-    const ldns_rr_list* authority = ldns_pkt_authority(packet);
-    for (std::size_t i = 0; i < ldns_rr_list_rr_count(authority); ++i) {
-        const ldns_rr* rr = ldns_rr_list_rr(authority, i);
-        if (ldns_rr_get_type(rr) == LDNS_RR_TYPE_SOA && ldns_rr_rd_count(rr) == 7)
-            return std::min(ldns_rr_ttl(rr), ldns_rdf2native_int32(ldns_rr_rdf(rr, 6)));
-    }
-    return 0;
-}
 
 asio::ip::address to_asio(const Address& address) {
     return asio::ip::make_address(address.text());
@@ -193,7 +48,7 @@ asio::awaitable<Result<Octets>> LdnsResolver::ask_udp(const Server& server, cons
         auto got = co_await until(deadline, socket.async_receive(asio::buffer(wire), asio::deferred));
         if (!got) co_return unanswered(server, fail(got.error()));
         const Octets answer(wire.begin(), wire.begin() + static_cast<std::ptrdiff_t>(*got));
-        if (read_answer(answer, query)) co_return answer;
+        if (read_header(answer, query)) co_return answer;
         // Not an answer to our question: forged or late. The right one may still come.
     }
 }
@@ -215,7 +70,7 @@ asio::awaitable<Result<Octets>> LdnsResolver::ask_tcp(const Server& server, cons
     Octets answer(static_cast<std::size_t>(size[0]) << 8U | size[1]);
     got = co_await until(deadline, asio::async_read(socket, asio::buffer(answer), asio::deferred));
     if (!got) co_return unanswered(server, fail(got.error()));
-    if (!read_answer(answer, query))
+    if (!read_header(answer, query))
         co_return fail(Errc::temporary, "resolver " + server.text() + " answered another question over TCP");
     co_return answer;
 }
@@ -232,19 +87,16 @@ asio::awaitable<Result<Octets>> LdnsResolver::ask(const Domain& name, int type) 
                 auto query = make_query(name, type, static_cast<std::uint16_t>(random_.below(65536)), edns);
                 if (!query) co_return fail(std::move(query).error());
                 auto wire = co_await ask_udp(server, *query);
-                if (wire && ldns_pkt_tc(read_answer(*wire, *query).get()))
-                    wire = co_await ask_tcp(server, *query);
+                if (wire && read_header(*wire, *query)->truncated) wire = co_await ask_tcp(server, *query);
                 if (!wire) {
                     last = std::move(wire).error();
                     break;
                 }
-                const PacketPtr packet = read_answer(*wire, *query);
-                const int rcode = ldns_pkt_get_rcode(packet.get());
-                if (rcode == LDNS_RCODE_NOERROR || rcode == LDNS_RCODE_NXDOMAIN) co_return wire;
-                const CharPtr text(ldns_pkt_rcode2str(static_cast<ldns_pkt_rcode>(rcode)), std::free);
-                last = {Errc::temporary, "resolver " + server.text() + " answered " +
-                                             (text ? text.get() : "an error") + " for " + name.text()};
-                if (!edns || (rcode != LDNS_RCODE_FORMERR && rcode != LDNS_RCODE_NOTIMPL)) break;
+                const auto header = read_header(*wire, *query);
+                if (header->settles) co_return wire;
+                last = {Errc::temporary,
+                        "resolver " + server.text() + " answered " + header->rcode + " for " + name.text()};
+                if (!edns || !header->no_edns) break;
                 edns = false;
             }
         }
@@ -269,13 +121,11 @@ asio::awaitable<Result<Answer<Record>>> LdnsResolver::resolve(Domain name, int t
         }
         auto wire = co_await ask(*asked, type);
         if (!wire) co_return fail(std::move(wire).error());
-        ldns_pkt* parsed = nullptr;
-        if (ldns_wire2pkt(&parsed, wire->data(), wire->size()) != LDNS_STATUS_OK)
-            co_return fail(Errc::temporary, "an answer cannot be read");
-        const PacketPtr packet(parsed, ldns_pkt_free);
-        auto reading = read_chain<Record>(packet.get(), current, type);
+        auto read = read_response<Record>(*wire, current, type);
+        if (!read) co_return fail(Errc::temporary, "an answer cannot be read");
+        Reading<Record>& reading = *read;
         if (reading.loop) co_return fail(Errc::temporary, "the CNAMEs at " + name.text() + " do not end");
-        out.authentic = out.authentic && ldns_pkt_ad(packet.get());
+        out.authentic = out.authentic && reading.authentic;
         ttl = std::min(ttl, reading.ttl);
         out.canonical = reading.end;
         if (!reading.records.empty()) {
@@ -283,13 +133,11 @@ asio::awaitable<Result<Answer<Record>>> LdnsResolver::resolve(Domain name, int t
             out.records = std::move(reading.records);
             break;
         }
-        const std::uint32_t negative = negative_ttl(packet.get());
-        const bool no_name = ldns_pkt_get_rcode(packet.get()) == LDNS_RCODE_NXDOMAIN;
-        const bool unfinished = !no_name && reading.end != current && negative == 0;
+        const bool unfinished = !reading.no_name && reading.end != current && reading.negative_ttl == 0;
         current = reading.end;
         if (unfinished && question < 2) continue;
-        out.existence = no_name ? Existence::no_name : Existence::no_data;
-        ttl = std::min(ttl, negative);
+        out.existence = reading.no_name ? Existence::no_name : Existence::no_data;
+        ttl = std::min(ttl, reading.negative_ttl);
         break;
     }
     const auto most = out.existence == Existence::found
@@ -339,22 +187,22 @@ asio::awaitable<Result<Answer<Record>>> LdnsResolver::find(Cache<Record>& cache,
 }
 
 asio::awaitable<Result<Answer<Mx>>> LdnsResolver::mx(Domain name) {
-    return find(mx_, std::move(name), LDNS_RR_TYPE_MX);
+    return find(mx_, std::move(name), type_mx);
 }
 asio::awaitable<Result<Answer<Address>>> LdnsResolver::a(Domain name) {
-    return find(a_, std::move(name), LDNS_RR_TYPE_A);
+    return find(a_, std::move(name), type_a);
 }
 asio::awaitable<Result<Answer<Address>>> LdnsResolver::aaaa(Domain name) {
-    return find(aaaa_, std::move(name), LDNS_RR_TYPE_AAAA);
+    return find(aaaa_, std::move(name), type_aaaa);
 }
 asio::awaitable<Result<Answer<std::string>>> LdnsResolver::txt(Domain name) {
-    return find(txt_, std::move(name), LDNS_RR_TYPE_TXT);
+    return find(txt_, std::move(name), type_txt);
 }
 asio::awaitable<Result<Answer<Tlsa>>> LdnsResolver::tlsa(Domain name) {
-    return find(tlsa_, std::move(name), LDNS_RR_TYPE_TLSA);
+    return find(tlsa_, std::move(name), type_tlsa);
 }
 asio::awaitable<Result<Answer<Cname>>> LdnsResolver::cname(Domain name) {
-    return find(cname_, std::move(name), LDNS_RR_TYPE_CNAME);
+    return find(cname_, std::move(name), type_cname);
 }
 
 bool LdnsResolver::trusted() {

@@ -11,38 +11,9 @@
 namespace sternpost::tls {
 namespace {
 
-constexpr std::size_t max_names = 20;     // ours: enough to show a person what the certificate is for
-constexpr int least_security_bits = 112;  // RSA from 2048 bits (RFC 9325 §4.5)
-constexpr int auth_level = 2;             // OpenSSL's for such keys, and no SHA-1 below the root
+constexpr int auth_level = 2;  // OpenSSL's for such keys, and no SHA-1 below the root
 
 using X509Ptr = std::unique_ptr<X509, void (*)(X509*)>;
-
-WallTime when(const ASN1_TIME* time) {
-    std::tm parts{};
-    if (time == nullptr || ASN1_TIME_to_tm(time, &parts) != 1) return {};
-    return WallTime(std::chrono::seconds(timegm(&parts)));
-}
-
-std::vector<std::string> san_names(X509* certificate) {
-    std::vector<std::string> out;
-    const std::unique_ptr<GENERAL_NAMES, void (*)(GENERAL_NAMES*)> names(
-        static_cast<GENERAL_NAMES*>(X509_get_ext_d2i(certificate, NID_subject_alt_name, nullptr, nullptr)),
-        GENERAL_NAMES_free);
-    for (int i = 0; names && i < sk_GENERAL_NAME_num(names.get()) && out.size() < max_names; ++i) {
-        const GENERAL_NAME* name = sk_GENERAL_NAME_value(names.get(), i);
-        if (name->type != GEN_DNS) continue;
-        const auto* data = ASN1_STRING_get0_data(name->d.dNSName);
-        const auto size = static_cast<std::size_t>(ASN1_STRING_length(name->d.dNSName));
-        out.push_back(printable(std::string(data, data + size)));
-    }
-    return out;
-}
-
-std::string issuer_of(X509* certificate) {
-    std::array<char, 256> text{};
-    X509_NAME_oneline(X509_get_issuer_name(certificate), text.data(), static_cast<int>(text.size()));
-    return printable(text.data());
-}
 
 // The peer's chain against the trusted roots, as without DANE.
 long judge_chain(SSL* ssl, X509* leaf) {
@@ -109,21 +80,7 @@ Evidence evidence_of(SSL* ssl, const std::optional<dns::Domain>& host,
     }
     out.chain_error_name =
         out.chain_error == X509_V_OK ? std::string() : X509_verify_cert_error_string(out.chain_error);
-    // With NEVER_CHECK_SUBJECT a name in the CN counts for nothing, also where there is no SAN (RFC 8461
-    // §4.2).
-    out.name_matches =
-        host && X509_check_host(leaf.get(), host->text().data(), host->text().size(),
-                                X509_CHECK_FLAG_NEVER_CHECK_SUBJECT | X509_CHECK_FLAG_NO_PARTIAL_WILDCARDS,
-                                nullptr) == 1;
-    out.names = san_names(leaf.get());
-    out.issuer = issuer_of(leaf.get());
-    out.weak_key = EVP_PKEY_get_security_bits(X509_get0_pubkey(leaf.get())) < least_security_bits;
-    out.not_before = when(X509_get0_notBefore(leaf.get()));
-    out.not_after = when(X509_get0_notAfter(leaf.get()));
-    std::array<std::uint8_t, EVP_MAX_MD_SIZE> digest{};
-    unsigned length = 0;
-    if (X509_digest(leaf.get(), EVP_sha256(), digest.data(), &length) == 1)
-        out.fingerprint = hex(std::span(digest).first(length));
+    read_leaf(leaf.get(), host, out);
     return out;
 }
 

@@ -51,6 +51,9 @@ struct Evidence {
 Evidence evidence_of(SSL* ssl, const std::optional<dns::Domain>& host,
                      const std::optional<DaneReference>& dane);
 
+/// The part of it that a certificate alone tells: names, dates, key, fingerprint (leaf.cpp).
+void read_leaf(X509* leaf, const std::optional<dns::Domain>& host, Evidence& out);
+
 /// Before the handshake: has OpenSSL compare the peer with the TLSA records. False: it takes none of them.
 bool expect_dane(SSL* ssl, const DaneReference& reference);
 

@@ -1,0 +1,47 @@
+// DNS messages as octets and values: questions written, responses read. No socket; sole ldns.h user.
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "dns/record.h"
+
+namespace sternpost::dns {
+
+using Octets = std::vector<std::uint8_t>;
+
+enum Type : int { type_a = 1, type_cname = 5, type_mx = 15, type_txt = 16, type_aaaa = 28, type_tlsa = 52 };
+
+/// A question with RD and AD ("tell me whether it validated", RFC 6840 §5.7). bad_name: it cannot be asked.
+Result<Octets> make_query(const Domain& name, int type, std::uint16_t id, bool edns);
+
+/// What decides whether a response is to be read at all.
+struct Header {
+    bool truncated = false;  // ask again by TCP
+    bool settles = false;    // NOERROR or NXDOMAIN
+    bool no_edns = false;    // the server could not read the question: once more without EDNS0
+    std::string rcode;       // SERVFAIL, REFUSED …
+};
+
+/// nullopt: octets that cannot be read, or no response to this question (RFC 5452 §9.1).
+std::optional<Header> read_header(const Octets& wire, const Octets& query);
+
+/// What one response says about a name: where its CNAMEs lead, and the records at their end.
+template <class Record>
+struct Reading {
+    std::vector<Record> records;
+    std::string end;  // the last name of the chain
+    std::uint32_t ttl = UINT32_MAX;
+    bool loop = false;               // the chain has more than 10 links
+    bool authentic = false;          // AD
+    bool no_name = false;            // NXDOMAIN
+    std::uint32_t negative_ttl = 0;  // RFC 2308 §5; 0: no SOA
+};
+
+/// Of Mx, Address (A, AAAA), std::string (TXT), Tlsa and Cname. nullopt: octets that cannot be read.
+template <class Record>
+std::optional<Reading<Record>> read_response(const Octets& wire, const std::string& name, int type);
+
+}  // namespace sternpost::dns
