@@ -23,10 +23,12 @@ asio::awaitable<ProbeResult> probe(Resolver& resolver, ProbeNames names) {
     ProbeResult out;
     if (!resolver.trusted()) {
         out.validation = Validation::untrusted;
-        out.text = who +
-                   " is not taken at its word on DNSSEC, since it is not on 127.0.0.1 or ::1, or only forwards "
-                   "(127.0.0.53, 127.0.0.11): DANE is not used; run a validating resolver on this machine (apt install "
-                   "unbound), or set dns.trust_ad = \"yes\" if the way to it is safe";
+        out.text =
+            who +
+            " is not taken at its word on DNSSEC, since it is not on 127.0.0.1 or ::1, or only forwards "
+            "(127.0.0.53, 127.0.0.11): DANE is not used; run a validating resolver on this machine (apt "
+            "install "
+            "unbound), or set dns.trust_ad = \"yes\" if the way to it is safe";
         co_return out;
     }
     auto secure = Domain::parse(names.secure);

@@ -23,8 +23,8 @@ struct FetchOptions {
 
 struct Fetched {
     Policy policy;
-    std::string text;         // verbatim
-    std::string fingerprint;  // SHA-256 of the policy host's certificate, hex
+    std::string text;                         // verbatim
+    std::string fingerprint;                  // SHA-256 of the policy host's certificate, hex
     std::optional<std::string> content_type;  // as sent; nullopt: the field was missing (D-03)
 };
 
