@@ -528,6 +528,13 @@ def judge(row, attempt, session, said, connections, taken):
         yield 'expected %r, the log says: %s' % (row.outcome, session and session['line'])
 
 
+def explanation(sternpost, domain):
+    """What `explain` says of the first host of a domain whose mail would be held back (exit code 2): whether mail may go to it, the
+    reason, and the result type of reports."""
+    verdict = sternpost.ask('explain', domain, code=2)['hosts'][0]['verdict']
+    return verdict['go'], verdict['code'], verdict['result_type']
+
+
 @test
 def the_tlsa_records_decide_what_a_host_must_show(machine):
     """Every row of rows_of(); DANE-01, DANE-02, DANE-05, DANE-19, DANE-21, DANE-22, DANE-23, DANE-25, DANE-28, DANE-29."""
@@ -545,6 +552,9 @@ def the_tlsa_records_decide_what_a_host_must_show(machine):
     paths = ['u@' + d for d in [*domains.values(), *(name + '.test' for name in world.hosts), 'bogus.test']]
     sternpost.submit('-f', 'alice@sender.test', *paths, 'u@[127.0.3.99]', text=TEXT)
     seen = attempts(sternpost, [p.split('@')[1] for p in [*paths, 'u@[127.0.3.99]']])
+    explained = {
+        row.name: explanation(sternpost, row.domain) for row in world.rows if isinstance(row.outcome, Shunned)
+    }
     sternpost.stop()  # which ends the idle connections: the doors' logs are whole
     wait_for(
         'the end of every connection in the log',
@@ -567,6 +577,8 @@ def the_tlsa_records_decide_what_a_host_must_show(machine):
         wrong += ['%s (%s): %s' % (row.name, row.ids, mistake) for mistake in mistakes]
     expect(not wrong, '%d faults in %d rows:\n  %s' % (len(wrong), len(world.rows), '\n  '.join(wrong)))
 
+    for name, told in explained.items():  # MAP-10
+        expect_equal(told, (False, 'dane-required', 'dane-required'), '`explain` on the host of ' + name)
     # DANE-02: an answer that fails validation is no answer. Nobody was called.
     bogus = seen['bogus.test']
     expect_equal((bogus['status'], bogus['dsn']), ('deferred', '4.4.3'), 'our log line (%s)' % bogus['line'])
@@ -780,6 +792,8 @@ def mail_stops_when_a_zone_breaks_and_goes_when_it_is_mended(machine):
     for word in ('_25._tcp.mx.breaks.test', 'TLSA', 'SERVFAIL', 'mx.breaks.test'):
         expect(word in entry['reason'], 'the reason does not say %s: %s' % (word, entry['reason']))
     expect_equal(entry['status'], '4.4.3', 'status (%s)' % entry['reason'])
+    told = explanation(sternpost, 'breaks.test')
+    expect_equal(told, (False, 'tlsa-lookup-failed', 'dnssec-invalid'), 'MAP-09: `explain` on the host')
     postfix.wait_taken(2)
     expect_equal(postfix.took()[1:], ['second@two.breaks.test'], 'DANE-04: mail that had another host')
     expect_equal(postfix.connected('well'), 1, 'connections to the other host')
