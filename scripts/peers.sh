@@ -9,7 +9,7 @@ export LC_ALL=C # apt's words are read below
 top=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 folder=${1:-$top/build/peers}
 peers=(postfix nginx knot knot-dnsutils unbound)
-programs=(usr/sbin/postconf usr/lib/postfix/sbin/master usr/lib/postfix/sbin/smtpd usr/sbin/nginx usr/sbin/knotd
+programs=(usr/sbin/postconf usr/lib/postfix/sbin/master usr/lib/postfix/sbin/smtpd usr/sbin/posttls-finger usr/sbin/nginx usr/sbin/knotd
     usr/sbin/keymgr usr/bin/kdig usr/sbin/unbound usr/sbin/unbound-control)
 
 say() { echo "peers: $*"; }
