@@ -80,6 +80,10 @@ constexpr std::array table{
     Row{"addresses-unanswered", "the addresses of the MX hosts can be looked up",
         "{domain}'s DNS servers, or this relay's resolver"},
     Row{"no-address", "the MX hosts get addresses", them},
+    Row{"loop",
+        "the MX records of {domain} name another host before this one, or this relay gets a route for "
+        "{domain}",
+        "{domain}, or this relay"},
     Row{"network-unreachable", "this machine reaches the Internet again", us},
     Row{"greeting-refused",
         "the hosts take connections from this relay's address again: ask where their replies point to, and "
@@ -89,7 +93,11 @@ constexpr std::array table{
     Row{"host-asks-to-wait", "the time that the host asks for passes", nobody},
     Row{"greylisted", "the host takes the message at a later attempt: it asks strangers to come again",
         nobody},
-    Row{"ipv6-without-ptr", "this relay's IPv6 address gets a PTR record; IPv4 is tried meanwhile", us},
+    Row{"ipv6-without-ptr",
+        "this relay's IPv6 address gets a PTR record with a name that leads back to it; a host that has an "
+        "IPv4 "
+        "address gets the mail there meanwhile",
+        us},
     Row{"possibly-delivered",
         "the next attempt; the host may have the message already, so it comes late on purpose", nobody},
     Row{"clock",

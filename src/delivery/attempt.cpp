@@ -70,6 +70,7 @@ struct Delivery::Attempt {
     std::string status = "4.4.1";  // of the last reason
     std::string reason_code;
     std::optional<Requirement> held_by;  // that of a host which what is demanded ruled out
+    std::string held_code;               // the reason code of that
     std::size_t addresses_tried = 0;
     std::size_t hosts = 0;        // looked at
     std::size_t lacking = 0;      // of these: ruled out by what is demanded, and not for want of an answer
@@ -223,6 +224,7 @@ asio::awaitable<Delivery::Tried> Delivery::try_host(Attempt& attempt, const Cand
         const bool unanswered = host.requirement.dane.state == DaneState::failed;
         attempt.status = unanswered ? "4.4.3" : "4.7.5";
         attempt.held_by = std::move(host.requirement);
+        attempt.held_code = host.verdict.reason_code;
         if (unanswered)
             attempt.may_pass = true;
         else
@@ -323,6 +325,7 @@ asio::awaitable<Delivery::Tried> Delivery::try_address(Attempt& attempt, const H
                 ++attempt.lacking;
                 ++attempt.without_tls;
                 attempt.held_by = requirement;
+                attempt.held_code = verdict.reason_code;
                 attempt.status = "4.7.5";
             } else {
                 attempt.status = failure.reply ? status_of(*failure.reply) : "4.4.1";
@@ -346,6 +349,7 @@ asio::awaitable<Delivery::Tried> Delivery::try_address(Attempt& attempt, const H
             ++attempt.lacking;
             if (!opened.evidence.encrypted) ++attempt.without_tls;
             attempt.held_by = requirement;
+            attempt.held_code = verdict.reason_code;
             attempt.reason(endpoint(request) + ": " + verdict.sentence);
             attempt.reason_code = verdict.reason_code;
             attempt.status = "4.7.5";
@@ -516,7 +520,8 @@ std::vector<queue::Fate> Delivery::judge(const Attempt& attempt, const queue::Wo
         result.tls = opened.evidence.version;
         result.policy = host.requirement.label();
         if (verdict.result_type) result.result_type = tlsrpt::name_of(*verdict.result_type);
-        result.reason_code = verdict.reason_code;
+        // What was lacking of TLS did not stop the mail: of a refusal it says nothing.
+        if (result.state == store::RecipientState::sent) result.reason_code = verdict.reason_code;
         fates.push_back(std::move(meaning.fate));
     }
     return fates;
@@ -583,6 +588,7 @@ queue::HopFate Delivery::fate_of(const Attempt& attempt) const {
     fate.reason_code = attempt.reason_code;
     const std::string domain = attempt.domain();
     if (attempt.held_by) {
+        fate.reason_code = attempt.held_code;  // another host that was away is not what to mend first
         const std::string move = whose_move(*attempt.held_by);
         if (!move.empty()) fate.text += "; " + move;
         if (attempt.held_by->requiretls) {

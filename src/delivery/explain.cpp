@@ -2,6 +2,8 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
+
 #include "delivery/advice.h"
 
 namespace sternpost::delivery {
@@ -17,9 +19,11 @@ Outlook outlook_of(const Explanation& e) {
     if (e.trouble) return e.trouble->permanent ? Outlook::no_mail : Outlook::unanswered;
     if (e.plan.sts && e.plan.sts->state == sts::State::unknown) return Outlook::unanswered;
     bool any = false;
+    bool answered = !e.hosts.empty();  // and no host has an address
     bool guarded = false;
     bool held = false;
     for (const ExplainedHost& host : e.hosts) {
+        answered = answered && host.verdict.reason_code == "no-address";
         if (host.verdict.go) {
             any = true;
             const Requirement& r = host.plan.requirement;
@@ -31,7 +35,20 @@ Outlook outlook_of(const Explanation& e) {
         }
     }
     if (any) return guarded ? Outlook::protected_ : Outlook::opportunistic;
+    if (answered && !e.plan.doubts_dns()) return Outlook::no_mail;  // RFC 5321 §5.1, as delivery has it
     return held ? Outlook::held : Outlook::unanswered;
+}
+
+// Why no session came about, for advice: what was demanded of the host did not rule it out.
+std::string code_of(const smtp::Failure& failure) {
+    if (failure.code == smtp::Errc::network_unreachable) return "network-unreachable";
+    if (failure.code == smtp::Errc::reply_negative && failure.reply->permanent()) return "greeting-refused";
+    return "unreachable";
+}
+
+// Whether what is said of the hosts rests on a connection.
+bool probed(const Explanation& e) {
+    return std::any_of(e.hosts.begin(), e.hosts.end(), [](const ExplainedHost& h) { return h.probed; });
 }
 
 void tell_sts(const Explanation& e, std::vector<std::string>& out) {
@@ -43,7 +60,9 @@ void tell_sts(const Explanation& e, std::vector<std::string>& out) {
     if (!sts.policy) {
         out.push_back(sts.state == sts::State::unknown ? "MTA-STS: unknown: " + sts.problem_text
                       : sts.problem_text.empty()       ? "MTA-STS: " + e.plan.domain + " publishes no policy"
-                                                       : "MTA-STS: no policy: " + sts.problem_text);
+                                                       : "MTA-STS: no policy is to be had and none is "
+                                                         "cached, so mail goes as to a domain without one: " +
+                                                       sts.problem_text);
         return;
     }
     out.push_back(fmt::format("MTA-STS: mode {}, id {}, mx {}", sts::name_of(sts.policy->mode), sts.id,
@@ -88,8 +107,9 @@ void tell_probe(const ExplainedHost& host, std::vector<std::string>& out) {
         out.push_back("  probe of " + host.address.text() + ": it answers, in clear text alone");
         return;
     }
-    out.push_back(fmt::format("  probe of {}: {}, {}{}", host.address.text(), proof.version, proof.cipher,
-                              host.opened->offered.requiretls ? ", offers REQUIRETLS" : ""));
+    out.push_back(
+        fmt::format("  probe of {}: {}, {}, {}", host.address.text(), proof.version, proof.cipher,
+                    host.opened->offered.requiretls ? "offers REQUIRETLS" : "does not offer REQUIRETLS"));
     std::string names;
     for (const auto& name : proof.names) names += (names.empty() ? "" : ", ") + name;
     out.push_back(fmt::format("    certificate for {}, by {}, valid {} to {}",
@@ -123,7 +143,17 @@ void tell_verdict(const Explanation& e, const ExplainedHost& host, std::vector<s
         out.push_back("    whose move: " + advice.move);
         return;
     }
-    out.emplace_back("  verdict: it cannot be reached now");
+    const std::string& code = host.verdict.reason_code;
+    if (code.empty()) {
+        out.emplace_back("  verdict: no mail now");  // what is in the way stands with the host
+        return;
+    }
+    const Advice advice = advice_for(code, e.plan.domain);
+    out.push_back(std::string("  verdict: no mail now: ") +
+                  (code == "greeting-refused" ? "it turns this relay away" : "it cannot be reached") + " (" +
+                  code + ")");
+    out.push_back("    what would change it: " + advice.unblocks);
+    out.push_back("    whose move: " + advice.move);
 }
 
 }  // namespace
@@ -170,6 +200,9 @@ asio::awaitable<Explanation> explain(Delivery& delivery, dns::Resolver& resolver
         if (host.verdict.go && host.plan.addresses.usable.empty()) {
             host.verdict.go = false;
             host.verdict.sentence = host.plan.addresses.trouble;
+            if (!host.plan.addresses.ourselves)
+                host.verdict.reason_code =
+                    host.plan.addresses.temporary ? "addresses-unanswered" : "no-address";
         }
         if (probe && host.verdict.go && ++probes <= max_probes) {
             host.probed = true;
@@ -186,6 +219,8 @@ asio::awaitable<Explanation> explain(Delivery& delivery, dns::Resolver& resolver
             } else {
                 host.failure = std::move(channel.error());
                 host.verdict = decide(host.plan.requirement, Observation::of_failure(*host.failure));
+                if (host.verdict.reason_code == "unreachable")
+                    host.verdict.reason_code = code_of(*host.failure);
             }
         }
         out.hosts.push_back(std::move(host));
@@ -196,24 +231,34 @@ asio::awaitable<Explanation> explain(Delivery& delivery, dns::Resolver& resolver
 
 std::vector<std::string> lines_of(const Explanation& e) {
     std::vector<std::string> out;
+    const std::string goes = e.domain + (probed(e) ? ": mail can go"
+                                                   : ": mail can go, as far as can be told without a "
+                                                     "connection (--probe makes one)");
     switch (e.outlook) {
         case Outlook::protected_:
-            out.push_back(e.domain + ": mail can go, and is protected from somebody on the way");
+            out.push_back(goes + ", and is protected from somebody on the way");
             break;
         case Outlook::opportunistic:
-            out.push_back(
-                e.domain +
-                ": mail can go; it is encrypted where the host offers it, but nothing protects it from "
-                "somebody on the way");
+            out.push_back(goes +
+                          "; it is encrypted where the host offers it, but nothing protects it from "
+                          "somebody on the way");
             break;
         case Outlook::held:
             out.push_back(e.domain + ": mail is held back: no MX host meets what is demanded of it");
             break;
         case Outlook::no_mail:
-            out.push_back(e.domain + ": takes no mail: " + e.trouble->text);
-            return out;
+            out.push_back(e.domain + ": takes no mail: " +
+                          (e.trouble ? e.trouble->text : "none of its MX hosts has an address"));
+            if (e.trouble) return out;
+            break;
         case Outlook::unanswered:
-            out.push_back(e.domain + ": cannot be told now" + (e.trouble ? ": " + e.trouble->text : ""));
+            if (e.trouble)
+                out.push_back(e.domain + ": cannot be told now: " + e.trouble->text);
+            else if (e.plan.sts && e.plan.sts->state == sts::State::unknown)
+                out.push_back(e.domain +
+                              ": cannot be told now: whether it demands TLS by MTA-STS is unknown");
+            else
+                out.push_back(e.domain + ": mail waits: no MX host takes any from here now");
             if (e.trouble) return out;
             break;
     }

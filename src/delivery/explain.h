@@ -24,8 +24,8 @@ enum class Outlook {
     protected_,     // at least one host may have the mail, and a policy says who it is
     opportunistic,  // mail can go, and nothing protects it from somebody on the way
     held,           // what is demanded rules every host out
-    no_mail,        // for ever: no such domain, null MX …
-    unanswered,     // look-ups failed: nobody can say now
+    no_mail,        // for ever: no such domain, null MX, no address …
+    unanswered,     // look-ups failed, or no host could be reached: nobody can say now
 };
 std::string_view name_of(Outlook outlook);
 

@@ -19,6 +19,15 @@ bool names_ptr(const smtp::Reply& reply) {
     return text.find("ptr") != std::string::npos || text.find("reverse dns") != std::string::npos;
 }
 
+// A host that asks strangers to come again says so in words alone: its code stands for other refusals too.
+bool greylists(const smtp::Reply& reply) {
+    const std::string text = lowered(reply.text());
+    for (const std::string_view word :
+         {"greylist", "graylist", "grey-list", "gray-list", "grey list", "gray list"})
+        if (text.find(word) != std::string::npos) return true;
+    return false;
+}
+
 // A reply that speaks of our host or rate, not of this recipient: everybody for this hop has to wait.
 bool blames_us(const smtp::Failure& failure) {
     if (failure.reply->code == 421) return true;
@@ -165,6 +174,7 @@ Meaning meaning_of(const smtp::RecipientOutcome& outcome, const TransactionFacts
                 return out;
             }
             if (reply.permanent()) {
+                if (facts.over_ipv6 && names_ptr(reply)) result.reason_code = "ipv6-without-ptr";
                 if (facts.over_ipv6 && facts.other_family && names_ptr(reply)) {
                     out.other_family = true;
                     return out;
@@ -173,6 +183,7 @@ Meaning meaning_of(const smtp::RecipientOutcome& outcome, const TransactionFacts
                 return out;
             }
             out.fate.blames_hop = blames_us(failure);
+            if (greylists(reply)) result.reason_code = "greylisted";
             if (!reply.temporary())
                 result.status = "4.5.0";  // 2yz or 3yz where neither fits: a confused server (SMTP-08)
             return out;
@@ -187,6 +198,7 @@ Meaning meaning_of(const smtp::RecipientOutcome& outcome, const TransactionFacts
                 // It may have arrived: sending it again soon would double it (RFC 1047). Thirty minutes,
                 // doubling.
                 result.text = "possibly-delivered: " + result.text + " after the whole message was sent";
+                result.reason_code = "possibly-delivered";
                 out.fate.least_wait = std::chrono::minutes(30) * (1 << std::min(facts.lost_replies, 6U));
             } else if (facts.reused && failure.stage == Stage::mail && failure.code != Errc::timed_out) {
                 out.reconnect = true;  // the host had ended an idle session: that is nobody's fault

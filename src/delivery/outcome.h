@@ -32,7 +32,7 @@ struct TransactionFacts {
 
 /// One recipient's fate, from what the host said.
 struct Meaning {
-    queue::Fate fate;           // state, status, text, diagnostic are set
+    queue::Fate fate;  // state, status, text, diagnostic are set; the reason code where the reply has one
     bool other_family = false;  // not a result yet: the other address family first (D-21)
     bool reconnect = false;     // the session was stale: the work goes back untouched
 };

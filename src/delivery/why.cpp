@@ -121,6 +121,11 @@ std::vector<WhyRecipient> recipients_of(const WhyFacts& facts) {
         const auto* last = last_result(facts, n);
         if (last != nullptr) one.reason_code = last->reason_code;
         if (!facts.in_queue || r.state != store::RecipientState::queued) {
+            if (r.state == store::RecipientState::bounced && !one.reason_code.empty()) {
+                const Advice advice = advice_for(one.reason_code, r.address.next_hop);
+                one.unblocks = advice.unblocks;
+                one.move = advice.move;
+            }
             out.push_back(std::move(one));
             continue;
         }
@@ -157,9 +162,12 @@ std::vector<std::string> lines_of(const WhyFacts& facts) {
     const auto& message = facts.message;
     const std::string from =
         message.envelope.reverse_path.is_null() ? "<>" : "<" + message.envelope.reverse_path.text() + ">";
-    out.push_back(fmt::format("{} from {}: {} since {} ({})", message.id.text(), printable(from),
-                              facts.in_queue ? "in the queue" : "no longer in the queue; arrived",
-                              rfc3339(message.arrived), human_span(facts.now - message.arrived)));
+    const std::string age = message.arrived > facts.now ? "which is yet to come by this machine's clock"
+                            : facts.in_queue            ? human_span(facts.now - message.arrived)
+                                                        : human_span(facts.now - message.arrived) + " ago";
+    out.push_back(fmt::format("{} from {}: {} {} ({})", message.id.text(), printable(from),
+                              facts.in_queue ? "in the queue since" : "no longer in the queue; it arrived at",
+                              rfc3339(message.arrived), age));
     if (message.envelope.requiretls) out.emplace_back("  its sender demands TLS all the way (REQUIRETLS)");
     if (message.envelope.tls_required_no)
         out.emplace_back("  its sender waives DANE and MTA-STS (TLS-Required: No)");
@@ -167,6 +175,10 @@ std::vector<std::string> lines_of(const WhyFacts& facts) {
         if (r.state != "queued" || !facts.in_queue) {
             out.push_back(fmt::format("to <{}>: {}{}", printable(r.path), r.state,
                                       r.status.empty() ? "" : " " + r.status));
+            if (!r.unblocks.empty()) {
+                out.push_back("  what would let it through, sent again: " + r.unblocks);
+                out.push_back("  whose move: " + r.move);
+            }
             continue;
         }
         if (r.blocks.empty()) {
@@ -202,7 +214,8 @@ std::vector<std::string> lines_of(const WhyFacts& facts) {
                                   printable(o.reason), printable(o.author),
                                   o.expires == WallTime{}
                                       ? "; it does not expire"
-                                      : "; ends at " + rfc3339(o.expires) + ", " + in(o.expires, facts.now)));
+                                      : "; ends at " + rfc3339(o.expires) + ", " + in(o.expires, facts.now)) +
+                      (facts.in_queue ? "; the next attempt goes by it" : ""));
     tell_history(facts, out);
     tell_dialogue(facts, out);
     return out;

@@ -91,6 +91,25 @@ TEST(PtrComplaint, OverIpv6TriesIpv4First) {  // D-21
               RecipientState::bounced);
 }
 
+// Only what the reply itself says: a code that stands for many things, and words that stand elsewhere, name
+// nothing.
+TEST(ReasonCode, NamesWhatTheReplySays) {
+    const auto code = [](const smtp::RecipientOutcome& outcome, bool over_ipv6 = false) {
+        TransactionFacts facts;
+        facts.over_ipv6 = over_ipv6;
+        return meaning_of(outcome, facts).fate.result.reason_code;
+    };
+    EXPECT_EQ(code(said(Stage::rcpt, 450, "4.2.0 <a@b.test>: Recipient address rejected: Greylisted")),
+              "greylisted");
+    EXPECT_EQ(code(said(Stage::dot, 451, "4.7.1 Gray-listing in action, come back")), "greylisted");
+    EXPECT_EQ(code(said(Stage::rcpt, 450, "4.7.1 Client host rejected: cannot find your hostname")), "");
+    EXPECT_EQ(code(said(Stage::rcpt, 550, "5.7.1 greylisted for ever")), "");
+    EXPECT_EQ(code(said(Stage::rcpt, 550, "5.7.25 no PTR record"), true), "ipv6-without-ptr");  // D-21
+    EXPECT_EQ(code(said(Stage::rcpt, 550, "5.7.25 no PTR record"), false), "");
+    EXPECT_EQ(code(said(Stage::rcpt, 550, "5.1.1 no"), true), "");
+    EXPECT_EQ(code(broke(Stage::dot, Errc::closed)), "possibly-delivered");
+}
+
 TEST(StaleSession, IsNobodysFault) {
     TransactionFacts facts;
     facts.reused = true;
