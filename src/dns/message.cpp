@@ -85,6 +85,11 @@ std::optional<Cname> read_record(const ldns_rr* rr, const Cname*) {
     return Cname{name_text(ldns_rr_rdf(rr, 0))};
 }
 
+// What has its top bit set counts as 0 (RFC 2181 §8).
+std::uint32_t ttl_of(std::uint32_t seconds) {
+    return seconds > INT32_MAX ? 0 : seconds;
+}
+
 template <class Record>
 Reading<Record> read_chain(const ldns_pkt* packet, const std::string& name, int type) {
     Reading<Record> out;
@@ -99,10 +104,10 @@ Reading<Record> read_chain(const ldns_pkt* packet, const std::string& name, int 
             if (ldns_rr_get_type(rr) == static_cast<ldns_rr_type>(type)) {
                 if (auto record = read_record(rr, static_cast<const Record*>(nullptr)))
                     out.records.push_back(std::move(*record));
-                out.ttl = std::min(out.ttl, ldns_rr_ttl(rr));
+                out.ttl = std::min(out.ttl, ttl_of(ldns_rr_ttl(rr)));
             } else if (ldns_rr_get_type(rr) == LDNS_RR_TYPE_CNAME && ldns_rr_rd_count(rr) == 1) {
                 target = name_text(ldns_rr_rdf(rr, 0));
-                out.ttl = std::min(out.ttl, ldns_rr_ttl(rr));
+                out.ttl = std::min(out.ttl, ttl_of(ldns_rr_ttl(rr)));
             }
         }
         if (!out.records.empty() || !target) return out;
@@ -120,7 +125,7 @@ std::uint32_t negative_ttl(const ldns_pkt* packet) {
     for (std::size_t i = 0; i < ldns_rr_list_rr_count(authority); ++i) {
         const ldns_rr* rr = ldns_rr_list_rr(authority, i);
         if (ldns_rr_get_type(rr) == LDNS_RR_TYPE_SOA && ldns_rr_rd_count(rr) == 7)
-            return std::min(ldns_rr_ttl(rr), ldns_rdf2native_int32(ldns_rr_rdf(rr, 6)));
+            return std::min(ttl_of(ldns_rr_ttl(rr)), ttl_of(ldns_rdf2native_int32(ldns_rr_rdf(rr, 6))));
     }
     return 0;
 }

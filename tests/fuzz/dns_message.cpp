@@ -16,7 +16,10 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
     const auto header = read_header(wire, query);
     if (header && header->rcode.empty()) std::abort();
     const auto check = [](const auto& reading) {
-        if (reading && reading->records.size() > 65535) std::abort();
+        if (!reading) return;
+        if (reading->records.size() > 65535) std::abort();
+        if (!reading->records.empty() && reading->ttl > INT32_MAX) std::abort();
+        if (reading->negative_ttl > INT32_MAX) std::abort();
     };
     check(read_response<Address>(wire, name.text(), type));
     check(read_response<Mx>(wire, name.text(), type));

@@ -6,7 +6,7 @@
 set -euo pipefail
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)
 out=$root/build/fuzz
-all=(sts_record sts_policy tlsa certificate dns_message smtp_reply seven_bit)
+all=(sts_record sts_policy tlsa certificate dns_message smtp_reply header_filter seven_bit)
 case "${1:-}" in
     --help)
         sed -n '2,6p' "${BASH_SOURCE[0]}" | cut -c3-

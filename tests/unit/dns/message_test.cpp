@@ -1,0 +1,115 @@
+#include "dns/message.h"
+
+#include <gtest/gtest.h>
+
+namespace sternpost::dns {
+namespace {
+
+using namespace std::string_literals;
+
+const std::string own = "\xC0\x0C"s;  // a pointer to the question's name
+
+Octets question(Type type) {
+    return make_query(Domain::parse("mail.example.com").value(), type, 0x1267, false).value();
+}
+
+// The response to question(type) with `answers` records in `octets`.
+Octets response(Type type, std::uint8_t answers, const std::string& octets) {
+    Octets out = question(type);
+    out[2] |= 0x80U;
+    out[7] = answers;
+    out.insert(out.end(), octets.begin(), octets.end());
+    return out;
+}
+
+// Behind its owner a record has type, class IN, TTL and data.
+std::string record(const std::string& owner, Type type, std::uint32_t ttl, const std::string& data) {
+    std::string out = owner;
+    for (const unsigned n : {0U, static_cast<unsigned>(type), 0U, 1U, ttl >> 24U, ttl >> 16U, ttl >> 8U, ttl})
+        out += static_cast<char>(n & 0xFFU);
+    out += static_cast<char>(data.size() >> 8U);
+    out += static_cast<char>(data.size() & 0xFFU);
+    return out + data;
+}
+
+template <class Record>
+Reading<Record> read(Type type, std::uint8_t answers, const std::string& octets) {
+    return read_response<Record>(response(type, answers, octets), "mail.example.com", type).value();
+}
+
+TEST(DnsResponse, BelongsToItsQuestionAlone) {
+    const Octets query = question(type_tlsa);
+    const Octets right = response(type_tlsa, 0, "");
+    EXPECT_TRUE(read_header(right, query));
+    Octets other_id = right;
+    other_id[1] ^= 1U;
+    EXPECT_FALSE(read_header(other_id, query));
+    EXPECT_FALSE(read_header(query, query)) << "a question is no answer";
+    EXPECT_FALSE(read_header(response(type_txt, 0, ""), query));
+    Octets other_name = right;
+    other_name[13] = 'n';
+    EXPECT_FALSE(read_header(other_name, query));
+    Octets capitals = right;  // some servers change the case of letters
+    capitals[13] = 'M';
+    EXPECT_TRUE(read_header(capitals, query));
+    EXPECT_FALSE(read_header(Octets(right.begin(), right.end() - 1), query));
+}
+
+TEST(DnsResponse, SaysWhetherItFailedOrWasCut) {
+    const Octets query = question(type_a);
+    Octets wire = response(type_a, 0, "");
+    EXPECT_TRUE(read_header(wire, query)->settles);
+    EXPECT_FALSE(read_header(wire, query)->truncated);
+    wire[2] |= 0x02U;
+    wire[3] |= 2U;
+    EXPECT_TRUE(read_header(wire, query)->truncated);
+    EXPECT_FALSE(read_header(wire, query)->settles);
+    EXPECT_EQ(read_header(wire, query)->rcode, "SERVFAIL");
+    wire[3] ^= 2U ^ 3U;
+    EXPECT_TRUE(read_header(wire, query)->settles) << "NXDOMAIN";
+    wire[3] ^= 3U ^ 4U;
+    EXPECT_TRUE(read_header(wire, query)->no_edns) << "NOTIMP";
+}
+
+TEST(DnsResponse, JoinsTheStringsOfATextAsTheyAre) {  // STS-06
+    EXPECT_EQ(read<std::string>(type_txt, 1, record(own, type_txt, 300, "\4v=ST\6Sv1;\"\xFF"s)).records,
+              std::vector<std::string>{"v=STSv1;\"\xFF"});
+}
+
+TEST(DnsResponse, FollowsAliasesInAnyOrder) {
+    const std::string alias = record(own, type_cname, 60, "\1B\7example\0"s);
+    const std::string there = record("\1b\7example\0"s, type_mx, 300, "\0\x0A\2MX\1b\7example\0"s);
+    for (const auto& octets : {alias + there, there + alias}) {
+        const auto reading = read<Mx>(type_mx, 2, octets);
+        EXPECT_EQ(reading.records, (std::vector<Mx>{{10, "mx.b.example"}}));
+        EXPECT_EQ(reading.end, "b.example");
+        EXPECT_EQ(reading.ttl, 60U) << "the least counts";
+        EXPECT_FALSE(reading.loop);
+    }
+    const auto endless = read<Mx>(type_mx, 1, record(own, type_cname, 60, own));
+    EXPECT_TRUE(endless.loop);
+    EXPECT_TRUE(endless.records.empty());
+}
+
+TEST(DnsResponse, OnlyRecordsOfTheNameCount) {
+    EXPECT_TRUE(read<Address>(type_a, 1, record("\3www\7example\3com\0"s, type_a, 300, "\xC0\0\2\1"s))
+                    .records.empty());
+    EXPECT_EQ(read<Address>(type_a, 1, record(own, type_a, 300, "\xC0\0\2\1"s)).records,
+              std::vector{Address::v4({192, 0, 2, 1})});
+}
+
+TEST(DnsTtl, OfThirtyTwoBitsIsNone) {
+    const auto ttl = [](std::uint32_t seconds) {
+        return read<Address>(type_a, 1, record(own, type_a, seconds, "\xC0\0\2\1"s)).ttl;
+    };
+    EXPECT_EQ(ttl(0x7FFFFFFF), 0x7FFFFFFFU);
+    EXPECT_EQ(ttl(0x80000000), 0U);
+    EXPECT_EQ(ttl(0xFFFFFFFF), 0U);
+}
+
+TEST(DnsResponse, ThatIsNoMessageIsNotRead) {
+    EXPECT_FALSE(read_response<Tlsa>({0x12, 0x67, 0x81}, "mail.example.com", type_tlsa));
+}
+
+}  // namespace
+}  // namespace sternpost::dns
