@@ -160,14 +160,16 @@ int Daemon::open() {
         threads.push_back({io->context, io->ids});
     }
     dialer_ = std::make_unique<delivery::AsioDialer>(
-        std::move(contexts_of_io), dialer_of(settings_, hostname_), std::move(*contexts), *store_);
+        std::move(contexts_of_io), dialer_of(settings_, hostname_), std::move(*contexts), *store_, clock_);
     overrides_.configure(settings_.overrides);
-    auto on_outcome = [this](const store::TlsOutcome& outcome) {
-        if (auto alarm = watch_.saw(outcome)) raise(std::move(*alarm));
+    alarms_ = std::make_unique<store::Alarms>(*store_, clock_, log_);
+    auto on_session = [this](const store::TlsOutcome& outcome, bool without_dane) {
+        if (const auto alarm = watch_.saw(outcome, without_dane))
+            alarms_->raise(alarm->kind, alarm->subject, alarm->text);
     };
     delivery_ = std::make_unique<delivery::Delivery>(control_, delivery_of(settings_, hostname_), *resolver_,
                                                      *lookups_, overrides_, *dialer_, clock_, control_timer_,
-                                                     random_, log_, std::move(on_outcome));
+                                                     random_, log_, std::move(on_session));
     bouncer_ = std::make_unique<delivery::Bouncer>(bounces_of(settings_, hostname_), *store_, clock_, random_,
                                                    log_, *control_ids_);
     queue::Hooks hooks;
@@ -425,11 +427,7 @@ asio::awaitable<control::Answer> Daemon::status() {
     out["dnssec"] = std::move(dnssec);
     out["clock_trusted"] = queue_->clock_trusted();
     policy_answers_->end_expired();
-    std::size_t configured = 0;
-    control::json::array overrides;
-    for (const auto& o : overrides_.all(configured))
-        overrides.push_back(control::to_json(o, false, clock_.wall()));
-    out["overrides"] = std::move(overrides);
+    out["overrides"] = policy_answers_->list_overrides().data;
     const WallTime week_ago = clock_.wall() - std::chrono::days(7);
     auto ask = [this, week_ago](Reply<store::Result<std::vector<store::StoredAlarm>>> reply) {
         store_->alarms(week_ago, std::move(reply));
@@ -444,20 +442,6 @@ asio::awaitable<control::Answer> Daemon::status() {
     co_return answer;
 }
 
-// Kept, so that `status` shows it; logged once a day for each kind and subject.
-void Daemon::raise(store::StoredAlarm alarm) {
-    WallTime& told = alarm_told_[{alarm.kind, alarm.subject}];
-    if (alarm.last - told >= std::chrono::hours(24)) {
-        told = alarm.last;
-        Event(log_, Level::warning, "alarm")
-            .kv("kind", alarm.kind)
-            .kv("subject", alarm.subject)
-            .reason(alarm.text);
-    }
-    if (alarm_told_.size() > 10000) alarm_told_.clear();  // ours: bounded
-    store_->put_alarm(std::move(alarm));
-}
-
 // At start and every hour: does the resolver validate? Each minute: which overrides have ended?
 asio::awaitable<void> Daemon::look_after_things() {
     SteadyTime probe_at = clock_.steady();
@@ -470,14 +454,8 @@ asio::awaitable<void> Daemon::look_after_things() {
             Event(log_, bad ? Level::warning : Level::info, "resolver")
                 .kv("dnssec", dns::name_of(validation_.validation))
                 .reason(validation_.text);
-            if (bad) {
-                store::StoredAlarm alarm;
-                alarm.kind = "resolver-does-not-validate";
-                alarm.subject = resolver_->servers_text();
-                alarm.text = validation_.text;
-                alarm.first = alarm.last = clock_.wall();
-                raise(std::move(alarm));
-            }
+            if (bad)
+                alarms_->raise("resolver-does-not-validate", resolver_->servers_text(), validation_.text);
         }
         policy_answers_->end_expired();
         if (stopping_) break;

@@ -52,7 +52,6 @@ class Daemon {
     asio::awaitable<control::Answer> answer(control::json::object request, control::Caller caller);
     asio::awaitable<control::Answer> status();
     asio::awaitable<void> look_after_things();
-    void raise(store::StoredAlarm alarm);
     control::Answer list(const control::json::object& request) const;
     control::Answer show(const control::json::object& request) const;
     control::Answer policies(const control::json::object& request) const;
@@ -92,7 +91,7 @@ class Daemon {
     delivery::Overrides overrides_;
     delivery::Watch watch_;
     dns::ProbeResult validation_;
-    std::map<std::pair<std::string, std::string>, WallTime> alarm_told_;  // by kind and subject
+    std::unique_ptr<store::Alarms> alarms_;
     std::unique_ptr<delivery::AsioDialer> dialer_;
     std::unique_ptr<delivery::Delivery> delivery_;
     std::unique_ptr<delivery::Bouncer> bouncer_;

@@ -117,8 +117,17 @@ asio::awaitable<Answer> PolicyAnswers::explain(json::object request) {
     const auto* probe = request.if_contains("probe");
     const bool wanted = probe != nullptr && probe->is_bool() && probe->as_bool();
     end_expired();
-    const auto explanation =
+    auto explanation =
         co_await delivery::explain(s_.delivery, s_.resolver, s_.clock, std::move(domain), wanted);
+    if (wanted && explanation.published && explanation.plan.sts->policy && !explanation.plan.sts->fresh) {
+        auto name = dns::Domain::parse(explanation.plan.domain);
+        const auto fetched =
+            co_await sts::fetch(s_.fetch, s_.resolver, s_.https, dns::PolicyDomain(std::move(*name)));
+        if (fetched)
+            explanation.published->policy = fetched->text;
+        else
+            explanation.published->policy_problem = fetched.error().text;
+    }
     Answer out;
     out.data = control::to_json(explanation);
     switch (explanation.outlook) {
@@ -217,7 +226,9 @@ asio::awaitable<Answer> PolicyAnswers::what_if(std::string since) {
     };
     const auto outcomes = co_await asked<std::vector<store::StoredOutcome>>(std::move(ask));
     if (!outcomes) co_return Answer{ExitCode::internal, outcomes.error().text, {}};
-    co_return Answer{ExitCode::done, "", control::what_if(*outcomes, blocked_hops(), filter.from)};
+    control::Waiting waiting;
+    for (const auto& view : s_.queue.core().list({})) control::add_waiting(waiting, *view.message);
+    co_return Answer{ExitCode::done, "", control::what_if(*outcomes, blocked_hops(), waiting, filter.from)};
 }
 
 asio::awaitable<Answer> PolicyAnswers::set_override(json::object request, control::Caller caller) {

@@ -47,6 +47,7 @@ class PolicyAnswers {
     asio::awaitable<store::Result<void>> load();
     /// Overrides whose time is over end: a log line each, and they are forgotten on disk.
     void end_expired();
+    control::Answer list_overrides() const;
 
   private:
     asio::awaitable<control::Answer> explain(control::json::object request);
@@ -54,7 +55,6 @@ class PolicyAnswers {
     asio::awaitable<control::Answer> what_if(std::string since);
     asio::awaitable<control::Answer> set_override(control::json::object request, control::Caller caller);
     asio::awaitable<control::Answer> remove_override(std::string scope, control::Caller caller);
-    control::Answer list_overrides() const;
     asio::awaitable<control::Answer> diff(std::string domain);
     asio::awaitable<control::Answer> history(std::string domain);
     asio::awaitable<control::Answer> check(std::string domain);

@@ -232,9 +232,16 @@ Answer offline_what_if(store::sqlite::Offline& store, const std::string& since, 
     filter.from = std::chrono::floor<std::chrono::days>(now - *span);
     const auto outcomes = store.outcomes(filter);
     const auto hops = store.hops();
-    if (!outcomes || !hops)
-        return {ExitCode::internal, outcomes ? hops.error().text : outcomes.error().text, {}};
-    return {ExitCode::done, "", control::what_if(*outcomes, blocked(*hops), filter.from)};
+    const auto messages = store.find({});
+    if (!outcomes || !hops || !messages)
+        return {ExitCode::internal,
+                !outcomes ? outcomes.error().text
+                : !hops   ? hops.error().text
+                          : messages.error().text,
+                {}};
+    control::Waiting waiting;
+    for (const auto& message : *messages) control::add_waiting(waiting, message);
+    return {ExitCode::done, "", control::what_if(*outcomes, blocked(*hops), waiting, filter.from)};
 }
 
 Answer offline_why(store::sqlite::Offline& store, const config::Settings& settings, const std::string& id,

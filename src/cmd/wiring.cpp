@@ -113,6 +113,7 @@ delivery::AsioDialer::Options dialer_of(const config::Settings& settings, const 
     delivery::AsioDialer::Options out;
     out.helo_name = hostname;
     out.convert_8bit = convert_of(settings);
+    out.resume = settings.tls_resume;
     out.timeouts.connect = settings.connect_timeout;
     out.timeouts.greeting = settings.greeting_timeout;
     out.timeouts.helo = settings.helo_timeout;

@@ -111,6 +111,8 @@ const std::array table{
            "after TLS that failed, try once more in clear text where nothing demands TLS"},
     Option{"tls.honour_tls_required_no", &S::tls_honour_tls_required_no, Check::any,
            "let senders waive DANE and MTA-STS for a message by \"TLS-Required: No\" (RFC 8689)"},
+    Option{"tls.resume", &S::tls_resume, Check::any,
+           "take TLS sessions with MX hosts up again, where their chain still proves what is demanded"},
 
     Option{"dane.enabled", &S::dane_enabled, Check::any, "look up TLSA records and hold hosts to them"},
     Option{"dane.require_both", &S::dane_require_both, Check::any,

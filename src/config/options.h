@@ -98,6 +98,7 @@ struct Settings {
     bool opportunistic_tls = true;
     bool tls_fall_back_to_clear = true;
     bool tls_honour_tls_required_no = true;
+    bool tls_resume = true;
 
     bool dane_enabled = true;
     bool dane_require_both = false;

@@ -105,6 +105,16 @@ json::object to_json(const delivery::Explanation& e) {
         sts["problem"] = lookup.problem_text;
         out["sts"] = std::move(sts);
     }
+    if (e.published) {
+        json::object published;
+        published["name"] = e.published->name;
+        published["alias"] = e.published->alias;
+        published["records"] = to_json(e.published->records);
+        published["records_problem"] = e.published->records_problem;
+        if (e.published->policy) published["policy"] = *e.published->policy;
+        published["policy_problem"] = e.published->policy_problem;
+        out["published"] = std::move(published);
+    }
     json::array hosts;
     for (const auto& host : e.hosts) hosts.push_back(to_json(host));
     out["hosts"] = std::move(hosts);

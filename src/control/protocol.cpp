@@ -5,20 +5,6 @@
 namespace sternpost::control {
 namespace {
 
-std::string_view name_of(store::RecipientState state) {
-    switch (state) {
-        case store::RecipientState::queued:
-            return "queued";
-        case store::RecipientState::sent:
-            return "sent";
-        case store::RecipientState::bounced:
-            return "bounced";
-        case store::RecipientState::deleted:
-            return "deleted";
-    }
-    return "?";
-}
-
 std::string_view name_of(store::MessageClass message_class) {
     switch (message_class) {
         case store::MessageClass::mail:
@@ -81,7 +67,7 @@ json::object to_json(const store::StoredMessage& message, const std::vector<bool
         json::object one;
         one["path"] = r.address.recipient.path.text();
         one["next_hop"] = r.address.next_hop;
-        one["state"] = name_of(r.state);
+        one["state"] = store::name_of(r.state);
         one["active"] = n < active.size() && active[n];
         if (r.state == store::RecipientState::queued) one["next_at"] = rfc3339(r.next_at);
         one["tries"] = r.tries;

@@ -6,10 +6,17 @@
 #include <tuple>
 
 #include "delivery/advice.h"
+#include "store/hop.h"
 #include "sts/advice.h"
 #include "util/text.h"
 
 namespace sternpost::control {
+namespace {
+
+constexpr std::size_t max_ids = 100;  // ours: messages that one answer names for each next hop
+
+}  // namespace
+
 json::array to_json(const std::vector<std::string>& lines) {
     json::array out;
     for (const auto& line : lines) out.emplace_back(line);
@@ -107,8 +114,17 @@ json::object to_json(const store::PolicyVersion& version) {
     return out;
 }
 
+void add_waiting(Waiting& waiting, const store::StoredMessage& message) {
+    for (std::size_t n = 0; n < message.recipients.size(); ++n) {
+        if (message.recipients[n].state != store::RecipientState::queued) continue;
+        auto& ids = waiting[store::hop_of(message, n)];
+        if (ids.empty() || ids.back() != message.id.text()) ids.push_back(message.id.text());
+    }
+}
+
 json::object what_if(const std::vector<store::StoredOutcome>& outcomes,
-                     const std::vector<delivery::BlockedHop>& hops, std::chrono::sys_days since) {
+                     const std::vector<delivery::BlockedHop>& hops, const Waiting& waiting,
+                     std::chrono::sys_days since) {
     std::map<std::tuple<std::string, std::string, std::string, std::string>, std::uint64_t> failing;
     std::uint64_t sessions = 0;
     for (const auto& row : outcomes) {
@@ -142,14 +158,23 @@ json::object what_if(const std::vector<store::StoredOutcome>& outcomes,
     out["would_fail"] = std::move(rows);
     json::array held;
     for (const auto& hop : hops) {
-        if (hop.reason_code.empty() || delivery::advice_for(hop.reason_code, "").move.empty()) continue;
+        if (!delivery::advice_for(hop.reason_code, "").by_policy) continue;
         json::object one;
         one["next_hop"] = hop.name;
         one["code"] = hop.reason_code;
         one["reason"] = hop.text;
+        std::vector<std::string> ids;
+        if (const auto found = waiting.find(hop.name); found != waiting.end()) ids = found->second;
+        const std::size_t messages = ids.size();
+        ids.resize(std::min(messages, max_ids));
+        one["messages"] = messages;
+        one["ids"] = to_json(ids);
         held.push_back(std::move(one));
-        lines.push_back("held now only by a policy: " + hop.name + ": " + hop.reason_code + ": " +
-                        printable(hop.text, 1000));
+        lines.push_back(fmt::format("held now by nothing but a policy: {} message(s) for {} ({})", messages,
+                                    hop.name, hop.reason_code));
+        lines.push_back("  " + printable(hop.text, 1000));
+        for (const auto& id : ids) lines.push_back("  " + id);
+        if (messages > ids.size()) lines.push_back(fmt::format("  and {} more", messages - ids.size()));
     }
     out["held"] = std::move(held);
     out["lines"] = to_json(lines);

@@ -3,6 +3,8 @@
 #pragma once
 
 #include <boost/json.hpp>
+#include <map>
+#include <string>
 #include <vector>
 
 #include "control/protocol.h"
@@ -18,10 +20,15 @@ json::object to_json(const store::StoredOverride& o, bool configured, WallTime n
 json::object to_json(const store::StoredAlarm& alarm);
 json::object to_json(const store::PolicyVersion& version);
 
+/// Queue ids by the name of the next hop that they wait for (store/hop).
+using Waiting = std::map<std::string, std::vector<std::string>>;
+void add_waiting(Waiting& waiting, const store::StoredMessage& message);
+
 /// Sessions to domains that enforce nothing, which would have failed if they had; and the next hops that only
 /// a policy holds now.
 json::object what_if(const std::vector<store::StoredOutcome>& outcomes,
-                     const std::vector<delivery::BlockedHop>& hops, std::chrono::sys_days since);
+                     const std::vector<delivery::BlockedHop>& hops, const Waiting& waiting,
+                     std::chrono::sys_days since);
 
 /// The versions of a domain's policy that were ever served, for `sts history`.
 Answer history_of(const std::string& domain, const std::vector<store::PolicyVersion>& versions);

@@ -8,8 +8,9 @@
 namespace sternpost::delivery {
 
 struct Advice {
-    std::string unblocks;  // a sentence without its full stop
-    std::string move;      // who: `example.com`, `this relay`, `nobody: it passes by itself`
+    std::string unblocks;    // a sentence without its full stop
+    std::string move;        // who: `example.com`, `this relay`, `nobody: it passes by itself`
+    bool by_policy = false;  // what a policy, an override or the message demands holds the mail back
 };
 
 /// `domain`: the recipient's, or the route's. A code that is not known gets advice that holds for all.

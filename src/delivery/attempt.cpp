@@ -13,6 +13,8 @@ namespace {
 constexpr auto site_pause =
     std::chrono::seconds(1);             // ours: how soon a busy site is asked for a connection again
 constexpr std::size_t max_reasons = 20;  // ours: hosts and addresses that a record tells of
+constexpr std::size_t max_outcomes =
+    20;  // ours: of sessions and hosts, that one record holds with their policies
 
 // One connection of a site, for as long as this lives.
 class SiteVisit {
@@ -75,6 +77,8 @@ struct Delivery::Attempt {
     std::size_t hosts = 0;        // looked at
     std::size_t lacking = 0;      // of these: ruled out by what is demanded, and not for want of an answer
     std::size_t without_tls = 0;  // of these: for want of any TLS
+    bool lacks = false;           // the host at hand lacks something
+    bool lacks_tls = false;       // at each of its addresses that: any TLS
     std::size_t no_network = 0;   // addresses that could not be reached for want of a network here
     std::size_t refused_us = 0;   // addresses whose greeting, or EHLO reply, turned us away for good
     bool may_pass = false;        // a look-up failed, or an address was left alone: another time it may do
@@ -89,7 +93,6 @@ struct Delivery::Attempt {
     void reason(std::string text) {
         if (detail.hosts.size() < max_reasons) detail.hosts.push_back(std::move(text));
     }
-    std::string domain() const { return plan.domain; }
     bool held_by_sts() const {
         // A policy that was fetched for this attempt is as new as can be.
         return held_by && plan.sts && !plan.sts->fresh && !held_by->override_ && held_by->sts &&
@@ -109,7 +112,7 @@ struct Delivery::Attempt {
 
 Delivery::Delivery(asio::io_context& context, Options options, dns::Resolver& resolver, sts::Lookups& lookups,
                    Overrides& overrides, Dialer& dialer, const Clock& clock, Timer& timer, Random& random,
-                   Log& log, OnOutcome on_outcome)
+                   Log& log, OnSession on_session)
     : context_(context),
       options_(std::move(options)),
       sites_(options_.connections_per_site, options_.dead_host_time),
@@ -119,7 +122,7 @@ Delivery::Delivery(asio::io_context& context, Options options, dns::Resolver& re
       dialer_(dialer),
       clock_(clock),
       log_(log),
-      on_outcome_(std::move(on_outcome)),
+      on_session_(std::move(on_session)),
       idle_(timer.alarm()),
       tasks_(context, log) {
     if (options_.idle_time.count() > 0) tasks_.spawn("idle connections", close_idle());
@@ -147,22 +150,22 @@ asio::awaitable<void> Delivery::work(Attempt& attempt) {
         co_return;
     }
     attempt.plan = std::move(*plan);
-    note_policy_problem(attempt);
     const bool entered = co_await enter_site(attempt);
     if (!entered) {
         attempt.lane.put_back(*std::exchange(attempt.work, std::nullopt));
         attempt.lane.pause(site_pause);
         co_return;
     }
+    note_policy_problem(attempt);
     const bool overridden =
         overrides_.in_force(attempt.plan.hop.next_hop, std::nullopt, clock_.wall()).has_value();
     if (attempt.plan.sts && attempt.plan.sts->state == sts::State::unknown && !overridden &&
         attempt.plan.hop.wish != store::TlsWish::tls_optional) {
         queue::HopFate unknown{
             false, "4.4.3",
-            "whether " + attempt.domain() + " demands TLS by MTA-STS cannot be found out: " +
+            "whether " + attempt.plan.domain + " demands TLS by MTA-STS cannot be found out: " +
                 attempt.plan.sts->problem_text + "; the resolver of this relay, or the DNS servers of " +
-                attempt.domain() + ", must answer; tried again later"};
+                attempt.plan.domain + ", must answer; tried again later"};
         unknown.reason_code = "sts-unknown";
         end(std::move(unknown));
         co_return;
@@ -206,8 +209,12 @@ asio::awaitable<Delivery::Tried> Delivery::try_hosts(Attempt& attempt) {
         if (attempt.ourselves || attempt.lane.stopping() ||
             attempt.addresses_tried >= options_.addresses_per_attempt)
             break;
+        attempt.lacks = false;
+        attempt.lacks_tls = true;
         const auto tried = co_await try_host(attempt, candidate);
         if (tried == Tried::over) co_return Tried::over;
+        attempt.lacking += attempt.lacks ? 1U : 0U;
+        attempt.without_tls += attempt.lacks && attempt.lacks_tls ? 1U : 0U;
     }
     co_return Tried::next;
 }
@@ -225,10 +232,9 @@ asio::awaitable<Delivery::Tried> Delivery::try_host(Attempt& attempt, const Cand
         attempt.status = unanswered ? "4.4.3" : "4.7.5";
         attempt.held_by = std::move(host.requirement);
         attempt.held_code = host.verdict.reason_code;
-        if (unanswered)
-            attempt.may_pass = true;
-        else
-            ++attempt.lacking;
+        attempt.may_pass = attempt.may_pass || unanswered;
+        attempt.lacks = !unanswered;
+        attempt.lacks_tls = false;
         co_return Tried::next;
     }
     attempt.ourselves = host.addresses.ourselves;  // RFC 5321 §5.1: nor the hosts that are worse than we are
@@ -263,20 +269,15 @@ asio::awaitable<Delivery::Tried> Delivery::try_host(Attempt& attempt, const Cand
 // A connection that another message, of whatever domain, has left open. What it proved is judged anew.
 asio::awaitable<Delivery::Tried> Delivery::try_idle(Attempt& attempt, const HostPlan& host) {
     const auto fits = [&](const IdleConnection& c) {
-        const smtp::Opened& opened = c.channel->opened();
-        if (host.requirement.tls_use() == smtp::TlsUse::if_offered && !opened.evidence.encrypted &&
-            c.request.tls == smtp::TlsUse::never)
-            return false;  // nobody asked that one for TLS
-        return decide(host.requirement, Observation::of_session(opened.evidence, opened.offered.requiretls,
-                                                                opened.starttls_refusal))
-            .go;
+        return may_share(host.requirement, c.request.tls) &&
+               decide(host.requirement, seen_of(c.channel->opened())).go;
     };
     auto idle = connections_.take(host.candidate.host, host.addresses.usable, host.port, fits);
     if (!idle) co_return Tried::next;
     sites_.leave(idle->site);
     DialRequest request = std::move(idle->request);
     auto channel = std::move(idle->channel);
-    const unsigned carried = idle->carried;
+    const unsigned carried = std::max(idle->carried, 1U);  // not fresh: its host may have left it
     co_return co_await carry(attempt, host, std::move(request), std::move(channel), carried);
 }
 
@@ -288,6 +289,10 @@ DialRequest Delivery::request_for(const HostPlan& host, dns::Address address) co
     request.source = address.is_v6() ? options_.source_ipv6 : options_.source_ipv4;
     request.tls = host.requirement.tls_use();
     request.dane = host.requirement.dane_reference();
+    // Whether REQUIRETLS is offered shows only later, and is judged then.
+    request.may_resume = [requirement = host.requirement](const tls::Evidence& proof) {
+        return decide(requirement, Observation::of_session(proof, true)).go;
+    };
     return request;
 }
 
@@ -322,8 +327,8 @@ asio::awaitable<Delivery::Tried> Delivery::try_address(Attempt& attempt, const H
                            (verdict.held ? verdict.sentence : sentence_of(failure)));
             attempt.reason_code = verdict.reason_code;
             if (verdict.held) {
-                ++attempt.lacking;
-                ++attempt.without_tls;
+                attempt.lacks = true;
+                attempt.lacks_tls = attempt.lacks_tls && !seen.evidence.encrypted;
                 attempt.held_by = requirement;
                 attempt.held_code = verdict.reason_code;
                 attempt.status = "4.7.5";
@@ -336,8 +341,7 @@ asio::awaitable<Delivery::Tried> Delivery::try_address(Attempt& attempt, const H
             co_return Tried::next;
         }
         const smtp::Opened& opened = (*channel)->opened();
-        const Observation seen =
-            Observation::of_session(opened.evidence, opened.offered.requiretls, opened.starttls_refusal);
+        const Observation seen = seen_of(opened);
         const Verdict verdict = decide(requirement, seen);
         // After a handshake that failed the fresh connection in clear is the same host's second chance, and
         // no second session of its policy.
@@ -346,16 +350,16 @@ asio::awaitable<Delivery::Tried> Delivery::try_address(Attempt& attempt, const H
         if (!verdict.go) {
             log_session(attempt, requirement, request, opened.evidence.version, "refused", verdict,
                         verdict.sentence);
-            ++attempt.lacking;
-            if (!opened.evidence.encrypted) ++attempt.without_tls;
+            attempt.lacks = true;
+            attempt.lacks_tls = attempt.lacks_tls && !opened.evidence.encrypted;
             attempt.held_by = requirement;
             attempt.held_code = verdict.reason_code;
             attempt.reason(endpoint(request) + ": " + verdict.sentence);
             attempt.reason_code = verdict.reason_code;
             attempt.status = "4.7.5";
+            attempt.detail.dialogue = opened.dialogue;
             auto unwanted = std::move(*channel);
             co_await unwanted->quit();  // RFC 3207 §4.1: QUIT and nothing else
-            attempt.detail.dialogue = unwanted->dialogue();
             co_return Tried::next;
         }
         if (verdict.relaxed) log_relaxed(attempt, requirement, seen);
@@ -489,9 +493,7 @@ std::vector<queue::Fate> Delivery::judge(const Attempt& attempt, const queue::Wo
                                          const std::vector<smtp::RecipientOutcome>& outcomes, bool reused,
                                          bool& other_family, bool& reconnect) const {
     const smtp::Opened& opened = channel.opened();
-    const Verdict verdict =
-        decide(host.requirement,
-               Observation::of_session(opened.evidence, opened.offered.requiretls, opened.starttls_refusal));
+    const Verdict verdict = decide(host.requirement, seen_of(opened));
     TransactionFacts facts;
     facts.size_declared = opened.offered.size;
     facts.over_ipv6 = request.address.is_v6();
@@ -532,7 +534,9 @@ void Delivery::note(Attempt& attempt, const Requirement& requirement, const Obse
                     const DialRequest* request, const std::string& helo, const std::string& local_address) {
     if (attempt.work && attempt.work->message->message_class == store::MessageClass::report)
         return;  // reports are not counted (RFC 8460 §3; RPT-13)
+    bool first = true;
     for (const Finding& finding : findings(requirement, seen)) {
+        if (attempt.detail.outcomes.size() >= max_outcomes) return;
         store::TlsOutcome outcome;
         outcome.at = clock_.wall();
         outcome.domain = requirement.domain;
@@ -554,7 +558,9 @@ void Delivery::note(Attempt& attempt, const Requirement& requirement, const Obse
             outcome.tls = seen.evidence.version;
         }
         outcome.if_enforced = if_enforced(requirement, seen);
-        if (on_outcome_) on_outcome_(outcome);
+        // Of a session that two policies apply to, DANE's finding comes first.
+        if (std::exchange(first, false) && on_session_ && request != nullptr)
+            on_session_(outcome, requirement.dane.state == DaneState::absent);
         attempt.detail.outcomes.push_back(std::move(outcome));
     }
 }
@@ -586,7 +592,7 @@ queue::HopFate Delivery::fate_of(const Attempt& attempt) const {
     for (const auto& reason : attempt.detail.hosts) text += (text.empty() ? "" : "; ") + reason;
     queue::HopFate fate{false, attempt.status, text};
     fate.reason_code = attempt.reason_code;
-    const std::string domain = attempt.domain();
+    const std::string& domain = attempt.plan.domain;
     if (attempt.held_by) {
         fate.reason_code = attempt.held_code;  // another host that was away is not what to mend first
         const std::string move = whose_move(*attempt.held_by);

@@ -31,15 +31,16 @@ struct Options {
     std::chrono::seconds dead_host_time{60};  // an address that took no connection is left alone for so long
 };
 
-/// What delivery tells of the sessions it saw, for alarms and counters. Called on the control thread.
-using OnOutcome = std::function<void(const store::TlsOutcome&)>;
+/// Told of each session's first finding, and whether its host has no TLSA records that DNSSEC secures: for
+/// alarms. Called on the control thread.
+using OnSession = std::function<void(const store::TlsOutcome& outcome, bool without_dane)>;
 
 /// Lives on the control thread.
 class Delivery {
   public:
     Delivery(asio::io_context& context, Options options, dns::Resolver& resolver, sts::Lookups& lookups,
              Overrides& overrides, Dialer& dialer, const Clock& clock, Timer& timer, Random& random, Log& log,
-             OnOutcome on_outcome);
+             OnSession on_session);
 
     /// Works for the lane until it has nothing more, or the next hop cannot take it.
     asio::awaitable<void> deliver(queue::Lane& lane);
@@ -94,7 +95,7 @@ class Delivery {
     Dialer& dialer_;
     const Clock& clock_;
     Log& log_;
-    OnOutcome on_outcome_;
+    OnSession on_session_;
     Connections connections_;
     std::unique_ptr<Alarm> idle_;  // rings when a connection was put away
     bool stopping_ = false;

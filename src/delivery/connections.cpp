@@ -4,6 +4,22 @@
 
 namespace sternpost::delivery {
 
+bool may_share(const Requirement& requirement, smtp::TlsUse made) {
+    switch (requirement.tls_use()) {
+        case smtp::TlsUse::required:
+            return made == smtp::TlsUse::required;
+        case smtp::TlsUse::if_offered:
+            return made != smtp::TlsUse::never;
+        case smtp::TlsUse::never:
+            return true;
+    }
+    return false;
+}
+
+Observation seen_of(const smtp::Opened& opened) {
+    return Observation::of_session(opened.evidence, opened.offered.requiretls, opened.starttls_refusal);
+}
+
 std::optional<IdleConnection> Connections::remove(std::list<IdleConnection>::iterator which) {
     if (which == idle_.end()) return std::nullopt;
     std::optional<IdleConnection> out(std::move(*which));

@@ -147,6 +147,12 @@ class AsioChannel final : public Channel {
     std::string dialogue_;
 };
 
+// TLS sessions of different hosts, addresses and strictness have nothing to do with each other.
+std::string key_of(const DialRequest& request) {
+    return (request.host ? request.host->text() : std::string("literal")) + "|" + request.address.text() +
+           "|" + std::to_string(request.port) + (request.tls == smtp::TlsUse::required ? "|strict" : "|");
+}
+
 asio::awaitable<tl::expected<smtp::Opened, smtp::Failure>> open_session(
     std::shared_ptr<smtp::Session> session) {
     co_return co_await session->open();
@@ -155,17 +161,56 @@ asio::awaitable<tl::expected<smtp::Opened, smtp::Failure>> open_session(
 }  // namespace
 
 AsioDialer::AsioDialer(std::vector<asio::io_context*> io_contexts, Options options,
-                       tls::ClientContexts contexts, store::Store& store)
+                       tls::ClientContexts contexts, store::Store& store, const Clock& clock)
     : io_contexts_(std::move(io_contexts)),
       options_(std::move(options)),
       contexts_(std::move(contexts)),
-      store_(store) {}
+      store_(store),
+      clock_(clock) {}
 
-asio::awaitable<tl::expected<std::unique_ptr<Channel>, smtp::Failure>> AsioDialer::open(DialRequest request) {
+void AsioDialer::use(tls::ClientContexts contexts) {
+    contexts_ = std::move(contexts);
+    tickets_.clear();
+}
+
+// The newest whose chain, judged today, proves what is demanded.
+std::optional<tls::Ticket> AsioDialer::ticket_for(const DialRequest& request) {
+    if (!options_.resume || !request.may_resume || request.dane || request.tls == smtp::TlsUse::never)
+        return std::nullopt;
+    const WallTime now = clock_.wall();
+    const auto& context = request.tls == smtp::TlsUse::required ? contexts_.strict : contexts_.opportunistic;
+    std::optional<dns::Domain> host;
+    if (request.host) host = request.host->name();
+    const std::string key = key_of(request);
+    while (auto ticket = tickets_.take(key, now)) {
+        if (!request.may_resume(tls::evidence_of(*ticket, context->native_handle(), host, now))) continue;
+        if (!ticket->single_use()) tickets_.put(key, *ticket, now);
+        return ticket;
+    }
+    return std::nullopt;
+}
+
+asio::awaitable<AsioDialer::Dialled> AsioDialer::open(DialRequest request) {
+    auto ticket = ticket_for(request);
+    if (!ticket) co_return co_await dial(std::move(request), std::nullopt);
+    auto resumed = co_await dial(request, std::move(ticket));
+    if (!resumed && resumed.error().stage != smtp::Stage::handshake) co_return resumed;
+    if (resumed) {
+        const tls::Evidence& proof = (*resumed)->opened().evidence;
+        if (!proof.resumed || request.may_resume(proof)) co_return resumed;
+        auto unwanted = std::move(*resumed);
+        co_await unwanted->quit();
+    }
+    co_return co_await dial(std::move(request), std::nullopt);
+}
+
+asio::awaitable<AsioDialer::Dialled> AsioDialer::dial(DialRequest request,
+                                                      std::optional<tls::Ticket> ticket) {
     asio::io_context& io = *io_contexts_[next_++ % io_contexts_.size()];
-    smtp::Target target{std::move(request.host), request.address,   request.port,
-                        request.source,          request.tls,       std::move(request.dane),
-                        options_.helo_name,      options_.timeouts, contexts_};
+    const std::string key = key_of(request);
+    smtp::Target target{
+        std::move(request.host), request.address,   request.port,       request.source,    request.tls,
+        std::move(request.dane), std::move(ticket), options_.helo_name, options_.timeouts, contexts_};
     auto session = std::make_shared<smtp::Session>(io.get_executor(), std::move(target));
     std::erase_if(live_, [](const Live& l) { return l.session.expired(); });
     live_.push_back({&io, session});
@@ -174,6 +219,9 @@ asio::awaitable<tl::expected<std::unique_ptr<Channel>, smtp::Failure>> AsioDiale
         asio::post(io, [gone = std::move(session)] {});
         co_return tl::unexpected<smtp::Failure>(std::move(opened).error());
     }
+    if (options_.resume)
+        for (auto& one : opened->tickets) tickets_.put(key, std::move(one), clock_.wall());
+    opened->tickets.clear();
     std::unique_ptr<Channel> channel = std::make_unique<AsioChannel>(
         io, std::move(session), std::move(*opened), store_, options_.convert_8bit);
     co_return channel;

@@ -4,10 +4,12 @@
 
 #include <boost/asio/awaitable.hpp>
 #include <boost/asio/io_context.hpp>
+#include <functional>
 #include <memory>
 #include <vector>
 
 #include "delivery/adapt.h"
+#include "delivery/tickets.h"
 #include "queue/core.h"
 #include "smtp/session.h"
 #include "store/store.h"
@@ -24,6 +26,8 @@ struct DialRequest {
     std::optional<dns::Address> source;
     smtp::TlsUse tls = smtp::TlsUse::if_offered;
     std::optional<tls::DaneReference> dane;  // TLSA records that the handshake is judged by
+    /// Whether a TLS session that proves this may be taken up again; empty: only a full handshake will do.
+    std::function<bool(const tls::Evidence&)> may_resume;
 };
 
 /// An open session, seen from the control thread.
@@ -46,28 +50,36 @@ class Dialer {
         DialRequest request) = 0;
 };
 
-/// Sessions on I/O threads, one after the other in turn.
+/// Sessions on I/O threads, one after the other in turn. TLS sessions are taken up again where the request
+/// allows it; whatever goes wrong with that, a full handshake over a new connection decides.
 class AsioDialer final : public Dialer {
   public:
     struct Options {
         std::string helo_name;
         smtp::ClientTimeouts timeouts;
         ConvertEightBit convert_8bit = ConvertEightBit::unsigned_only;
+        bool resume = true;  // TLS sessions are taken up again where the request allows it
     };
     AsioDialer(std::vector<asio::io_context*> io_contexts, Options options, tls::ClientContexts contexts,
-               store::Store& store);
+               store::Store& store, const Clock& clock);
 
     asio::awaitable<tl::expected<std::unique_ptr<Channel>, smtp::Failure>> open(DialRequest request) override;
     /// For sessions opened from now on (a reload).
-    void use(tls::ClientContexts contexts) { contexts_ = std::move(contexts); }
+    void use(tls::ClientContexts contexts);
     /// Closes every session that is not past DATA: its operations fail with Errc::aborted or io.
     void abort();
 
   private:
+    using Dialled = tl::expected<std::unique_ptr<Channel>, smtp::Failure>;
+    std::optional<tls::Ticket> ticket_for(const DialRequest& request);
+    asio::awaitable<Dialled> dial(DialRequest request, std::optional<tls::Ticket> ticket);
+
     std::vector<asio::io_context*> io_contexts_;
     Options options_;
     tls::ClientContexts contexts_;
     store::Store& store_;
+    const Clock& clock_;
+    Tickets tickets_;
     std::size_t next_ = 0;
     struct Live {
         asio::io_context* io;

@@ -5,6 +5,8 @@
 #include <algorithm>
 
 #include "delivery/advice.h"
+#include "sts/advice.h"
+#include "util/text.h"
 
 namespace sternpost::delivery {
 namespace {
@@ -72,6 +74,31 @@ void tell_sts(const Explanation& e, std::vector<std::string>& out) {
                               until(sts.expires, e.now),
                               sts.next_refresh ? ", is fetched again at " + rfc3339(*sts.next_refresh) : ""));
     if (!sts.problem_text.empty()) out.push_back("  trouble: " + sts.problem_text);
+}
+
+void tell_published(const Explanation& e, std::vector<std::string>& out) {
+    if (!e.published) return;
+    const PublishedSts& now = *e.published;
+    const std::string at =
+        "  record at " + now.name + (now.alias.empty() ? "" : ", an alias of " + now.alias) + ": ";
+    if (!now.records_problem.empty()) {
+        out.push_back(at + "cannot be had: " + now.records_problem);
+    } else if (now.records.empty()) {
+        out.push_back(at + "none");
+    } else {
+        for (const auto& record : now.records) out.push_back(at + "\"" + printable(record, 200) + "\"");
+    }
+    const std::string cached = e.plan.sts && e.plan.sts->policy ? e.plan.sts->text : std::string();
+    if (!now.policy_problem.empty()) {
+        out.push_back("  policy as published now: cannot be had: " + now.policy_problem);
+    } else if (now.policy && cached.empty()) {
+        out.push_back("  policy as published now: there is one, and it is not in force yet");
+    } else if (now.policy && *now.policy == cached) {
+        out.emplace_back("  policy as published now: the same");
+    } else if (now.policy) {
+        out.emplace_back("  policy as published now (+) and as it is in force (-):");
+        for (const auto& line : sts::diff(cached, *now.policy)) out.push_back("    " + printable(line, 200));
+    }
 }
 
 void tell_dane(const HostPlan& host, std::vector<std::string>& out) {
@@ -174,6 +201,31 @@ std::string_view name_of(Outlook outlook) {
     return "";
 }
 
+namespace {
+
+constexpr std::size_t max_records = 10;  // ours: TXT records that are shown
+
+// The record of the domain whose policy was looked up (RFC 8461 §3.1).
+asio::awaitable<std::optional<PublishedSts>> published_record(dns::Resolver& resolver, const HopPlan& plan) {
+    auto domain = dns::Domain::parse(plan.domain);
+    if (!plan.sts || !domain) co_return std::nullopt;
+    auto name = domain->under("_mta-sts");
+    if (!name) co_return std::nullopt;
+    PublishedSts out;
+    out.name = name->text();
+    const auto answer = co_await resolver.txt(std::move(*name));
+    if (!answer) {
+        out.records_problem = answer.error().text;
+        co_return out;
+    }
+    if (answer->canonical != out.name) out.alias = answer->canonical;
+    out.records = answer->records;
+    out.records.resize(std::min(out.records.size(), max_records));
+    co_return out;
+}
+
+}  // namespace
+
 asio::awaitable<Explanation> explain(Delivery& delivery, dns::Resolver& resolver, const Clock& clock,
                                      std::string domain, bool probe) {
     Explanation out;
@@ -191,6 +243,8 @@ asio::awaitable<Explanation> explain(Delivery& delivery, dns::Resolver& resolver
         co_return out;
     }
     out.plan = std::move(*plan);
+    auto published = co_await published_record(resolver, out.plan);
+    out.published = std::move(published);
     std::size_t probes = 0;
     for (const Candidate& candidate : out.plan.hosts.candidates) {
         HostPlan planned = co_await delivery.planner().look_up(out.plan, candidate);
@@ -208,12 +262,11 @@ asio::awaitable<Explanation> explain(Delivery& delivery, dns::Resolver& resolver
             host.probed = true;
             host.address = host.plan.addresses.usable.front();
             DialRequest request = delivery.request_for(host.plan, host.address);
+            request.may_resume = nullptr;  // what it shows today is asked for
             auto channel = co_await delivery.dialer().open(std::move(request));
             if (channel) {
                 host.opened = (*channel)->opened();
-                const Observation seen = Observation::of_session(
-                    host.opened->evidence, host.opened->offered.requiretls, host.opened->starttls_refusal);
-                host.verdict = decide(host.plan.requirement, seen);
+                host.verdict = decide(host.plan.requirement, seen_of(*host.opened));
                 auto open = std::move(*channel);
                 co_await open->quit();
             } else {
@@ -272,6 +325,7 @@ std::vector<std::string> lines_of(const Explanation& e) {
                                          : "not secured, since the resolver's word on DNSSEC is not taken "
                                            "here (dns.trust_ad)"));
     tell_sts(e, out);
+    tell_published(e, out);
     for (const ExplainedHost& host : e.hosts) {
         std::string addresses;
         for (const auto& address : host.plan.addresses.usable)

@@ -20,6 +20,16 @@ struct ExplainedHost {
     std::optional<smtp::Failure> failure;
 };
 
+/// What a domain publishes of MTA-STS now, past the cache of policies.
+struct PublishedSts {
+    std::string name;                   // where the record is asked for
+    std::string alias;                  // where its CNAMEs lead; empty: it has none
+    std::vector<std::string> records;   // TXT, each with its strings joined, at most 10
+    std::string records_problem;        // why they could not be had
+    std::optional<std::string> policy;  // the body; only looked at with a probe
+    std::string policy_problem;         // why it could not be had
+};
+
 enum class Outlook {
     protected_,     // at least one host may have the mail, and a policy says who it is
     opportunistic,  // mail can go, and nothing protects it from somebody on the way
@@ -37,7 +47,7 @@ struct Explanation {
     std::vector<ExplainedHost> hosts;
     bool resolver_trusted = false;
     WallTime now{};
-    std::optional<WallTime> next_refresh;  // of the cached policy
+    std::optional<PublishedSts> published;  // where a policy is looked up at all
 };
 
 /// Awaits DNS, HTTPS for a policy not known yet, and with `probe` a session with each host, at most five:

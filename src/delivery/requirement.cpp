@@ -297,11 +297,6 @@ Judgement judge_requiretls(const Requirement& requirement, const Observation& se
     return std::nullopt;
 }
 
-// A session that is there, or may yet come: nothing says no for reasons of its own.
-bool out_of_reach(const Observation& seen) {
-    return seen.kind == Kind::no_session;
-}
-
 Verdict verdict_of(Problem failed, bool go) {
     Verdict out;
     out.go = go;
@@ -487,7 +482,7 @@ Verdict decide(const Requirement& requirement, const Observation& seen) {
             return out;
         }
     }
-    if (out_of_reach(seen)) {
+    if (seen.kind == Kind::no_session) {
         // Nothing may be said on a session that is not there, whatever else was wrong and excused.
         const auto shown = judge_tls(seen);
         out.go = false;

@@ -3,7 +3,7 @@
 namespace sternpost::delivery {
 namespace {
 
-constexpr std::uint64_t always = 3;  // ours: sessions with TLS, and none without, before its lack is news
+constexpr std::uint64_t known = 3;          // ours: sessions with TLS before its lack is news
 constexpr std::size_t max_hosts = 100'000;  // ours
 
 store::StoredAlarm alarm(std::string kind, const store::TlsOutcome& outcome, std::string text) {
@@ -22,26 +22,23 @@ void Watch::restore(const std::vector<store::StoredHost>& hosts) {
     for (const auto& host : hosts) hosts_.insert_or_assign(host.name, host);
 }
 
-std::optional<store::StoredAlarm> Watch::saw(const store::TlsOutcome& outcome) {
-    if (outcome.mx_host.empty() || outcome.remote_address.empty()) return std::nullopt;  // no session
+std::optional<store::StoredAlarm> Watch::saw(const store::TlsOutcome& outcome, bool without_dane) {
+    if (outcome.mx_host.empty()) return std::nullopt;
     if (hosts_.size() >= max_hosts) hosts_.clear();
     store::StoredHost& host = hosts_[outcome.mx_host];
     host.name = outcome.mx_host;
-    const bool clear = outcome.result_type == "starttls-not-supported";
     std::optional<store::StoredAlarm> out;
-    if (clear) {
-        if (host.tls_sessions >= always && host.last_clear <= host.last_tls)
+    if (outcome.result_type == "starttls-not-supported") {
+        if (host.tls_sessions >= known && host.last_clear <= host.last_tls)
             out = alarm("tls-gone", outcome,
                         outcome.mx_host + " (for " + outcome.domain +
-                            ") offers no TLS, though it did in all " + std::to_string(host.tls_sessions) +
-                            " sessions before: the host has changed, or somebody on the way strips STARTTLS");
+                            ") offers no TLS, though it did until " + rfc3339(host.last_tls) +
+                            ": the host has changed, or somebody on the way strips STARTTLS");
         host.last_clear = outcome.at;
         return out;
     }
     if (outcome.tls.empty()) return std::nullopt;
-    const bool dane = outcome.policy_type == store::PolicyType::tlsa &&
-                      outcome.count == store::OutcomeCount::success && outcome.result_type.empty();
-    if (outcome.policy_type == store::PolicyType::no_policy_found && host.last_dane != WallTime{}) {
+    if (without_dane && host.last_dane != WallTime{}) {
         out = alarm(
             "dane-gone", outcome,
             outcome.mx_host + " (for " + outcome.domain + ") was authenticated by its TLSA records until " +
@@ -52,7 +49,9 @@ std::optional<store::StoredAlarm> Watch::saw(const store::TlsOutcome& outcome) {
     }
     ++host.tls_sessions;
     host.last_tls = outcome.at;
-    if (dane) host.last_dane = outcome.at;
+    const bool authenticated = outcome.policy_type == store::PolicyType::tlsa &&
+                               outcome.count == store::OutcomeCount::success && outcome.result_type.empty();
+    if (authenticated) host.last_dane = outcome.at;
     return out;
 }
 

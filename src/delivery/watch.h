@@ -15,8 +15,9 @@ namespace sternpost::delivery {
 class Watch {
   public:
     void restore(const std::vector<store::StoredHost>& hosts);
-    /// A session's outcome. An alarm: tls-gone, dane-gone.
-    std::optional<store::StoredAlarm> saw(const store::TlsOutcome& outcome);
+    /// A session's first outcome; `without_dane`: its host has no TLSA records that DNSSEC secures. An alarm:
+    /// tls-gone, dane-gone.
+    std::optional<store::StoredAlarm> saw(const store::TlsOutcome& outcome, bool without_dane);
 
   private:
     std::map<std::string, store::StoredHost> hosts_;

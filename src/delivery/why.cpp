@@ -13,20 +13,6 @@ namespace {
 
 constexpr std::size_t max_attempts = 50;  // ours: what a person reads; --json has them all
 
-std::string state_of(store::RecipientState state) {
-    switch (state) {
-        case store::RecipientState::queued:
-            return "queued";
-        case store::RecipientState::sent:
-            return "sent";
-        case store::RecipientState::bounced:
-            return "bounced";
-        case store::RecipientState::deleted:
-            return "deleted";
-    }
-    return "";
-}
-
 std::string in(WallTime when, WallTime now) {
     return when > now ? "in " + human_span(when - now) : "now";
 }
@@ -71,7 +57,7 @@ void tell_history(const WhyFacts& facts, std::vector<std::string>& out) {
             if (!result->mx_address.empty()) where += "[" + result->mx_address + "]";
             out.push_back(fmt::format(
                 "  {} <{}> {} {}{}{}", rfc3339(entry.at), printable(to),
-                result->state == store::RecipientState::queued ? "deferred" : state_of(result->state),
+                result->state == store::RecipientState::queued ? "deferred" : store::name_of(result->state),
                 result->status, where.empty() ? "" : " at " + where,
                 result->tls.empty() ? "" : " over " + result->tls));
             out.push_back("    " + printable(result->text, 1000));
@@ -116,7 +102,7 @@ std::vector<WhyRecipient> recipients_of(const WhyFacts& facts) {
         const store::StoredRecipient& r = facts.message.recipients[n];
         WhyRecipient one;
         one.path = r.address.recipient.path.text();
-        one.state = state_of(r.state);
+        one.state = store::name_of(r.state);
         one.status = r.status;
         const auto* last = last_result(facts, n);
         if (last != nullptr) one.reason_code = last->reason_code;

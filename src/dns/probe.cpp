@@ -23,12 +23,14 @@ asio::awaitable<ProbeResult> probe(Resolver& resolver, ProbeNames names) {
     ProbeResult out;
     if (!resolver.trusted()) {
         out.validation = Validation::untrusted;
-        out.text =
-            who +
-            " is not taken at its word on DNSSEC, since it is not on 127.0.0.1 or ::1, or only forwards "
-            "(127.0.0.53, 127.0.0.11): DANE is not used; run a validating resolver on this machine (apt "
-            "install "
-            "unbound), or set dns.trust_ad = \"yes\" if the way to it is safe";
+        out.text = who +
+                   " is not taken at its word on DNSSEC by dns.trust_ad (\"auto\" trusts resolvers on "
+                   "127.0.0.1 and ::1 "
+                   "that do not only forward, as 127.0.0.53 and 127.0.0.11 do; \"no\" trusts none): DANE is "
+                   "not used; "
+                   "run a validating resolver on this machine (apt install unbound), or set dns.trust_ad = "
+                   "\"yes\" if "
+                   "the way to it is safe";
         co_return out;
     }
     auto secure = Domain::parse(names.secure);
@@ -45,6 +47,16 @@ asio::awaitable<ProbeResult> probe(Resolver& resolver, ProbeNames names) {
         co_return out;
     }
     const auto bad = co_await resolver.a(*bogus);
+    // A name that is not there (any more) shows nothing, unless its absence is what DNSSEC secures.
+    const bool good_is_gone = !good->authentic && good->records.empty();
+    if (good_is_gone || (bad && bad->records.empty())) {
+        out.validation = Validation::unanswered;
+        out.text =
+            who + " finds no address for " + (good_is_gone ? names.secure : names.bogus) +
+            ", the name to probe it with: whether it validates DNSSEC cannot be told; set "
+            "dns.probe_secure to a name that is signed, dns.probe_bogus to one whose signatures are wrong";
+        co_return out;
+    }
     if (!good->authentic || bad) {
         out.validation = Validation::does_not;
         out.text =

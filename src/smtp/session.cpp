@@ -142,7 +142,7 @@ asio::awaitable<std::optional<Failure>> Session::start_tls() {
     auto context = target_.tls == TlsUse::required ? target_.contexts.strict : target_.contexts.opportunistic;
     std::optional<dns::Domain> name;
     if (target_.host) name = target_.host->name();
-    auto done = co_await stream_.handshake(std::move(context), std::move(name), target_.dane,
+    auto done = co_await stream_.handshake(std::move(context), std::move(name), target_.dane, target_.ticket,
                                            after(Stage::handshake));
     if (!done) {
         dialogue_.note("TLS handshake: " + done.error().text);
@@ -195,8 +195,8 @@ asio::awaitable<tl::expected<Opened, Failure>> Session::open() {
                 starttls_refusal = std::move(*failed);
             } else {
                 proof_ = stream_.evidence();
-                dialogue_.note(proof_.version + ", " + proof_.cipher + ", certificate " +
-                               proof_.fingerprint.substr(0, 16) + "…");
+                dialogue_.note(proof_.version + ", " + proof_.cipher + (proof_.resumed ? ", resumed" : "") +
+                               ", certificate " + proof_.fingerprint.substr(0, 16) + "…");
                 if (auto again = co_await hello()) {
                     const bool polite = again->code == Errc::reply_negative;
                     co_return co_await give_up(std::move(*again), polite);
@@ -212,6 +212,8 @@ asio::awaitable<tl::expected<Opened, Failure>> Session::open() {
     Opened opened;
     opened.offered = offered_;
     opened.evidence = proof_;
+    opened.dialogue = dialogue_.text();
+    opened.tickets = stream_.take_tickets();
     opened.starttls_refusal = std::move(starttls_refusal);
     const auto local = socket.local_endpoint(ec);
     if (!ec) opened.local_address = local.address().to_string();

@@ -24,6 +24,7 @@ struct Target {
     std::optional<dns::Address> source;
     TlsUse tls = TlsUse::if_offered;
     std::optional<tls::DaneReference> dane;  // TLSA records that the handshake is judged by
+    std::optional<tls::Ticket> ticket;       // a TLS session that may be taken up again
     std::string helo_name;                   // our FQDN; empty: the address literal of our end
     ClientTimeouts timeouts;
     tls::ClientContexts contexts;
@@ -42,6 +43,8 @@ struct Opened {
     Extensions offered;  // by the latest EHLO reply: inside TLS where there is TLS
     tls::Evidence evidence;
     std::string local_address;
+    std::string dialogue;                     // what was said so far
+    std::vector<tls::Ticket> tickets;         // to take this TLS session up again later
     std::optional<Failure> starttls_refusal;  // it refused STARTTLS, and the session went on in clear
 };
 

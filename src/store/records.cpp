@@ -17,6 +17,20 @@ constexpr WallTime epoch = std::chrono::sys_days(std::chrono::year(2020) / 1 / 1
 
 }  // namespace
 
+std::string_view name_of(RecipientState state) {
+    switch (state) {
+        case RecipientState::queued:
+            return "queued";
+        case RecipientState::sent:
+            return "sent";
+        case RecipientState::bounced:
+            return "bounced";
+        case RecipientState::deleted:
+            return "deleted";
+    }
+    return "?";
+}
+
 std::string_view name_of(PolicyType type) {
     switch (type) {
         case PolicyType::no_policy_found:

@@ -122,6 +122,7 @@ struct NewMessage {
 };
 
 enum class RecipientState : std::uint8_t { queued = 0, sent = 1, bounced = 2, deleted = 3 };
+std::string_view name_of(RecipientState state);
 
 enum class PolicyType : std::uint8_t { no_policy_found = 0, sts = 1, tlsa = 2 };  // RFC 8460 §4.4 policy-type
 std::string_view name_of(PolicyType type);

@@ -30,7 +30,8 @@ void Tally::add(const AttemptDetail& detail) {
         } else if (outcome.result_type == no_starttls) {
             seen.last_clear = outcome.at;
         }
-        if (outcome.policy_type == PolicyType::tlsa && outcome.count == OutcomeCount::success)
+        if (outcome.policy_type == PolicyType::tlsa && outcome.count == OutcomeCount::success &&
+            outcome.result_type.empty())  // not records that cannot be used: they authenticate nobody
             seen.last_dane = outcome.at;
         if (seen == StoredHost()) continue;
         auto& host = hosts_[outcome.mx_host];

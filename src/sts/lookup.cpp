@@ -13,8 +13,6 @@ namespace {
 
 // The time of the last mail is stored no more often than this: it is compared with days.
 constexpr auto mailed_grain = std::chrono::hours(12);
-constexpr auto alarm_log_grain = std::chrono::hours(24);
-constexpr std::size_t most_logged = 10'000;  // alarms whose last log line is remembered
 
 }  // namespace
 
@@ -26,7 +24,8 @@ Lookups::Lookups(asio::any_io_executor executor, LookupOptions options, dns::Res
       https_(https),
       store_(store),
       clock_(clock),
-      log_(log) {}
+      log_(log),
+      alarms_(store, clock, log) {}
 
 // A stored time on the clock that is never set. What lies in the future, as after a clock that was put back,
 // was just now; what lies further back than anything here is compared with, is that far back.
@@ -159,22 +158,6 @@ void Lookups::forget_if_empty(const dns::PolicyDomain& domain) {
     if (!known.cached && !failed && !told && !known.unknown_since) known_.erase(it);
 }
 
-void Lookups::raise(const std::string& kind, const std::string& subject, const std::string& text) {
-    ++alarms_;
-    store::StoredAlarm alarm;
-    alarm.kind = kind;
-    alarm.subject = subject;
-    alarm.text = text;
-    alarm.last = clock_.wall();
-    alarm.count = 1;
-    store_.put_alarm(std::move(alarm));
-    if (logged_.size() >= most_logged) logged_.clear();
-    const auto [it, first] = logged_.try_emplace({kind, subject}, clock_.steady());
-    if (!first && clock_.steady() - it->second < alarm_log_grain) return;
-    it->second = clock_.steady();
-    Event(log_, Level::warning, "alarm").kv("kind", kind).kv("subject", subject).reason(text);
-}
-
 // Whether any version of the domain's policy that was ever kept was one to enforce.
 asio::awaitable<bool> Lookups::ever_enforced(dns::PolicyDomain domain) {
     if (const auto known = known_.find(domain);
@@ -233,8 +216,8 @@ asio::awaitable<Lookup> Lookups::run(dns::PolicyDomain domain, Why why) {
         } else if (cached != nullptr && cached->policy.mode != Mode::none) {
             trouble = Errc::fetch;
             trouble_text = record_name->text() + " is gone; the cached policy holds until it expires";
-            raise("policy-vanished", domain.text(),
-                  trouble_text + " (" + rfc3339(cached->stored.expires) + ")");
+            alarms_.raise("policy-vanished", domain.text(),
+                          trouble_text + " (" + rfc3339(cached->stored.expires) + ")");
         }
     }
     const Cached* cached = in_force(domain);
@@ -301,11 +284,11 @@ asio::awaitable<Lookup> Lookups::get(dns::PolicyDomain domain, std::string id, W
         if (cached != nullptr && !quiet) {
             const std::string until = " (" + rfc3339(cached->stored.expires) + ")";
             if (fetched.error().code == Errc::gone)
-                raise("policy-vanished", domain.text(),
-                      fetched.error().text + "; the cached policy holds until it expires" + until);
+                alarms_.raise("policy-vanished", domain.text(),
+                              fetched.error().text + "; the cached policy holds until it expires" + until);
             else if (why == Why::schedule)
-                raise("policy-refresh-failing", domain.text(),
-                      fetched.error().text + "; the cached policy holds until it expires" + until);
+                alarms_.raise("policy-refresh-failing", domain.text(),
+                              fetched.error().text + "; the cached policy holds until it expires" + until);
         }
         if (why == Why::schedule) ++known.refresh_failures;
         known.failed = Failed{id, clock_.steady(), clock_.wall(), fetched.error().code, fetched.error().text};
@@ -327,7 +310,8 @@ asio::awaitable<Lookup> Lookups::get(dns::PolicyDomain domain, std::string id, W
     if (known.cached) {
         const store::PolicyVersion before{known.cached->stored.id, known.cached->stored.text, "", {}, {}};
         const store::PolicyVersion after{id, fetched->text, "", {}, {}};
-        for (const auto& change : changes(before, after)) raise(change.kind, domain.text(), change.text);
+        for (const auto& change : changes(before, after))
+            alarms_.raise(change.kind, domain.text(), change.text);
     }
     // Durable before it is believed: a crash must not lose what mail has already been judged by (RFC 8461
     // §10.2).

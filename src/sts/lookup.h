@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "dns/resolver.h"
+#include "store/alarms.h"
 #include "store/store.h"
 #include "sts/fetch.h"
 #include "sts/schedule.h"
@@ -95,7 +96,7 @@ class Lookups {
     std::vector<CachedView> view() const;
     std::optional<CachedView> view(const dns::PolicyDomain& domain) const;
     /// How many alarms were raised since the start.
-    std::uint64_t alarms() const { return alarms_; }
+    std::uint64_t alarms() const { return alarms_.raised(); }
 
   private:
     enum class Why { mail, wish, failure, schedule };
@@ -145,7 +146,6 @@ class Lookups {
     CachedView view_of(const dns::PolicyDomain& domain, const Known& known) const;
     void remember(const dns::PolicyDomain& domain);
     void forget_if_empty(const dns::PolicyDomain& domain);
-    void raise(const std::string& kind, const std::string& subject, const std::string& text);
 
     asio::any_io_executor executor_;
     LookupOptions options_;
@@ -156,8 +156,7 @@ class Lookups {
     Log& log_;
     std::map<dns::PolicyDomain, Known> known_;
     std::map<dns::PolicyDomain, std::shared_ptr<Flight>> flights_;
-    std::map<std::pair<std::string, std::string>, SteadyTime> logged_;  // alarms, by kind and subject
-    std::uint64_t alarms_ = 0;
+    store::Alarms alarms_;
 };
 
 }  // namespace sternpost::sts

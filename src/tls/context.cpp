@@ -2,6 +2,7 @@
 
 #include <openssl/ssl.h>
 
+#include "tls/resumption.h"
 #include "tls/verify.h"
 #include "util/file.h"
 
@@ -22,8 +23,8 @@ Result<std::shared_ptr<boost::asio::ssl::context>> make(const Options& options, 
     SSL_CTX_set_security_level(ctx, security_level);
     if (SSL_CTX_set_min_proto_version(ctx, TLS1_2_VERSION) != 1) return fail(Errc::openssl, openssl_error());
     SSL_CTX_set_options(ctx, SSL_OP_NO_COMPRESSION | SSL_OP_NO_RENEGOTIATION);
-    SSL_CTX_set_session_cache_mode(ctx, SSL_SESS_CACHE_OFF);  // a resumed session proves nothing by itself
-    SSL_CTX_set_verify(ctx, SSL_VERIFY_NONE, nullptr);        // recorded, not enforced: see evidence_of()
+    let_collect(ctx);  // what a resumed session proves is judged anew: see resumption
+    SSL_CTX_set_verify(ctx, SSL_VERIFY_NONE, nullptr);  // recorded, not enforced: see evidence_of()
     SSL_CTX_set_purpose(ctx, X509_PURPOSE_SSL_SERVER);
     if (SSL_CTX_dane_enable(ctx) <= 0) return fail(Errc::openssl, openssl_error());
     // Handshakes take what they must; what a certificate proves is judged by one measure in either context.

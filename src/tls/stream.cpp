@@ -34,7 +34,8 @@ asio::awaitable<util::Result<void>> Stream::write(std::string_view octets, Deadl
 
 asio::awaitable<util::Result<void>> Stream::handshake(std::shared_ptr<asio::ssl::context> context,
                                                       std::optional<dns::Domain> host,
-                                                      std::optional<DaneReference> dane, Deadline deadline) {
+                                                      std::optional<DaneReference> dane,
+                                                      std::optional<Ticket> ticket, Deadline deadline) {
     context_ = std::move(context);
     host_ = std::move(host);
     dane_ = std::move(dane);
@@ -48,6 +49,10 @@ asio::awaitable<util::Result<void>> Stream::handshake(std::shared_ptr<asio::ssl:
     if (sni) {
         std::string name = sni->text();
         SSL_ctrl(tls_->native_handle(), SSL_CTRL_SET_TLSEXT_HOSTNAME, TLSEXT_NAMETYPE_host_name, name.data());
+    }
+    if (!dane_) {
+        collect(tls_->native_handle(), *tickets_);
+        if (ticket) SSL_set_session(tls_->native_handle(), ticket->get());  // else a full handshake
     }
     auto done =
         co_await until_done(deadline, tls_->async_handshake(asio::ssl::stream_base::client, asio::deferred));

@@ -7,8 +7,11 @@
 #include <memory>
 #include <optional>
 #include <span>
+#include <utility>
+#include <vector>
 
 #include "tls/context.h"
+#include "tls/resumption.h"
 #include "tls/verify.h"
 #include "util/clock.h"
 #include "util/result.h"
@@ -31,10 +34,14 @@ class Stream {
     /// All of `octets`, which the caller keeps alive.
     asio::awaitable<util::Result<void>> write(std::string_view octets, Deadline deadline);
     /// The client's handshake, with SNI = `host` (none towards an address literal), under DANE the TLSA base
-    /// domain (RFC 7672 §8.1). Fails on anything but a certificate: that is for evidence().
+    /// domain (RFC 7672 §8.1). `ticket`: a session that may be taken up again, never under DANE. Fails on
+    /// anything but a certificate: that is for evidence().
     asio::awaitable<util::Result<void>> handshake(std::shared_ptr<asio::ssl::context> context,
                                                   std::optional<dns::Domain> host,
-                                                  std::optional<DaneReference> dane, Deadline deadline);
+                                                  std::optional<DaneReference> dane,
+                                                  std::optional<Ticket> ticket, Deadline deadline);
+    /// What the server gave to take this session up again, so far; not under DANE.
+    std::vector<Ticket> take_tickets() { return std::exchange(*tickets_, {}); }
     /// The server's handshake. The peer is not asked for a certificate.
     asio::awaitable<util::Result<void>> accept_tls(std::shared_ptr<asio::ssl::context> context,
                                                    Deadline deadline);
@@ -52,6 +59,7 @@ class Stream {
     std::unique_ptr<asio::ssl::stream<asio::ip::tcp::socket&>> tls_;
     std::optional<dns::Domain> host_;
     std::optional<DaneReference> dane_;
+    std::unique_ptr<std::vector<Ticket>> tickets_ = std::make_unique<std::vector<Ticket>>();
     bool broken_ = false;
 };
 

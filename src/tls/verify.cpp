@@ -15,8 +15,8 @@ constexpr int auth_level = 2;  // OpenSSL's for such keys, and no SHA-1 below th
 
 using X509Ptr = std::unique_ptr<X509, void (*)(X509*)>;
 
-// The peer's chain against the trusted roots, as without DANE.
-long judge_chain(SSL* ssl, X509* leaf) {
+// The chain of the session against the trusted roots, as without DANE.
+long judge_chain(SSL* ssl, X509* leaf, std::optional<WallTime> now) {
     const std::unique_ptr<X509_STORE_CTX, void (*)(X509_STORE_CTX*)> context(X509_STORE_CTX_new(),
                                                                              X509_STORE_CTX_free);
     X509_STORE* roots = SSL_CTX_get_cert_store(SSL_get_SSL_CTX(ssl));
@@ -24,6 +24,9 @@ long judge_chain(SSL* ssl, X509* leaf) {
         return X509_V_ERR_OUT_OF_MEM;
     X509_STORE_CTX_set_default(context.get(), "ssl_server");
     X509_VERIFY_PARAM_set_auth_level(X509_STORE_CTX_get0_param(context.get()), auth_level);
+    if (now)
+        X509_VERIFY_PARAM_set_time(X509_STORE_CTX_get0_param(context.get()),
+                                   std::chrono::system_clock::to_time_t(*now));
     if (X509_verify_cert(context.get()) == 1) return X509_V_OK;
     const int error = X509_STORE_CTX_get_error(context.get());
     return error == X509_V_OK ? X509_V_ERR_UNSPECIFIED : error;
@@ -47,39 +50,71 @@ bool expect_dane(SSL* ssl, const DaneReference& reference) {
     return any;
 }
 
-Evidence evidence_of(SSL* ssl, const std::optional<dns::Domain>& host,
-                     const std::optional<DaneReference>& dane) {
+namespace {
+
+// What there is without judging.
+Evidence session_of(SSL* ssl) {
     Evidence out;
     out.encrypted = true;
     out.version = SSL_get_version(ssl);
     if (const SSL_CIPHER* cipher = SSL_get_current_cipher(ssl)) out.cipher = SSL_CIPHER_get_name(cipher);
     out.resumed = SSL_session_reused(ssl) == 1;
     if (const char* sni = SSL_get_servername(ssl, TLSEXT_NAMETYPE_host_name)) out.sni = sni;
-    const X509Ptr leaf(SSL_get1_peer_certificate(ssl), X509_free);
-    out.has_certificate = leaf != nullptr;
-    out.dane = dane;
-    if (!leaf) {
-        out.chain_error = X509_V_ERR_UNSPECIFIED;
-        out.chain_error_name = "it has no certificate";
-        return out;
+    return out;
+}
+
+void judge_dane(SSL* ssl, Evidence& out) {
+    // What was compared with TLSA records was another handshake, perhaps with other records.
+    out.dane_error = out.resumed ? X509_V_ERR_UNSPECIFIED : SSL_get_verify_result(ssl);
+    out.dane_matched = out.dane_error == X509_V_OK && SSL_get0_dane_authority(ssl, nullptr, nullptr) >= 0;
+    dns::Tlsa match;
+    const std::uint8_t* data = nullptr;
+    std::size_t size = 0;
+    if (out.dane_matched &&
+        SSL_get0_dane_tlsa(ssl, &match.usage, &match.selector, &match.matching_type, &data, &size) >= 0) {
+        match.data.assign(data, data + size);
+        out.dane_match = text_of(match);
     }
-    if (dane) {
-        out.dane_error = SSL_get_verify_result(ssl);
-        out.dane_matched = out.dane_error == X509_V_OK && SSL_get0_dane_authority(ssl, nullptr, nullptr) >= 0;
-        dns::Tlsa match;
-        const std::uint8_t* data = nullptr;
-        std::size_t size = 0;
-        if (out.dane_matched &&
-            SSL_get0_dane_tlsa(ssl, &match.usage, &match.selector, &match.matching_type, &data, &size) >= 0) {
-            match.data.assign(data, data + size);
-            out.dane_match = text_of(match);
-        }
-        out.chain_error = judge_chain(ssl, leaf.get());
-    } else {
-        out.chain_error = SSL_get_verify_result(ssl);
-    }
+}
+
+void name_chain_error(Evidence& out) {
     out.chain_error_name =
         out.chain_error == X509_V_OK ? std::string() : X509_verify_cert_error_string(out.chain_error);
+}
+
+// Whether there is a certificate at all.
+bool has_leaf(const X509Ptr& leaf, Evidence& out) {
+    out.has_certificate = leaf != nullptr;
+    if (leaf) return true;
+    out.chain_error = X509_V_ERR_UNSPECIFIED;
+    out.chain_error_name = "it has no certificate";
+    return false;
+}
+
+}  // namespace
+
+Evidence evidence_of(SSL* ssl, const std::optional<dns::Domain>& host,
+                     const std::optional<DaneReference>& dane) {
+    Evidence out = session_of(ssl);
+    out.dane = dane;
+    const X509Ptr leaf(SSL_get1_peer_certificate(ssl), X509_free);
+    if (!has_leaf(leaf, out)) return out;
+    if (dane) judge_dane(ssl, out);
+    // OpenSSL has judged by the TLSA records then, or has only remembered an older judgement.
+    const bool judged_here = dane || out.resumed;
+    out.chain_error = judged_here ? judge_chain(ssl, leaf.get(), std::nullopt) : SSL_get_verify_result(ssl);
+    name_chain_error(out);
+    read_leaf(leaf.get(), host, out);
+    return out;
+}
+
+Evidence evidence_at(SSL* ssl, const std::optional<dns::Domain>& host, WallTime now) {
+    Evidence out = session_of(ssl);
+    out.resumed = true;
+    const X509Ptr leaf(SSL_get1_peer_certificate(ssl), X509_free);
+    if (!has_leaf(leaf, out)) return out;
+    out.chain_error = judge_chain(ssl, leaf.get(), now);
+    name_chain_error(out);
     read_leaf(leaf.get(), host, out);
     return out;
 }

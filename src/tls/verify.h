@@ -46,10 +46,15 @@ struct Evidence {
 };
 
 /// Reads what `ssl` (a finished client handshake) proved about `host`. SAN dNSNames only, never the CN; a `*`
-/// counts only as the whole left-most label. Without a `host` (an address literal) no name matches. `dane`:
-/// what expect_dane() was given, if it was called.
+/// counts only as the whole left-most label. A session that was taken up again is judged by its chain anew,
+/// and proves nothing under DANE. Without a `host` (an address literal) no name matches. `dane`: what
+/// expect_dane() was given, if it was called.
 Evidence evidence_of(SSL* ssl, const std::optional<dns::Domain>& host,
                      const std::optional<DaneReference>& dane);
+
+/// The same of the session that `ssl` has, judged by the time `now`, without DANE: what a session proves that
+/// is taken up again (resumption).
+Evidence evidence_at(SSL* ssl, const std::optional<dns::Domain>& host, WallTime now);
 
 /// The part of it that a certificate alone tells: names, dates, key, fingerprint (leaf.cpp).
 void read_leaf(X509* leaf, const std::optional<dns::Domain>& host, Evidence& out);

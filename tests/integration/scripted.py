@@ -223,6 +223,7 @@ class ScriptedMx:
         self.sessions = []  # each a list of (command line, whether in TLS)
         self.taken = []
         self.names = []  # SNI
+        self.resumed = []  # of each TLS session: whether it took an earlier one up
         self.hellos = []  # the first TLS record of each handshake: the ClientHello
         if context:
             context.sni_callback = lambda connection, name, _: self.names.append(name)
@@ -268,6 +269,7 @@ class ScriptedMx:
                 self.hellos.append(first_record(connection))
                 stream = self.context.wrap_socket(connection, server_side=True)
                 lines, version = stream.makefile('rb'), stream.version()
+                self.resumed.append(stream.session_reused)
             elif verb == 'MAIL':
                 reverse_path, recipients = line.split('<', 1)[1].split('>', 1)[0], []
                 reply('250 2.1.0 fine')

@@ -789,6 +789,48 @@ def the_handshake_offers_nothing_weak(machine):
 
 
 @test
+def sessions_are_taken_up_again_only_where_their_chain_still_proves_enough(machine):
+    """STS-59, STS-60, DANE-11: a resumed session would satisfy OpenSSL whatever it was made with."""
+    authority, stranger = Authority(machine), Authority(machine, 'stranger')
+    records, mx, policies = {}, {}, {}
+    for n, (word, signer) in enumerate({'plain': stranger, 'good': authority, 'dane': stranger, 'old': authority}.items()):
+        name, address = word + '.test', '127.0.1.%d' % (n + 1)
+        records.update({**domain(name, address), **discovery(name)})
+        policies[name] = POLICY % ('none' if word == 'plain' else 'enforce', 'mx.' + name, 86400)
+        mx[word] = ScriptedMx(machine, address, certificate(machine, signer, name, ['mx.' + name], key=KEY))
+    mx['old'].context.maximum_version = ssl.TLSVersion.TLSv1_2
+    records[('_25._tcp.mx.dane.test', 'TLSA')] = ['3 1 1 ' + spki()]
+    # Another domain's policy, and another name of the host at good.test's address.
+    records.update({**domain('name.test', '127.0.1.2'), **discovery('name.test')})
+    policies['name.test'] = POLICY % ('enforce', 'mx.name.test', 86400)
+    records.update(discovery('strict.test'))
+    records[('strict.test', 'MX')] = ['10 mx.plain.test.']
+    policies['strict.test'] = POLICY % ('enforce', 'mx.plain.test', 86400)
+    Zones(machine, records, unsigned=('good.test', 'plain.test', 'old.test', 'name.test', 'strict.test'))
+    served(machine, authority, policies)
+    sternpost = Sternpost(machine, authority, delivery={'idle_time': '0s'}, dns={'trust_ad': 'yes'})
+    for time_ in range(3):
+        for word in mx:
+            mail(sternpost, 'bob@%s.test' % word)
+            taken_by(mx[word], time_ + 1)
+    expect_equal(mx['plain'].resumed, [False, True, True], 'sessions resumed where nothing is demanded')
+    expect_equal(mx['good'].resumed, [False, True, True], 'sessions resumed under an enforced policy')
+    expect_equal(mx['old'].resumed, [False, True, True], 'sessions resumed with TLS 1.2')
+    expect_equal(mx['dane'].resumed, [False, False, False], 'sessions resumed under DANE')
+    mail(sternpost, 'bob@name.test')
+    expect('not for this name' in sternpost.wait_deferred('bob@name.test')['reason'], 'the name is what is wrong')
+    expect_equal(mx['good'].resumed[3:], [False], 'sessions resumed for another name of the host')
+    mail(sternpost, 'bob@strict.test')
+    expect('cannot be verified' in sternpost.wait_deferred('bob@strict.test')['reason'], 'the chain is what is wrong')
+    expect_equal(mx['plain'].resumed[3:], [False], 'sessions resumed that nothing had verified')
+    # A restarted host knows its tickets no more: a full handshake, and the mail goes.
+    mx['good'].context = certificate(machine, authority, 'again', ['mx.good.test'], key=KEY)
+    mail(sternpost, 'carol@good.test')
+    taken_by(mx['good'], 4)
+    expect_equal(mx['good'].resumed[4:], [False], 'sessions resumed by a host that has forgotten them')
+
+
+@test
 def a_reply_that_is_cut_off_counts_for_nothing(machine):
     """TLS-18: the reply to the final dot has no end of line, and the connection ends without close_notify."""
     authority = Authority(machine)

@@ -2,7 +2,7 @@
 """What `sternpost explain` and `sternpost why` say, word for word: a daemon is brought into each situation in which mail does not go, or
 not as it should, and asked. The texts stand in tests/data/reasons.txt, which is meant to be read.
 
-STERNPOST_SEEN=FILE writes what was seen in the form of that file, to be compared by eye after a text was changed on purpose.
+STERNPOST_SEEN=FILE only writes what was seen in the form of that file, to be compared by eye after a text was changed on purpose.
 """
 import difflib
 import os
@@ -55,6 +55,7 @@ def plain(text):
         (r'(?m)^[0-9A-Za-z]+ from (?=<)', 'QUEUEID from '),
         (r'after \d+ ms', 'after SPAN'),
         (r'\buid \d+', 'UID'),
+        (r'certificate [0-9a-f]{16}…', 'certificate SHA256'),
         (r'\bTLS_[A-Z0-9_]+', 'CIPHER'),
     ):
         text = re.sub(pattern, word, text)
@@ -68,6 +69,7 @@ def must_say(situation, head, text):
     if 'STERNPOST_SEEN' in os.environ:
         with open(os.environ['STERNPOST_SEEN'], 'a') as seen:
             seen.write('== %s\n%s\n\n' % (head, text))
+        return
     wanted = WANTED.get(head)
     if wanted is None:
         raise Failure('tests/data/reasons.txt has no text for "%s"; said is:\n%s' % (head, text))
@@ -134,7 +136,14 @@ class Zones(ScriptedDns):
             response.flags |= dns.flags.RA
             response.set_rcode(dns.rcode.SERVFAIL)
             return response
-        response = super().answer(question)
+        alias = self.records.get((question.name, dns.rdatatype.CNAME))
+        if alias:
+            response = dns.message.make_response(question.message)
+            response.answer.append(dns.rrset.from_text(question.name + '.', 60, 'IN', 'CNAME', *alias))
+            data = self.records[(alias[0].rstrip('.'), question.type)]
+            response.answer.append(dns.rrset.from_text(alias[0], 60, 'IN', question.type, *data))
+        else:
+            response = super().answer(question)
         if any(question.name == zone or question.name.endswith('.' + zone) for zone in self.signed):
             response.flags |= dns.flags.AD
         return response
@@ -239,11 +248,15 @@ def a_policy_host_that_is_away_is_told_and_what_holds_meanwhile(machine):
 def a_policy_that_changes_under_its_id_raises_an_alarm(machine):
     """What STS-46 lets other senders miss, who keep the old policy while its id is the same, is told."""
     authority, texts = Authority(machine), {'same.test': POLICY % 'mx.same.test'}
-    Zones(machine, {**domain('same.test', '127.0.1.1'), **discovery('same.test')})
+    records = {**domain('same.test', '127.0.1.1'), **discovery('same.test')}
+    records[('_mta-sts.provider.test', 'TXT')] = records.pop(('_mta-sts.same.test', 'TXT'))
+    records[('_mta-sts.same.test', 'CNAME')] = ['_mta-sts.provider.test.']
+    Zones(machine, records)
     served(machine, authority, {'same.test': lambda: (200, {'Content-Type': 'text/plain'}, texts['same.test'])})
     sternpost = Sternpost(machine, authority)
     sternpost.do('sts', 'refresh', 'same.test')
     texts['same.test'] += 'mx: mx2.same.test\n'
+    explain(sternpost, 'policy changed under its id', 'same.test', '--probe')
     sternpost.do('sts', 'refresh', 'same.test')
     event = sternpost.wait_event('alarm', subject='same.test')
     must_say('policy changed under its id', 'log: ' + event['kind'], event['reason'])

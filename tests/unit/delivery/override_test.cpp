@@ -124,27 +124,30 @@ store::TlsOutcome session(bool tls, bool dane = false) {
 
 TEST(Watch, SaysWhenAHostThatAlwaysHadTlsHasNone) {
     Watch watch;
-    EXPECT_FALSE(watch.saw(session(false))) << "a host that nobody knows";
-    for (int i = 0; i < 3; ++i) EXPECT_FALSE(watch.saw(session(true)));
+    EXPECT_FALSE(watch.saw(session(false), true)) << "a host that nobody knows";
+    for (int i = 0; i < 3; ++i) EXPECT_FALSE(watch.saw(session(true), true));
     auto later = session(false);
     later.at = noon + std::chrono::hours(1);
     auto tls = session(true);
     tls.at = noon + std::chrono::minutes(30);
-    EXPECT_FALSE(watch.saw(tls));
-    const auto alarm = watch.saw(later);
+    EXPECT_FALSE(watch.saw(tls, true));
+    const auto alarm = watch.saw(later, true);
     ASSERT_TRUE(alarm);
     EXPECT_EQ(alarm->kind, "tls-gone");
     EXPECT_EQ(alarm->subject, "mx.d.test");
-    EXPECT_FALSE(watch.saw(later)) << "once";
+    EXPECT_NE(alarm->text.find("though it did until 2026-"), std::string::npos) << alarm->text;
+    EXPECT_FALSE(watch.saw(later, true)) << "once";
 }
 
 TEST(Watch, SaysWhenDaneIsGone) {
     Watch watch;
-    EXPECT_FALSE(watch.saw(session(true, true)));
-    const auto alarm = watch.saw(session(true));
+    EXPECT_FALSE(watch.saw(session(true, true), false));
+    EXPECT_FALSE(watch.saw(session(true), false))
+        << "its TLSA records are there; another requirement came first";
+    const auto alarm = watch.saw(session(true), true);
     ASSERT_TRUE(alarm);
     EXPECT_EQ(alarm->kind, "dane-gone");
-    EXPECT_FALSE(watch.saw(session(true)));
+    EXPECT_FALSE(watch.saw(session(true), true));
 }
 
 TEST(HopName, KeepsMailThatDemandsTlsApart) {  // RTLS-06, RTLS-12

@@ -1,0 +1,27 @@
+#include "store/alarms.h"
+
+namespace sternpost::store {
+namespace {
+
+constexpr auto log_grain = std::chrono::hours(24);
+constexpr std::size_t most_logged = 10'000;  // ours: alarms whose last log line is remembered
+
+}  // namespace
+
+void Alarms::raise(const std::string& kind, const std::string& subject, const std::string& text) {
+    ++raised_;
+    StoredAlarm alarm;
+    alarm.kind = kind;
+    alarm.subject = subject;
+    alarm.text = text;
+    alarm.last = clock_.wall();
+    alarm.count = 1;
+    store_.put_alarm(std::move(alarm));
+    if (logged_.size() >= most_logged) logged_.clear();
+    const auto [it, first] = logged_.try_emplace({kind, subject}, clock_.steady());
+    if (!first && clock_.steady() - it->second < log_grain) return;
+    it->second = clock_.steady();
+    Event(log_, Level::warning, "alarm").kv("kind", kind).kv("subject", subject).reason(text);
+}
+
+}  // namespace sternpost::store

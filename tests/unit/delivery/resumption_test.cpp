@@ -1,0 +1,210 @@
+// Real handshakes in memory: OpenSSL resumes whatever it is given, and what that proves is judged here.
+#include "tls/resumption.h"
+
+#include <gtest/gtest.h>
+
+#include "delivery/requirement.h"
+#include "delivery/tickets.h"
+#include "fake/temporary_folder.h"
+#include "lab/ca.h"
+#include "tls/context.h"
+#include "util/file.h"
+
+namespace sternpost::delivery {
+namespace {
+
+namespace ssl = boost::asio::ssl;
+using Ssl = std::unique_ptr<SSL, void (*)(SSL*)>;
+
+dns::Domain name(const char* text) {
+    return dns::Domain::parse(text).value();
+}
+
+dns::Tlsa record_3_1_1(SSL* client, bool matching) {
+    dns::Tlsa out;
+    out.usage = 3;
+    out.selector = 0;
+    out.matching_type = 1;
+    std::array<std::uint8_t, 32> digest{};
+    unsigned size = digest.size();
+    const std::unique_ptr<X509, void (*)(X509*)> leaf(SSL_get1_peer_certificate(client), X509_free);
+    if (matching) X509_digest(leaf.get(), EVP_sha256(), digest.data(), &size);
+    out.data.assign(digest.begin(), digest.end());
+    return out;
+}
+
+class Resumption : public testing::Test {
+  protected:
+    void SetUp() override {
+        const auto ca = folder_ / "ca.pem";
+        ASSERT_TRUE(util::write_file(ca, authority_.root(), 0600));
+        tls::Options options;
+        options.ca_file = ca;
+        contexts_ = tls::client_contexts(options).value();
+    }
+    static std::shared_ptr<ssl::context> server(const lab::Identity& identity) {
+        auto out = std::make_shared<ssl::context>(ssl::context::tls_server);
+        out->use_certificate_chain(boost::asio::buffer(identity.certificate));
+        out->use_private_key(boost::asio::buffer(identity.key), ssl::context::pem);
+        return out;
+    }
+    std::shared_ptr<ssl::context> server_for(const char* host, lab::CertificateKind kind) {
+        return server(authority_.issue(host, kind).value());
+    }
+
+    // The client's end of a connection whose handshake is over and which has read what the server gave.
+    Ssl connect(ssl::context& client, ssl::context& server, const tls::Ticket* ticket = nullptr,
+                const tls::DaneReference* dane = nullptr) {
+        Ssl out(SSL_new(client.native_handle()), SSL_free);
+        const Ssl other(SSL_new(server.native_handle()), SSL_free);
+        BIO* ours = nullptr;
+        BIO* theirs = nullptr;
+        EXPECT_EQ(BIO_new_bio_pair(&ours, 65536, &theirs, 65536), 1);
+        SSL_set_bio(out.get(), ours, ours);
+        SSL_set_bio(other.get(), theirs, theirs);
+        SSL_set_connect_state(out.get());
+        SSL_set_accept_state(other.get());
+        tls::collect(out.get(), tickets_);
+        if (dane != nullptr) EXPECT_TRUE(tls::expect_dane(out.get(), *dane));
+        if (ticket != nullptr) SSL_set_session(out.get(), ticket->get());
+        for (int i = 0; i < 10 && (SSL_in_init(out.get()) != 0 || SSL_in_init(other.get()) != 0); ++i) {
+            SSL_do_handshake(out.get());
+            SSL_do_handshake(other.get());
+        }
+        EXPECT_FALSE(SSL_in_init(out.get())) << tls::openssl_error();
+        char octet = 0;
+        SSL_read(out.get(), &octet, 1);  // TLS 1.3 gives its tickets behind the handshake
+        return out;
+    }
+    tls::Ticket ticket_from(ssl::context& client, ssl::context& server) {
+        tickets_.clear();
+        connect(client, server);
+        EXPECT_FALSE(tickets_.empty());
+        return tickets_.back();
+    }
+    // By an enforced policy.
+    static Verdict verdict(const tls::Evidence& proof) {
+        Requirement out;
+        out.domain = "d.test";
+        out.host = dns::MxHost(name("mx.d.test"));
+        out.route_level = TlsLevel::verify;
+        return decide(out, Observation::of_session(proof, true));
+    }
+
+    fake::TemporaryFolder folder_;
+    lab::Authority authority_ = lab::Authority::make().value();
+    tls::ClientContexts contexts_;
+    std::vector<tls::Ticket> tickets_;
+    WallTime now_ = std::chrono::time_point_cast<WallTime::duration>(std::chrono::system_clock::now());
+};
+
+TEST_F(Resumption, ServesARequirementThatItsChainStillMeets) {
+    const auto there = server_for("mx.d.test", lab::CertificateKind::valid);
+    const auto ticket = ticket_from(*contexts_.strict, *there);
+    EXPECT_TRUE(
+        verdict(tls::evidence_of(ticket, contexts_.strict->native_handle(), name("mx.d.test"), now_)).go);
+    const auto again = connect(*contexts_.strict, *there, &ticket);
+    ASSERT_TRUE(SSL_session_reused(again.get()));
+    const auto proof = tls::evidence_of(again.get(), name("mx.d.test"), std::nullopt);
+    EXPECT_TRUE(proof.resumed);
+    EXPECT_TRUE(proof.chain_ok());
+    EXPECT_TRUE(verdict(proof).go);
+}
+
+TEST_F(Resumption, OfTls12IsJudgedAsThatOfTls13) {
+    const auto there = server_for("mx.d.test", lab::CertificateKind::unknownca);
+    SSL_CTX_set_max_proto_version(there->native_handle(), TLS1_2_VERSION);
+    const auto ticket = ticket_from(*contexts_.strict, *there);
+    EXPECT_FALSE(ticket.single_use());
+    EXPECT_FALSE(
+        verdict(tls::evidence_of(ticket, contexts_.strict->native_handle(), name("mx.d.test"), now_)).go);
+    const auto again = connect(*contexts_.strict, *there, &ticket);
+    ASSERT_TRUE(SSL_session_reused(again.get()));
+    EXPECT_FALSE(verdict(tls::evidence_of(again.get(), name("mx.d.test"), std::nullopt)).go);
+}
+
+TEST_F(Resumption, ProvesNothingAboutAnotherHost) {
+    const auto there = server_for("mx.d.test", lab::CertificateKind::valid);
+    const auto ticket = ticket_from(*contexts_.strict, *there);
+    const auto proof =
+        tls::evidence_of(ticket, contexts_.strict->native_handle(), name("mx.other.test"), now_);
+    EXPECT_FALSE(proof.name_matches);
+    EXPECT_EQ(verdict(proof).reason_code, "certificate-host-mismatch");
+    const auto again = connect(*contexts_.strict, *there, &ticket);
+    ASSERT_TRUE(SSL_session_reused(again.get()));
+    EXPECT_FALSE(tls::evidence_of(again.get(), name("mx.other.test"), std::nullopt).name_matches);
+}
+
+TEST_F(Resumption, OfASessionThatNothingVerifiedProvesNothing) {
+    const auto there = server_for("mx.d.test", lab::CertificateKind::unknownca);
+    const auto ticket = ticket_from(*contexts_.opportunistic, *there);
+    const auto proof = tls::evidence_of(ticket, contexts_.strict->native_handle(), name("mx.d.test"), now_);
+    EXPECT_FALSE(proof.chain_ok());
+    EXPECT_EQ(verdict(proof).reason_code, "certificate-not-trusted");
+    const auto again = connect(*contexts_.strict, *there, &ticket);
+    ASSERT_TRUE(SSL_session_reused(again.get()));
+    EXPECT_FALSE(verdict(tls::evidence_of(again.get(), name("mx.d.test"), std::nullopt)).go);
+}
+
+TEST_F(Resumption, EndsWithTheCertificate) {
+    const auto there = server_for("mx.d.test", lab::CertificateKind::valid);
+    const auto ticket = ticket_from(*contexts_.strict, *there);
+    const auto today = tls::evidence_of(ticket, contexts_.strict->native_handle(), name("mx.d.test"), now_);
+    ASSERT_TRUE(verdict(today).go);
+    const auto later = today.not_after + std::chrono::seconds(1);
+    const auto proof = tls::evidence_of(ticket, contexts_.strict->native_handle(), name("mx.d.test"), later);
+    EXPECT_EQ(verdict(proof).reason_code, "certificate-expired");
+}
+
+TEST_F(Resumption, ProvesNothingUnderDane) {
+    const auto there = server_for("mx.d.test", lab::CertificateKind::valid);
+    const auto ticket = ticket_from(*contexts_.strict, *there);
+    const auto full = connect(*contexts_.strict, *there);
+    for (const bool matching : {true, false}) {  // what the TLSA records say now does not matter
+        tls::DaneReference dane(name("mx.d.test"));
+        dane.records = {record_3_1_1(full.get(), matching)};
+        const auto fresh = connect(*contexts_.strict, *there, nullptr, &dane);
+        EXPECT_EQ(tls::evidence_of(fresh.get(), name("mx.d.test"), dane).dane_matched, matching);
+        const auto again = connect(*contexts_.strict, *there, &ticket, &dane);
+        const auto proof = tls::evidence_of(again.get(), name("mx.d.test"), dane);
+        if (proof.resumed) EXPECT_FALSE(proof.dane_matched);
+    }
+}
+
+TEST_F(Resumption, OutlivesTheConnectionItCameFrom) {
+    const auto there = server_for("mx.d.test", lab::CertificateKind::valid);
+    const auto ticket = ticket_from(*contexts_.strict, *there);  // which was cut off, without close_notify
+    const auto again = connect(*contexts_.strict, *there, &ticket);
+    EXPECT_TRUE(SSL_session_reused(again.get()));
+}
+
+TEST_F(Resumption, TicketsAreKeptByHostAndForAnHour) {
+    const auto there = server_for("mx.d.test", lab::CertificateKind::valid);
+    const auto ticket = ticket_from(*contexts_.strict, *there);
+    EXPECT_TRUE(ticket.single_use());
+    Tickets tickets;
+    tickets.put("a", ticket, now_);
+    EXPECT_FALSE(tickets.take("b", now_));
+    EXPECT_TRUE(tickets.take("a", now_));
+    EXPECT_FALSE(tickets.take("a", now_)) << "used once";
+    tickets.put("a", ticket, now_);
+    EXPECT_FALSE(tickets.take("a", now_ + std::chrono::hours(1)));
+    EXPECT_EQ(tickets.size(), 0U);
+}
+
+TEST_F(Resumption, TicketsAreBounded) {
+    const auto there = server_for("mx.d.test", lab::CertificateKind::valid);
+    const auto ticket = ticket_from(*contexts_.strict, *there);
+    Tickets tickets;
+    for (int i = 0; i < 10; ++i) tickets.put("one host", ticket, now_);
+    EXPECT_EQ(tickets.size(), 4U);
+    for (int i = 0; i < 1000; ++i) tickets.put(std::to_string(i), ticket, now_);
+    EXPECT_EQ(tickets.size(), 500U);
+    EXPECT_FALSE(tickets.take("one host", now_));
+    EXPECT_TRUE(tickets.take("999", now_));
+    tickets.clear();
+    EXPECT_FALSE(tickets.take("998", now_));
+}
+
+}  // namespace
+}  // namespace sternpost::delivery
