@@ -13,6 +13,7 @@
 #include "control/reasons.h"
 #include "util/call.h"
 #include "util/privileges.h"
+#include "util/text.h"
 
 namespace sternpost::cmd {
 namespace {
@@ -37,6 +38,16 @@ std::vector<std::string> texts_of(const control::json::object& request, std::str
         for (const auto& item : value->as_array())
             if (item.is_string()) out.emplace_back(item.as_string());
     return out;
+}
+
+std::optional<queue::Deed> deed_of(std::string_view verb) {
+    constexpr std::array verbs{
+        std::pair("queue.retry", queue::Deed::retry), std::pair("queue.hold", queue::Deed::hold),
+        std::pair("queue.release", queue::Deed::release), std::pair("queue.expire", queue::Deed::expire),
+        std::pair("queue.delete", queue::Deed::remove)};
+    for (const auto& [name, deed] : verbs)
+        if (verb == name) return deed;
+    return std::nullopt;
 }
 
 // A folder that is there, of this mode, and belongs to the account if we may give it away.
@@ -378,8 +389,8 @@ asio::awaitable<control::Answer> Daemon::answer(control::json::object request, c
     if (verb == "queue.list") co_return list(request);
     if (verb == "queue.show") co_return show(request);
     if (verb == "sts.show" || verb == "sts.list") co_return policies(request);
-    const bool acts =
-        verb == "queue.retry" || verb == "queue.delete" || verb == "sts.refresh" || PolicyAnswers::acts(verb);
+    const auto deed = deed_of(verb);
+    const bool acts = deed || verb == "sts.refresh" || PolicyAnswers::acts(verb);
     if (acts && !caller.may_act) {
         control::Answer refused;
         refused.code = control::ExitCode::not_permitted;
@@ -387,8 +398,7 @@ asio::awaitable<control::Answer> Daemon::answer(control::json::object request, c
         co_return refused;
     }
     if (PolicyAnswers::knows(verb)) co_return co_await policy_answers_->answer(std::move(request), caller);
-    if (verb == "queue.retry") co_return retry(request);
-    if (verb == "queue.delete") co_return co_await remove(request, caller.uid);
+    if (deed) co_return co_await act(*deed, std::move(request), caller.uid);
     if (verb == "sts.refresh") {
         std::string domain = text_of(request, "domain");
         co_return co_await refresh_policy(std::move(domain));
@@ -521,41 +531,36 @@ asio::awaitable<control::Answer> Daemon::refresh_policy(std::string domain) {
     co_return answer;
 }
 
-control::Answer Daemon::retry(const control::json::object& request) {
-    resolver_->forget_negative();
-    delivery_->forget_dead_hosts();
-    std::size_t count = 0;
-    const auto ids = texts_of(request, "ids");
-    store::QueueFilter filter;
-    filter.domain = text_of(request, "domain");
-    if (ids.empty()) count = queue_->retry(filter);
-    for (const auto& id : ids) {
-        filter.id = id;
-        count += queue_->retry(filter);
+asio::awaitable<control::Answer> Daemon::act(queue::Deed deed, control::json::object request,
+                                             std::uint32_t uid) {
+    queue::Selection selection;
+    for (const auto& text : texts_of(request, "ids")) {
+        const auto id = store::MessageId::parse(text);
+        if (!id) co_return no("\"" + printable(text) + "\" is not a queue id");
+        selection.ids.push_back(*id);
     }
-    control::json::object out;
-    out["messages"] = count;
-    if (count == 0) return {control::ExitCode::no, "nothing in the queue matches", out};
-    return {control::ExitCode::done, "", out};
-}
-
-asio::awaitable<control::Answer> Daemon::remove(const control::json::object& request, std::uint32_t uid) {
-    std::vector<store::MessageId> ids;
-    for (const auto& text : texts_of(request, "ids"))
-        if (const auto id = store::MessageId::parse(text)) ids.push_back(*id);
-    const auto removed = co_await queue_->remove(std::move(ids), "uid " + std::to_string(uid));
+    selection.domain = text_of(request, "domain");
+    selection.sender = text_of(request, "sender");
+    selection.reason = text_of(request, "reason");
+    if (deed == queue::Deed::retry) {
+        resolver_->forget_negative();
+        delivery_->forget_dead_hosts();
+    }
+    const auto done = co_await queue_->act(deed, std::move(selection), "uid " + std::to_string(uid));
     control::Answer answer;
-    if (!removed) {
+    if (!done) {
         answer.code = control::ExitCode::internal;
-        answer.text = removed.error().text;
+        answer.text = done.error().text;
         co_return answer;
     }
     control::json::object out;
-    out["messages"] = *removed;
+    out["messages"] = done->messages;
+    out["recipients"] = done->recipients;
+    out["active"] = done->active;
     answer.data = std::move(out);
-    if (*removed == 0) {
+    if (done->messages == 0) {
         answer.code = control::ExitCode::no;
-        answer.text = "nothing in the queue has that id";
+        answer.text = "nothing in the queue matches";
     }
     co_return answer;
 }

@@ -56,8 +56,7 @@ class Daemon {
     control::Answer show(const control::json::object& request) const;
     control::Answer policies(const control::json::object& request) const;
     asio::awaitable<control::Answer> refresh_policy(std::string domain);
-    control::Answer retry(const control::json::object& request);
-    asio::awaitable<control::Answer> remove(const control::json::object& request, std::uint32_t uid);
+    asio::awaitable<control::Answer> act(queue::Deed deed, control::json::object request, std::uint32_t uid);
 
     std::filesystem::path config_path_;
     config::Settings settings_;

@@ -366,6 +366,7 @@ class Command {
     CLI::App* verb(CLI::App* parent, const std::string& name, const std::string& help, json::object request,
                    bool reads, Print print);
     void add_queue();
+    void add_deed(CLI::App* queue, const std::string& name, const std::string& done, const std::string& help);
     void add_sts();
     void add_config();
     void add_policy();
@@ -445,27 +446,41 @@ void Command::add_queue() {
         ->capture_default_str();
     auto* show = verb(queue, "show", "one message", {{"verb", "queue.show"}}, true, print_show);
     show->add_option("ID", id_, "its queue id")->required();
-    const auto count = [](std::string what) {
-        return [what = std::move(what)](const Answer& answer) {
-            fmt::print("{}: {} message(s)\n", what, text(answer.data.as_object(), "messages"));
-        };
+    add_deed(queue, "retry", "due now",
+             "try again now, whatever the schedule says; forgets dead hosts and negative DNS answers");
+    add_deed(queue, "hold", "on hold", "no attempt begins until they are released");
+    add_deed(queue, "release", "released", "ends a hold");
+    add_deed(queue, "expire", "given up", "bounces now what would bounce when its time is over");
+    add_deed(queue, "delete", "deleted", "out of the queue for good; nobody is told");
+}
+
+// What an administrator does to chosen messages.
+void Command::add_deed(CLI::App* queue, const std::string& name, const std::string& done,
+                       const std::string& help) {
+    const auto count = [done](const Answer& answer) {
+        const auto& data = answer.data.as_object();
+        fmt::print("{}: {} message(s), {} recipient(s)", done, text(data, "messages"),
+                   text(data, "recipients"));
+        if (text(data, "active") != "0")
+            fmt::print("; {} more are in an attempt, which ends as it ends", text(data, "active"));
+        fmt::print("\n");
     };
-    auto* retry =
-        verb(queue, "retry",
-             "try again now, whatever the schedule says; forgets dead hosts and negative DNS answers",
-             {{"verb", "queue.retry"}}, false, count("due now"));
-    auto* retry_ids = retry->add_option("ID", ids_, "queue ids");
-    auto* retry_domain = retry->add_option("--domain", domain_, "all messages for this next hop");
-    auto* retry_all = retry->add_flag("--all", all_, "everything");
-    retry_ids->excludes(retry_domain)->excludes(retry_all);
-    retry_domain->excludes(retry_all);
-    retry->parse_complete_callback([this] {
-        if (ids_.empty() && domain_.empty() && !all_)
-            throw CLI::ValidationError("queue retry", "says what to retry: queue ids, --domain or --all");
+    auto* deed = verb(queue, name, help, {{"verb", "queue." + name}}, false, count);
+    deed->add_flag("--json", json_, "the answer as JSON");
+    auto* ids = deed->add_option("ID", ids_, "queue ids");
+    auto* domain = deed->add_option("--domain", domain_, "what waits for this next hop");
+    auto* sender =
+        deed->add_option("--sender", texts_["sender"], "from this reverse-path, '<>', or all of a @domain");
+    auto* reason = deed->add_option("--reason", texts_["reason"],
+                                    "what waits for this: a part of the reason, its code or its status");
+    auto* all = deed->add_flag("--all", all_, "everything");
+    for (auto* one : {domain, sender, reason, all}) ids->excludes(one);
+    for (auto* one : {domain, sender, reason}) all->excludes(one);
+    deed->parse_complete_callback([this, name] {
+        if (ids_.empty() && domain_.empty() && texts_["sender"].empty() && texts_["reason"].empty() && !all_)
+            throw CLI::ValidationError(
+                "queue " + name, "says what is meant: queue ids, --domain, --sender, --reason or --all");
     });
-    auto* remove = verb(queue, "delete", "take messages out of the queue for good; nobody is told",
-                        {{"verb", "queue.delete"}}, false, count("deleted"));
-    remove->add_option("ID", ids_, "queue ids")->required();
 }
 
 void Command::add_sts() {

@@ -98,7 +98,7 @@ constexpr std::array table{
         "the clock of this machine is right and the daemon is restarted; until then nothing expires, and "
         "mail goes out as usual",
         us},
-    Row{"held", Why::other, "\"sternpost queue retry\" releases it", us},
+    Row{"held", Why::other, "\"sternpost queue release\" ends the hold", us},
 };
 
 std::string filled(std::string_view text, const std::string& domain) {

@@ -16,6 +16,18 @@ SteadyTime to_steady(WallTime when, Now now) {
     return now.steady + std::chrono::duration_cast<SteadyTime::duration>(when - now.wall);
 }
 
+bool is_sender(const store::StoredMessage& message, const std::string& wanted) {
+    const mail::ReversePath& path = message.envelope.reverse_path;
+    if (wanted == "<>") return path.is_null();
+    const std::string text = path.text();
+    if (!wanted.starts_with('@')) return iequals(text, wanted);
+    return text.size() > wanted.size() && iequals(text.substr(text.size() - wanted.size()), wanted);
+}
+
+bool icontains(const std::string& text, const std::string& part) {
+    return lowered(text).find(lowered(part)) != std::string::npos;
+}
+
 }  // namespace
 
 Core::Core(Options options, Random& random, ClockGuard guard)
@@ -44,7 +56,6 @@ void Core::add(store::StoredMessage stored, Now now) {
     }
     if (message.unfinished == 0) return;
     Message& kept = messages_.insert_or_assign(id, std::move(message)).first->second;
-    if (kept.stored->held) return;
     for (const auto& [hop, unit] : kept.units) sleep_or_ready(hop, kept, id, now);
 }
 
@@ -62,7 +73,7 @@ void Core::restore(const store::HopState& state, Now now) {
 // Puts a message's unit where it belongs: due now, or asleep until the first of its recipients is.
 void Core::sleep_or_ready(const std::string& hop_name, Message& message, store::MessageId id, Now now) {
     Unit& unit = message.units[hop_name];
-    if (unit.waiting.empty() || message.removed) return;
+    if (unit.waiting.empty() || message.removed || message.stored->held) return;
     Hop& hop = hops_[hop_name];
     WallTime first = WallTime::max();
     for (const auto n : unit.waiting) first = std::min(first, message.stored->recipients[n].next_at);
@@ -113,7 +124,7 @@ std::optional<Work> Core::take(const std::string& hop_name, Now now) {
         const store::MessageId id = hop.ready.front();
         hop.ready.pop_front();
         const auto known = messages_.find(id);
-        if (known == messages_.end() || known->second.removed) continue;
+        if (known == messages_.end() || known->second.removed || known->second.stored->held) continue;
         Message& message = known->second;
         Unit& unit = message.units[hop_name];
         Work work{message.stored, {}, now};
@@ -269,7 +280,7 @@ std::vector<store::DeliveryResult> Core::lane_failed(const std::string& hop_name
     std::deque<store::MessageId> still;
     for (const store::MessageId id : hop.ready) {
         const auto known = messages_.find(id);
-        if (known == messages_.end() || known->second.removed) continue;
+        if (known == messages_.end() || known->second.removed || known->second.stored->held) continue;
         Message& message = known->second;
         const bool expired = over(*message.stored, began, now);
         if (fate.permanent || expired) {
@@ -351,41 +362,133 @@ std::optional<store::HopState> Core::changed_hop(const std::string& hop_name, No
 
 bool Core::matches(const store::StoredMessage& message, const store::QueueFilter& filter) {
     if (!filter.id.empty() && message.id.text() != filter.id) return false;
-    if (!filter.reverse_path.empty() && !iequals(message.envelope.reverse_path.text(), filter.reverse_path))
-        return false;
+    if (!filter.reverse_path.empty() && !is_sender(message, filter.reverse_path)) return false;
     return filter.domain.empty() || std::any_of(message.recipients.begin(), message.recipients.end(),
                                                 [&](const store::StoredRecipient& r) {
                                                     return iequals(r.address.next_hop, filter.domain);
                                                 });
 }
 
-std::size_t Core::retry(const store::QueueFilter& filter, Now now) {
-    std::size_t count = 0;
-    std::map<std::string, std::vector<store::MessageId>> chosen;  // by hop, in id order
-    for (auto& [id, message] : messages_) {
-        if (message.removed || !matches(*message.stored, filter)) continue;
-        ++count;
+// Whether this recipient waits for that, be it its own reason or that of its next hop.
+bool Core::waits_for(const std::string& reason, const std::string& hop_name,
+                     const store::StoredRecipient& recipient) const {
+    if (reason.empty() || recipient.status == reason || icontains(recipient.text, reason)) return true;
+    const auto hop = hops_.find(hop_name);
+    if (hop == hops_.end() || hop->second.failures == 0) return false;
+    return hop->second.reason_code == reason || hop->second.status == reason ||
+           icontains(hop->second.text, reason);
+}
+
+Selected Core::select(store::MessageId id, const Message& message, const Selection& selection) const {
+    Selected out;
+    out.message = id;
+    if (message.removed) return out;
+    if (!selection.sender.empty() && !is_sender(*message.stored, selection.sender)) return out;
+    std::size_t queued = 0;
+    for (const auto& [hop_name, unit] : message.units) {
+        queued += unit.waiting.size() + unit.active;
+        if (!selection.domain.empty() && !iequals(store::HopName::parse(hop_name).next_hop, selection.domain))
+            continue;
+        for (const auto n : unit.waiting)
+            if (waits_for(selection.reason, hop_name, message.stored->recipients[n]))
+                out.recipients.push_back(n);
+        // What is in an attempt waits for nothing, so that no reason matches it.
+        if (selection.reason.empty()) out.active += unit.active;
+    }
+    std::sort(out.recipients.begin(), out.recipients.end());
+    out.whole = queued > 0 && out.recipients.size() + out.active == queued;
+    return out;
+}
+
+std::vector<Selected> Core::select(const Selection& selection) const {
+    std::vector<Selected> out;
+    const auto consider = [&](store::MessageId id, const Message& message) {
+        Selected one = select(id, message, selection);
+        if (!one.recipients.empty() || one.active > 0) out.push_back(std::move(one));
+    };
+    if (selection.ids.empty()) {
+        for (const auto& [id, message] : messages_) consider(id, message);
+        return out;
+    }
+    for (const auto id : std::set<store::MessageId>(selection.ids.begin(), selection.ids.end()))
+        if (const auto known = messages_.find(id); known != messages_.end()) consider(id, known->second);
+    return out;
+}
+
+// Out of the lists of what is due and of what sleeps. Both may name a message that waits no more, so only
+// those that would be found there twice need this.
+void Core::take_out(const std::vector<Selected>& selected) {
+    std::unordered_map<std::string, std::set<store::MessageId>> by_hop;
+    for (const Selected& one : selected)
+        for (const auto& [hop_name, unit] : messages_.at(one.message).units)
+            by_hop[hop_name].insert(one.message);
+    for (const auto& [hop_name, ids] : by_hop) {
+        const auto known = hops_.find(hop_name);
+        if (known == hops_.end()) continue;
+        Hop& hop = known->second;
+        std::erase_if(hop.ready, [&](store::MessageId id) { return ids.contains(id); });
+        std::erase_if(hop.sleeping, [&](const auto& entry) { return ids.contains(entry.second); });
+        if (hop.ready.empty()) busy_hops_.erase(hop_name);
+    }
+}
+
+void Core::retry(const std::vector<Selected>& selected, Now now) {
+    take_out(selected);
+    for (const Selected& one : selected) {
+        Message& message = messages_.at(one.message);
         message.stored->held = false;
-        for (auto& [hop_name, unit] : message.units) {
-            if (unit.waiting.empty() ||
-                (!filter.domain.empty() && !iequals(store::HopName::parse(hop_name).next_hop, filter.domain)))
-                continue;
-            for (const auto n : unit.waiting) message.stored->recipients[n].next_at = now.wall;
-            chosen[hop_name].push_back(id);
+        for (const auto n : one.recipients) {
+            message.stored->recipients[n].next_at = now.wall;
+            hops_[store::hop_of(*message.stored, n)].next_at = SteadyTime::min();
+        }
+        for (const auto& [hop_name, unit] : message.units)
+            sleep_or_ready(hop_name, message, one.message, now);
+    }
+}
+
+void Core::hold(const std::vector<Selected>& selected) {
+    take_out(selected);
+    for (const Selected& one : selected) messages_.at(one.message).stored->held = true;
+}
+
+void Core::release(const std::vector<Selected>& selected, Now now) {
+    for (const Selected& one : selected) {
+        Message& message = messages_.at(one.message);
+        if (!std::exchange(message.stored->held, false)) continue;
+        for (const auto& [hop_name, unit] : message.units)
+            sleep_or_ready(hop_name, message, one.message, now);
+    }
+}
+
+std::vector<store::DeliveryResult> Core::end(const std::vector<Selected>& selected,
+                                             store::RecipientState state, const std::string& status,
+                                             const std::string& text, Now now) {
+    std::vector<store::DeliveryResult> out;
+    for (const Selected& one : selected) {
+        const auto known = messages_.find(one.message);
+        if (known == messages_.end() || known->second.removed) continue;
+        Message& message = known->second;
+        for (const auto n : one.recipients) {
+            const std::string hop_name = store::hop_of(*message.stored, n);
+            if (std::erase(message.units[hop_name].waiting, n) == 0) continue;  // an attempt has begun
+            store::StoredRecipient& recipient = message.stored->recipients[n];
+            const auto hop = hops_.find(hop_name);
+            const bool hop_blocks = hop != hops_.end() && hop->second.failures > 0;
+            const std::string& reason = hop_blocks ? hop->second.text : recipient.text;
+            store::DeliveryResult result;
+            result.message = one.message;
+            result.recipient = n;
+            result.state = state;
+            result.at = now.wall;
+            result.tries = recipient.tries;
+            result.status = status;
+            result.text = text + (reason.empty() ? "" : "; what stood in the way before: " + reason);
+            recipient.status = result.status;
+            recipient.text = result.text;
+            out.push_back(std::move(result));
         }
     }
-    for (const auto& [hop_name, ids] : chosen) {
-        Hop& hop = hops_[hop_name];
-        hop.next_at = SteadyTime::min();
-        std::erase_if(hop.sleeping, [&](const auto& entry) {
-            return std::binary_search(ids.begin(), ids.end(), entry.second);
-        });
-        const std::set<store::MessageId> ready(hop.ready.begin(), hop.ready.end());
-        for (const auto id : ids)
-            if (!ready.contains(id)) hop.ready.push_back(id);
-        busy_hops_.insert(hop_name);
-    }
-    return count;
+    return out;
 }
 
 std::vector<store::MessageId> Core::remove(const std::vector<store::MessageId>& ids) {

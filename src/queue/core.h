@@ -62,6 +62,22 @@ struct HopView {
     std::string reason_code{};
 };
 
+/// Which messages, and which of their recipients, an administrator means. What is set must all hold.
+struct Selection {
+    std::vector<store::MessageId> ids;  // empty: any
+    std::string domain;                 // next hop; empty: any
+    std::string sender;                 // reverse-path, `<>` the null one, or `@domain`; empty: any
+    std::string reason;                 // a part of why it waits, or its reason code or status; empty: any
+};
+
+/// One message of a selection.
+struct Selected {
+    store::MessageId message;
+    std::vector<std::uint32_t> recipients;  // queued and not in an attempt
+    std::size_t active = 0;                 // further ones, which are in an attempt
+    bool whole = false;  // nothing but the message was asked for, or all its recipients match
+};
+
 /// One recipient of a listing: its state and whether an attempt is under way or about to begin.
 struct MessageView {
     MessagePtr message;
@@ -103,9 +119,17 @@ class Core {
     std::optional<store::HopState> changed_hop(const std::string& hop, Now now);
 
     // ---- the administrator
-    /// Everything that matches is due at once, whatever backoff it or its hop is in. Returns how many
-    /// messages.
-    std::size_t retry(const store::QueueFilter& filter, Now now);
+    /// What matches, in id order.
+    std::vector<Selected> select(const Selection& selection) const;
+    /// These are due at once, whatever backoff they or their hops are in; held ones are released.
+    void retry(const std::vector<Selected>& selected, Now now);
+    /// No attempt begins for these until they are released. Attempts under way end as they end.
+    void hold(const std::vector<Selected>& selected);
+    void release(const std::vector<Selected>& selected, Now now);
+    /// The end of these recipients by the administrator's will, but for those that an attempt has begun for
+    /// since: `state` is bounced or deleted. Returns the results to be recorded.
+    std::vector<store::DeliveryResult> end(const std::vector<Selected>& selected, store::RecipientState state,
+                                           const std::string& status, const std::string& text, Now now);
     /// Takes messages out, whatever they wait for (an attempt under way ends as it ends). Returns those that
     /// were there.
     std::vector<store::MessageId> remove(const std::vector<store::MessageId>& ids);
@@ -154,6 +178,10 @@ class Core {
     void bounce_unit(Message& message, Unit& unit, const HopFate& fate, bool expired, Now now,
                      std::vector<store::DeliveryResult>& out);
     static bool matches(const store::StoredMessage& message, const store::QueueFilter& filter);
+    bool waits_for(const std::string& reason, const std::string& hop_name,
+                   const store::StoredRecipient& recipient) const;
+    Selected select(store::MessageId id, const Message& message, const Selection& selection) const;
+    void take_out(const std::vector<Selected>& selected);
     void forget_if_done(store::MessageId id);
 
     Options options_;

@@ -5,6 +5,28 @@
 #include "util/call.h"
 
 namespace sternpost::queue {
+namespace {
+
+constexpr std::size_t acts_per_record = 1000;  // ours: of an administrator, in one batch of the journal
+constexpr std::size_t ends_at_once = 500;      // ours: messages whose bounces are made at one time
+
+std::string_view name_of(Deed deed) {
+    switch (deed) {
+        case Deed::retry:
+            return "retry";
+        case Deed::hold:
+            return "hold";
+        case Deed::release:
+            return "release";
+        case Deed::expire:
+            return "expire";
+        case Deed::remove:
+            return "delete";
+    }
+    return "";
+}
+
+}  // namespace
 
 Lane::Lane(Manager& manager, std::string hop)
     : manager_(manager), hop_(std::move(hop)), began_(manager.now()), work_(manager.timer_.alarm()) {
@@ -42,7 +64,7 @@ void Lane::finished(const Work& work, std::vector<Fate> fates) {
     auto results = manager_.core_->finished(work, std::move(fates), manager_.now());
     if (!results.empty())
         manager_.settling_.spawn("settle " + work.message->id.text(),
-                                 manager_.settle(work.message, std::move(results)));
+                                 manager_.settle(work.message, std::move(results), nullptr));
     manager_.kick();
 }
 
@@ -67,7 +89,7 @@ void Lane::failed(const HopFate& fate) {
     if (std::exchange(connected_, false)) manager_.core_->lane_disconnected(hop_);
     auto results = manager_.core_->lane_failed(hop_, fate, began_, manager_.now());
     manager_.store_hop(hop_);
-    manager_.settle_all(std::move(results));
+    manager_.settle_all(std::move(results), "bounced", nullptr);
 }
 
 Manager::Manager(asio::io_context& context, Options options, Hooks hooks, store::Store& store,
@@ -182,7 +204,8 @@ void Manager::store_hop(const std::string& hop) {
     }
 }
 
-void Manager::settle_all(std::vector<store::DeliveryResult> results) {
+void Manager::settle_all(std::vector<store::DeliveryResult> results, std::string_view status,
+                         const std::shared_ptr<void>& until_done) {
     std::map<store::MessageId, std::vector<store::DeliveryResult>> by_message;
     for (auto& result : results) by_message[result.message].push_back(std::move(result));
     for (auto& [id, part] : by_message) {
@@ -192,16 +215,17 @@ void Manager::settle_all(std::vector<store::DeliveryResult> results) {
             Event(log_, Level::info, "attempt")
                 .kv("qid", id.text())
                 .raw("to", "<" + message->recipients[result.recipient].address.recipient.path.text() + ">")
-                .kv("status", "bounced")
+                .kv("status", status)
                 .kv("dsn", result.status)
                 .reason(result.text);
-        settling_.spawn("settle " + id.text(), settle(std::move(message), std::move(part)));
+        settling_.spawn("settle " + id.text(), settle(std::move(message), std::move(part), until_done));
     }
 }
 
 // Results and the notices they call for become durable together; until they are, the message is not
 // forgotten.
-asio::awaitable<void> Manager::settle(MessagePtr message, std::vector<store::DeliveryResult> results) {
+asio::awaitable<void> Manager::settle(MessagePtr message, std::vector<store::DeliveryResult> results,
+                                      std::shared_ptr<void> until_done) {
     auto notices = co_await hooks_.notices(message, results);
     for (;;) {
         auto put = [this, results, notices](Reply<store::Result<void>> reply) {
@@ -210,6 +234,7 @@ asio::awaitable<void> Manager::settle(MessagePtr message, std::vector<store::Del
         const auto done = co_await call<store::Result<void>>(std::move(put));
         if (done) {
             core_->recorded(results);
+            until_done.reset();
             co_return;
         }
         Event(log_, Level::error, "record")
@@ -244,25 +269,102 @@ asio::awaitable<void> Manager::stop(std::chrono::seconds patience) {
     co_await time_.join();
 }
 
-std::size_t Manager::retry(const store::QueueFilter& filter) {
-    const std::size_t count = core_->retry(filter, now());
-    kick();
-    return count;
+asio::awaitable<store::Result<void>> Manager::record_acts(std::vector<store::Act> acts) {
+    for (std::size_t done = 0; done < acts.size(); done += acts_per_record) {
+        const auto first = acts.begin() + static_cast<std::ptrdiff_t>(done);
+        const auto last =
+            acts.begin() + static_cast<std::ptrdiff_t>(std::min(acts.size(), done + acts_per_record));
+        std::vector<store::Act> part(first, last);
+        auto put = [this, part](Reply<store::Result<void>> reply) { store_.act(part, std::move(reply)); };
+        auto kept = co_await call<store::Result<void>>(std::move(put));
+        if (!kept) co_return kept;
+    }
+    co_return store::Result<void>();
 }
 
-asio::awaitable<store::Result<std::size_t>> Manager::remove(std::vector<store::MessageId> ids,
-                                                            std::string who) {
-    const auto removed = core_->remove(ids);
-    if (removed.empty()) co_return 0U;
-    std::vector<store::Act> acts;
-    for (const auto id : removed) {
-        acts.push_back({store::ActKind::remove, id, clock_.wall(), who});
-        Event(log_, Level::info, "delete").kv("qid", id.text()).kv("who", who);
+// So many at once, so that neither memory nor the store is flooded by a queue that ends at one stroke.
+asio::awaitable<void> Manager::end(std::vector<Selected> selected, store::RecipientState state,
+                                   std::string text) {
+    const bool bounced = state == store::RecipientState::bounced;
+    for (std::size_t done = 0; done < selected.size() && !stopping_; done += ends_at_once) {
+        const auto first = selected.begin() + static_cast<std::ptrdiff_t>(done);
+        const auto last =
+            selected.begin() + static_cast<std::ptrdiff_t>(std::min(selected.size(), done + ends_at_once));
+        const std::vector<Selected> part(first, last);
+        auto until_done = std::make_shared<int>();
+        const std::weak_ptr<int> pending = until_done;
+        settle_all(core_->end(part, state, bounced ? "5.4.7" : "5.0.0", text, now()),
+                   bounced ? "bounced" : "deleted", until_done);
+        until_done.reset();
+        while (!pending.expired() && !stopping_)
+            co_await timer_.until(clock_.steady() + std::chrono::milliseconds(2));
     }
-    auto put = [this, acts](Reply<store::Result<void>> reply) { store_.act(acts, std::move(reply)); };
-    const auto done = co_await call<store::Result<void>>(std::move(put));
-    if (!done) co_return fail(done.error());
-    co_return removed.size();
+}
+
+// Whole messages by one record each; of others, the recipients that are meant.
+asio::awaitable<store::Result<void>> Manager::remove(std::vector<Selected> selected, std::string who) {
+    std::vector<store::MessageId> whole;
+    std::vector<Selected> parts;
+    for (Selected& one : selected) {
+        if (one.whole)
+            whole.push_back(one.message);
+        else
+            parts.push_back(std::move(one));
+    }
+    std::vector<store::Act> acts;
+    for (const auto id : core_->remove(whole))
+        acts.push_back({store::ActKind::remove, id, clock_.wall(), who});
+    co_await end(std::move(parts), store::RecipientState::deleted, "deleted by " + who);
+    co_return co_await record_acts(std::move(acts));
+}
+
+asio::awaitable<store::Result<DeedDone>> Manager::act(Deed deed, Selection selection, std::string who) {
+    auto selected = core_->select(selection);
+    DeedDone out;
+    std::vector<store::Act> acts;
+    const auto note = [&](store::ActKind kind, store::MessageId id) {
+        acts.push_back({kind, id, clock_.wall(), who});
+    };
+    for (const Selected& one : selected) {
+        ++out.messages;
+        out.recipients += one.recipients.size();
+        out.active += one.active;
+        const bool held = core_->message(one.message)->held;
+        if (deed == Deed::hold && !held) note(store::ActKind::hold, one.message);
+        if ((deed == Deed::release || deed == Deed::retry) && held)
+            note(store::ActKind::release, one.message);
+        if (deed == Deed::retry) note(store::ActKind::retry, one.message);
+    }
+    if (selected.empty()) co_return out;
+    Event(log_, Level::info, "queue")
+        .kv("deed", name_of(deed))
+        .kv("who", who)
+        .kv("messages", out.messages)
+        .kv("recipients", out.recipients)
+        .kv("first", selected.front().message.text());
+    store::Result<void> kept;
+    switch (deed) {
+        case Deed::retry:
+            core_->retry(selected, now());
+            break;
+        case Deed::hold:
+            core_->hold(selected);
+            break;
+        case Deed::release:
+            core_->release(selected, now());
+            break;
+        case Deed::expire:
+            co_await end(std::move(selected), store::RecipientState::bounced,
+                         "given up before its time by the administrator (" + who + ")");
+            break;
+        case Deed::remove:
+            kept = co_await remove(std::move(selected), who);
+            break;
+    }
+    kick();
+    if (!acts.empty()) kept = co_await record_acts(std::move(acts));
+    if (!kept) co_return fail(std::move(kept).error());
+    co_return out;
 }
 
 }  // namespace sternpost::queue

@@ -22,6 +22,16 @@ namespace asio = boost::asio;
 
 class Manager;
 
+/// What an administrator may do to mail in the queue. expire: it bounces now. remove: nobody is told.
+enum class Deed { retry, hold, release, expire, remove };
+
+/// How much of the queue a deed met.
+struct DeedDone {
+    std::size_t messages = 0;
+    std::size_t recipients = 0;
+    std::size_t active = 0;  // further recipients, which are in an attempt that ends as it ends
+};
+
 /// One connection's worth of work for a next hop, as delivery sees it. Everything on the control thread.
 class Lane {
   public:
@@ -83,9 +93,8 @@ class Manager {
     asio::awaitable<void> stop(std::chrono::seconds patience);
 
     // ---- the administrator
-    std::size_t retry(const store::QueueFilter& filter);
-    /// Answers how many were removed, after it is on stable storage.
-    asio::awaitable<store::Result<std::size_t>> remove(std::vector<store::MessageId> ids, std::string who);
+    /// Answers after it is on stable storage, with who did it and when.
+    asio::awaitable<store::Result<DeedDone>> act(Deed deed, Selection selection, std::string who);
     const Core& core() const { return *core_; }
     /// Whether ages count now: see ClockGuard.
     bool clock_trusted() const { return core_->trusts(now()); }
@@ -96,8 +105,14 @@ class Manager {
     void kick();
     asio::awaitable<void> watch_time();
     asio::awaitable<void> run_lane(std::string hop);
-    asio::awaitable<void> settle(MessagePtr message, std::vector<store::DeliveryResult> results);
-    void settle_all(std::vector<store::DeliveryResult> results);
+    /// `until_done` is let go of when they are on stable storage.
+    asio::awaitable<void> settle(MessagePtr message, std::vector<store::DeliveryResult> results,
+                                 std::shared_ptr<void> until_done);
+    void settle_all(std::vector<store::DeliveryResult> results, std::string_view status,
+                    const std::shared_ptr<void>& until_done);
+    asio::awaitable<store::Result<void>> record_acts(std::vector<store::Act> acts);
+    asio::awaitable<void> end(std::vector<Selected> selected, store::RecipientState state, std::string text);
+    asio::awaitable<store::Result<void>> remove(std::vector<Selected> selected, std::string who);
     void store_hop(const std::string& hop);
 
     asio::io_context& context_;

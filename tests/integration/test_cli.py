@@ -865,6 +865,44 @@ def queued_mail_is_retried_and_deleted_by_hand(machine):
 
 
 @test
+def an_administrator_holds_releases_ends_and_deletes_mail(machine):
+    """By id, next hop, sender and reason; durable, with who did it."""
+    sink, sternpost = world(machine)
+    for sender, path in (('carol@sender.test', 'a@dead.test'), ('bulk@sender.test', 'b@dead.test'), ('bulk@sender.test', 'c@dead.test')):
+        sternpost.submit('-f', sender, path, text=MESSAGE)
+        sternpost.wait_deferred(path)
+    sternpost.submit('-f', 'ann@sender.test', 'd@dead.test', 'd@gone.test', text=MESSAGE)
+    sternpost.wait_deferred('d@dead.test')
+    ids = {r['path']: m['id'] for m in sternpost.ask('queue', 'list')['messages'] for r in m['recipients']}
+    done = sternpost.ask('queue', 'hold', '--sender', '@sender.test', '--domain', 'DEAD.test')
+    expect_equal((done['messages'], done['active']), (4, 0), 'held by sender and next hop')
+    sternpost.restart()
+    held = {m['id'] for m in sternpost.ask('queue', 'list')['messages'] if m['held']}
+    expect_equal(held, set(ids.values()), 'on hold after a restart')
+    why = sternpost.do('why', ids['a@dead.test'])
+    expect('the message is on hold' in why and 'put on hold by uid 0' in why, 'why says who holds the message:\n' + why)
+    # The senders of what is ended by hand are told; of two recipients only the one that is meant is ended.
+    done = sternpost.ask('queue', 'expire', '--domain', 'dead.test', '--sender', 'ann@sender.test')
+    expect_equal((done['messages'], done['recipients']), (1, 1), 'ended by next hop')
+    wait_for('the bounce', lambda: any(r.startswith('ann@') for r in sternpost.recipients()) or sink.taken)
+    done = sternpost.ask('queue', 'delete', '--reason', 'refused', '--sender', 'bulk@sender.test')
+    expect_equal(done['messages'], 2, 'deleted by the reason that they wait for')
+    back = Sink(machine, '127.0.0.41')
+    expect_equal(sternpost.ask('queue', 'release', ids['a@dead.test'])['messages'], 1, 'released by id')
+    sternpost.do('queue', 'retry', '--sender', 'carol@sender.test')
+    back.wait_taken(1)
+    nothing = sternpost.command('queue', 'release', '--reason', 'no such reason')
+    expect_equal((nothing.code, nothing.err), (1, 'sternpost: nothing in the queue matches\n'), 'a selection that meets nothing')
+    why = sternpost.do('why', ids['d@dead.test'])
+    expect('given up before its time by the administrator (uid 0); what stood in the way before: ' in why, 'why says who gave up:\n' + why)
+    why = sternpost.do('why', ids['b@dead.test'])
+    expect('deleted by uid 0' in why, 'why says who deleted:\n' + why)
+    sternpost.restart()
+    expect(not {'b@dead.test', 'c@dead.test', 'd@dead.test'} & set(sternpost.recipients()), 'what was ended stays ended')
+    expect_equal([t.forward_paths for t in back.taken], [('a@dead.test',)], 'what was delivered')
+
+
+@test
 def mail_that_cannot_be_delivered_comes_back(machine):
     """RFC 3464: to the sender, from the null reverse-path, with the remote reply; a bounce of a bounce to the administrator."""
     sink, sternpost = world(machine)

@@ -161,23 +161,23 @@ TEST_F(Queue, RetryByHandPassesEveryBackoff) {
     const auto work = core.take("d.test", now);
     core.recorded(core.finished(*work, {fate(0, RecipientState::queued)}, now));
     core.lane_failed("d.test", {false, "4.4.1", "refused"}, now, now);
-    store::QueueFilter filter;
-    filter.domain = "D.test";
-    EXPECT_EQ(core.retry(filter, now), 1U);
+    Selection selection;
+    selection.domain = "D.test";
+    core.retry(core.select(selection), now);
     EXPECT_EQ(core.lanes_wanted(now), std::vector<std::string>{"d.test"});
     EXPECT_TRUE(core.take("d.test", now));
-    filter.domain = "other.test";
-    EXPECT_EQ(core.retry(filter, now), 0U);
+    selection.domain = "other.test";
+    EXPECT_TRUE(core.select(selection).empty());
 }
 
 TEST_F(Queue, RetryByHandTakesEachMessageOnce) {
     const auto a = add({{"a@d.test", "d.test"}});
     core.recorded(core.finished(*core.take("d.test", now), {fate(0, RecipientState::queued)}, now));
     const auto b = add({{"b@d.test", "d.test"}});
-    EXPECT_EQ(core.retry({}, now), 2U);
+    core.retry(core.select({}), now);
     std::vector<store::MessageId> taken;
     while (const auto work = core.take("d.test", now)) taken.push_back(work->message->id);
-    EXPECT_EQ(taken, (std::vector<store::MessageId>{b, a}));
+    EXPECT_EQ(taken, (std::vector<store::MessageId>{a, b})) << "the oldest first";
     pass(24h);
     EXPECT_EQ(core.take("d.test", now), std::nullopt) << "nothing sleeps on under the same id";
 }
@@ -197,6 +197,115 @@ TEST_F(Queue, ShowsWhatIsDueAsActive) {
     EXPECT_FALSE(views[1].active[0]) << "it waits for the hop";
     EXPECT_EQ(views[1].message->recipients[0].text, "refused");
     EXPECT_EQ(views[0].message->id, a);
+}
+
+TEST_F(Queue, SelectsByIdHopSenderAndReason) {
+    const auto a = add({{"a@d.test", "d.test"}, {"a@e.test", "e.test"}});
+    const auto b = add({{"b@e.test", "e.test"}});
+    add({{"c@f.test", "f.test"}});
+    Fate fate_a = fate(0, RecipientState::queued);
+    fate_a.result.text = "450 Mailbox FULL";
+    core.recorded(core.finished(*core.take("d.test", now), {fate_a}, now));
+    HopFate refused{false, "4.7.5", "its certificate has expired"};
+    refused.reason_code = "certificate-expired";
+    core.lane_failed("e.test", refused, now, now);
+    const auto ids = [&](const Selection& selection) {
+        std::vector<std::pair<std::uint64_t, std::size_t>> out;  // id, how many of its recipients
+        for (const auto& one : core.select(selection))
+            out.emplace_back(one.message.value, one.recipients.size());
+        return out;
+    };
+    using Ids = std::vector<std::pair<std::uint64_t, std::size_t>>;
+    Selection of;
+    EXPECT_EQ(ids(of), (Ids{{1, 2}, {2, 1}, {3, 1}}));
+    of.ids = {b, b, store::MessageId{99}};
+    EXPECT_EQ(ids(of), (Ids{{2, 1}}));
+    of = {};
+    of.domain = "E.test";
+    EXPECT_EQ(ids(of), (Ids{{1, 1}, {2, 1}}));
+    EXPECT_FALSE(core.select(of)[0].whole);
+    EXPECT_TRUE(core.select(of)[1].whole);
+    for (const char* reason : {"certificate-expired", "4.7.5", "HAS EXPIRED"}) {
+        of.reason = reason;
+        EXPECT_EQ(ids(of), (Ids{{1, 1}, {2, 1}})) << reason;
+    }
+    of = {};
+    of.reason = "mailbox full";
+    EXPECT_EQ(ids(of), (Ids{{1, 1}}));
+    EXPECT_EQ(core.select(of)[0].recipients, std::vector<std::uint32_t>{0});
+    of.domain = "e.test";
+    EXPECT_TRUE(ids(of).empty()) << "all that is set must hold";
+    of = {};
+    of.sender = "<>";
+    EXPECT_EQ(ids(of).size(), 3U) << "these were made without a sender";
+    of.sender = "@sender.test";
+    EXPECT_TRUE(ids(of).empty());
+    EXPECT_EQ(a, store::MessageId{1});
+}
+
+TEST_F(Queue, SelectsSendersByAddressAndDomain) {
+    store::StoredMessage message;
+    message.id = {++last};
+    message.envelope.reverse_path = mail::ReversePath::parse("Ann@News.sender.test").value();
+    message.recipients.emplace_back(
+        store::QueuedRecipient(mail::Recipient(mail::ForwardPath::parse("a@d.test").value()), "d.test"));
+    core.add(std::move(message), now);
+    Selection of;
+    for (const char* sender : {"ann@news.sender.test", "@news.sender.test", "@NEWS.sender.test"}) {
+        of.sender = sender;
+        EXPECT_EQ(core.select(of).size(), 1U) << sender;
+    }
+    for (const char* sender : {"<>", "bob@news.sender.test", "@sender.test", "news.sender.test"}) {
+        of.sender = sender;
+        EXPECT_TRUE(core.select(of).empty()) << sender;
+    }
+}
+
+TEST_F(Queue, HeldMailWaitsUntilItIsReleased) {
+    const auto id = add({{"a@d.test", "d.test"}, {"b@e.test", "e.test"}});
+    const auto work = core.take("d.test", now);
+    core.hold(core.select({}));
+    EXPECT_TRUE(core.lanes_wanted(now).empty());
+    EXPECT_EQ(core.take("e.test", now), std::nullopt);
+    core.recorded(core.finished(*work, {fate(0, RecipientState::queued)}, now));
+    pass(24h);
+    EXPECT_TRUE(core.lanes_wanted(now).empty()) << "also when the schedule says so";
+    EXPECT_EQ(core.next_wake(), std::nullopt);
+    EXPECT_TRUE(core.list({})[0].message->held);
+    core.release(core.select({}), now);
+    EXPECT_EQ(core.lanes_wanted(now), (std::vector<std::string>{"d.test", "e.test"}));
+    EXPECT_EQ(core.take("d.test", now)->message->id, id);
+    EXPECT_EQ(core.take("e.test", now)->recipients, std::vector<std::uint32_t>{1});
+    core.release(core.select({}), now);
+    EXPECT_EQ(core.take("d.test", now), std::nullopt) << "released once is enough";
+}
+
+TEST_F(Queue, HeldMailDoesNotExpireNorBounceWithItsHop) {
+    add({{"a@d.test", "d.test"}});
+    core.hold(core.select({}));
+    pass(24h * 30);
+    EXPECT_TRUE(core.lane_failed("d.test", {true, "5.1.2", "no such domain"}, now, now).empty());
+    core.retry(core.select({}), now);
+    EXPECT_TRUE(core.take("d.test", now)) << "a retry by hand releases";
+}
+
+TEST_F(Queue, EndsByTheAdministratorsWillWhatWaits) {
+    add({{"a@d.test", "d.test"}, {"b@e.test", "e.test"}});
+    core.lane_failed("d.test", {false, "4.4.1", "refused"}, now, now);
+    const auto work = core.take("e.test", now);
+    const auto all = core.select({});
+    EXPECT_EQ(all[0].active, 1U);
+    const auto results = core.end(all, RecipientState::bounced, "5.4.7", "given up", now);
+    ASSERT_EQ(results.size(), 1U);
+    EXPECT_EQ(results[0].recipient, 0U);
+    EXPECT_EQ(results[0].text, "given up; what stood in the way before: refused");
+    core.recorded(results);
+    EXPECT_EQ(core.totals().messages, 1U) << "the other recipient is in an attempt";
+    EXPECT_TRUE(core.end(all, RecipientState::bounced, "5.4.7", "again", now).empty());
+    core.recorded(core.finished(*work, {fate(1, RecipientState::sent)}, now));
+    EXPECT_EQ(core.totals().messages, 0U);
+    pass(24h);
+    EXPECT_EQ(core.take("d.test", now), std::nullopt);
 }
 
 TEST_F(Queue, DeletedMailIsNotSent) {
