@@ -366,7 +366,8 @@ class Command {
     CLI::App* verb(CLI::App* parent, const std::string& name, const std::string& help, json::object request,
                    bool reads, Print print);
     void add_queue();
-    void add_deed(CLI::App* queue, const std::string& name, const std::string& done, const std::string& help);
+    void deed_verb(CLI::App* queue, const std::string& name, const std::string& done,
+                   const std::string& help);
     void add_sts();
     void add_config();
     void add_policy();
@@ -446,17 +447,17 @@ void Command::add_queue() {
         ->capture_default_str();
     auto* show = verb(queue, "show", "one message", {{"verb", "queue.show"}}, true, print_show);
     show->add_option("ID", id_, "its queue id")->required();
-    add_deed(queue, "retry", "due now",
-             "try again now, whatever the schedule says; forgets dead hosts and negative DNS answers");
-    add_deed(queue, "hold", "on hold", "no attempt begins until they are released");
-    add_deed(queue, "release", "released", "ends a hold");
-    add_deed(queue, "expire", "given up", "bounces now what would bounce when its time is over");
-    add_deed(queue, "delete", "deleted", "out of the queue for good; nobody is told");
+    deed_verb(queue, "retry", "due now",
+              "try again now, whatever the schedule says; forgets dead hosts and negative DNS answers");
+    deed_verb(queue, "hold", "on hold", "no attempt begins until they are released");
+    deed_verb(queue, "release", "released", "ends a hold");
+    deed_verb(queue, "expire", "given up", "bounces now what would bounce when its time is over");
+    deed_verb(queue, "delete", "deleted", "out of the queue for good; nobody is told");
 }
 
 // What an administrator does to chosen messages.
-void Command::add_deed(CLI::App* queue, const std::string& name, const std::string& done,
-                       const std::string& help) {
+void Command::deed_verb(CLI::App* queue, const std::string& name, const std::string& done,
+                        const std::string& help) {
     const auto count = [done](const Answer& answer) {
         const auto& data = answer.data.as_object();
         fmt::print("{}: {} message(s), {} recipient(s)", done, text(data, "messages"),

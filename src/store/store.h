@@ -27,8 +27,8 @@ class BodySink {
 };
 
 struct QueueFilter {
-    std::string id;      // queue id; empty: any
-    std::string domain;  // next hop; empty: any
+    std::string id;            // queue id; empty: any
+    std::string domain;        // next hop; empty: any
     std::string reverse_path;  // `<>` the null one; empty: any
     std::size_t limit = 1000;
 };
