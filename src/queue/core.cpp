@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cassert>
+#include <deque>
 
 #include "store/hop.h"
 #include "util/text.h"
@@ -47,6 +48,7 @@ bool Core::over(const store::StoredMessage& message, Now began, Now now) const {
 void Core::add(store::StoredMessage stored, Now now) {
     const store::MessageId id = stored.id;
     Message message;
+    message.place = FairQueue::place_of(stored);
     message.stored = std::make_shared<store::StoredMessage>(std::move(stored));
     for (std::uint32_t n = 0; n < message.stored->recipients.size(); ++n) {
         const store::StoredRecipient& r = message.stored->recipients[n];
@@ -78,7 +80,7 @@ void Core::sleep_or_ready(const std::string& hop_name, Message& message, store::
     WallTime first = WallTime::max();
     for (const auto n : unit.waiting) first = std::min(first, message.stored->recipients[n].next_at);
     if (first <= now.wall) {
-        hop.ready.push_back(id);
+        hop.ready.push_back(message.place, id);
         busy_hops_.insert(hop_name);
     } else {
         hop.sleeping.emplace(to_steady(first, now), id);
@@ -87,31 +89,49 @@ void Core::sleep_or_ready(const std::string& hop_name, Message& message, store::
 
 void Core::wake(Hop& hop, Now now) {
     while (!hop.sleeping.empty() && hop.sleeping.begin()->first <= now.steady) {
-        hop.ready.push_back(hop.sleeping.begin()->second);
+        const store::MessageId id = hop.sleeping.begin()->second;
         hop.sleeping.erase(hop.sleeping.begin());
+        if (const auto known = messages_.find(id); known != messages_.end())
+            hop.ready.push_back(known->second.place, id);
     }
+}
+
+bool Core::wants_lane(const Hop& hop, Now now) const {
+    if (hop.ready.empty() || hop.next_at > now.steady) return false;
+    // After a failure one connection asks whether the hop works again before many do.
+    const unsigned window = hop.failures > 0 ? 1U : hop.window;
+    // One connection serves a short queue; a further one is worth opening when each would have ten messages
+    // or more.
+    return hop.lanes < window && (hop.lanes == 0 || hop.ready.size() > backlog_per_connection * hop.lanes);
 }
 
 std::vector<std::string> Core::lanes_wanted(Now now) {
     for (auto& [name, hop] : hops_) {
         if (hop.sleeping.empty() || hop.sleeping.begin()->first > now.steady) continue;
         wake(hop, now);
-        busy_hops_.insert(name);
+        if (!hop.ready.empty()) busy_hops_.insert(name);
     }
     std::vector<std::string> out;
+    if (lanes_ >= options_.max_deliveries) return out;
+    std::map<std::string, std::deque<std::string>> wanting;  // hops, by whose mail is next there
     for (const std::string& name : busy_hops_) {
+        const Hop& hop = hops_[name];
+        if (wants_lane(hop, now)) wanting[hop.ready.next_sender()].push_back(name);
+    }
+    // In turn, from the sender after the one who had the last turn.
+    auto sender = wanting.upper_bound(served_last_);
+    while (!wanting.empty() && lanes_ < options_.max_deliveries) {
+        if (sender == wanting.end()) sender = wanting.begin();
+        std::deque<std::string>& hops = sender->second;
+        const std::string name = std::move(hops.front());
+        hops.pop_front();
         Hop& hop = hops_[name];
-        if (hop.next_at > now.steady) continue;
-        // After a failure one connection asks whether the hop works again before many do.
-        const unsigned window = hop.failures > 0 ? 1U : hop.window;
-        // One connection serves a short queue; a further one is worth opening when each would have ten
-        // messages or more.
-        while (lanes_ < options_.max_deliveries && hop.lanes < window &&
-               (hop.lanes == 0 || hop.ready.size() > backlog_per_connection * hop.lanes)) {
-            ++hop.lanes;
-            ++lanes_;
-            out.push_back(name);
-        }
+        ++hop.lanes;
+        ++lanes_;
+        out.push_back(name);
+        served_last_ = sender->first;
+        if (wants_lane(hop, now)) hops.push_back(name);
+        sender = hops.empty() ? wanting.erase(sender) : std::next(sender);
     }
     return out;
 }
@@ -121,8 +141,7 @@ std::optional<Work> Core::take(const std::string& hop_name, Now now) {
     wake(hop, now);
     std::optional<Work> out;
     while (!out && !hop.ready.empty()) {
-        const store::MessageId id = hop.ready.front();
-        hop.ready.pop_front();
+        const store::MessageId id = hop.ready.pop();
         const auto known = messages_.find(id);
         if (known == messages_.end() || known->second.removed || known->second.stored->held) continue;
         Message& message = known->second;
@@ -153,7 +172,7 @@ void Core::put_back(const Work& work) {
     Unit& unit = known->second.units[hop_name];
     unit.active -= work.recipients.size();
     unit.waiting.insert(unit.waiting.end(), work.recipients.begin(), work.recipients.end());
-    hops_[hop_name].ready.push_front(work.message->id);
+    hops_[hop_name].ready.push_front(known->second.place, work.message->id);
     busy_hops_.insert(hop_name);
 }
 
@@ -212,7 +231,7 @@ std::vector<store::DeliveryResult> Core::finished(const Work& work, std::vector<
         // It may stand in the ready list already, for recipients that were not part of this work: take()
         // copes with that.
         if (again) {
-            hops_[hop_name].ready.push_front(work.message->id);
+            hops_[hop_name].ready.push_front(message.place, work.message->id);
             busy_hops_.insert(hop_name);
         } else {
             sleep_or_ready(hop_name, message, work.message->id, now);
@@ -277,21 +296,19 @@ std::vector<store::DeliveryResult> Core::lane_failed(const std::string& hop_name
     }
     wake(hop, now);
     WallTime first_deadline = WallTime::max();
-    std::deque<store::MessageId> still;
-    for (const store::MessageId id : hop.ready) {
+    hop.ready.erase_if([&](store::MessageId id) {
         const auto known = messages_.find(id);
-        if (known == messages_.end() || known->second.removed || known->second.stored->held) continue;
+        if (known == messages_.end() || known->second.removed || known->second.stored->held) return true;
         Message& message = known->second;
         const bool expired = over(*message.stored, began, now);
         if (fate.permanent || expired) {
             bounce_unit(message, message.units[hop_name], fate, !fate.permanent, now, out);
-        } else {
-            still.push_back(id);
-            if (deadline(*message.stored) > now.wall)
-                first_deadline = std::min(first_deadline, deadline(*message.stored));
+            return true;
         }
-    }
-    hop.ready = std::move(still);
+        if (deadline(*message.stored) > now.wall)
+            first_deadline = std::min(first_deadline, deadline(*message.stored));
+        return false;
+    });
     if (hop.ready.empty()) busy_hops_.erase(hop_name);
     hop.window = 2;
     hop.changed = true;
@@ -426,7 +443,7 @@ void Core::take_out(const std::vector<Selected>& selected) {
         const auto known = hops_.find(hop_name);
         if (known == hops_.end()) continue;
         Hop& hop = known->second;
-        std::erase_if(hop.ready, [&](store::MessageId id) { return ids.contains(id); });
+        hop.ready.erase_if([&](store::MessageId id) { return ids.contains(id); });
         std::erase_if(hop.sleeping, [&](const auto& entry) { return ids.contains(entry.second); });
         if (hop.ready.empty()) busy_hops_.erase(hop_name);
     }
@@ -511,7 +528,10 @@ std::vector<MessageView> Core::list(const store::QueueFilter& filter) const {
     std::unordered_map<std::string, std::set<store::MessageId>> ready;  // of the hops that were looked at
     const auto is_ready = [&](const std::string& hop_name, const Hop& hop, store::MessageId id) {
         const auto [known, fresh] = ready.try_emplace(hop_name);
-        if (fresh) known->second.insert(hop.ready.begin(), hop.ready.end());
+        if (fresh) {
+            const auto ids = hop.ready.ids();
+            known->second.insert(ids.begin(), ids.end());
+        }
         return known->second.contains(id);
     };
     for (const auto& [id, message] : messages_) {

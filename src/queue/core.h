@@ -3,7 +3,6 @@
 #pragma once
 
 #include <cstdint>
-#include <deque>
 #include <map>
 #include <memory>
 #include <optional>
@@ -12,6 +11,7 @@
 #include <unordered_map>
 #include <vector>
 
+#include "queue/fair.h"
 #include "queue/schedule.h"
 #include "store/store.h"
 
@@ -94,7 +94,8 @@ class Core {
 
     // ---- lanes: connections to a next hop
     /// Next hops for which another connection should be opened now, each named as often as connections are
-    /// wanted. They count as running from here on, until lane_ended().
+    /// wanted. They count as running from here on, until lane_ended(). Where there are fewer connections than
+    /// would be of use, the senders whose mail is next at the hops take turns.
     std::vector<std::string> lanes_wanted(Now now);
     /// The next transaction for a lane of that hop; nothing: no work is due.
     std::optional<Work> take(const std::string& hop, Now now);
@@ -151,12 +152,13 @@ class Core {
     };
     struct Message {
         std::shared_ptr<store::StoredMessage> stored;
+        FairQueue::Place place;
         std::map<std::string, Unit> units;  // by hop
         std::size_t unfinished = 0;         // recipients whose end is not recorded yet
         bool removed = false;
     };
     struct Hop {
-        std::deque<store::MessageId> ready;
+        FairQueue ready;
         std::set<std::pair<SteadyTime, store::MessageId>> sleeping;
         unsigned lanes = 0;
         unsigned connected = 0;
@@ -174,6 +176,7 @@ class Core {
     WallTime deadline(const store::StoredMessage& message) const;
     bool over(const store::StoredMessage& message, Now began, Now now) const;
     void wake(Hop& hop, Now now);
+    bool wants_lane(const Hop& hop, Now now) const;
     void sleep_or_ready(const std::string& hop_name, Message& message, store::MessageId id, Now now);
     void bounce_unit(Message& message, Unit& unit, const HopFate& fate, bool expired, Now now,
                      std::vector<store::DeliveryResult>& out);
@@ -190,6 +193,7 @@ class Core {
     std::map<store::MessageId, Message> messages_;
     std::unordered_map<std::string, Hop> hops_;
     std::set<std::string> busy_hops_;  // those with ready messages
+    std::string served_last_;          // the sender whose mail a connection was opened for last
     unsigned lanes_ = 0;
 };
 

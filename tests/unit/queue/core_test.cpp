@@ -36,6 +36,18 @@ class Queue : public testing::Test {
         core.add(std::move(message), now);
         return {last};
     }
+    store::MessageId add_from(const char* address, const char* hop,
+                              store::MessageClass message_class = store::MessageClass::mail) {
+        store::StoredMessage message;
+        message.id = {++last};
+        message.arrived = now.wall;
+        message.message_class = message_class;
+        message.origin.address = address;
+        message.recipients.emplace_back(
+            store::QueuedRecipient(mail::Recipient(mail::ForwardPath::parse("a@d.test").value()), hop));
+        core.add(std::move(message), now);
+        return {last};
+    }
     static Fate fate(std::uint32_t recipient, RecipientState state) {
         Fate out;
         out.result.recipient = recipient;
@@ -197,6 +209,35 @@ TEST_F(Queue, ShowsWhatIsDueAsActive) {
     EXPECT_FALSE(views[1].active[0]) << "it waits for the hop";
     EXPECT_EQ(views[1].message->recipients[0].text, "refused");
     EXPECT_EQ(views[0].message->id, a);
+}
+
+TEST_F(Queue, ABulkRunDelaysNobodyElsesMessageAtItsHop) {
+    for (int i = 0; i < 10'000; ++i) add_from("192.0.2.1", "d.test");
+    const auto one = add_from("192.0.2.2", "d.test");
+    ASSERT_FALSE(core.lanes_wanted(now).empty());
+    EXPECT_EQ(core.take("d.test", now)->message->origin.address, "192.0.2.1");
+    EXPECT_EQ(core.take("d.test", now)->message->id, one);
+    EXPECT_EQ(core.take("d.test", now)->message->origin.address, "192.0.2.1");
+}
+
+TEST_F(Queue, ABulkRunToManyHopsDelaysNobodyElsesMessage) {
+    for (int i = 0; i < 2000; ++i) add_from("192.0.2.1", ("a" + std::to_string(i) + ".test").c_str());
+    auto lanes = core.lanes_wanted(now);
+    ASSERT_EQ(lanes.size(), 500U) << "all the connections that there may be";
+    add_from("192.0.2.2", "z.test");
+    EXPECT_TRUE(core.lanes_wanted(now).empty());
+    for (int ended = 0; ended < 2; ++ended) core.lane_ended(lanes[static_cast<std::size_t>(ended)]);
+    lanes = core.lanes_wanted(now);
+    EXPECT_NE(std::find(lanes.begin(), lanes.end(), "z.test"), lanes.end()) << "within two turns";
+}
+
+TEST_F(Queue, NoticesStandBackBehindMailAndAreNotForgotten) {
+    for (int i = 0; i < 100; ++i) add_from("", "d.test", store::MessageClass::notice);
+    for (int i = 0; i < 100; ++i) add_from("192.0.2.1", "d.test");
+    int mail = 0;
+    for (int i = 0; i < 90; ++i)
+        mail += core.take("d.test", now)->message->message_class == store::MessageClass::mail ? 1 : 0;
+    EXPECT_EQ(mail, 80);
 }
 
 TEST_F(Queue, SelectsByIdHopSenderAndReason) {
