@@ -78,7 +78,13 @@ class Session {
     }
 
     asio::awaitable<bool> start_tls() {
-        auto context = identities_.context(name_, host_.certificate);
+        if (host_.hello != Hello::usual) {
+            note("-- the ClientHello is answered by: " +
+                 std::string(words<Hello>()[static_cast<std::size_t>(host_.hello)]));
+            co_await connection_.answer_hello(host_.hello, soon());
+            co_return false;
+        }
+        auto context = identities_.context(name_, host_);
         if (!context) {
             note("-- " + context.error().text);
             co_return false;
@@ -105,6 +111,7 @@ class Session {
         mail.tls = seen_->tls;
         mail.sni = seen_->sni;
         mail.reverse_path = std::move(message.reverse_path);
+        mail.parameters = std::move(message.parameters);
         mail.recipients = std::move(message.recipients);
         mail.octets = std::move(message.octets);
         sightings_.keep(std::move(mail));

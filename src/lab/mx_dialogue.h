@@ -22,6 +22,7 @@ struct StartTls {};  // shake hands, then tls_started()
 struct Message {     // taken, and the peer told so next
     std::string helo;
     std::string reverse_path;
+    std::string parameters;  // of MAIL
     std::vector<std::string> recipients;
     std::string octets;
 };
