@@ -419,7 +419,7 @@ int Client::run(int argc, char** argv) {
             });
         };
     });
-    add_check_verb(app_, [this](std::function<int()> run) { chosen_ = std::move(run); });
+    cmd::add_check_verb(app_, [this](std::function<int()> run) { chosen_ = std::move(run); });
     auto* stop = app_.add_subcommand("stop", "end a running lab");
     add_folder(stop);
     stop->callback([this] { chosen_ = [this] { return ask({{"verb", "stop"}}, nullptr); }; });

@@ -17,7 +17,7 @@
 #include "util/file.h"
 #include "util/text.h"
 
-namespace sternpost {
+namespace sternpost::cmd {
 namespace {
 
 namespace fs = std::filesystem;
@@ -30,6 +30,7 @@ struct CheckOptions {
     std::string report;
     std::string only;
     std::string keep;
+    std::string ports = "auto";
     std::vector<std::string> extra;
     unsigned jobs = 0;
     bool json = false;
@@ -181,6 +182,7 @@ int check(const CheckOptions& options) {
     const Workplace workplace(options.keep);
     if (workplace.path().empty()) return complain(ExitCode::internal, "cannot make a temporary folder");
     how.folder = workplace.path();
+    how.high_ports = options.ports == "high";
     how.keep = !options.keep.empty();
     how.jobs = options.jobs != 0 ? options.jobs : 2 * std::max(1U, std::thread::hardware_concurrency());
     how.chosen = [&](const lab::Check& one) { return matches(one, *only); };
@@ -224,9 +226,15 @@ void add_check_verb(CLI::App& app, const std::function<void(std::function<int()>
     verb->add_option(
         "--config-extra", options->extra,
         "a line of TOML for every daemon's configuration, as in sts.enabled=false; may come again");
+    verb->add_option(
+            "--ports", options->ports,
+            "auto: the well-known ones, each check in a network of its own, where the machine allows it; "
+            "high: ports above 20000, one check after the other")
+        ->check(CLI::IsMember({"auto", "high"}))
+        ->capture_default_str();
     verb->add_option("--keep", options->keep, "a folder where what each check leaves is kept");
     verb->add_flag("--json", options->json, "the table as JSON");
     verb->callback([options, choose] { choose([options] { return check(*options); }); });
 }
 
-}  // namespace sternpost
+}  // namespace sternpost::cmd

@@ -5,9 +5,9 @@
 #include <functional>
 #include <memory>
 
-namespace sternpost {
+namespace sternpost::cmd {
 
 /// Adds the verb; `choose` is called with what to run when it was asked for.
 void add_check_verb(CLI::App& app, const std::function<void(std::function<int()>)>& choose);
 
-}  // namespace sternpost
+}  // namespace sternpost::cmd

@@ -64,7 +64,7 @@ class Runner {
         for (std::size_t i = 0; i < suite.checks.size(); ++i)
             if (!how.chosen || how.chosen(suite.checks[i])) waiting_.push_back(i);
         of_ = waiting_.size();
-        own_network_ = own_network_allowed();
+        own_network_ = !how.high_ports && own_network_allowed();
     }
 
     std::vector<Verdict> run() {
@@ -92,7 +92,7 @@ class Runner {
         child.out.reset(ends[0]);
         util::Fd write(ends[1]);
         // high ports: where others may have taken some, each check takes the next ones
-        const auto base = static_cast<std::uint16_t>(20000 + index % 400 * 100);
+        const auto base = static_cast<std::uint16_t>(20000 + index % 100 * 100);
         const Ports ports =
             own_network_ ? Ports{}
                          : Ports{static_cast<std::uint16_t>(base + 53), static_cast<std::uint16_t>(base + 43),

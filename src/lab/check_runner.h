@@ -16,7 +16,8 @@ struct RunChecks {
     Programs programs;
     std::string extra;             // TOML for every daemon's configuration
     std::filesystem::path folder;  // absolute; each check gets a folder in it
-    unsigned jobs = 1;             // one where the machine allows no network of our own
+    unsigned jobs = 1;             // one where there is no network of our own
+    bool high_ports = false;       // as if the machine allowed no network of our own
     bool keep = false;             // the folders stay
     std::function<bool(const Check&)> chosen;
     /// After each check: how many are done, of how many, the check and what became of it.

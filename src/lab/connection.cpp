@@ -57,7 +57,7 @@ asio::awaitable<util::Result<void>> Connection::start_tls(std::shared_ptr<asio::
 }
 
 asio::awaitable<void> Connection::answer_hello(Hello hello, Deadline deadline) {
-    // A record of type alert: fatal, handshake_failure (RFC 8446 §6.2).
+    // A record of type alert: fatal, handshake_failure.
     static constexpr std::string_view alert("\x15\x03\x03\x00\x02\x02\x28", 7);
     static constexpr std::string_view garbage = "250 this is not TLS\r\n";
     std::array<char, 4096> forgotten{};
@@ -86,6 +86,7 @@ asio::awaitable<void> Connection::sit_still(Deadline deadline) {
 
 asio::awaitable<void> Connection::close() {
     boost::system::error_code ignored;
+    if (!socket_.is_open()) co_return;
     if (tls_ && SSL_is_init_finished(tls_->native_handle()) == 1) {
         auto shutting = tls_->async_shutdown(asio::deferred);
         (void)co_await until_done(std::chrono::steady_clock::now() + std::chrono::milliseconds(200),
@@ -93,6 +94,20 @@ asio::awaitable<void> Connection::close() {
     }
     socket_.shutdown(tcp::socket::shutdown_both, ignored);
     socket_.close(ignored);
+}
+
+void Connection::abort() {
+    boost::system::error_code ignored;
+    socket_.shutdown(tcp::socket::shutdown_both, ignored);
+    socket_.close(ignored);
+}
+
+std::string Connection::offered_ciphers() const {
+    std::string out;
+    const STACK_OF(SSL_CIPHER)* offered = tls_ ? SSL_get_client_ciphers(tls_->native_handle()) : nullptr;
+    for (int i = 0; offered != nullptr && i < sk_SSL_CIPHER_num(offered); ++i)
+        out += (out.empty() ? "" : " ") + std::string(SSL_CIPHER_get_name(sk_SSL_CIPHER_value(offered, i)));
+    return out;
 }
 
 std::string Connection::tls_version() const {

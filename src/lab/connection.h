@@ -38,6 +38,11 @@ class Connection {
     /// close_notify where there is TLS, then the end.
     asio::awaitable<void> close();
 
+    /// The end without close_notify.
+    void abort();
+
+    /// The cipher suites of the ClientHello that OpenSSL knows, by its names.
+    std::string offered_ciphers() const;
     bool encrypted() const { return tls_ != nullptr; }
     std::string tls_version() const;  // `TLSv1.3`; empty while plain
     std::string sni() const;          // empty: none was sent

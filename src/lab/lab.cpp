@@ -141,9 +141,13 @@ util::Result<void> Lab::refresh() {
     for (const auto& [host, text] : world.tlsa_wishes()) {
         const auto found = world.mx.find(host);
         if (found == world.mx.end()) return fail(util::Errc::malformed, "TLSA: there is no MX host " + host);
-        const auto identity = identities_.identity(host, found->second);
+        TlsServer stranger;  // whose certificate a record is of that is not to match
+        stranger.certificate = CertificateKind::selfsigned;
+        const auto wish = *TlsaWish::read(text);
+        const auto identity = wish.match ? identities_.identity(host, found->second)
+                                         : identities_.identity("stranger." + host, stranger);
         if (!identity) return fail(identity.error());
-        auto rdata = tlsa_rdata(*TlsaWish::read(text), **identity);
+        auto rdata = tlsa_rdata(wish, **identity);
         if (!rdata) return fail(util::Errc::malformed, text + ": " + rdata.error().text);
         world.tlsa_rdata[{host, text}] = std::move(*rdata);
     }

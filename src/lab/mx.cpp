@@ -36,7 +36,10 @@ class Session {
         for (;;) {
             Turn turn = dialogue_.next();
             note(dialogue_.take_lines());
-            if (std::holds_alternative<say::Close>(turn)) break;
+            if (const auto* close = std::get_if<say::Close>(&turn)) {
+                if (close->abrupt) connection_.abort();
+                break;
+            }
             if (std::holds_alternative<say::Hang>(turn)) {
                 co_await connection_.sit_still(soon());
                 break;
@@ -97,6 +100,7 @@ class Session {
         }
         seen_->tls = connection_.tls_version();
         seen_->sni = connection_.sni();
+        note("-- offered: " + connection_.offered_ciphers());
         note("-- " + seen_->tls + (seen_->sni.empty() ? ", no SNI" : ", SNI " + seen_->sni));
         dialogue_.tls_started();
         co_return true;

@@ -35,6 +35,13 @@ void MxDialogue::send(std::string octets) {
 
 bool MxDialogue::speak(const Say& told, const std::string& usual) {
     const std::string& text = told.usual() ? usual : told.text;
+    if (text == "cut") {  // a reply that has neither its line end nor, in TLS, an end of data
+        lines_.emplace_back("-- cut");
+        ended_ = true;
+        turns_.emplace_back(say::Send{usual});
+        turns_.emplace_back(say::Close{true});
+        return false;
+    }
     if (text == "hang" || text == "drop") {
         lines_.push_back("-- " + text);
         ended_ = true;

@@ -26,8 +26,10 @@ struct Message {     // taken, and the peer told so next
     std::vector<std::string> recipients;
     std::string octets;
 };
-struct Hang {};   // say nothing more, take what comes
-struct Close {};  // end the connection
+struct Hang {};  // say nothing more, take what comes
+struct Close {
+    bool abrupt = false;  // without TLS's close_notify
+};                        // end the connection
 }  // namespace say
 
 using Turn = std::variant<say::NeedInput, say::Send, say::StartTls, say::Message, say::Hang, say::Close>;

@@ -44,7 +44,7 @@ std::string octets_of(const Response& response) {
         case Framing::chunked:
             break;
     }
-    std::string out = head + "Transfer-Encoding: chunked\r\n\r\n";  // RFC 9112 §7.1
+    std::string out = head + "Transfer-Encoding: chunked\r\n\r\n";
     constexpr std::size_t most = 1000;
     for (std::size_t at = 0; at < body.size(); at += most) {
         const std::string_view part = std::string_view(body).substr(at, most);
@@ -53,7 +53,7 @@ std::string octets_of(const Response& response) {
     return out + "0\r\n\r\n";
 }
 
-// RFC 1952, with the body as it is in stored blocks (RFC 1951 §3.2.4).
+// The body as it is, in stored blocks.
 std::string gzipped(std::string_view body) {
     std::string out("\x1f\x8b\x08\0\0\0\0\0\0\xff", 10);
     const auto number = [&](std::uint32_t value, int octets) {

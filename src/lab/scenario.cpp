@@ -82,7 +82,7 @@ bool read(const toml::node& node, Say& into) {
     return true;
 }
 std::string allowed(const Say&) {
-    return R"(a reply such as "550 5.1.1 no such user", "hang", "drop", or "" for the usual)";
+    return R"(a reply such as "550 5.1.1 no such user", "hang", "drop", "cut", or "" for the usual)";
 }
 
 bool read(const toml::node& node, std::map<std::string, Say>& into) {
@@ -95,8 +95,8 @@ bool read(const toml::node& node, std::map<std::string, Say>& into) {
     return true;
 }
 std::string allowed(const std::map<std::string, Say>&) {
-    return "a table of local-parts, each with a reply such as \"550 5.1.1 no such user\", \"hang\" or "
-           "\"drop\"";
+    return "a table of local-parts, each with a reply such as \"550 5.1.1 no such user\", \"hang\", "
+           "\"drop\" or \"cut\"";
 }
 
 template <class E>

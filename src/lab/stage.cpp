@@ -109,6 +109,7 @@ Stage::~Stage() {
 }
 
 std::string Stage::start(Ports ports) {
+    ports_ = ports;
     Scenario scenario = check_.scenario;
     auto config = merged_config({usual_config, scenario.sternpost, extra_});
     if (!config) return "the configuration is no TOML: " + config.error().text;
@@ -164,12 +165,13 @@ std::string Stage::log() const {
     return text ? *text : "";
 }
 
-std::string Stage::until_there(const Look& look, milliseconds limit) {
+std::string Stage::until_there(const Look& look, milliseconds limit) const {
+    hopeless_ = false;
     const auto deadline = std::chrono::steady_clock::now() + limit;
     auto pause = milliseconds(10);
     for (;;) {
         std::string trouble = look();
-        if (trouble.empty() || std::chrono::steady_clock::now() > deadline) return trouble;
+        if (trouble.empty() || hopeless_ || std::chrono::steady_clock::now() > deadline) return trouble;
         std::this_thread::sleep_for(pause);
         pause = std::min(pause * 2, milliseconds(80));
     }
@@ -359,6 +361,7 @@ std::string Stage::arrived(const Step& step, const std::string& recipient) const
     }
     const std::size_t wanted = step.count.value_or(1);
     if (found == wanted) return "";
+    hopeless_ = found > wanted;
     std::string waits;
     if (found < wanted)
         for (const auto& event : events_of(log(), "attempt"))
@@ -386,6 +389,15 @@ std::string Stage::deferred(const Step& step, const std::string& recipient) cons
                     (step.status.empty() || field(entry, "status") == step.status))
                     return "";
             }
+    for (const auto& event : events_of(log(), "attempt")) {
+        const auto to = event.find("to");
+        const auto status = event.find("status");
+        if (to == event.end() || to->second != "<" + recipient + ">" || status == event.end() ||
+            status->second == "deferred")
+            continue;
+        hopeless_ = true;
+        seen = "the log says: " + printable(event.at("line"), 600);
+    }
     return fmt::format("expected mail for {} to wait{}{}; {}", recipient,
                        step.status.empty() ? "" : " with " + step.status,
                        step.says.empty() ? "" : " for \"" + step.says + "\"", seen);
@@ -436,10 +448,13 @@ std::string Stage::sessions(const Step& step, const std::string& host) const {
 
 std::string Stage::asked(const Step& step, const std::string& name) const {
     std::size_t found = 0;
+    std::string wanted = name;  // checks speak of port 25, wherever MX hosts listen
+    if (name.starts_with("_25._tcp.")) wanted = fmt::format("_{}", ports_.smtp) + name.substr(3);
     const json::array all = show("dns");
     for (const auto& item : all) {
         const json::object& question = item.as_object();
-        if ((name == "*" || field(question, "name") == name) && (step.type.empty() || field(question, "type") == step.type))
+        if ((name == "*" || field(question, "name") == wanted) &&
+            (step.type.empty() || field(question, "type") == step.type))
             ++found;
     }
     if (step.count ? found == *step.count : found >= step.at_least.value_or(1)) return "";

@@ -37,8 +37,9 @@ class Stage {
 
   private:
     using Look = std::function<std::string()>;  // empty when what is looked for is there
-    /// Looks again and again until it is there or time is up: then the last sentence.
-    static std::string until_there(const Look& look, std::chrono::milliseconds limit);
+    /// Looks again and again until it is there, it is clear that it never will be, or time is up: then the
+    /// last sentence.
+    std::string until_there(const Look& look, std::chrono::milliseconds limit) const;
 
     std::string start_daemon();
     std::string restart(int signal);
@@ -67,12 +68,14 @@ class Stage {
     std::filesystem::path folder_;
     std::vector<std::string> environment_;
     std::chrono::seconds passed_{0};
+    Ports ports_;
     std::unique_ptr<Log> lab_log_;
     asio::io_context context_;
     std::unique_ptr<Lab> lab_;
     std::thread thread_;
     std::unique_ptr<Running> daemon_;
-    std::size_t log_start_ = 0;  // of this run of the daemon
+    std::size_t log_start_ = 0;      // of this run of the daemon
+    mutable bool hopeless_ = false;  // what was looked for can come no more
 };
 
 /// The log's lines of an event, each as its tags; `line` is the whole of it.

@@ -85,7 +85,6 @@ util::Result<std::string> tlsa_rdata(const TlsaWish& wish, const Identity& ident
         data = std::move(digest);
     }
     if (data.empty()) return fail(util::Errc::malformed, "there is no such certificate");
-    if (!wish.match) data.back() ^= 0xffU;  // the end, so that whole values keep their form
     return fmt::format("{} {} {} {:02x}", wish.usage, wish.selector, wish.matching, fmt::join(data, ""));
 }
 

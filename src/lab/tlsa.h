@@ -25,7 +25,8 @@ struct TlsaWish {
     static std::optional<TlsaWish> read(std::string_view text);
 };
 
-/// The record's rdata as in a zone file. malformed: there is no such certificate, selector or matching type.
+/// The record's rdata as in a zone file, made of `identity`: for one that is not to match somebody else's.
+/// malformed: there is no such certificate, selector or matching type.
 util::Result<std::string> tlsa_rdata(const TlsaWish& wish, const Identity& identity);
 
 }  // namespace sternpost::lab

@@ -12,6 +12,7 @@ namespace sternpost::lab {
 namespace {
 
 constexpr std::string_view policy_label = "mta-sts.";   // RFC 8461 §3.3
+constexpr std::string_view smtp_label = "_25._tcp.";    // RFC 7672 §2.2.3
 constexpr std::string_view record_label = "_mta-sts.";  // RFC 8461 §3.1
 
 // `10 mx.a.example` or a name alone; those without a preference get 10, 20, … in their order.
@@ -93,7 +94,7 @@ std::vector<std::string_view> words<RequireTls>() {
 }
 
 bool Say::valid(std::string_view text) {
-    if (text.empty() || text == "hang" || text == "drop") return true;
+    if (text.empty() || text == "hang" || text == "drop" || text == "cut") return true;
     const auto digit = [&](std::size_t at) { return text[at] >= '0' && text[at] <= '9'; };
     return text.size() >= 3 && text.size() <= 500 && text.front() >= '2' && text.front() <= '5' && digit(1) &&
            digit(2) && (text.size() == 3 || text[3] == ' ') && is_ascii(text) &&
@@ -129,8 +130,7 @@ void World::complete() {
 void World::add_records(DnsView& view, std::string_view name, std::string_view type) const {
     auto& records = view.records;
     const auto own = dns.find(name);
-    const bool alias =
-        own != dns.end() && !own->second.cname.empty();  // it has nothing else (RFC 1034 §3.6.2)
+    const bool alias = own != dns.end() && !own->second.cname.empty();  // it has nothing else
     if (type == "A" && !alias) {
         const auto host = mx.find(name);
         if (host != mx.end()) records.push_back(host->second.address);
@@ -176,8 +176,7 @@ void World::add_records(DnsView& view, std::string_view name, std::string_view t
 }
 
 World::MxHosts::const_iterator World::host_of_tlsa(std::string_view name) const {
-    const std::string prefix = fmt::format("_{}._tcp.", smtp_port);
-    return name.starts_with(prefix) ? mx.find(name.substr(prefix.size())) : mx.end();
+    return name.starts_with(smtp_label) ? mx.find(name.substr(smtp_label.size())) : mx.end();
 }
 
 std::string World::made_tlsa(const std::string& host, const std::string& text) const {
@@ -196,7 +195,19 @@ std::vector<std::pair<std::string, std::string>> World::tlsa_wishes() const {
     return out;
 }
 
+// A scenario speaks of port 25, wherever the lab's MX hosts listen; nothing is at 25 when that is elsewhere.
+std::string World::scripted_name(std::string_view asked) const {
+    if (smtp_port == 25) return std::string(asked);
+    const std::string prefix = fmt::format("_{}._tcp.", smtp_port);
+    if (asked.starts_with(prefix)) return std::string(smtp_label) + std::string(asked.substr(prefix.size()));
+    return asked.starts_with(smtp_label) ? "_elsewhere." + std::string(asked) : std::string(asked);
+}
+
 DnsView World::look_up(std::string_view name, std::string_view type) const {
+    return look_up_scripted(scripted_name(name), type);
+}
+
+DnsView World::look_up_scripted(std::string_view name, std::string_view type) const {
     DnsView view;
     view.ad = general.ad;
     view.ttl = general.ttl;

@@ -101,7 +101,8 @@ template <>
 std::vector<std::string_view> words<RequireTls>();
 
 /// What an MX host says at one point of the dialogue instead of the usual: a reply such as `550 5.1.1 no such
-/// user`, or the words `hang` (silence) and `drop` (the connection ends). Empty: the usual.
+/// user`, or the words `hang` (silence), `drop` (the connection ends) and `cut` (it ends in the middle of the
+/// usual reply, without TLS's close_notify). Empty: the usual.
 struct Say {
     std::string text;
 
@@ -188,7 +189,7 @@ class World {
     std::map<std::string, MxHost, std::less<>> mx;
     std::map<std::string, PolicyHost, std::less<>> policy_hosts;
     std::map<std::string, DnsName, std::less<>> dns;
-    std::uint16_t smtp_port = 25;  // where TLSA records of MX hosts stand
+    std::uint16_t smtp_port = 25;  // of MX hosts; the world's `_25._tcp` names stand for it
     /// What became of the TlsaWish texts: rdata by host and text. Made by whoever has the certificates.
     std::map<std::pair<std::string, std::string>, std::string> tlsa_rdata;
 
@@ -205,6 +206,8 @@ class World {
 
   private:
     using MxHosts = std::map<std::string, MxHost, std::less<>>;
+    std::string scripted_name(std::string_view asked) const;
+    DnsView look_up_scripted(std::string_view name, std::string_view type) const;
     MxHosts::const_iterator host_of_tlsa(std::string_view name) const;
     std::string made_tlsa(const std::string& host, const std::string& text) const;
     void add_records(DnsView& view, std::string_view name, std::string_view type) const;

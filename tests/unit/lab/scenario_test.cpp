@@ -28,7 +28,7 @@ const Wrong wrong[] = {
      "\"garbage\", \"drop\""},
     {"Reply", "[mx.\"mx.a.example\"]\nrcpt = \"no\"\n",
      "2: mx.\"mx.a.example\": rcpt = \"no\": a reply such as \"550 5.1.1 no such user\", \"hang\", \"drop\", "
-     "or \"\" for the usual"},
+     "\"cut\", or \"\" for the usual"},
     {"Mode", "[domain.\"a.example\"]\nsts = \"strict\"\n",
      "2: domain.\"a.example\": sts = \"strict\": one of \"none\", \"testing\", \"enforce\", or \"\" for "
      "no policy at all"},
