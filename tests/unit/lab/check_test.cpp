@@ -1,9 +1,13 @@
 #include "lab/check.h"
 
 #include <gtest/gtest.h>
+#include <stdlib.h>
+
+#include <filesystem>
 
 #include "lab/report.h"
 #include "lab/stage.h"
+#include "util/file.h"
 
 namespace sternpost::lab {
 namespace {
@@ -97,6 +101,54 @@ TEST(LabCheck, SpansHaveAUnit) {
     EXPECT_FALSE(span_of("90"));
     EXPECT_FALSE(span_of("d"));
     EXPECT_FALSE(span_of("-1d"));
+}
+
+TEST(LabSuite, ShowsEveryObligationOrSaysWhyNot) {
+    const Suite suite = read_suite(STERNPOST_TEST_DATA "/../../etc/lab/checks");
+    EXPECT_TRUE(suite.errors.empty()) << suite.errors.front();
+    EXPECT_GT(suite.checks.size(), 50U);
+    EXPECT_GT(suite.obligations.size(), 150U);
+}
+
+class SuiteFolder : public testing::Test {
+  protected:
+    SuiteFolder() {
+        std::string name = testing::TempDir() + "suite.XXXXXX";
+        path_ = ::mkdtemp(name.data());
+        write("obligations.tsv", "id\tsection\tdemand\nSTS-58\t§5\tno mail\nMAP-01\t§4\ta name\n");
+        write("unseen.tsv", "id\twhy\n");
+        write("a.toml", good);
+    }
+    ~SuiteFolder() override {
+        std::error_code ignored;
+        std::filesystem::remove_all(path_, ignored);
+    }
+    void write(const char* name, std::string_view text) { EXPECT_TRUE(util::write_file(path_ / name, text)); }
+    std::string first_error() const {
+        const Suite suite = read_suite(path_);
+        return suite.errors.empty() ? "" : suite.errors.front();
+    }
+    std::filesystem::path path_;
+};
+
+TEST_F(SuiteFolder, IsWholeWhenChecksAndReasonsCoverTheObligations) {
+    EXPECT_EQ(first_error(), "");
+}
+
+TEST_F(SuiteFolder, MissesAnObligationThatNothingShows) {
+    write("obligations.tsv", "id\tsection\tdemand\nSTS-58\t\t\nMAP-01\t\t\nMAP-99\t\t\n");
+    EXPECT_EQ(first_error(), "MAP-99: no check shows it, and unseen.tsv does not say why");
+    write("unseen.tsv", "id\twhy\nMAP-99\tnot built\n");
+    EXPECT_EQ(first_error(), "");
+    write("unseen.tsv", "id\twhy\nMAP-99\tnot built\nMAP-01\tso\n");
+    EXPECT_EQ(first_error(), "MAP-01: a check shows it, and unseen.tsv says that none does");
+}
+
+TEST_F(SuiteFolder, KnowsItsObligations) {
+    write("obligations.tsv", "id\tsection\tdemand\nSTS-58\t\t\n");
+    EXPECT_EQ(first_error(), (path_ / "a.toml").string() + ":2: there is no obligation MAP-01");
+    write("obligations.tsv", "id\tsection\tdemand\nSTS-58\n");
+    EXPECT_EQ(first_error(), (path_ / "obligations.tsv").string() + ":2: 3 fields, separated by tabs");
 }
 
 Suite two_checks() {
