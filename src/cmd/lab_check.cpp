@@ -179,6 +179,9 @@ int check(const CheckOptions& options) {
         if (::access(path.c_str(), X_OK) != 0)
             return complain(ExitCode::usage, std::string("where is ") + name + "? say --daemon PATH");
     for (const auto& line : options.extra) how.extra += line + "\n";
+    std::error_code ignored;
+    if (!options.keep.empty() && fs::exists(options.keep, ignored) && !fs::is_empty(options.keep, ignored))
+        return complain(ExitCode::usage, "--keep " + options.keep + ": it is not empty");
     const Workplace workplace(options.keep);
     if (workplace.path().empty()) return complain(ExitCode::internal, "cannot make a temporary folder");
     how.folder = workplace.path();
