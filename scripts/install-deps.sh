@@ -12,7 +12,7 @@ packages=(
     iproute2 ca-certificates python3
 )
 test_packages=(
-    libgtest-dev libgmock-dev python3-dnspython python3-cryptography strace procps clang clang-format libclang-rt-14-dev llvm mandoc openssl
+    libgtest-dev libgmock-dev python3-dnspython python3-cryptography strace procps faketime clang clang-format libclang-rt-14-dev llvm mandoc openssl
 )
 
 case "${1:-}" in

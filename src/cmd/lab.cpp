@@ -17,6 +17,7 @@
 #include <functional>
 #include <iostream>
 
+#include "cmd/lab_check.h"
 #include "control/client.h"
 #include "lab/network.h"
 #include "util/file.h"
@@ -418,6 +419,7 @@ int Client::run(int argc, char** argv) {
             });
         };
     });
+    cmd::add_check_verb(app_, [this](std::function<int()> run) { chosen_ = std::move(run); });
     auto* stop = app_.add_subcommand("stop", "end a running lab");
     add_folder(stop);
     stop->callback([this] { chosen_ = [this] { return ask({{"verb", "stop"}}, nullptr); }; });

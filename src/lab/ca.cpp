@@ -24,6 +24,7 @@ using ExtensionPtr = std::unique_ptr<X509_EXTENSION, Freed<X509_EXTENSION, X509_
 using BioPtr = std::unique_ptr<BIO, Freed<BIO, BIO_vfree>>;
 
 constexpr long day = 24L * 3600;
+constexpr long year = 365 * day;
 
 auto openssl_failed(const std::string& what) {
     const unsigned long code = ERR_get_error();
@@ -84,26 +85,48 @@ std::string parent(const std::string& name) {
 
 }  // namespace
 
+// Who signs, and how far up there are others.
 struct Authority::Signer {
     KeyPtr key;
     CertificatePtr certificate;
+    std::vector<std::string> issuers;  // its own, PEM, to the root
 
+    struct Limits {
+        bool may_sign = true;
+        const char* names = nullptr;  // nameConstraints
+    };
+
+    static std::unique_ptr<Signer> make(const std::string& common_name, const Signer* above, Limits limits);
     static std::unique_ptr<Signer> make(const std::string& common_name) {
-        auto signer = std::make_unique<Signer>();
-        signer->key = KeyPtr(EVP_EC_gen("P-256"));
-        if (!signer->key) return nullptr;
-        signer->certificate = blank(signer->key.get(), common_name, -day, 30 * day);
-        X509* certificate = signer->certificate.get();
-        const bool good =
-            certificate != nullptr &&
-            X509_set_issuer_name(certificate, X509_get_subject_name(certificate)) == 1 &&
-            add_extension(certificate, certificate, NID_basic_constraints, "critical,CA:TRUE") &&
-            add_extension(certificate, certificate, NID_key_usage, "critical,keyCertSign,cRLSign") &&
-            add_extension(certificate, certificate, NID_subject_key_identifier, "hash") &&
-            X509_sign(certificate, signer->key.get(), EVP_sha256()) != 0;
-        return good ? std::move(signer) : nullptr;
+        return make(common_name, nullptr, Limits{});
     }
 };
+
+std::unique_ptr<Authority::Signer> Authority::Signer::make(const std::string& common_name,
+                                                           const Signer* above, Limits limits) {
+    auto signer = std::make_unique<Signer>();
+    signer->key = KeyPtr(EVP_EC_gen("P-256"));
+    if (!signer->key) return nullptr;
+    signer->certificate = blank(signer->key.get(), common_name, -2 * year, 10 * year);
+    X509* certificate = signer->certificate.get();
+    if (certificate == nullptr) return nullptr;
+    X509* issuer = above != nullptr ? above->certificate.get() : certificate;
+    bool good = X509_set_issuer_name(certificate, X509_get_subject_name(issuer)) == 1;
+    if (limits.may_sign)
+        good = good && add_extension(certificate, issuer, NID_basic_constraints, "critical,CA:TRUE") &&
+               add_extension(certificate, issuer, NID_key_usage, "critical,keyCertSign,cRLSign");
+    else
+        good = good && add_extension(certificate, issuer, NID_basic_constraints, "critical,CA:FALSE");
+    if (limits.names != nullptr)
+        good = good && add_extension(certificate, issuer, NID_name_constraints, limits.names);
+    good = good && add_extension(certificate, issuer, NID_subject_key_identifier, "hash") &&
+           X509_sign(certificate, above != nullptr ? above->key.get() : signer->key.get(), EVP_sha256()) != 0;
+    if (!good) return nullptr;
+    signer->issuers.push_back(pem_of(certificate));
+    if (above != nullptr)
+        signer->issuers.insert(signer->issuers.end(), above->issuers.begin(), above->issuers.end());
+    return signer;
+}
 
 Authority::Authority(std::unique_ptr<Signer> known, std::unique_ptr<Signer> unknown, std::string root_pem)
     : known_(std::move(known)), unknown_(std::move(unknown)), root_pem_(std::move(root_pem)) {}
@@ -119,40 +142,73 @@ Result<Authority> Authority::make() {
     return Authority(std::move(known), std::move(unknown), std::move(pem));
 }
 
-Result<Identity> Authority::issue(const std::string& name, CertificateKind kind) const {
-    std::string covered = name;
-    long from = -day;
-    long to = 10 * day;
-    if (kind == CertificateKind::expired) {
-        from = -10 * day;
-        to = -day;
-    }
-    if (kind == CertificateKind::notyet) from = day;
-    if (kind == CertificateKind::wrongname) covered = "wrong.name.example";
-    if (kind == CertificateKind::wildcard) covered = "*." + parent(name);
-    if (kind == CertificateKind::wildcard2) covered = "*." + parent(parent(name));
+namespace {
 
-    const KeyPtr key(EVP_EC_gen("P-256"));
+struct Validity {
+    long from = -day;
+    long to = year;
+};
+
+Validity validity_of(CertificateKind kind) {
+    if (kind == CertificateKind::expired) return {-10 * day, -day};
+    if (kind == CertificateKind::notyet) return {day, year};
+    return {};
+}
+
+// What the certificate covers instead of the host's name, if that is what is wrong with it.
+std::vector<std::string> names_of(const std::string& name, const CertificateWish& wish) {
+    if (!wish.names.empty()) return wish.names;
+    const CertificateKind kind = wish.kind;
+    if (kind == CertificateKind::wrongname) return {"wrong.name.example"};
+    if (kind == CertificateKind::wildcard) return {"*." + parent(name)};
+    if (kind == CertificateKind::wildcard2) return {"*." + parent(parent(name))};
+    if (kind == CertificateKind::partial) return {name.substr(0, 1) + "*." + parent(name)};
+    return {name};
+}
+
+std::string san_of(const std::vector<std::string>& names) {
+    std::string out;
+    for (const auto& name : names) out += (out.empty() ? "DNS:" : ",DNS:") + name;
+    return out;
+}
+
+}  // namespace
+
+Result<Identity> Authority::issue(const std::string& name, const CertificateWish& wish) const {
     const auto failed = [&] { return openssl_failed("cannot make a certificate for " + name); };
+    const Signer* signer = wish.kind == CertificateKind::unknownca ? unknown_.get() : known_.get();
+    std::unique_ptr<Signer> between;
+    if (wish.intermediate) between = Signer::make("sternpost-lab intermediate", signer, {});
+    if (wish.kind == CertificateKind::notca)
+        between = Signer::make("sternpost-lab no authority", signer, {false, nullptr});
+    if (wish.kind == CertificateKind::outside)
+        between =
+            Signer::make("sternpost-lab narrow authority", signer, {true, "permitted;DNS:other.example"});
+    if (between) signer = between.get();
+
+    const KeyPtr key(wish.kind == CertificateKind::weakkey ? EVP_RSA_gen(1024) : EVP_EC_gen("P-256"));
     if (!key) return failed();
+    const auto names = names_of(name, wish);
+    const auto [from, to] = validity_of(wish.kind);
     // The common name holds 64 octets at most (X.520's ub-common-name); what matters stands in the SAN.
+    const std::string& common = wish.kind == CertificateKind::cnonly ? name : names.front();
     const CertificatePtr certificate =
-        blank(key.get(), covered.size() <= 64 ? covered : "too long for a CN", from, to);
+        blank(key.get(), common.size() <= 64 ? common : "too long for a CN", from, to);
     if (!certificate) return failed();
-    const Signer* signer = kind == CertificateKind::unknownca ? unknown_.get() : known_.get();
-    const bool alone = kind == CertificateKind::selfsigned;
+    const bool alone = wish.kind == CertificateKind::selfsigned;
     X509* issuer = alone ? certificate.get() : signer->certificate.get();
     bool good = X509_set_issuer_name(certificate.get(), X509_get_subject_name(issuer)) == 1 &&
                 add_extension(certificate.get(), issuer, NID_basic_constraints, "critical,CA:FALSE") &&
                 add_extension(certificate.get(), issuer, NID_key_usage, "critical,digitalSignature") &&
                 add_extension(certificate.get(), issuer, NID_ext_key_usage, "serverAuth");
-    if (kind != CertificateKind::cnonly)
-        good = good &&
-               add_extension(certificate.get(), issuer, NID_subject_alt_name, ("DNS:" + covered).c_str());
-    good = good && X509_sign(certificate.get(), alone ? key.get() : signer->key.get(), EVP_sha256()) != 0;
+    if (wish.kind != CertificateKind::cnonly || !wish.names.empty())
+        good = good && add_extension(certificate.get(), issuer, NID_subject_alt_name, san_of(names).c_str());
+    good = good && X509_sign(certificate.get(), alone ? key.get() : signer->key.get(),
+                             wish.kind == CertificateKind::sha1 ? EVP_sha1() : EVP_sha256()) != 0;
     Identity identity;
-    if (good) identity = {pem_of(certificate.get()), pem_of(key.get())};
+    if (good) identity = {pem_of(certificate.get()), pem_of(key.get()), {}};
     if (identity.certificate.empty() || identity.key.empty()) return failed();
+    if (!alone) identity.issuers = signer->issuers;
     return identity;
 }
 

@@ -3,6 +3,7 @@
 
 #include <memory>
 #include <string>
+#include <vector>
 
 #include "lab/world.h"
 #include "util/result.h"
@@ -13,6 +14,16 @@ namespace sternpost::lab {
 struct Identity {
     std::string certificate;
     std::string key;
+    std::vector<std::string> issuers = {};  // from the one that signed it to the root; none: it signed itself
+};
+
+/// What a certificate should be like.
+struct CertificateWish {
+    CertificateKind kind = CertificateKind::valid;
+    std::vector<std::string> names = {};  // in the SAN; empty: the host's own
+    bool intermediate = false;
+
+    auto operator<=>(const CertificateWish&) const = default;
 };
 
 /// One thread's.
@@ -26,8 +37,8 @@ class Authority {
 
     /// The root, PEM: what a client trusts.
     const std::string& root() const { return root_pem_; }
-    /// A new certificate for `name` with what `kind` says is wrong.
-    util::Result<Identity> issue(const std::string& name, CertificateKind kind) const;
+    /// A new certificate for `name` with what `wish` says is wrong.
+    util::Result<Identity> issue(const std::string& name, const CertificateWish& wish) const;
 
   private:
     struct Signer;

@@ -56,6 +56,26 @@ asio::awaitable<util::Result<void>> Connection::start_tls(std::shared_ptr<asio::
     co_return co_await until_done(deadline, std::move(shaking));
 }
 
+asio::awaitable<void> Connection::answer_hello(Hello hello, Deadline deadline) {
+    // A record of type alert: fatal, handshake_failure.
+    static constexpr std::string_view alert("\x15\x03\x03\x00\x02\x02\x28", 7);
+    static constexpr std::string_view garbage = "250 this is not TLS\r\n";
+    std::array<char, 4096> forgotten{};
+    const auto came = co_await read_some(forgotten, deadline);
+    if (!came) co_return;
+    if (hello == Hello::silence) {
+        co_await sit_still(deadline);
+    } else if (hello == Hello::alert) {
+        (void)co_await write(alert, deadline);
+    } else if (hello == Hello::garbage) {
+        (void)co_await write(garbage, deadline);
+    } else if (hello == Hello::reset) {
+        boost::system::error_code ignored;
+        socket_.set_option(asio::socket_base::linger(true, 0), ignored);
+        socket_.close(ignored);
+    }
+}
+
 asio::awaitable<void> Connection::sit_still(Deadline deadline) {
     std::array<char, 4096> forgotten{};
     for (;;) {
@@ -66,6 +86,7 @@ asio::awaitable<void> Connection::sit_still(Deadline deadline) {
 
 asio::awaitable<void> Connection::close() {
     boost::system::error_code ignored;
+    if (!socket_.is_open()) co_return;
     if (tls_ && SSL_is_init_finished(tls_->native_handle()) == 1) {
         auto shutting = tls_->async_shutdown(asio::deferred);
         (void)co_await until_done(std::chrono::steady_clock::now() + std::chrono::milliseconds(200),
@@ -73,6 +94,20 @@ asio::awaitable<void> Connection::close() {
     }
     socket_.shutdown(tcp::socket::shutdown_both, ignored);
     socket_.close(ignored);
+}
+
+void Connection::abort() {
+    boost::system::error_code ignored;
+    socket_.shutdown(tcp::socket::shutdown_both, ignored);
+    socket_.close(ignored);
+}
+
+std::string Connection::offered_ciphers() const {
+    std::string out;
+    const STACK_OF(SSL_CIPHER)* offered = tls_ ? SSL_get_client_ciphers(tls_->native_handle()) : nullptr;
+    for (int i = 0; offered != nullptr && i < sk_SSL_CIPHER_num(offered); ++i)
+        out += (out.empty() ? "" : " ") + std::string(SSL_CIPHER_get_name(sk_SSL_CIPHER_value(offered, i)));
+    return out;
 }
 
 std::string Connection::tls_version() const {
@@ -93,18 +128,56 @@ std::string Connection::client() const {
 
 // ---- Identities
 
+namespace {
+
+int protocol_of(TlsVersion version) {
+    constexpr int numbers[] = {0, TLS1_VERSION, TLS1_1_VERSION, TLS1_2_VERSION, TLS1_3_VERSION};
+    return numbers[static_cast<std::size_t>(version)];
+}
+
+// What a host sends in its handshake, PEM.
+std::string shown_chain(const Identity& identity, Chain chain) {
+    std::string out = identity.certificate;
+    if (chain == Chain::leaf) return out;
+    const std::size_t count = identity.issuers.size();
+    for (std::size_t i = 0; i < count; ++i)
+        if (i + 1 < count || chain == Chain::root) out += identity.issuers[i];
+    return out;
+}
+
+}  // namespace
+
+util::Result<const Identity*> Identities::identity(const std::string& name, const TlsServer& host) {
+    CertificateWish wish{host.certificate, host.certificate_names, host.intermediate};
+    const auto key = std::make_pair(name, std::move(wish));
+    if (const auto found = identities_.find(key); found != identities_.end()) return &found->second;
+    auto made = authority_.issue(name, key.second);
+    if (!made) return fail(std::move(made).error());
+    return &identities_.emplace(key, std::move(*made)).first->second;
+}
+
 util::Result<std::shared_ptr<asio::ssl::context>> Identities::context(const std::string& name,
-                                                                      CertificateKind kind) {
-    auto& made = made_[{name, kind}];
+                                                                      const TlsServer& host) {
+    CertificateWish certificate{host.certificate, host.certificate_names, host.intermediate};
+    auto& made = made_[{name, std::move(certificate), host.chain, host.tls_min, host.tls_max}];
     if (made) return made;
-    const auto identity = authority_.issue(name, kind);
-    if (!identity) return fail(identity.error());
+    const auto shown = identity(name, host);
+    if (!shown) return fail(shown.error());
     auto context = std::make_shared<asio::ssl::context>(asio::ssl::context::tls_server);
+    SSL_CTX* const raw = context->native_handle();
+    // Old versions, small keys and SHA-1 are for the client to refuse.
+    SSL_CTX_set_security_level(raw, 0);
+    SSL_CTX_set_cipher_list(raw, "ALL:@SECLEVEL=0");
+    const int least = host.tls_min == TlsVersion::any ? TLS1_VERSION : protocol_of(host.tls_min);
+    if (SSL_CTX_set_min_proto_version(raw, least) != 1 ||
+        SSL_CTX_set_max_proto_version(raw, protocol_of(host.tls_max)) != 1)
+        return fail(util::Errc::io, "OpenSSL does not speak these versions of TLS");
     boost::system::error_code ec;
-    context->use_certificate_chain(asio::buffer(identity->certificate), ec);
-    if (!ec) context->use_private_key(asio::buffer(identity->key), asio::ssl::context::pem, ec);
+    context->use_certificate_chain(asio::buffer(shown_chain(**shown, host.chain)), ec);
+    if (!ec) context->use_private_key(asio::buffer((*shown)->key), asio::ssl::context::pem, ec);
     if (ec) return fail(util::Errc::io, "cannot use a certificate for " + name + ": " + ec.message());
-    SSL_CTX_set_session_cache_mode(context->native_handle(), SSL_SESS_CACHE_OFF);
+    SSL_CTX_set_mode(raw, SSL_MODE_NO_AUTO_CHAIN);
+    SSL_CTX_set_session_cache_mode(raw, SSL_SESS_CACHE_OFF);
     made = std::move(context);
     return made;
 }

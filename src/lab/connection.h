@@ -31,11 +31,18 @@ class Connection {
     asio::awaitable<util::Result<void>> write(std::string_view octets, Deadline deadline);
     asio::awaitable<util::Result<void>> start_tls(std::shared_ptr<asio::ssl::context> context,
                                                   Deadline deadline);
+    /// Takes a ClientHello and answers it as `hello` says, which is not Hello::usual.
+    asio::awaitable<void> answer_hello(Hello hello, Deadline deadline);
     /// Reads and forgets until the peer goes away or `deadline` comes: what a host does that hangs.
     asio::awaitable<void> sit_still(Deadline deadline);
     /// close_notify where there is TLS, then the end.
     asio::awaitable<void> close();
 
+    /// The end without close_notify.
+    void abort();
+
+    /// The cipher suites of the ClientHello that OpenSSL knows, by its names.
+    std::string offered_ciphers() const;
     bool encrypted() const { return tls_ != nullptr; }
     std::string tls_version() const;  // `TLSv1.3`; empty while plain
     std::string sni() const;          // empty: none was sent
@@ -47,16 +54,27 @@ class Connection {
     std::unique_ptr<asio::ssl::stream<asio::ip::tcp::socket&>> tls_;
 };
 
-/// Server contexts, one for each name and kind of certificate, made when first wanted.
+/// Server contexts and certificates, one for each name and what is asked of it, made when first wanted.
 class Identities {
   public:
     explicit Identities(Authority authority) : authority_(std::move(authority)) {}
     const Authority& authority() const { return authority_; }
-    util::Result<std::shared_ptr<asio::ssl::context>> context(const std::string& name, CertificateKind kind);
+    util::Result<std::shared_ptr<asio::ssl::context>> context(const std::string& name, const TlsServer& host);
+    /// The certificate that such a host has, made when first wanted; the same from then on.
+    util::Result<const Identity*> identity(const std::string& name, const TlsServer& host);
 
   private:
+    struct Wish {
+        std::string name;
+        CertificateWish certificate;
+        Chain chain;
+        TlsVersion least, most;
+        auto operator<=>(const Wish&) const = default;
+    };
+
     Authority authority_;
-    std::map<std::pair<std::string, CertificateKind>, std::shared_ptr<asio::ssl::context>> made_;
+    std::map<std::pair<std::string, CertificateWish>, Identity> identities_;
+    std::map<Wish, std::shared_ptr<asio::ssl::context>> made_;
 };
 
 /// A listening TCP socket that can be shut and opened again; each connection is served as a task of its own.

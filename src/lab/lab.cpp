@@ -4,6 +4,7 @@
 
 #include "lab/mx.h"
 #include "lab/policy_host.h"
+#include "lab/tlsa.h"
 #include "util/file.h"
 #include "util/text.h"
 
@@ -35,6 +36,7 @@ json::object to_json(const Mail& mail, bool with_octets) {
                      {"tls", mail.tls},
                      {"sni", mail.sni},
                      {"reverse_path", mail.reverse_path},
+                     {"parameters", printable(mail.parameters)},
                      {"size", mail.octets.size()}};
     out["recipients"] = list(mail.recipients);
     if (with_octets)
@@ -60,11 +62,8 @@ json::object to_json(const DnsQuestion& question) {
 }
 
 json::object to_json(const HttpsRequest& request) {
-    return {{"asked", rfc3339(request.asked)},
-            {"host", request.host},
-            {"sni", printable(request.sni)},
-            {"request", request.request},
-            {"answer", request.answer}};
+    return {{"asked", rfc3339(request.asked)}, {"host", request.host}, {"sni", printable(request.sni)},
+            {"request", request.request},      {"head", request.head}, {"answer", request.answer}};
 }
 
 }  // namespace
@@ -135,6 +134,22 @@ util::Result<void> Lab::refresh() {
         auto done = refresh_door(mx_doors_, host_name, settings.address, ports_.smtp, settings.listening,
                                  std::move(serve));
         if (!done) return done;
+    }
+    World& world = scenario_.world;
+    world.smtp_port = ports_.smtp;
+    world.tlsa_rdata.clear();
+    for (const auto& [host, text] : world.tlsa_wishes()) {
+        const auto found = world.mx.find(host);
+        if (found == world.mx.end()) return fail(util::Errc::malformed, "TLSA: there is no MX host " + host);
+        TlsServer stranger;  // whose certificate a record is of that is not to match
+        stranger.certificate = CertificateKind::selfsigned;
+        const auto wish = *TlsaWish::read(text);
+        const auto identity = wish.match ? identities_.identity(host, found->second)
+                                         : identities_.identity("stranger." + host, stranger);
+        if (!identity) return fail(identity.error());
+        auto rdata = tlsa_rdata(wish, **identity);
+        if (!rdata) return fail(util::Errc::malformed, text + ": " + rdata.error().text);
+        world.tlsa_rdata[{host, text}] = std::move(*rdata);
     }
     for (const auto& [host_name, settings] : scenario_.world.policy_hosts) {
         auto serve = [this, name = &host_name](asio::ip::tcp::socket socket) {

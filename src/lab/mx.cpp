@@ -36,7 +36,10 @@ class Session {
         for (;;) {
             Turn turn = dialogue_.next();
             note(dialogue_.take_lines());
-            if (std::holds_alternative<say::Close>(turn)) break;
+            if (const auto* close = std::get_if<say::Close>(&turn)) {
+                if (close->abrupt) connection_.abort();
+                break;
+            }
             if (std::holds_alternative<say::Hang>(turn)) {
                 co_await connection_.sit_still(soon());
                 break;
@@ -78,7 +81,13 @@ class Session {
     }
 
     asio::awaitable<bool> start_tls() {
-        auto context = identities_.context(name_, host_.certificate);
+        if (host_.hello != Hello::usual) {
+            note("-- the ClientHello is answered by: " +
+                 std::string(words<Hello>()[static_cast<std::size_t>(host_.hello)]));
+            co_await connection_.answer_hello(host_.hello, soon());
+            co_return false;
+        }
+        auto context = identities_.context(name_, host_);
         if (!context) {
             note("-- " + context.error().text);
             co_return false;
@@ -91,6 +100,7 @@ class Session {
         }
         seen_->tls = connection_.tls_version();
         seen_->sni = connection_.sni();
+        note("-- offered: " + connection_.offered_ciphers());
         note("-- " + seen_->tls + (seen_->sni.empty() ? ", no SNI" : ", SNI " + seen_->sni));
         dialogue_.tls_started();
         co_return true;
@@ -105,6 +115,7 @@ class Session {
         mail.tls = seen_->tls;
         mail.sni = seen_->sni;
         mail.reverse_path = std::move(message.reverse_path);
+        mail.parameters = std::move(message.parameters);
         mail.recipients = std::move(message.recipients);
         mail.octets = std::move(message.octets);
         sightings_.keep(std::move(mail));

@@ -35,6 +35,13 @@ void MxDialogue::send(std::string octets) {
 
 bool MxDialogue::speak(const Say& told, const std::string& usual) {
     const std::string& text = told.usual() ? usual : told.text;
+    if (text == "cut") {  // a reply that has neither its line end nor, in TLS, an end of data
+        lines_.emplace_back("-- cut");
+        ended_ = true;
+        turns_.emplace_back(say::Send{usual});
+        turns_.emplace_back(say::Close{true});
+        return false;
+    }
     if (text == "hang" || text == "drop") {
         lines_.push_back("-- " + text);
         ended_ = true;
@@ -108,6 +115,8 @@ void MxDialogue::command(const std::string& line) {
         if (helo_.empty()) return send("503 5.5.1 say EHLO first\r\n");
         if (in_transaction_) return send("503 5.5.1 one transaction at a time\r\n");
         message_.reverse_path = path_of(std::string_view(argument).substr(5));
+        if (const auto end = argument.find("> "); end != std::string::npos)
+            message_.parameters = argument.substr(end + 2);
         in_transaction_ = speak(host_.mail, "250 2.1.0 ok");
         return;
     }
@@ -125,7 +134,12 @@ void MxDialogue::hello(std::string_view argument, bool extended) {
     reset();
     std::string usual = "250 " + name_;
     if (extended) {
-        std::vector<std::string> offers = host_.extensions;
+        std::vector<std::string> offers =
+            encrypted_ && host_.extensions_in_tls ? *host_.extensions_in_tls : host_.extensions;
+        const RequireTls promised = host_.requiretls;
+        if (promised == RequireTls::always ||
+            promised == (encrypted_ ? RequireTls::after : RequireTls::before))
+            offers.emplace_back("REQUIRETLS");
         if (!encrypted_ && host_.starttls != StartTls::none) offers.emplace_back("STARTTLS");
         usual = (offers.empty() ? "250 " : "250-") + name_;
         for (std::size_t i = 0; i < offers.size(); ++i)
@@ -138,8 +152,7 @@ void MxDialogue::start_tls() {
     if (encrypted_) return send("503 5.5.1 it is on\r\n");
     switch (host_.starttls) {
         case StartTls::offered:
-            send("220 2.0.0 go ahead\r\n");
-            turns_.emplace_back(say::StartTls{});
+            if (speak(host_.starttls_reply, "220 2.0.0 go ahead")) turns_.emplace_back(say::StartTls{});
             break;
         case StartTls::none:
             send("502 5.5.2 command not known\r\n");

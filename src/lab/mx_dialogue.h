@@ -22,11 +22,14 @@ struct StartTls {};  // shake hands, then tls_started()
 struct Message {     // taken, and the peer told so next
     std::string helo;
     std::string reverse_path;
+    std::string parameters;  // of MAIL
     std::vector<std::string> recipients;
     std::string octets;
 };
-struct Hang {};   // say nothing more, take what comes
-struct Close {};  // end the connection
+struct Hang {};  // say nothing more, take what comes
+struct Close {
+    bool abrupt = false;  // without TLS's close_notify
+};                        // end the connection
 }  // namespace say
 
 using Turn = std::variant<say::NeedInput, say::Send, say::StartTls, say::Message, say::Hang, say::Close>;

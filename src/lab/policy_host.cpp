@@ -6,6 +6,7 @@
 #include <boost/asio/as_tuple.hpp>
 #include <boost/asio/steady_timer.hpp>
 #include <boost/asio/use_awaitable.hpp>
+#include <boost/crc.hpp>
 
 #include "util/text.h"
 
@@ -21,26 +22,101 @@ Deadline soon() {
     return std::chrono::steady_clock::now() + patience;
 }
 
-std::string response(std::uint32_t status, const std::string& fields, const std::string& body) {
-    return fmt::format("HTTP/1.1 {} {}\r\n{}Content-Length: {}\r\nConnection: close\r\n\r\n{}", status,
-                       status == 200  ? "OK"
-                       : status < 400 ? "Elsewhere"
-                                      : "Trouble",
-                       fields, body.size(), body);
+struct Response {
+    std::uint32_t status = 200;
+    std::string fields;
+    std::string body;
+    Framing framing = Framing::length;
+};
+
+std::string octets_of(const Response& response) {
+    std::string head = fmt::format("HTTP/1.1 {} {}\r\n{}Connection: close\r\n", response.status,
+                                   response.status == 200  ? "OK"
+                                   : response.status < 400 ? "Elsewhere"
+                                                           : "Trouble",
+                                   response.fields);
+    const std::string& body = response.body;
+    switch (response.framing) {
+        case Framing::length:
+            return head + fmt::format("Content-Length: {}\r\n\r\n{}", body.size(), body);
+        case Framing::close:
+            return head + "\r\n" + body;
+        case Framing::chunked:
+            break;
+    }
+    std::string out = head + "Transfer-Encoding: chunked\r\n\r\n";
+    constexpr std::size_t most = 1000;
+    for (std::size_t at = 0; at < body.size(); at += most) {
+        const std::string_view part = std::string_view(body).substr(at, most);
+        out += fmt::format("{:x}\r\n{}\r\n", part.size(), part);
+    }
+    return out + "0\r\n\r\n";
+}
+
+// The body as it is, in stored blocks.
+std::string gzipped(std::string_view body) {
+    std::string out("\x1f\x8b\x08\0\0\0\0\0\0\xff", 10);
+    const auto number = [&](std::uint32_t value, int octets) {
+        for (int i = 0; i < octets; ++i) out += static_cast<char>(value >> (8 * i) & 0xffU);
+    };
+    boost::crc_32_type crc;
+    crc.process_bytes(body.data(), body.size());
+    const auto size = static_cast<std::uint32_t>(body.size());
+    constexpr std::size_t most = 65535;
+    do {
+        const std::string_view part = body.substr(0, most);
+        body.remove_prefix(part.size());
+        out += body.empty() ? '\1' : '\0';
+        number(static_cast<std::uint32_t>(part.size()), 2);
+        number(~static_cast<std::uint32_t>(part.size()), 2);
+        out += part;
+    } while (!body.empty());
+    number(crc.checksum(), 4);
+    number(size, 4);
+    return out;
+}
+
+// An extension field of RFC 8461 §3.2 as long as it takes.
+void pad(std::string& body, std::size_t size) {
+    constexpr std::string_view key = "x: ";
+    if (!body.ends_with('\n')) body += '\n';
+    if (body.size() + key.size() + 1 > size) return;
+    body += key;
+    body.append(size - body.size() - 1, 'y');
+    body += '\n';
 }
 
 // The octets for a GET of `path`.
 std::string answer(const World& world, const std::string& name, std::string_view path) {
     const PolicyHost& host = world.policy_hosts.find(name)->second;
-    const std::string type = "Content-Type: " + host.content_type + "\r\n";
-    if (host.fault == HttpsFault::redirect)
-        return response(301, type + "Location: https://" + name + "/moved" + std::string(path) + "\r\n", "");
-    if (path != policy_path && host.status == 200) return response(404, type, "not here\r\n");
-    std::string body = world.policy_text(name);
-    if (host.fault == HttpsFault::oversize)
-        while (body.size() < oversize)
-            body += "padding: ................................................................\r\n";
-    return response(host.status, type, body);
+    Response response;
+    response.status = host.status;
+    response.framing = host.framing;
+    if (!host.content_type.empty()) response.fields = "Content-Type: " + host.content_type + "\r\n";
+    for (const auto& field : host.fields) response.fields += field + "\r\n";
+    if (host.fault == HttpsFault::redirect || !host.location.empty()) {
+        if (host.status == 200) response.status = 301;
+        response.fields +=
+            "Location: " +
+            (host.location.empty() ? "https://" + name + "/moved" + std::string(path) : host.location) +
+            "\r\n";
+        return octets_of(response);
+    }
+    if (path != policy_path && host.status == 200) {
+        response.status = 404;
+        response.body = "not here\r\n";
+        return octets_of(response);
+    }
+    if (host.fault != HttpsFault::empty) response.body = world.policy_text(name);
+    if (host.pad_to > 0) pad(response.body, host.pad_to);
+    if (host.fault == HttpsFault::oversize) pad(response.body, oversize);
+    if (host.fault == HttpsFault::gzip) {
+        response.fields += "Content-Encoding: gzip\r\n";
+        response.body = gzipped(response.body);
+    }
+    std::string octets = octets_of(response);
+    if (host.fault == HttpsFault::cut) octets.resize(octets.size() - response.body.size() / 2);
+    return octets;
 }
 
 // The head of a request up to the empty line; empty when the client does not send one.
@@ -80,7 +156,15 @@ asio::awaitable<void> serve_policy(asio::ip::tcp::socket socket, const std::stri
         co_await connection.close();
         co_return;
     }
-    auto context = identities.context(name, host.certificate);
+    if (host.hello != Hello::usual) {
+        seen.answer = "ClientHello: " + std::string(words<Hello>()[static_cast<std::size_t>(host.hello)]);
+        const Hello hello = host.hello;
+        sightings.keep(std::move(seen));
+        co_await connection.answer_hello(hello, soon());
+        co_await connection.close();
+        co_return;
+    }
+    auto context = identities.context(name, host);
     if (!context) co_return;
     std::shared_ptr<asio::ssl::context> held = *context;
     const auto shaken = co_await connection.start_tls(std::move(held), soon());
@@ -93,10 +177,11 @@ asio::awaitable<void> serve_policy(asio::ip::tcp::socket socket, const std::stri
     const std::string head = co_await read_head(connection);
     const std::string first = head.substr(0, head.find("\r\n"));
     seen.request = printable(first);
+    seen.head = printable(head, max_head);
     if (!first.starts_with("GET ")) {
         seen.answer = head.empty() ? "no request came" : "400";
         sightings.keep(std::move(seen));
-        const std::string refusal = response(400, "", "");
+        const std::string refusal = "HTTP/1.1 400 Trouble\r\nContent-Length: 0\r\nConnection: close\r\n\r\n";
         if (!head.empty()) (void)co_await connection.write(refusal, soon());
         co_await connection.close();
         co_return;

@@ -11,6 +11,7 @@
 
 #include "dns/name.h"
 #include "dns/record.h"
+#include "lab/tlsa.h"
 #include "util/text.h"
 
 namespace sternpost::lab {
@@ -81,7 +82,7 @@ bool read(const toml::node& node, Say& into) {
     return true;
 }
 std::string allowed(const Say&) {
-    return R"(a reply such as "550 5.1.1 no such user", "hang", "drop", or "" for the usual)";
+    return R"(a reply such as "550 5.1.1 no such user", "hang", "drop", "cut", or "" for the usual)";
 }
 
 bool read(const toml::node& node, std::map<std::string, Say>& into) {
@@ -94,8 +95,8 @@ bool read(const toml::node& node, std::map<std::string, Say>& into) {
     return true;
 }
 std::string allowed(const std::map<std::string, Say>&) {
-    return "a table of local-parts, each with a reply such as \"550 5.1.1 no such user\", \"hang\" or "
-           "\"drop\"";
+    return "a table of local-parts, each with a reply such as \"550 5.1.1 no such user\", \"hang\", "
+           "\"drop\" or \"cut\"";
 }
 
 template <class E>
@@ -132,7 +133,9 @@ struct Key {
     using Member =
         std::variant<bool T::*, std::string T::*, std::uint32_t T::*, std::vector<std::string> T::*, Say T::*,
                      std::map<std::string, Say> T::*, CertificateKind T::*, StartTls T::*, HttpsFault T::*,
-                     DnsFault T::*, std::optional<bool> T::*, std::optional<std::uint32_t> T::*>;
+                     DnsFault T::*, std::optional<bool> T::*, std::optional<std::uint32_t> T::*, Chain T::*,
+                     Hello T::*, TlsVersion T::*, Framing T::*, RequireTls T::*,
+                     std::optional<std::vector<std::string>> T::*>;
     std::string_view name;
     Member member;
 };
@@ -153,10 +156,20 @@ constexpr Key<MxHost> mx_keys[] = {
     {"address", &MxHost::address},
     {"listening", &MxHost::listening},
     {"certificate", &MxHost::certificate},
+    {"certificate_names", &MxHost::certificate_names},
+    {"intermediate", &MxHost::intermediate},
+    {"chain", &MxHost::chain},
+    {"tls_min", &MxHost::tls_min},
+    {"tls_max", &MxHost::tls_max},
+    {"hello", &MxHost::hello},
     {"starttls", &MxHost::starttls},
     {"extensions", &MxHost::extensions},
+    {"extensions_in_tls", &MxHost::extensions_in_tls},
+    {"requiretls", &MxHost::requiretls},
+    {"tlsa", &MxHost::tlsa},
     {"greeting", &MxHost::greeting},
     {"ehlo", &MxHost::ehlo},
+    {"starttls_reply", &MxHost::starttls_reply},
     {"mail", &MxHost::mail},
     {"rcpt", &MxHost::rcpt},
     {"rcpt_to", &MxHost::rcpt_to},
@@ -167,10 +180,20 @@ constexpr Key<PolicyHost> policy_host_keys[] = {
     {"address", &PolicyHost::address},
     {"listening", &PolicyHost::listening},
     {"certificate", &PolicyHost::certificate},
+    {"certificate_names", &PolicyHost::certificate_names},
+    {"intermediate", &PolicyHost::intermediate},
+    {"chain", &PolicyHost::chain},
+    {"tls_min", &PolicyHost::tls_min},
+    {"tls_max", &PolicyHost::tls_max},
+    {"hello", &PolicyHost::hello},
     {"fault", &PolicyHost::fault},
     {"status", &PolicyHost::status},
     {"content_type", &PolicyHost::content_type},
     {"body", &PolicyHost::body},
+    {"location", &PolicyHost::location},
+    {"fields", &PolicyHost::fields},
+    {"pad_to", &PolicyHost::pad_to},
+    {"framing", &PolicyHost::framing},
 };
 constexpr Key<DnsName> dns_keys[] = {
     {"a", &DnsName::a},         {"aaaa", &DnsName::aaaa},
@@ -200,8 +223,23 @@ std::string unknown_text(std::string_view what, std::string_view seen,
 std::string trouble(const General&) {
     return "";
 }
-std::string trouble(const DnsName&) {
+// Texts that begin with three numbers and go on with words have to be ones that can be understood.
+std::string trouble_of_tlsa(const std::vector<std::string>& texts, bool needs_host) {
+    for (const auto& text : texts) {
+        const auto wish = TlsaWish::read(text);
+        if (wish && (wish->selector > 1 || wish->matching > 2))
+            return "selectors are 0 and 1, matching types 0 to 2; or give rdata";
+        if (wish && wish->host.empty() == needs_host)
+            return needs_host ? "the MX host whose certificate it is about at the end, as in \"3 1 1 match "
+                                "mx.a.example\""
+                              : "no host: the record is about this one";
+        if (!wish && text.find_first_not_of("0123456789abcdefABCDEF ") != std::string::npos)
+            return "a record such as \"3 1 1 match\", \"2 0 1 mismatch root\", or rdata in digits";
+    }
     return "";
+}
+std::string trouble(const DnsName& name) {
+    return trouble_of_tlsa(name.tlsa, true);
 }
 std::string trouble_of_address(const std::string& text) {
     if (text.empty()) return "";
@@ -209,10 +247,15 @@ std::string trouble_of_address(const std::string& text) {
     return address && address->is_loopback() && !address->is_v6() ? "" : "an address of 127.0.0.0/8";
 }
 std::string trouble(const MxHost& host) {
+    if (std::string text = trouble_of_tlsa(host.tlsa, false); !text.empty()) return text;
     return trouble_of_address(host.address);
 }
 std::string trouble(const PolicyHost& host) {
     if (host.status < 100 || host.status > 599) return "100 to 599";
+    if (host.pad_to > (16U << 20U)) return "at most 16777216";
+    for (const auto& field : host.fields)
+        if (field.find(':') == std::string::npos || field.find_first_of("\r\n") != std::string::npos)
+            return "header fields, such as \"ETag: 1\"";
     return trouble_of_address(host.address);
 }
 std::string trouble(const MailDomain& domain) {
@@ -419,6 +462,19 @@ util::Result<void> set(World& world, std::string_view path, std::string_view val
     if (!text.empty()) return fail(util::Errc::malformed, text);
     world.complete();
     return {};
+}
+
+util::Result<std::string> merged_config(const std::vector<std::string_view>& texts) {
+    toml::table all;
+    try {
+        for (const auto text : texts) merge(all, toml::parse(text));
+    } catch (const toml::parse_error& e) {
+        return fail(util::Errc::malformed,
+                    fmt::format("line {}: {}", e.source().begin.line, e.description()));
+    }
+    std::ostringstream out;
+    out << all;
+    return out.str();
 }
 
 std::string daemon_config(const Places& places, std::string_view sternpost_table) {

@@ -27,6 +27,9 @@ Scenario read_scenario(std::string_view text, std::string_view name);
 /// was changed, and the text says what is allowed.
 util::Result<void> set(World& world, std::string_view path, std::string_view value);
 
+/// Configurations laid over one another, the later over the earlier. malformed: one is no TOML.
+util::Result<std::string> merged_config(const std::vector<std::string_view>& texts);
+
 /// Where the parts of a running lab are, for the configuration of a sternpostd in it.
 struct Places {
     std::filesystem::path folder;  // absolute

@@ -21,6 +21,7 @@ struct Mail {
     std::string tls;  // `TLSv1.3`; empty: in clear
     std::string sni;
     std::string reverse_path;
+    std::string parameters;  // of MAIL, as they came
     std::vector<std::string> recipients;
     std::string octets;
 };
@@ -46,6 +47,7 @@ struct HttpsRequest {
     std::string host;
     std::string sni;
     std::string request;  // its first line
+    std::string head;     // all of it, line ends as `\\r\\n`
     std::string answer;   // `200`, `hang` …
 };
 

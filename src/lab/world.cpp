@@ -5,12 +5,14 @@
 #include <algorithm>
 #include <set>
 
+#include "lab/tlsa.h"
 #include "util/text.h"
 
 namespace sternpost::lab {
 namespace {
 
 constexpr std::string_view policy_label = "mta-sts.";   // RFC 8461 §3.3
+constexpr std::string_view smtp_label = "_25._tcp.";    // RFC 7672 §2.2.3
 constexpr std::string_view record_label = "_mta-sts.";  // RFC 8461 §3.1
 
 // `10 mx.a.example` or a name alone; those without a preference get 10, 20, … in their order.
@@ -55,8 +57,8 @@ std::string absolute(std::string_view name) {
 
 template <>
 std::vector<std::string_view> words<CertificateKind>() {
-    return {"valid",     "expired", "notyet",   "selfsigned", "unknownca",
-            "wrongname", "cnonly",  "wildcard", "wildcard2"};
+    return {"valid",    "expired",   "notyet",  "selfsigned", "unknownca", "wrongname", "cnonly",
+            "wildcard", "wildcard2", "partial", "weakkey",    "sha1",      "notca",     "outside"};
 }
 template <>
 std::vector<std::string_view> words<DnsFault>() {
@@ -64,15 +66,35 @@ std::vector<std::string_view> words<DnsFault>() {
 }
 template <>
 std::vector<std::string_view> words<HttpsFault>() {
-    return {"none", "hang", "drip", "oversize", "redirect", "drop"};
+    return {"none", "hang", "drip", "oversize", "redirect", "drop", "empty", "gzip", "cut"};
 }
 template <>
 std::vector<std::string_view> words<StartTls>() {
     return {"offered", "none", "refused", "injected", "garbage", "drop"};
 }
+template <>
+std::vector<std::string_view> words<Chain>() {
+    return {"usual", "leaf", "root"};
+}
+template <>
+std::vector<std::string_view> words<Hello>() {
+    return {"usual", "close", "reset", "alert", "silence", "garbage"};
+}
+template <>
+std::vector<std::string_view> words<TlsVersion>() {
+    return {"", "1.0", "1.1", "1.2", "1.3"};
+}
+template <>
+std::vector<std::string_view> words<Framing>() {
+    return {"length", "chunked", "close"};
+}
+template <>
+std::vector<std::string_view> words<RequireTls>() {
+    return {"no", "always", "before", "after"};
+}
 
 bool Say::valid(std::string_view text) {
-    if (text.empty() || text == "hang" || text == "drop") return true;
+    if (text.empty() || text == "hang" || text == "drop" || text == "cut") return true;
     const auto digit = [&](std::size_t at) { return text[at] >= '0' && text[at] <= '9'; };
     return text.size() >= 3 && text.size() <= 500 && text.front() >= '2' && text.front() <= '5' && digit(1) &&
            digit(2) && (text.size() == 3 || text[3] == ' ') && is_ascii(text) &&
@@ -80,9 +102,14 @@ bool Say::valid(std::string_view text) {
 }
 
 void World::complete() {
+    const auto is_alias = [&](const std::string& name) {
+        const auto own = dns.find(name);
+        return own != dns.end() && !own->second.cname.empty();
+    };
     for (const auto& [name, domain] : domains) {
         for (std::size_t i = 0; i < domain.mx.size(); ++i)
-            if (const auto entry = mx_entry(domain.mx[i], i); entry.name != ".") mx.try_emplace(entry.name);
+            if (const auto entry = mx_entry(domain.mx[i], i); entry.name != "." && !is_alias(entry.name))
+                mx.try_emplace(entry.name);
         if (!domain.sts.empty()) policy_hosts.try_emplace(std::string(policy_label) + name);
     }
     std::set<std::string> taken;
@@ -102,25 +129,29 @@ void World::complete() {
 
 void World::add_records(DnsView& view, std::string_view name, std::string_view type) const {
     auto& records = view.records;
-    if (type == "A") {
+    const auto own = dns.find(name);
+    const bool alias = own != dns.end() && !own->second.cname.empty();  // it has nothing else
+    if (type == "A" && !alias) {
         const auto host = mx.find(name);
         if (host != mx.end()) records.push_back(host->second.address);
         const auto policy_host = policy_hosts.find(name);
         if (policy_host != policy_hosts.end() && host == mx.end())
             records.push_back(policy_host->second.address);
     }
-    if (type == "MX")
+    if (type == "MX" && !alias)
         if (const auto domain = domains.find(name); domain != domains.end())
             for (std::size_t i = 0; i < domain->second.mx.size(); ++i) {
                 const MxEntry entry = mx_entry(domain->second.mx[i], i);
                 records.push_back(fmt::format("{} {}", entry.preference, absolute(entry.name)));
             }
-    if (type == "TXT" && name.starts_with(record_label))
+    if (type == "TXT" && !alias && name.starts_with(record_label))
         if (const auto domain = domains.find(name.substr(record_label.size()));
             domain != domains.end() && !domain->second.sts.empty())
             records.push_back(quoted("v=STSv1; id=" + domain->second.sts_id + ";"));
 
-    const auto own = dns.find(name);
+    if (type == "TLSA" && !alias)
+        if (const auto host = host_of_tlsa(name); host != mx.end())
+            for (const auto& text : host->second.tlsa) records.push_back(made_tlsa(host->first, text));
     if (own == dns.end()) return;
     const auto plain = [](const std::string& text) { return text; };
     const auto take = [&](std::string_view of_type, const std::vector<std::string>& texts,
@@ -136,11 +167,47 @@ void World::add_records(DnsView& view, std::string_view name, std::string_view t
         const MxEntry entry = mx_entry(text, 0);
         return fmt::format("{} {}", entry.preference, absolute(entry.name));
     });
-    take("TXT", own->second.txt, quoted);
-    take("TLSA", own->second.tlsa, plain);
+    take("TXT", own->second.txt,
+         [](const std::string& text) { return text.starts_with('"') ? text : quoted(text); });
+    take("TLSA", own->second.tlsa, [&](const std::string& text) {
+        const auto wish = TlsaWish::read(text);
+        return wish ? made_tlsa(wish->host, text) : text;
+    });
+}
+
+World::MxHosts::const_iterator World::host_of_tlsa(std::string_view name) const {
+    return name.starts_with(smtp_label) ? mx.find(name.substr(smtp_label.size())) : mx.end();
+}
+
+std::string World::made_tlsa(const std::string& host, const std::string& text) const {
+    const auto made = tlsa_rdata.find({host, text});
+    return made != tlsa_rdata.end() ? made->second : text;
+}
+
+std::vector<std::pair<std::string, std::string>> World::tlsa_wishes() const {
+    std::vector<std::pair<std::string, std::string>> out;
+    for (const auto& [name, host] : mx)
+        for (const auto& text : host.tlsa)
+            if (TlsaWish::read(text)) out.emplace_back(name, text);
+    for (const auto& [name, own] : dns)
+        for (const auto& text : own.tlsa)
+            if (const auto wish = TlsaWish::read(text)) out.emplace_back(wish->host, text);
+    return out;
+}
+
+// A scenario speaks of port 25, wherever the lab's MX hosts listen; nothing is at 25 when that is elsewhere.
+std::string World::scripted_name(std::string_view asked) const {
+    if (smtp_port == 25) return std::string(asked);
+    const std::string prefix = fmt::format("_{}._tcp.", smtp_port);
+    if (asked.starts_with(prefix)) return std::string(smtp_label) + std::string(asked.substr(prefix.size()));
+    return asked.starts_with(smtp_label) ? "_elsewhere." + std::string(asked) : std::string(asked);
 }
 
 DnsView World::look_up(std::string_view name, std::string_view type) const {
+    return look_up_scripted(scripted_name(name), type);
+}
+
+DnsView World::look_up_scripted(std::string_view name, std::string_view type) const {
     DnsView view;
     view.ad = general.ad;
     view.ttl = general.ttl;
@@ -166,6 +233,7 @@ bool World::anything_at_or_under(std::string_view name) const {
                            [&](const auto& entry) { return under(entry.first, name); });
     };
     if (any(mx) || any(policy_hosts) || any(domains)) return true;
+    if (const auto host = host_of_tlsa(name); host != mx.end() && !host->second.tlsa.empty()) return true;
     // a name that only fails is not there
     const auto has_records = [](const DnsName& own) {
         return !(own.a.empty() && own.aaaa.empty() && own.mx.empty() && own.txt.empty() && own.tlsa.empty() &&

@@ -155,5 +155,35 @@ TEST(LabMx, BoundsACommandLine) {
     EXPECT_EQ(session.say(std::string(5000, 'x')), "500 5.5.2 line too long\r\n[close]");
 }
 
+TEST(LabMx, OffersOtherThingsInsideTls) {
+    MxHost host = plain();
+    host.extensions = {"PIPELINING"};
+    host.extensions_in_tls = std::vector<std::string>{"8BITMIME"};
+    host.requiretls = RequireTls::after;
+    Session session(host);
+    EXPECT_EQ(session.say("EHLO c\r\n"), "250-mx.example\r\n250-PIPELINING\r\n250 STARTTLS\r\n");
+    EXPECT_EQ(session.say("STARTTLS\r\n"), "220 2.0.0 go ahead\r\n[tls]");
+    EXPECT_EQ(session.say("EHLO c\r\n"), "250-mx.example\r\n250-8BITMIME\r\n250 REQUIRETLS\r\n");
+    host.requiretls = RequireTls::before;
+    EXPECT_EQ(session.say("EHLO c\r\n"), "250-mx.example\r\n250 8BITMIME\r\n");
+    host.requiretls = RequireTls::always;
+    session.say("EHLO c\r\nMAIL FROM:<a@x.example> REQUIRETLS SIZE=1\r\nRCPT TO:<b@y.example>\r\nDATA\r\n");
+    session.say("x\r\n.\r\n");
+    ASSERT_EQ(session.messages.size(), 1U);
+    EXPECT_EQ(session.messages[0].parameters, "REQUIRETLS SIZE=1");
+}
+
+TEST(LabMx, RefusesStartTlsWithAnyReplyAndCutsReplies) {
+    MxHost host = plain();
+    host.starttls_reply.text = "554 5.7.0 never";
+    host.dot.text = "cut";
+    Session session(host);
+    session.say("EHLO c\r\n");
+    EXPECT_EQ(session.say("STARTTLS\r\n"), "554 5.7.0 never\r\n");
+    session.say("MAIL FROM:<a@x.example>\r\nRCPT TO:<b@y.example>\r\nDATA\r\n");
+    EXPECT_EQ(session.say("x\r\n.\r\n"), "250 2.0.0 taken[close]");
+    EXPECT_TRUE(session.messages.empty());
+}
+
 }  // namespace
 }  // namespace sternpost::lab

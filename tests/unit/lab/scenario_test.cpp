@@ -28,7 +28,7 @@ const Wrong wrong[] = {
      "\"garbage\", \"drop\""},
     {"Reply", "[mx.\"mx.a.example\"]\nrcpt = \"no\"\n",
      "2: mx.\"mx.a.example\": rcpt = \"no\": a reply such as \"550 5.1.1 no such user\", \"hang\", \"drop\", "
-     "or \"\" for the usual"},
+     "\"cut\", or \"\" for the usual"},
     {"Mode", "[domain.\"a.example\"]\nsts = \"strict\"\n",
      "2: domain.\"a.example\": sts = \"strict\": one of \"none\", \"testing\", \"enforce\", or \"\" for "
      "no policy at all"},
@@ -38,6 +38,17 @@ const Wrong wrong[] = {
      "1: domain.\"a\": unknown key \"example\"; there are mx, sts, sts_id, sts_mx, sts_max_age"},
     {"NotToml", "[lab]\nttl = \n",
      "2: not TOML: Error while parsing key-value pair: expected value, saw '\\n'"},
+    {"Tlsa", "[mx.\"mx.a.example\"]\ntlsa = [\"3 1 1 mach\"]\n",
+     "2: mx.\"mx.a.example\": tlsa = [ \"3 1 1 mach\" ]: a record such as \"3 1 1 match\", \"2 0 1 mismatch "
+     "root\", or rdata in digits"},
+    {"TlsaOfNobody", "[dns.\"_25._tcp.mx.a.example\"]\ntlsa = \"3 1 1 match\"\n",
+     "2: dns.\"_25._tcp.mx.a.example\": tlsa = \"3 1 1 match\": the MX host whose certificate it is about at "
+     "the end, as in \"3 1 1 match mx.a.example\""},
+    {"TlsVersion", "[policy_host.\"mta-sts.a.example\"]\ntls_max = \"1.4\"\n",
+     "2: policy_host.\"mta-sts.a.example\": tls_max = \"1.4\": one of \"\", \"1.0\", \"1.1\", \"1.2\", "
+     "\"1.3\""},
+    {"Field", "[policy_host.\"mta-sts.a.example\"]\nfields = [\"ETag\"]\n",
+     "2: policy_host.\"mta-sts.a.example\": fields = [ \"ETag\" ]: header fields, such as \"ETag: 1\""},
     {"Value", "lab = 1\n", "1: lab is a section: write [lab] on a line of its own"},
 };
 INSTANTIATE_TEST_SUITE_P(Scenario, WrongScenario, testing::ValuesIn(wrong),

@@ -68,5 +68,41 @@ TEST(LabWorld, ServesAPolicyThatIsOne) {
     EXPECT_EQ(w.policy_text("mta-sts.b.example"), "");
 }
 
+TEST(LabWorld, HasTlsaRecordsOfItsHostsAndOfAliases) {
+    World w = read_scenario(R"(
+        [domain."d.example"]
+        mx = ["mx.d.example"]
+        [dns."mx.d.example"]
+        cname = "end.d.example"
+        [mx."end.d.example"]
+        tlsa = ["3 1 1 match", "3 1 9 00"]
+        [dns."_25._tcp.mx.d.example"]
+        tlsa = ["2 0 1 mismatch end.d.example"]
+    )",
+                            "s.toml")
+                  .world;
+    EXPECT_FALSE(w.mx.contains("mx.d.example"));  // an alias is no host
+    const auto wishes = w.tlsa_wishes();
+    ASSERT_EQ(wishes.size(), 2U);
+    for (const auto& [host, text] : wishes) {
+        EXPECT_EQ(host, "end.d.example");
+        w.tlsa_rdata[{host, text}] = "made for " + text;
+    }
+    EXPECT_EQ(w.look_up("_25._tcp.end.d.example", "TLSA").records,
+              (std::vector<std::string>{"made for 3 1 1 match", "3 1 9 00"}));
+    EXPECT_EQ(w.look_up("_25._tcp.mx.d.example", "TLSA").records,
+              std::vector<std::string>{"made for 2 0 1 mismatch end.d.example"});
+    w.smtp_port = 2525;
+    EXPECT_TRUE(w.look_up("_25._tcp.end.d.example", "TLSA").records.empty());
+    EXPECT_TRUE(w.look_up("_2525._tcp.end.d.example", "TLSA").exists);
+}
+
+TEST(LabWorld, TakesTextRecordsAsTheyStandInAZoneFileToo) {
+    const World w =
+        read_scenario("[dns.\"a.example\"]\ntxt = ['\"one\" \"two\"', 'three']\n", "s.toml").world;
+    EXPECT_EQ(w.look_up("a.example", "TXT").records,
+              (std::vector<std::string>{"\"one\" \"two\"", "\"three\""}));
+}
+
 }  // namespace
 }  // namespace sternpost::lab
