@@ -42,7 +42,7 @@ sanitized=
 if $sanitize; then
     step "Unit tests under the address and undefined-behaviour sanitizers, in build/sanitize"
     # warnings are the other build's business; with less optimization g++ sees other ones
-    configure build/sanitize --buildtype=plain -Doptimization=1 -Dcpp_args=-g1 -Dtests=true -Db_sanitize=address,undefined
+    configure build/sanitize --buildtype=plain -Doptimization=0 -Dcpp_args=-g1 -Dtests=true -Db_sanitize=address,undefined
     build build/sanitize tests/unit-tests sendmail
     rm -f "$root"/build/sanitize/*.xml
     if UBSAN_OPTIONS=halt_on_error=1:print_stacktrace=1 \

@@ -8,6 +8,9 @@
 
 #include <array>
 #include <cerrno>
+#include <filesystem>
+
+#include "util/file.h"
 
 namespace sternpost::lab {
 namespace {
@@ -43,6 +46,23 @@ pid_t start_process(std::vector<std::string> words, std::vector<std::string> env
 
 int code_of(int status) {
     return WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status);
+}
+
+// What each thread waits for in the kernel, for whoever must find out why a program hangs.
+std::string threads_of(pid_t pid) {
+    namespace fs = std::filesystem;
+    std::string out;
+    std::error_code ec;
+    for (const auto& task : fs::directory_iterator("/proc/" + std::to_string(pid) + "/task", ec)) {
+        const auto one = [&](const char* name) {
+            const auto text = util::read_file(task.path() / name, 4096);
+            std::string word = text ? *text : "?";
+            std::erase(word, '\n');
+            return word;
+        };
+        out += (out.empty() ? "" : ", ") + one("comm") + " in " + one("wchan") + " (" + one("syscall") + ")";
+    }
+    return out.empty() ? "its threads cannot be seen" : out;
 }
 
 struct Pipe {
@@ -128,7 +148,7 @@ util::Result<int> Running::end(int signal, std::chrono::seconds limit) {
     if (alive()) ::kill(pid_, signal);
     const auto deadline = Clock::now() + limit;
     while (alive()) {
-        if (Clock::now() > deadline) return fail(util::Errc::io, "it does not end");
+        if (Clock::now() > deadline) return fail(util::Errc::io, "it does not end: " + threads_of(pid_));
         ::usleep(5000);
     }
     return code_;

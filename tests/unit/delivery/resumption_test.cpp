@@ -49,7 +49,9 @@ class Resumption : public testing::Test {
         return out;
     }
     std::shared_ptr<ssl::context> server_for(const char* host, lab::CertificateKind kind) {
-        return server(authority_.issue(host, kind).value());
+        lab::CertificateWish wish;
+        wish.kind = kind;
+        return server(authority_.issue(host, wish).value());
     }
 
     // The client's end of a connection whose handshake is over and which has read what the server gave.
