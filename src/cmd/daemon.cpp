@@ -188,6 +188,10 @@ int Daemon::open() {
     hooks.notices = [this](queue::MessagePtr message, std::vector<store::DeliveryResult> results) {
         return bouncer_->notices(std::move(message), std::move(results));
     };
+    hooks.delay_warning = [this](queue::Delayed delayed) {
+        return bouncer_->delay_warning(std::move(delayed.message), std::move(delayed.recipients),
+                                       delayed.until);
+    };
     hooks.abort_sessions = [this] { dialer_->abort(); };
     queue_ = std::make_unique<queue::Manager>(control_, queue_of(settings_), std::move(hooks), *store_,
                                               clock_, control_timer_, random_, log_);

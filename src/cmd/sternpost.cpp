@@ -160,9 +160,9 @@ void print_status(const Answer& answer) {
                                        : printable(text(dnssec->as_object(), "reason"), 1000));
     if (const auto* trusted = data.if_contains("clock_trusted"); trusted != nullptr && !trusted->as_bool())
         fmt::print(
-            "CLOCK: it has leapt, or is behind the mail in the queue: nothing expires until it is right and "
-            "the "
-            "daemon is restarted\n");
+            "CLOCK: it has leapt, or is behind the mail in the queue: nothing expires until it is set right "
+            "again or, if "
+            "it is right now, the daemon is restarted\n");
     if (const auto* overrides = data.if_contains("overrides"); overrides != nullptr && overrides->is_array())
         for (const auto& item : overrides->as_array())
             if (!flag(item.as_object(), "expired"))

@@ -133,6 +133,7 @@ queue::Options queue_of(const config::Settings& settings) {
     for (const auto wait : settings.retry) out.schedule.retry.push_back(seconds(wait));
     out.schedule.lifetime = seconds(settings.lifetime);
     out.schedule.notice_lifetime = seconds(settings.notice_lifetime);
+    out.schedule.delay_warning = seconds(settings.delay_warning);
     out.connections_per_hop = static_cast<unsigned>(settings.connections_per_hop);
     out.max_deliveries = static_cast<unsigned>(settings.max_deliveries);
     out.recipients_per_transaction = settings.recipients_per_transaction;

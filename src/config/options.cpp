@@ -88,6 +88,8 @@ const std::array table{
            "how long a message is tried before it is returned"},
     Option{"queue.notice_lifetime", &S::notice_lifetime, Check::positive_time,
            "the same for notices (bounces)"},
+    Option{"queue.delay_warning", &S::delay_warning, Check::any,
+           "when the sender of a message hears that it still waits; 0: never"},
     Option{"queue.retry", &S::retry, Check::positive_time,
            "waits after the first, second … failure, 20 % more or less; the last repeats"},
     Option{"queue.history", &S::history, Check::any,

@@ -83,6 +83,7 @@ struct Settings {
 
     Duration lifetime{std::chrono::hours(120)};
     Duration notice_lifetime{std::chrono::hours(120)};
+    Duration delay_warning{std::chrono::hours(4)};
     std::vector<Duration> retry{std::chrono::minutes(5),  std::chrono::minutes(10), std::chrono::minutes(20),
                                 std::chrono::minutes(30), std::chrono::hours(1),    std::chrono::hours(2)};
     Duration history{std::chrono::hours(336)};

@@ -95,8 +95,9 @@ constexpr std::array table{
     Row{"possibly-delivered", Why::other,
         "the next attempt; the host may have the message already, so it comes late on purpose", nobody},
     Row{"clock", Why::other,
-        "the clock of this machine is right and the daemon is restarted; until then nothing expires, and "
-        "mail goes out as usual",
+        "the clock of this machine is set right again, or, if it is right now, the daemon is restarted; "
+        "until "
+        "then nothing expires, and mail goes out as usual",
         us},
     Row{"held", Why::other, "\"sternpost queue release\" ends the hold", us},
 };

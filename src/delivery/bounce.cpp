@@ -10,11 +10,7 @@
 namespace sternpost::delivery {
 namespace {
 
-// The same report makes the same id, so that a notice made twice (a crash between) is accepted once.
-store::SubmissionId id_of_report(store::MessageId message,
-                                 const std::vector<store::DeliveryResult>& bounced) {
-    std::string text = "notice " + message.text();
-    for (const auto& result : bounced) text += " " + std::to_string(result.recipient);
+store::SubmissionId id_of(const std::string& text) {
     std::array<std::uint8_t, SHA256_DIGEST_LENGTH> digest{};
     SHA256(reinterpret_cast<const std::uint8_t*>(text.data()), text.size(), digest.data());
     store::SubmissionId id;
@@ -22,7 +18,36 @@ store::SubmissionId id_of_report(store::MessageId message,
     return id;
 }
 
+// The same report makes the same id, so that a notice made twice (a crash between) is accepted once.
+store::SubmissionId id_of_report(store::MessageId message,
+                                 const std::vector<store::DeliveryResult>& bounced) {
+    std::string text = "notice " + message.text();
+    for (const auto& result : bounced) text += " " + std::to_string(result.recipient);
+    return id_of(text);
+}
+
+dsn::RecipientStatus status_of(const store::StoredMessage& message, const store::DeliveryResult& result,
+                               dsn::Action action) {
+    return {message.recipients[result.recipient].address.recipient,
+            action,
+            result.status,
+            result.text,
+            result.mx_host,
+            result.diagnostic,
+            result.at,
+            std::nullopt};
+}
+
 }  // namespace
+
+// What is to be told, and to whom.
+struct Bouncer::Notice {
+    mail::ForwardPath to;
+    std::vector<dsn::RecipientStatus> recipients;
+    store::SubmissionId submission;
+    bool double_bounce = false;
+    bool failure = true;  // else only the header comes back (RFC 3461 §4.3)
+};
 
 Bouncer::Bouncer(BounceOptions options, store::Store& store, const Clock& clock, Random& random, Log& log,
                  store::IdSource& ids)
@@ -64,33 +89,52 @@ asio::awaitable<std::vector<store::NewMessage>> Bouncer::notices(queue::MessageP
             }
     }
 
+    Notice what{std::move(*to), {}, id_of_report(message->id, bounced), double_bounce, true};
+    for (const auto& result : bounced)
+        what.recipients.push_back(status_of(*message, result, dsn::Action::failed));
+    auto notice = co_await make(std::move(message), std::move(what));
+    if (notice) out.push_back(std::move(*notice));
+    co_return out;
+}
+
+asio::awaitable<std::optional<store::NewMessage>> Bouncer::delay_warning(
+    queue::MessagePtr message, std::vector<store::DeliveryResult> waiting, WallTime until) {
+    if (message->message_class != store::MessageClass::mail || message->envelope.reverse_path.is_null())
+        co_return std::nullopt;
+    Notice what{mail::ForwardPath(message->envelope.reverse_path.mailbox()),
+                {},
+                id_of("delay warning " + message->id.text()),
+                false,
+                false};
+    for (const auto& one : waiting) {
+        if (!message->recipients[one.recipient].address.recipient.notify.wants_delay()) continue;
+        what.recipients.push_back(status_of(*message, one, dsn::Action::delayed));
+        what.recipients.back().retry_until = until;
+    }
+    if (what.recipients.empty()) co_return std::nullopt;
+    co_return co_await make(std::move(message), std::move(what));
+}
+
+asio::awaitable<std::optional<store::NewMessage>> Bouncer::make(queue::MessagePtr message, Notice what) {
+    mail::ForwardPath& to = what.to;
     dsn::NoticeRequest request;
     request.reporting_host = options_.hostname;
     // A reverse-path with UTF-8 before its @ lives behind hosts with SMTPUTF8: the notice may be in UTF-8
     // too. To all others it goes in ASCII, whatever the recipients' addresses are (RFC 6533 §4.5).
-    request.smtputf8 = !to->ascii();
-    request.to = request.smtputf8 ? to->text() : to->a_label_text();
+    request.smtputf8 = !to.ascii();
+    request.to = request.smtputf8 ? to.text() : to.a_label_text();
     request.queue_id = message->id.text();
     request.message_id = mail::make_message_id(clock_.wall(), random_, options_.hostname);
     request.envid = message->envelope.envid;
     request.original_reverse_path = message->envelope.reverse_path.text();
     request.arrived = message->arrived;
     request.now = clock_.wall();
-    request.double_bounce = double_bounce;
-    for (const auto& result : bounced) {
-        dsn::RecipientStatus status{message->recipients[result.recipient].address.recipient,
-                                    dsn::Action::failed,
-                                    result.status,
-                                    result.text,
-                                    result.mx_host,
-                                    result.diagnostic,
-                                    result.at};
-        request.recipients.push_back(std::move(status));
-    }
+    request.double_bounce = what.double_bounce;
+    request.recipients = std::move(what.recipients);
     // RFC 8689 §5: only the header of a message with REQUIRETLS comes back, whatever RET says. The raw octets
     // in some old headers fit into no part but one that can be encoded, and that is the header's.
-    const bool whole = message->envelope.ret != mail::Ret::hdrs && !message->envelope.requiretls &&
-                       message->body.size <= options_.most_returned;
+    const bool whole = what.failure && message->envelope.ret != mail::Ret::hdrs &&
+                       !message->envelope.requiretls && message->body.size <= options_.most_returned;
     const std::size_t most = options_.most_returned;
     std::string original;
     if (message->body.octets) {
@@ -118,32 +162,36 @@ asio::awaitable<std::vector<store::NewMessage>> Bouncer::notices(queue::MessageP
     auto written = sink->write(text);
     auto body = written ? sink->finish() : store::Result<store::Body>(fail(written.error()));
     if (!body) {
-        dropped("the notice cannot be stored: " + body.error().text);
-        co_return out;
+        Event(log_, Level::warning, "bounce")
+            .kv("for", message->id.text())
+            .kv("status", "dropped")
+            .reason("the notice cannot be stored: " + body.error().text);
+        co_return std::nullopt;
     }
     store::NewMessage notice;
     notice.id = ids_.next();
-    notice.submission = id_of_report(message->id, bounced);
+    notice.submission = what.submission;
     notice.arrived = clock_.wall();
     notice.message_class = store::MessageClass::notice;
     if (body->eight_bit) notice.envelope.body = mail::BodyType::eight_bit_mime;
     notice.envelope.smtputf8 = request.smtputf8;
     notice.envelope.eight_bit_header = !is_ascii(request.to);
     notice.envelope.requiretls = message->envelope.requiretls;  // RFC 8689 §5; it is redacted in any case
-    const std::string shown = to->text();
-    std::string next_hop = to->mailbox().host();
-    mail::Recipient recipient(std::move(*to));
+    const std::string shown = to.text();
+    const std::size_t told = request.recipients.size();
+    std::string next_hop = to.mailbox().host();
+    mail::Recipient recipient(std::move(to));
     recipient.notify.never = true;  // RFC 3461 §6.1
     notice.recipients.emplace_back(std::move(recipient), std::move(next_hop));
     notice.origin.with = "notice";
     notice.body = std::move(*body);
-    Event(log_, Level::info, "bounce")
-        .kv("qid", notice.id.text())
-        .raw("to", "<" + shown + ">")
-        .kv("for", message->id.text())
-        .kv("recipients", bounced.size());
-    out.push_back(std::move(notice));
-    co_return out;
+    if (what.failure)
+        Event(log_, Level::info, "bounce")
+            .kv("qid", notice.id.text())
+            .raw("to", "<" + shown + ">")
+            .kv("for", message->id.text())
+            .kv("recipients", told);
+    co_return notice;
 }
 
 }  // namespace sternpost::delivery

@@ -32,8 +32,16 @@ class Bouncer {
     /// once however often it is made.
     asio::awaitable<std::vector<store::NewMessage>> notices(queue::MessagePtr message,
                                                             std::vector<store::DeliveryResult> results);
+    /// The delay warning (RFC 3461 §5.2.5) about these recipients, which wait for what `text` and `status`
+    /// say and are given up at `until`. Nothing: there is no sender who wants it. Its submission id is made
+    /// from the message's alone: a message is warned of once.
+    asio::awaitable<std::optional<store::NewMessage>> delay_warning(
+        queue::MessagePtr message, std::vector<store::DeliveryResult> waiting, WallTime until);
 
   private:
+    struct Notice;
+    asio::awaitable<std::optional<store::NewMessage>> make(queue::MessagePtr message, Notice what);
+
     BounceOptions options_;
     store::Store& store_;
     const Clock& clock_;

@@ -74,8 +74,10 @@ void tell_history(const WhyFacts& facts, std::vector<std::string>& out) {
             const char* what = act->kind == store::ActKind::remove    ? "deleted"
                                : act->kind == store::ActKind::hold    ? "put on hold"
                                : act->kind == store::ActKind::release ? "released"
+                               : act->kind == store::ActKind::warned  ? "its sender was told of the delay"
                                                                       : "told to try again";
-            out.push_back(fmt::format("  {} {} by {}", rfc3339(entry.at), what, act->who));
+            out.push_back(
+                fmt::format("  {} {}{}", rfc3339(entry.at), what, act->who.empty() ? "" : " by " + act->who));
         }
     }
 }

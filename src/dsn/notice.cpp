@@ -91,11 +91,13 @@ std::string for_people(const NoticeRequest& request) {
     else
         out +=
             wrapped("Your message of " + rfc5322_date(request.arrived) +
-                        " has not been delivered yet. You need not send it again: it is still being tried.",
+                        " has not been delivered to the recipients below yet. You need not send it again: it "
+                        "is still being tried.",
                     "");
     for (const auto& r : request.recipients) {
         out += "\r\n  <" + printable(r.recipient.path.text()) + ">\r\n";
         out += wrapped(printable(r.text, 1000), "    ");
+        if (r.retry_until) out += "    It is tried until " + rfc5322_date(*r.retry_until) + ".\r\n";
     }
     return out + "\r\nQueue id: " + request.queue_id + "\r\n";
 }
@@ -136,6 +138,7 @@ std::string for_programs(const NoticeRequest& request) {
         } else {
             out += mail::field("Diagnostic-Code", "x-sternpost; " + safe(r.text));
         }
+        if (r.retry_until) out += "Will-Retry-Until: " + rfc5322_date(*r.retry_until) + "\r\n";
     }
     return out;
 }

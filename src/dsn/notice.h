@@ -22,6 +22,7 @@ struct RecipientStatus {
     std::string remote_mta;  // the host contacted; empty: none
     std::string diagnostic;  // its reply, `550 5.1.1 no such user`; empty: none
     WallTime last_attempt;
+    std::optional<WallTime> retry_until;  // of one that is delayed: when it is given up (RFC 3464 §2.3.8)
 };
 
 struct NoticeRequest {

@@ -29,6 +29,13 @@ bool icontains(const std::string& text, const std::string& part) {
     return lowered(text).find(lowered(part)) != std::string::npos;
 }
 
+// Whether its sender hears of a delay; for which recipients is seen when it is due.
+bool wants_warning(const store::StoredMessage& message) {
+    return message.message_class == store::MessageClass::mail && !message.envelope.reverse_path.is_null() &&
+           std::any_of(message.recipients.begin(), message.recipients.end(),
+                       [](const auto& r) { return r.address.recipient.notify.wants_delay(); });
+}
+
 }  // namespace
 
 Core::Core(Options options, Random& random, ClockGuard guard)
@@ -58,6 +65,8 @@ void Core::add(store::StoredMessage stored, Now now) {
     }
     if (message.unfinished == 0) return;
     Message& kept = messages_.insert_or_assign(id, std::move(message)).first->second;
+    if (!kept.stored->warned && wants_warning(*kept.stored) && options_.schedule.delay_warning.count() > 0)
+        warnings_.emplace(to_steady(kept.stored->arrived + options_.schedule.delay_warning, now), id);
     for (const auto& [hop, unit] : kept.units) sleep_or_ready(hop, kept, id, now);
 }
 
@@ -508,6 +517,44 @@ std::vector<store::DeliveryResult> Core::end(const std::vector<Selected>& select
     return out;
 }
 
+std::vector<Delayed> Core::delayed(Now now) {
+    std::vector<Delayed> out;
+    if (!guard_.trusts(now)) return out;
+    while (!warnings_.empty() && warnings_.begin()->first <= now.steady) {
+        const auto known = messages_.find(warnings_.begin()->second);
+        warnings_.erase(warnings_.begin());
+        if (known == messages_.end() || known->second.removed) continue;
+        const Message& message = known->second;
+        message.stored->warned = true;
+        Delayed one{message.stored, {}, deadline(*message.stored)};
+        for (const auto& [hop_name, unit] : message.units)
+            for (const auto n : unit.waiting)
+                one.recipients.push_back(why_waiting(*message.stored, hop_name, n));
+        if (!one.recipients.empty()) out.push_back(std::move(one));
+    }
+    return out;
+}
+
+// As a result that has not come: the recipient's own reason, or that of its next hop.
+store::DeliveryResult Core::why_waiting(const store::StoredMessage& message, const std::string& hop_name,
+                                        std::uint32_t n) const {
+    const store::StoredRecipient& recipient = message.recipients[n];
+    store::DeliveryResult out;
+    out.message = message.id;
+    out.recipient = n;
+    out.status = recipient.status;
+    out.text = recipient.text;
+    const auto hop = hops_.find(hop_name);
+    if (hop != hops_.end() && hop->second.failures > 0 && hop->second.next_wall > recipient.next_at) {
+        out.status = hop->second.status;
+        out.text = hop->second.text;
+    }
+    if (message.held) out.text = "it is on hold";
+    if (out.status.empty() || !out.status.starts_with('4')) out.status = "4.4.7";
+    if (out.text.empty()) out.text = "no attempt has been possible yet";
+    return out;
+}
+
 std::vector<store::MessageId> Core::remove(const std::vector<store::MessageId>& ids) {
     std::vector<store::MessageId> out;
     for (const auto id : ids) {
@@ -602,6 +649,7 @@ std::optional<SteadyTime> Core::next_wake() const {
     const auto consider = [&](SteadyTime when) {
         if (!out || when < *out) out = when;
     };
+    if (!warnings_.empty()) consider(warnings_.begin()->first);
     for (const auto& [name, hop] : hops_) {
         if (!hop.sleeping.empty()) consider(std::max(hop.sleeping.begin()->first, hop.next_at));
         if (!hop.ready.empty() && hop.next_at != SteadyTime::min() && hop.lanes == 0) consider(hop.next_at);

@@ -41,6 +41,13 @@ struct Fate {
     std::chrono::seconds least_wait{0};  // no sooner than this (a lost reply to the final dot)
 };
 
+/// A message that waits for so long that its sender hears of it.
+struct Delayed {
+    MessagePtr message;
+    std::vector<store::DeliveryResult> recipients;  // those that wait, with why
+    WallTime until;                                 // given up after an attempt at or after this
+};
+
 /// Why a next hop cannot take mail: all that waits for it waits, or bounces.
 struct HopFate {
     bool permanent = false;  // bounces what is due: no such domain, null MX, a loop
@@ -119,6 +126,10 @@ class Core {
     /// The hop's state for the store, after lane_failed() or lane_connected() changed it.
     std::optional<store::HopState> changed_hop(const std::string& hop, Now now);
 
+    /// Messages whose delay warning is due, each once in this process (Schedule::delay_warning). None while
+    /// the clock is not believed.
+    std::vector<Delayed> delayed(Now now);
+
     // ---- the administrator
     /// What matches, in id order.
     std::vector<Selected> select(const Selection& selection) const;
@@ -185,6 +196,8 @@ class Core {
                    const store::StoredRecipient& recipient) const;
     Selected select(store::MessageId id, const Message& message, const Selection& selection) const;
     void take_out(const std::vector<Selected>& selected);
+    store::DeliveryResult why_waiting(const store::StoredMessage& message, const std::string& hop_name,
+                                      std::uint32_t n) const;
     void forget_if_done(store::MessageId id);
 
     Options options_;
@@ -194,6 +207,7 @@ class Core {
     std::unordered_map<std::string, Hop> hops_;
     std::set<std::string> busy_hops_;  // those with ready messages
     std::string served_last_;          // the sender whose mail a connection was opened for last
+    std::set<std::pair<SteadyTime, store::MessageId>> warnings_;  // when to warn of what
     unsigned lanes_ = 0;
 };
 

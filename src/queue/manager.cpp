@@ -163,6 +163,11 @@ void Manager::kick() {
         if (stopping_) return;
         for (Lane* lane : lane_list_)
             if (lane->idle_) lane->work_->ring();
+        if (hooks_.delay_warning)
+            for (Delayed& one : core_->delayed(now())) {
+                const std::string name = "delay warning " + one.message->id.text();
+                settling_.spawn(name, warn(std::move(one)));
+            }
         for (auto& hop : core_->lanes_wanted(now())) lanes_.spawn("lane " + hop, run_lane(hop));
         if (const auto wake = core_->next_wake(); wake != wake_) {
             wake_ = wake;
@@ -243,6 +248,29 @@ asio::awaitable<void> Manager::settle(MessagePtr message, std::vector<store::Del
         if (done.error().code == store::Errc::closed) co_return;
         co_await timer_.until(clock_.steady() + std::chrono::seconds(1));
     }
+}
+
+// The notice first: should a crash come between, it is made once more and known by its submission id. One
+// that cannot be stored is not made up for: the message itself is what counts.
+asio::awaitable<void> Manager::warn(Delayed delayed) {
+    const store::MessageId id = delayed.message->id;
+    auto notice = co_await hooks_.delay_warning(std::move(delayed));
+    if (notice) {
+        const std::string notice_id = notice->id.text();
+        auto accept = [this, one = std::move(*notice)](Reply<store::Result<store::MessageId>> reply) mutable {
+            store_.accept(std::move(one), std::move(reply));
+        };
+        const auto done = co_await call<store::Result<store::MessageId>>(std::move(accept));
+        const bool before = !done && done.error().code == store::Errc::duplicate;
+        if (!done && !before) {
+            Event(log_, Level::warning, "delay-warning").kv("for", id.text()).reason(done.error().text);
+            co_return;
+        }
+        if (!before) Event(log_, Level::info, "delay-warning").kv("qid", notice_id).kv("for", id.text());
+    }
+    std::vector<store::Act> acts;
+    acts.push_back({store::ActKind::warned, id, clock_.wall(), ""});
+    co_await record_acts(std::move(acts));
 }
 
 asio::awaitable<void> Manager::stop(std::chrono::seconds patience) {

@@ -75,6 +75,8 @@ struct Hooks {
     std::function<asio::awaitable<std::vector<store::NewMessage>>(MessagePtr,
                                                                   std::vector<store::DeliveryResult>)>
         notices;
+    /// The delay warning that the sender of this is to have, if any.
+    std::function<asio::awaitable<std::optional<store::NewMessage>>(Delayed)> delay_warning;
     /// Aborts sessions that are not past DATA (shutdown).
     std::function<void()> abort_sessions;
 };
@@ -110,6 +112,7 @@ class Manager {
                                  std::shared_ptr<void> until_done);
     void settle_all(std::vector<store::DeliveryResult> results, std::string_view status,
                     const std::shared_ptr<void>& until_done);
+    asio::awaitable<void> warn(Delayed delayed);
     asio::awaitable<store::Result<void>> record_acts(std::vector<store::Act> acts);
     asio::awaitable<void> end(std::vector<Selected> selected, store::RecipientState state, std::string text);
     asio::awaitable<store::Result<void>> remove(std::vector<Selected> selected, std::string who);

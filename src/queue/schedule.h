@@ -19,6 +19,9 @@ struct Schedule {
     std::chrono::seconds lifetime{std::chrono::hours(120)};         // RFC 5321 §4.5.4.1: 4 to 5 days
     std::chrono::seconds notice_lifetime{std::chrono::hours(120)};  // of bounces and reports
 
+    /// When the sender of people's mail hears that it still waits (RFC 3461 §5.2.5); 0: never.
+    std::chrono::seconds delay_warning{std::chrono::hours(4)};
+
     /// The wait after failure number `failures` (1 …).
     std::chrono::microseconds wait(unsigned failures, Random& random) const;
 };

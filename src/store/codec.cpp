@@ -771,7 +771,7 @@ Result<Act> decode_act(std::string_view fields) {
     const bool ok = read_fields(fields, [&](const Field& field, Into& into) {
         switch (field.tag) {
             case act_kind:
-                into.choice(act.kind, ActKind::retry);
+                into.choice(act.kind, ActKind::warned);
                 has_kind = static_cast<std::uint8_t>(act.kind) != 0;
                 break;
             case act_message:

@@ -195,14 +195,15 @@ struct HopState {
     AttemptDetail detail;     // of the attempt that ended in this state
 };
 
-enum class ActKind : std::uint8_t { remove = 1, hold = 2, release = 3, retry = 4 };
+/// warned: its sender was told that it is delayed; the others are an administrator's.
+enum class ActKind : std::uint8_t { remove = 1, hold = 2, release = 3, retry = 4, warned = 5 };
 
-/// What an administrator did to a message.
+/// What was done to a message beside delivering it.
 struct Act {
     ActKind kind = ActKind::retry;
     MessageId message;
     WallTime at;
-    std::string who;  // user name or uid
+    std::string who;  // user name or uid; empty: the daemon itself
 };
 
 /// One fetched MTA-STS policy, as kept (RFC 8461 §3.3). The text is what the policy host served, octet for
@@ -293,6 +294,7 @@ struct StoredMessage {
     Origin origin;
     Body body;  // octets may be null though small: then read_body() fetches them from the journal
     bool held = false;
+    bool warned = false;  // its sender was told that it is delayed
 
     /// The message as it stands right after its accept.
     static StoredMessage of(const NewMessage& message);

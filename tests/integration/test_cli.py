@@ -871,7 +871,7 @@ def an_administrator_holds_releases_ends_and_deletes_mail(machine):
     for sender, path in (('carol@sender.test', 'a@dead.test'), ('bulk@sender.test', 'b@dead.test'), ('bulk@sender.test', 'c@dead.test')):
         sternpost.submit('-f', sender, path, text=MESSAGE)
         sternpost.wait_deferred(path)
-    sternpost.submit('-f', 'ann@sender.test', 'd@dead.test', 'd@gone.test', text=MESSAGE)
+    sternpost.submit('-f', 'ann@sender.test', 'd@dead.test', 'd@[127.0.0.41]', text=MESSAGE)
     sternpost.wait_deferred('d@dead.test')
     ids = {r['path']: m['id'] for m in sternpost.ask('queue', 'list')['messages'] for r in m['recipients']}
     done = sternpost.ask('queue', 'hold', '--sender', '@sender.test', '--domain', 'DEAD.test')
@@ -900,6 +900,35 @@ def an_administrator_holds_releases_ends_and_deletes_mail(machine):
     sternpost.restart()
     expect(not {'b@dead.test', 'c@dead.test', 'd@dead.test'} & set(sternpost.recipients()), 'what was ended stays ended')
     expect_equal([t.forward_paths for t in back.taken], [('a@dead.test',)], 'what was delivered')
+
+
+@test
+def the_sender_of_mail_that_waits_long_is_told_once(machine):
+    """RFC 3461 §5.2.5, RFC 3464 §2.3.8: why, and until when; not with NOTIFY=NEVER, and not again after a restart."""
+    sink, sternpost = world(machine, queue={'delay_warning': '1s'})
+    sternpost.submit('-f', 'ann@sender.test', 'bob@dead.test', text=MESSAGE)
+    sternpost.submit('-f', 'quiet@sender.test', '-N', 'never', 'bob@dead.test', text=MESSAGE)
+    sternpost.submit('-f', 'failure@sender.test', '-N', 'failure', 'bob@dead.test', text=MESSAGE)
+    sternpost.wait_event('delay-warning')
+    ids = {m['reverse_path']: m['id'] for m in sternpost.ask('queue', 'list')['messages']}
+    why = wait_for('why says it', lambda: (lambda text: 'told of the delay' in text and text)(sternpost.do('why', ids['ann@sender.test'])))
+    told = [event['for'] for event in sternpost.events('delay-warning')]
+    expect_equal(told, [ids['ann@sender.test']], 'messages whose senders were told')
+    sternpost.restart()
+    sternpost.submit('-f', 'later@sender.test', 'bob@dead.test', text=MESSAGE)
+    sternpost.wait_event('delay-warning')
+    ids.update({m['reverse_path']: m['id'] for m in sternpost.ask('queue', 'list')['messages']})
+    told = [event['for'] for event in sternpost.events('delay-warning')]
+    expect_equal(told, [ids['later@sender.test']], 'those told after a restart')
+    wait_for('the warning at the sink', lambda: any('ann@sender.test' in t.forward_paths for t in sink.taken))
+    notices = [t for t in sink.taken if 'ann@sender.test' in t.forward_paths]
+    expect_equal(len(notices), 1, 'warnings to one sender')
+    report = email.message_from_bytes(notices[0].data)
+    status = report.get_payload()[1].get_payload()[1]
+    seen = notices[0].reverse_path, report['Subject'], status['Action']
+    expect_equal(seen, ('', 'Your message is delayed', 'delayed'), 'the warning')
+    expect('Will-Retry-Until' in status and 'Connection refused' in status['Diagnostic-Code'], 'what it says for programs:\n%s' % status)
+    expect_equal(report.get_payload()[2].get_content_type(), 'text/rfc822-headers', 'what comes back of the message')
 
 
 @test

@@ -38,7 +38,7 @@ struct Index::Statements {
                         "UPDATE position SET segment = ?1, offset = ?2, sequence = ?3, newest_message = ?4"),
           put_segment(db, "INSERT OR REPLACE INTO segment VALUES (?1, ?2, ?3, ?4, ?5, ?6)"),
           drop_segment(db, "DELETE FROM segment WHERE id = ?1"),
-          add_message(db, "INSERT INTO message VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)"),
+          add_message(db, "INSERT INTO message VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11)"),
           find_message(db, "SELECT segment, size, unfinished FROM message WHERE id = ?1"),
           move_message(db, "UPDATE message SET segment = ?2, offset = ?3 WHERE id = ?1"),
           drop_message(db, "DELETE FROM message WHERE id = ?1"),
@@ -46,6 +46,7 @@ struct Index::Statements {
                    "UPDATE message SET unfinished = unfinished - 1 WHERE id = ?1 "
                    "RETURNING unfinished, segment, size, file"),
           set_held(db, "UPDATE message SET held = ?2 WHERE id = ?1"),
+          set_warned(db, "UPDATE message SET warned = 1 WHERE id = ?1"),
           set_damaged(db, "UPDATE message SET damaged = 1 WHERE file = ?1 AND file <> '' RETURNING id"),
           get_file(db, "SELECT file FROM message WHERE id = ?1"),
           all_files(db, "SELECT file FROM message WHERE file <> ''"),
@@ -96,8 +97,8 @@ struct Index::Statements {
           put_history(db, "UPDATE history SET segment = ?1, offset = ?2, sequence = ?3") {}
 
     Statement move_position, put_segment, drop_segment;
-    Statement add_message, find_message, move_message, drop_message, one_less, set_held, set_damaged,
-        get_file, all_files;
+    Statement add_message, find_message, move_message, drop_message, one_less, set_held, set_warned,
+        set_damaged, get_file, all_files;
     Statement add_recipient, set_recipient, retry_recipients, drop_recipients;
     Statement find_hop, add_hop, put_hop;
     Statement add_submission, find_submission, drop_submissions;
@@ -137,6 +138,7 @@ class Index::Application {
         const NewMessage* message = nullptr;
         JournalPlace place;
         bool held = false;
+        bool warned = false;
         std::vector<Recipient> recipients;
         std::size_t unfinished = 0;
     };
@@ -286,6 +288,12 @@ void Index::Application::take(const JournalEntry&, const Act& act) {
             else
                 sql_.set_held.with(act.message.value, act.kind == ActKind::hold).run();
             break;
+        case ActKind::warned:
+            if (fresh != nullptr)
+                fresh->warned = true;
+            else
+                sql_.set_warned.with(act.message.value).run();
+            break;
         case ActKind::retry:
             if (fresh == nullptr) {
                 sql_.retry_recipients.with(act.message.value, act.at).run();
@@ -415,7 +423,8 @@ void Index::Application::write(const Fresh& fresh) {
     sql_.add_message
         .with(message.id.value, fresh.place.segment, fresh.place.offset, message.body.size,
               std::uint64_t{fresh.unfinished}, fresh.held, message.body.damaged, message.body.file,
-              reverse_path.is_null() ? std::string("<>") : reverse_path.text(), Blob{encode_head(message)})
+              reverse_path.is_null() ? std::string("<>") : reverse_path.text(), Blob{encode_head(message)},
+              fresh.warned)
         .run();
     auto& segment = use(fresh.place.segment);
     segment.messages += 1;

@@ -107,6 +107,9 @@ Result<void> Offline::take(JournalEntry entry) {
             case ActKind::release:
                 after->held = act->kind == ActKind::hold;
                 break;
+            case ActKind::warned:
+                after->warned = true;
+                break;
             case ActKind::retry:
                 for (auto& recipient : after->recipients)
                     if (recipient.state == RecipientState::queued) recipient.next_at = act->at;

@@ -10,13 +10,15 @@ namespace sternpost::store::sqlite {
 namespace {
 
 constexpr const char* by_id_from =
-    "SELECT id, segment, offset, held, damaged, head FROM message WHERE id > ?1 ORDER BY id LIMIT ?2";
-constexpr const char* by_id = "SELECT id, segment, offset, held, damaged, head FROM message WHERE id = ?1";
+    "SELECT id, segment, offset, held, damaged, head, warned FROM message WHERE id > ?1 ORDER BY id LIMIT ?2";
+constexpr const char* by_id =
+    "SELECT id, segment, offset, held, damaged, head, warned FROM message WHERE id = ?1";
 constexpr const char* by_reverse_path =
-    "SELECT id, segment, offset, held, damaged, head FROM message WHERE reverse_path = ?1 ORDER BY id LIMIT "
+    "SELECT id, segment, offset, held, damaged, head, warned FROM message WHERE reverse_path = ?1 ORDER BY "
+    "id LIMIT "
     "?2";
 constexpr const char* by_hop =
-    "SELECT DISTINCT m.id, m.segment, m.offset, m.held, m.damaged, m.head FROM recipient r "
+    "SELECT DISTINCT m.id, m.segment, m.offset, m.held, m.damaged, m.head, m.warned FROM recipient r "
     "CROSS JOIN message m ON m.id = r.message "
     "WHERE r.hop = (SELECT id FROM hop WHERE name = ?1) AND r.state = 0 AND (?2 = '' OR m.reverse_path = ?2) "
     "ORDER BY r.message LIMIT ?3";
@@ -125,6 +127,7 @@ Result<std::vector<StoredMessage>> Reader::messages(Statement& query) {
         StoredMessage message = StoredMessage::of(*head);
         message.id = id;
         message.held = query.integer(3) != 0;
+        message.warned = query.integer(6) != 0;
         message.body.damaged = query.integer(4) != 0;
         if (message.body.file.empty()) message.body.place = JournalPlace{query.id(1), query.id(2)};
         auto& rows = statements_->recipients.with(id.value);

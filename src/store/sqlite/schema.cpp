@@ -181,6 +181,10 @@ CREATE TABLE tls_host (
     last_dane INTEGER NOT NULL
 ) WITHOUT ROWID;
 )sql",
+    R"sql(
+-- 1: the sender was told that the message is delayed.
+ALTER TABLE message ADD COLUMN warned INTEGER NOT NULL DEFAULT 0;
+)sql",
 };
 
 }  // namespace

@@ -36,6 +36,22 @@ class Queue : public testing::Test {
         core.add(std::move(message), now);
         return {last};
     }
+    store::MessageId add_mail(const char* sender, const std::vector<const char*>& paths,
+                              std::string_view notify = "") {
+        store::StoredMessage message;
+        message.id = {++last};
+        message.arrived = now.wall;
+        message.envelope.reverse_path = mail::ReversePath::parse(sender).value();
+        for (const std::string path : paths) {
+            mail::Recipient recipient(mail::ForwardPath::parse(path).value());
+            recipient.notify.failure = notify == "failure";
+            recipient.notify.delay = notify == "delay";
+            message.recipients.emplace_back(
+                store::QueuedRecipient(std::move(recipient), path.substr(path.find('@') + 1)));
+        }
+        core.add(std::move(message), now);
+        return {last};
+    }
     store::MessageId add_from(const char* address, const char* hop,
                               store::MessageClass message_class = store::MessageClass::mail) {
         store::StoredMessage message;
@@ -347,6 +363,51 @@ TEST_F(Queue, EndsByTheAdministratorsWillWhatWaits) {
     EXPECT_EQ(core.totals().messages, 0U);
     pass(24h);
     EXPECT_EQ(core.take("d.test", now), std::nullopt);
+}
+
+TEST_F(Queue, WarnsOnceOfMailThatWaitsForFourHours) {
+    const auto id = add_mail("ann@sender.test", {"a@d.test", "b@e.test"});
+    add({{"c@d.test", "d.test"}});  // from the null reverse-path: nobody to tell
+    core.lane_failed("d.test", {false, "4.4.1", "refused"}, now, now);
+    core.recorded(core.finished(*core.take("e.test", now), {fate(1, RecipientState::queued)}, now));
+    pass(4h - 1s);
+    EXPECT_TRUE(core.delayed(now).empty());
+    pass(1s);
+    EXPECT_LE(core.next_wake(), now.steady);
+    const auto delayed = core.delayed(now);
+    ASSERT_EQ(delayed.size(), 1U);
+    EXPECT_EQ(delayed[0].message->id, id);
+    EXPECT_EQ(delayed[0].until, delayed[0].message->arrived + 120h);
+    ASSERT_EQ(delayed[0].recipients.size(), 2U);
+    EXPECT_EQ(delayed[0].recipients[0].text, "refused");
+    EXPECT_EQ(delayed[0].recipients[1].text, "because");
+    EXPECT_EQ(delayed[0].recipients[1].status, "4.2.0");
+    pass(24h);
+    EXPECT_TRUE(core.delayed(now).empty());
+}
+
+TEST_F(Queue, WarnsOfNothingThatHasGoneOrNobodyWantsToHearOf) {
+    add_mail("ann@sender.test", {"a@d.test"});
+    core.recorded(core.finished(*core.take("d.test", now), {fate(0, RecipientState::sent)}, now));
+    add_mail("ann@sender.test", {"b@d.test"}, "failure");
+    pass(5h);
+    EXPECT_TRUE(core.delayed(now).empty());
+    const auto id = add_mail("ann@sender.test", {"c@d.test"}, "delay");
+    core.hold(core.select({}));
+    pass(5h);
+    const auto delayed = core.delayed(now);
+    ASSERT_EQ(delayed.size(), 1U);
+    EXPECT_EQ(delayed[0].message->id, id);
+    EXPECT_EQ(delayed[0].recipients[0].text, "it is on hold");
+}
+
+TEST_F(Queue, WarnsOfNothingByAClockThatHasLeapt) {
+    add_mail("ann@sender.test", {"a@d.test"});
+    now.steady += 4h;
+    now.wall += 24h;
+    EXPECT_TRUE(core.delayed(now).empty());
+    now.wall -= 20h;
+    EXPECT_EQ(core.delayed(now).size(), 1U);
 }
 
 TEST_F(Queue, DeletedMailIsNotSent) {

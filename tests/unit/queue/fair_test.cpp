@@ -17,8 +17,8 @@ std::vector<std::uint64_t> all(FairQueue queue) {
 
 TEST(FairQueue, SendersTakeTurnsInTheOrderOfTheirOwnMail) {
     FairQueue queue;
-    for (const std::uint64_t id : {1, 2, 3, 4}) queue.push_back(ann, {id});
-    for (const std::uint64_t id : {5, 6}) queue.push_back(bob, {id});
+    for (const std::uint64_t id : {1U, 2U, 3U, 4U}) queue.push_back(ann, {id});
+    for (const std::uint64_t id : {5U, 6U}) queue.push_back(bob, {id});
     EXPECT_EQ(queue.size(), 6U);
     EXPECT_EQ(queue.next_sender(), "ann");
     EXPECT_EQ(all(queue), (std::vector<std::uint64_t>{1, 5, 2, 6, 3, 4}));
@@ -45,7 +45,7 @@ TEST(FairQueue, NoticesHaveOnePlaceInNine) {
 
 TEST(FairQueue, ForgetsWhatIsErased) {
     FairQueue queue;
-    for (const std::uint64_t id : {1, 2, 3}) queue.push_back(ann, {id});
+    for (const std::uint64_t id : {1U, 2U, 3U}) queue.push_back(ann, {id});
     queue.push_back(bob, {4});
     queue.erase_if([](store::MessageId id) { return id.value != 2; });
     EXPECT_EQ(queue.size(), 1U);
