@@ -103,6 +103,7 @@ class PostfixRelay:
             'shlib_directory': root + '/usr/lib/postfix',
             'meta_directory': root + '/etc/postfix',
             'import_environment': 'MAIL_CONFIG MAIL_LOGTAG TZ LANG=C POSTLOG_SERVICE POSTLOG_HOSTNAME LD_LIBRARY_PATH',
+            'export_environment': 'MAIL_CONFIG TZ LANG=C LD_LIBRARY_PATH',  # sendmail's postdrop
             'mail_owner': 'postfix',
             'setgid_group': 'postdrop',
             'default_privs': 'nobody',
@@ -395,7 +396,7 @@ class Bench:
             before = ['perf', 'stat', '-x', ';', '-o', report, '-e', events, '--']
             sink = self.sink(room, load, count)
             relay = self.relay(kind, room, load.tls, before)
-            device = os.path.basename(os.path.realpath('/dev/block/%d:%d' % self.device(room.dir)))
+            device = os.stat(room.dir).st_dev
             time.sleep(0.5)
             subprocess.run(['sync', '-f', room.dir], check=True)
             start = self.sectors(device)
@@ -412,13 +413,8 @@ class Bench:
             return {'syncs': syncs / taken['unique'], 'kib_written': octets / 1024 / taken['unique']}
 
     @staticmethod
-    def device(path):
-        number = os.stat(path).st_dev
-        return os.major(number), os.minor(number)
-
-    @staticmethod
     def sectors(device):
-        with open('/sys/block/%s/stat' % device) as f:
+        with open('/sys/dev/block/%d:%d/stat' % (os.major(device), os.minor(device))) as f:
             return int(f.read().split()[6])
 
 
