@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
-# Installs the Debian 12 packages that Sternpost is built from; with --tests also those that only the tests need.
+# Installs the Debian 12 packages that Sternpost is built from; with --tests also those that only the tests need, with --bench
+# those of bench/compare.sh.
 # Says what it installs, asks nothing, and does nothing when all is there.
 set -euo pipefail
 # shellcheck source=scripts/lib.sh
@@ -14,16 +15,18 @@ packages=(
 test_packages=(
     libgtest-dev libgmock-dev python3-dnspython python3-cryptography strace procps faketime clang clang-format libclang-rt-14-dev llvm mandoc openssl
 )
+bench_packages=(libbenchmark-dev linux-perf python3-cryptography)
 
 case "${1:-}" in
     '') ;;
+    --bench) packages+=("${bench_packages[@]}") ;;
     --tests) packages+=("${test_packages[@]}") ;;
     --help)
-        echo "usage: scripts/install-deps.sh [--tests]"
+        echo "usage: scripts/install-deps.sh [--tests|--bench]"
         exit 0
         ;;
     *)
-        echo "usage: scripts/install-deps.sh [--tests]" >&2
+        echo "usage: scripts/install-deps.sh [--tests|--bench]" >&2
         exit 64
         ;;
 esac
