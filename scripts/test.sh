@@ -28,7 +28,7 @@ step "Peers: real mail, web and name servers, unpacked into build/peers"
 "$root/scripts/peers.sh"
 
 step "Build, in build/test"
-configure build/test --buildtype=debugoptimized -Dwerror=true -Dtests=true
+configure build/test --buildtype=debugoptimized -Dcpp_args=-g1 -Dwerror=true -Dtests=true
 build build/test
 
 step "Tests"

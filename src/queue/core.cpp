@@ -525,6 +525,7 @@ std::vector<Delayed> Core::delayed(Now now) {
         warnings_.erase(warnings_.begin());
         if (known == messages_.end() || known->second.removed) continue;
         const Message& message = known->second;
+        if (now.wall >= deadline(*message.stored)) continue;  // the next it hears is the end
         message.stored->warned = true;
         Delayed one{message.stored, {}, deadline(*message.stored)};
         for (const auto& [hop_name, unit] : message.units)

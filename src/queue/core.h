@@ -127,7 +127,7 @@ class Core {
     std::optional<store::HopState> changed_hop(const std::string& hop, Now now);
 
     /// Messages whose delay warning is due, each once in this process (Schedule::delay_warning). None while
-    /// the clock is not believed.
+    /// the clock is not believed, and none of mail whose time is over.
     std::vector<Delayed> delayed(Now now);
 
     // ---- the administrator

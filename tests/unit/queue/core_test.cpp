@@ -401,6 +401,12 @@ TEST_F(Queue, WarnsOfNothingThatHasGoneOrNobodyWantsToHearOf) {
     EXPECT_EQ(delayed[0].recipients[0].text, "it is on hold");
 }
 
+TEST_F(Queue, WarnsOfNothingWhoseTimeIsOver) {
+    add_mail("ann@sender.test", {"a@d.test"});
+    pass(120h);
+    EXPECT_TRUE(core.delayed(now).empty()) << "what comes next is a bounce or a delivery";
+}
+
 TEST_F(Queue, WarnsOfNothingByAClockThatHasLeapt) {
     add_mail("ann@sender.test", {"a@d.test"});
     now.steady += 4h;
