@@ -12,6 +12,8 @@ namespace {
 
 constexpr std::size_t backlog_per_connection =
     10;  // ours: hosts count connections, and a message more is cheap on an open one
+constexpr auto warn_again =
+    std::chrono::minutes(1);  // ours: until a delay warning that had to wait is looked at
 
 SteadyTime to_steady(WallTime when, Now now) {
     return now.steady + std::chrono::duration_cast<SteadyTime::duration>(when - now.wall);
@@ -395,14 +397,21 @@ bool Core::matches(const store::StoredMessage& message, const store::QueueFilter
                                                 });
 }
 
-// Whether this recipient waits for that, be it its own reason or that of its next hop.
+// The next hop, where what is in its way keeps the recipient longer than its own schedule does: then the
+// hop's reason is why it waits.
+const Core::Hop* Core::blocking(const std::string& hop_name, const store::StoredRecipient& recipient) const {
+    const auto hop = hops_.find(hop_name);
+    const bool blocks =
+        hop != hops_.end() && hop->second.failures > 0 && hop->second.next_wall > recipient.next_at;
+    return blocks ? &hop->second : nullptr;
+}
+
 bool Core::waits_for(const std::string& reason, const std::string& hop_name,
                      const store::StoredRecipient& recipient) const {
-    if (reason.empty() || recipient.status == reason || icontains(recipient.text, reason)) return true;
-    const auto hop = hops_.find(hop_name);
-    if (hop == hops_.end() || hop->second.failures == 0) return false;
-    return hop->second.reason_code == reason || hop->second.status == reason ||
-           icontains(hop->second.text, reason);
+    if (reason.empty()) return true;
+    if (const Hop* hop = blocking(hop_name, recipient))
+        return hop->reason_code == reason || hop->status == reason || icontains(hop->text, reason);
+    return recipient.status == reason || icontains(recipient.text, reason);
 }
 
 Selected Core::select(store::MessageId id, const Message& message, const Selection& selection) const {
@@ -498,9 +507,8 @@ std::vector<store::DeliveryResult> Core::end(const std::vector<Selected>& select
             const std::string hop_name = store::hop_of(*message.stored, n);
             if (std::erase(message.units[hop_name].waiting, n) == 0) continue;  // an attempt has begun
             store::StoredRecipient& recipient = message.stored->recipients[n];
-            const auto hop = hops_.find(hop_name);
-            const bool hop_blocks = hop != hops_.end() && hop->second.failures > 0;
-            const std::string& reason = hop_blocks ? hop->second.text : recipient.text;
+            const Hop* hop = blocking(hop_name, recipient);
+            const std::string& reason = hop != nullptr ? hop->text : recipient.text;
             store::DeliveryResult result;
             result.message = one.message;
             result.recipient = n;
@@ -519,39 +527,44 @@ std::vector<store::DeliveryResult> Core::end(const std::vector<Selected>& select
 
 std::vector<Delayed> Core::delayed(Now now) {
     std::vector<Delayed> out;
-    if (!guard_.trusts(now)) return out;
+    if (now.steady < no_warning_before_) return out;
+    if (!guard_.trusts(now)) {
+        no_warning_before_ = now.steady + warn_again;
+        return out;
+    }
     while (!warnings_.empty() && warnings_.begin()->first <= now.steady) {
-        const auto known = messages_.find(warnings_.begin()->second);
+        const store::MessageId id = warnings_.begin()->second;
         warnings_.erase(warnings_.begin());
+        const auto known = messages_.find(id);
         if (known == messages_.end() || known->second.removed) continue;
         const Message& message = known->second;
         if (now.wall >= deadline(*message.stored)) continue;  // the next it hears is the end
-        message.stored->warned = true;
         Delayed one{message.stored, {}, deadline(*message.stored)};
         for (const auto& [hop_name, unit] : message.units)
             for (const auto n : unit.waiting)
                 one.recipients.push_back(why_waiting(*message.stored, hop_name, n));
-        if (!one.recipients.empty()) out.push_back(std::move(one));
+        if (one.recipients.empty()) {  // all of it is in an attempt, which may be the good one
+            warnings_.emplace(now.steady + warn_again, id);
+            continue;
+        }
+        message.stored->warned = true;
+        out.push_back(std::move(one));
     }
     return out;
 }
 
-// As a result that has not come: the recipient's own reason, or that of its next hop.
+// As a result that has not come.
 store::DeliveryResult Core::why_waiting(const store::StoredMessage& message, const std::string& hop_name,
                                         std::uint32_t n) const {
     const store::StoredRecipient& recipient = message.recipients[n];
+    const Hop* hop = blocking(hop_name, recipient);
     store::DeliveryResult out;
     out.message = message.id;
     out.recipient = n;
-    out.status = recipient.status;
-    out.text = recipient.text;
-    const auto hop = hops_.find(hop_name);
-    if (hop != hops_.end() && hop->second.failures > 0 && hop->second.next_wall > recipient.next_at) {
-        out.status = hop->second.status;
-        out.text = hop->second.text;
-    }
+    out.status = hop != nullptr ? hop->status : recipient.status;
+    out.text = hop != nullptr ? hop->text : recipient.text;
     if (message.held) out.text = "it is on hold";
-    if (out.status.empty() || !out.status.starts_with('4')) out.status = "4.4.7";
+    if (!out.status.starts_with('4')) out.status = "4.4.7";
     if (out.text.empty()) out.text = "no attempt has been possible yet";
     return out;
 }
@@ -590,15 +603,14 @@ std::vector<MessageView> Core::list(const store::QueueFilter& filter) const {
         MessageView view{shown, std::vector<bool>(copy.recipients.size(), false)};
         for (const auto& [hop_name, unit] : message.units) {
             const auto hop = hops_.find(hop_name);
-            const bool waits_for_hop = hop != hops_.end() && hop->second.failures > 0;
             std::vector<bool> waiting(copy.recipients.size(), false);
             for (const auto n : unit.waiting) {
                 waiting[n] = true;
                 store::StoredRecipient& r = copy.recipients[n];
-                if (waits_for_hop && hop->second.next_wall > r.next_at) {
-                    r.next_at = hop->second.next_wall;
-                    r.status = hop->second.status;
-                    r.text = hop->second.text;
+                if (const Hop* blocks = blocking(hop_name, r)) {
+                    r.next_at = blocks->next_wall;
+                    r.status = blocks->status;
+                    r.text = blocks->text;
                 }
                 const bool due = hop != hops_.end() && hop->second.next_at == SteadyTime::min() &&
                                  is_ready(hop_name, hop->second, id);
@@ -650,7 +662,7 @@ std::optional<SteadyTime> Core::next_wake() const {
     const auto consider = [&](SteadyTime when) {
         if (!out || when < *out) out = when;
     };
-    if (!warnings_.empty()) consider(warnings_.begin()->first);
+    if (!warnings_.empty()) consider(std::max(warnings_.begin()->first, no_warning_before_));
     for (const auto& [name, hop] : hops_) {
         if (!hop.sleeping.empty()) consider(std::max(hop.sleeping.begin()->first, hop.next_at));
         if (!hop.ready.empty() && hop.next_at != SteadyTime::min() && hop.lanes == 0) consider(hop.next_at);

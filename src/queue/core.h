@@ -192,6 +192,7 @@ class Core {
     void bounce_unit(Message& message, Unit& unit, const HopFate& fate, bool expired, Now now,
                      std::vector<store::DeliveryResult>& out);
     static bool matches(const store::StoredMessage& message, const store::QueueFilter& filter);
+    const Hop* blocking(const std::string& hop_name, const store::StoredRecipient& recipient) const;
     bool waits_for(const std::string& reason, const std::string& hop_name,
                    const store::StoredRecipient& recipient) const;
     Selected select(store::MessageId id, const Message& message, const Selection& selection) const;
@@ -208,6 +209,7 @@ class Core {
     std::set<std::string> busy_hops_;  // those with ready messages
     std::string served_last_;          // the sender whose mail a connection was opened for last
     std::set<std::pair<SteadyTime, store::MessageId>> warnings_;  // when to warn of what
+    SteadyTime no_warning_before_ = SteadyTime::min();
     unsigned lanes_ = 0;
 };
 

@@ -409,10 +409,24 @@ TEST_F(Queue, WarnsOfNothingWhoseTimeIsOver) {
 
 TEST_F(Queue, WarnsOfNothingByAClockThatHasLeapt) {
     add_mail("ann@sender.test", {"a@d.test"});
+    core.hold(core.select({}));
     now.steady += 4h;
     now.wall += 24h;
     EXPECT_TRUE(core.delayed(now).empty());
+    EXPECT_GT(core.next_wake(), now.steady) << "it is not looked at again at once";
     now.wall -= 20h;
+    EXPECT_TRUE(core.delayed(now).empty());
+    pass(1min);
+    EXPECT_EQ(core.delayed(now).size(), 1U);
+}
+
+TEST_F(Queue, AWarningWaitsForTheEndOfAnAttempt) {
+    add_mail("ann@sender.test", {"a@d.test"});
+    const auto work = core.take("d.test", now);
+    pass(4h);
+    EXPECT_TRUE(core.delayed(now).empty());
+    core.recorded(core.finished(*work, {fate(0, RecipientState::queued)}, now));
+    pass(1min);
     EXPECT_EQ(core.delayed(now).size(), 1U);
 }
 
