@@ -255,19 +255,18 @@ asio::awaitable<void> Manager::settle(MessagePtr message, std::vector<store::Del
 asio::awaitable<void> Manager::warn(Delayed delayed) {
     const store::MessageId id = delayed.message->id;
     auto notice = co_await hooks_.delay_warning(std::move(delayed));
-    if (notice) {
-        const std::string notice_id = notice->id.text();
-        auto accept = [this, one = std::move(*notice)](Reply<store::Result<store::MessageId>> reply) mutable {
-            store_.accept(std::move(one), std::move(reply));
-        };
-        const auto done = co_await call<store::Result<store::MessageId>>(std::move(accept));
-        const bool before = !done && done.error().code == store::Errc::duplicate;
-        if (!done && !before) {
-            Event(log_, Level::warning, "delay-warning").kv("for", id.text()).reason(done.error().text);
-            co_return;
-        }
-        if (!before) Event(log_, Level::info, "delay-warning").kv("qid", notice_id).kv("for", id.text());
+    if (!notice) co_return;  // nobody is to be told, or it cannot be stored now
+    const std::string notice_id = notice->id.text();
+    auto accept = [this, one = std::move(*notice)](Reply<store::Result<store::MessageId>> reply) mutable {
+        store_.accept(std::move(one), std::move(reply));
+    };
+    const auto done = co_await call<store::Result<store::MessageId>>(std::move(accept));
+    const bool before = !done && done.error().code == store::Errc::duplicate;
+    if (!done && !before) {
+        Event(log_, Level::warning, "delay-warning").kv("for", id.text()).reason(done.error().text);
+        co_return;
     }
+    if (!before) Event(log_, Level::info, "delay-warning").kv("qid", notice_id).kv("for", id.text());
     std::vector<store::Act> acts;
     acts.push_back({store::ActKind::warned, id, clock_.wall(), ""});
     co_await record_acts(std::move(acts));
@@ -340,8 +339,10 @@ asio::awaitable<store::Result<void>> Manager::remove(std::vector<Selected> selec
             parts.push_back(std::move(one));
     }
     std::vector<store::Act> acts;
-    for (const auto id : core_->remove(whole))
+    for (const auto id : core_->remove(whole)) {
         acts.push_back({store::ActKind::remove, id, clock_.wall(), who});
+        Event(log_, Level::info, "delete").kv("qid", id.text()).kv("who", who);
+    }
     co_await end(std::move(parts), store::RecipientState::deleted, "deleted by " + who);
     co_return co_await record_acts(std::move(acts));
 }
