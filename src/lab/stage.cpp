@@ -47,6 +47,14 @@ bool is_like(const std::string& seen, const std::string& wanted) {
     return wanted.starts_with('~') ? contains(seen, wanted.substr(1)) : seen == wanted;
 }
 
+// `count` exactly, else `at_least`, else once or more.
+bool often_enough(const Step& step, std::size_t found) {
+    return step.count ? found == *step.count : found >= step.at_least.value_or(1);
+}
+std::string how_often(const Step& step) {
+    return step.count ? std::to_string(*step.count) : fmt::format("at least {}", step.at_least.value_or(1));
+}
+
 std::string message_of(const Step& step) {
     std::string text = step.header;
     if (!contains(lowered(text), "from:")) text += "From: Alice <alice@sender.example>\n";
@@ -439,9 +447,8 @@ std::string Stage::sessions(const Step& step, const std::string& host) const {
                 return fmt::format("expected no \"{}\" at {}; there is \"{}\"", step.says_not, host, text);
         }
     }
-    if (step.count ? found != *step.count : found == 0)
-        return fmt::format("expected {} session(s) at {}; seen {}",
-                           step.count ? std::to_string(*step.count) : "some", host, found);
+    if (!often_enough(step, found))
+        return fmt::format("expected {} session(s) at {}; seen {}", how_often(step), host, found);
     if (said) return "";
     return fmt::format("expected \"{}\" at {}; seen: {}", step.says, host, printable(lines_seen, 1000));
 }
@@ -457,11 +464,8 @@ std::string Stage::asked(const Step& step, const std::string& name) const {
             (step.type.empty() || field(question, "type") == step.type))
             ++found;
     }
-    if (step.count ? found == *step.count : found >= step.at_least.value_or(1)) return "";
-    return fmt::format(
-        "expected {} question(s) for {} {}; seen {}",
-        step.count ? std::to_string(*step.count) : "at least " + std::to_string(step.at_least.value_or(1)),
-        name, step.type, found);
+    if (often_enough(step, found)) return "";
+    return fmt::format("expected {} question(s) for {} {}; seen {}", how_often(step), name, step.type, found);
 }
 
 std::string Stage::requested(const Step& step, const std::string& host) const {
@@ -479,11 +483,8 @@ std::string Stage::requested(const Step& step, const std::string& host) const {
         if (!step.says_not.empty() && contains(lowered(head), lowered(step.says_not)))
             return fmt::format("expected no \"{}\" in a request to {}; it is: {}", step.says_not, host, head);
     }
-    if (step.count ? found != *step.count : found < step.at_least.value_or(1))
-        return fmt::format("expected {} request(s) to {}; seen {}",
-                           step.count ? std::to_string(*step.count)
-                                      : "at least " + std::to_string(step.at_least.value_or(1)),
-                           host, found);
+    if (!often_enough(step, found))
+        return fmt::format("expected {} request(s) to {}; seen {}", how_often(step), host, found);
     if (contains(heads, step.says)) return "";
     return fmt::format("expected \"{}\" in a request to {}; seen: {}", step.says, host,
                        printable(heads, 1000));
@@ -503,12 +504,11 @@ std::string Stage::logged(const Step& step, const std::string& event) const {
         if (fits) ++found;
         if (near || last.empty()) last = tags.at("line");
     }
-    if (step.count ? found == *step.count : found > 0) return "";
+    if (often_enough(step, found)) return "";
     std::string wanted;
     for (const auto& [tag, value] : step.with) wanted += " " + tag + "=" + value;
     return fmt::format("expected {} line(s) \"{}{}\" in the log; seen {}; the nearest is: {}",
-                       step.count ? std::to_string(*step.count) : "some", event, wanted, found,
-                       printable(last, 800));
+                       how_often(step), event, wanted, found, printable(last, 800));
 }
 
 }  // namespace sternpost::lab
