@@ -3,12 +3,14 @@
 #include <boost/asio/as_tuple.hpp>
 #include <boost/asio/bind_cancellation_slot.hpp>
 #include <boost/asio/co_spawn.hpp>
-#include <boost/asio/steady_timer.hpp>
 #include <boost/asio/use_awaitable.hpp>
 #include <cassert>
 #include <exception>
 
 namespace sternpost {
+
+TaskGroup::TaskGroup(asio::io_context& context, Log& log)
+    : context_(context), log_(log), empty_(context, asio::steady_timer::time_point::max()) {}
 
 TaskGroup::~TaskGroup() {
     assert(running_.empty());
@@ -33,6 +35,7 @@ void TaskGroup::spawn(std::string name, asio::awaitable<void> task) {
                 Event(log_, Level::error, "task").kv("name", self->name).kv("reason", what);
         }
         running_.erase(self);
+        if (running_.empty()) empty_.cancel();
     };
     asio::co_spawn(context_, std::move(task),
                    asio::bind_cancellation_slot(self->stop.slot(), std::move(ended)));
@@ -47,11 +50,7 @@ void TaskGroup::cancel() {
 }
 
 asio::awaitable<void> TaskGroup::join() {
-    asio::steady_timer timer(context_);
-    while (!running_.empty()) {
-        timer.expires_after(std::chrono::milliseconds(2));
-        co_await timer.async_wait(asio::as_tuple(asio::use_awaitable));
-    }
+    while (!running_.empty()) co_await empty_.async_wait(asio::as_tuple(asio::use_awaitable));
 }
 
 }  // namespace sternpost

@@ -4,6 +4,7 @@
 #include <boost/asio/awaitable.hpp>
 #include <boost/asio/cancellation_signal.hpp>
 #include <boost/asio/io_context.hpp>
+#include <boost/asio/steady_timer.hpp>
 #include <list>
 #include <string>
 
@@ -17,7 +18,7 @@ namespace asio = boost::asio;
 /// join() before it goes.
 class TaskGroup {
   public:
-    TaskGroup(asio::io_context& context, Log& log) : context_(context), log_(log) {}
+    TaskGroup(asio::io_context& context, Log& log);
     TaskGroup(const TaskGroup&) = delete;
     TaskGroup& operator=(const TaskGroup&) = delete;
     ~TaskGroup();
@@ -38,6 +39,7 @@ class TaskGroup {
     asio::io_context& context_;
     Log& log_;
     std::list<Running> running_;
+    asio::steady_timer empty_;  // never expires: cancelled when the last task ends
 };
 
 }  // namespace sternpost

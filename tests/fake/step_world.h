@@ -54,8 +54,7 @@ class StepWorld final : public Timer {
     void pass(std::chrono::microseconds time) {
         const SteadyTime end = clock_.steady() + time;
         for (settle();; settle()) {
-            SteadyTime next = end;
-            for (const auto* alarm : waiting_) next = std::min(next, alarm->when());
+            const SteadyTime next = std::min(end, next_wait().value_or(end));
             const auto step = std::chrono::ceil<std::chrono::microseconds>(next - clock_.steady());
             clock_.pass(std::max(step, std::chrono::microseconds(0)));
             bool rang = false;
@@ -80,16 +79,27 @@ class StepWorld final : public Timer {
         if (!out) throw std::logic_error("the task waits for something");
         return std::move(*out);
     }
-    /// Runs `task` to its end, though it polls in real time as TaskGroup::join() does.
+    /// Runs `task` to its end and lets as much time pass as it needs.
     void finish(asio::awaitable<void> task) {
         bool done = false;
         asio::co_spawn(context_, std::move(task), [&](const std::exception_ptr& error) {
             if (error) std::rethrow_exception(error);
             done = true;
         });
-        context_.restart();
-        while (!done && context_.run_one() > 0) {
-        }
+        for (settle(); !done;) pass(until_next_wait());
+    }
+    std::chrono::microseconds until_next_wait() const {
+        const auto next = next_wait();
+        if (!next) throw std::logic_error("the task waits for something that never comes");
+        return std::max(std::chrono::ceil<std::chrono::microseconds>(*next - clock_.steady()),
+                        std::chrono::microseconds(0));
+    }
+    /// When the first of all waits ends.
+    std::optional<SteadyTime> next_wait() const {
+        std::optional<SteadyTime> out;
+        for (const auto* alarm : waiting_)
+            if (alarm->when() != SteadyTime::max() && (!out || alarm->when() < *out)) out = alarm->when();
+        return out;
     }
 
   private:
