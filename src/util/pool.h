@@ -13,6 +13,8 @@ class Pool final : public Mailbox {
     ~Pool() override { pool_.join(); }
     /// Runs `task` on one of the threads, in no particular order.
     void post(Task task) override;
+    /// Returns when every task has run. What is posted after that never runs.
+    void join() { pool_.join(); }
 
   private:
     boost::asio::thread_pool pool_;

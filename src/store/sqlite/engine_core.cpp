@@ -1,0 +1,273 @@
+#include "store/sqlite/engine_core.h"
+
+#include <algorithm>
+#include <cstdlib>
+#include <mutex>
+
+namespace sternpost::store::sqlite {
+namespace {
+
+constexpr int exit_code = 74;                  // EX_IOERR
+constexpr std::chrono::seconds hop_gather(1);  // a next hop's state alone is worth no sync of its own
+constexpr std::chrono::seconds idle_tick(1);   // for the free space, when nothing happens
+
+bool is_large(const Body& body) {
+    return !body.file.empty() || (body.octets && body.octets->size() > max_inline_body);
+}
+
+}  // namespace
+
+EngineCore::EngineCore(StorePlace place, const Options& options, EngineMailboxes mailboxes, Log& log,
+                       const Clock& clock)
+    : place_(std::move(place)), options_(options), mailboxes_(mailboxes), log_(log), clock_(clock) {
+    options_.spool.submission_memory = options_.submission_memory;
+    options_.spool.min_free = options_.min_free;
+    if (!options_.fatal)
+        options_.fatal = [&log](const std::string& reason) {
+            Event(log, Level::error, "store-died")
+                .reason(reason + "; what is on disk is unknown until it is read anew");
+            std::_Exit(exit_code);
+        };
+}
+
+Result<void> EngineCore::recover(Random& random, OnAccepted on_accepted) {
+    SpoolParts parts{*place_.disk,   place_.database,       log_, clock_, random,
+                     options_.fatal, std::move(on_accepted)};
+    auto spool = Spool::open(std::move(parts), options_.spool);
+    if (!spool) return fail(std::move(spool).error());
+    spool_ = std::move(*spool);
+    opened_ = spool_->opened();
+    auto reader = Reader::open(place_.database);
+    if (!reader) return fail(std::move(reader).error());
+    reader_ = std::move(*reader);
+    tick_ = clock_.steady() + options_.apply_interval;
+    return {};
+}
+
+// When the batch that began at `since` is to be written.
+SteadyTime EngineCore::batch_due(SteadyTime since) const {
+    const Writer& writer = spool_->writer();
+    if (writer.gathered() >= max_batch) return since;
+    if (writer.has_mail()) return spool_->bodies().open_sinks() == 0 ? since : since + options_.gather;
+    return since + (writer.has_others() ? std::chrono::microseconds(options_.gather) : hop_gather);
+}
+
+SteadyTime EngineCore::wake() const {
+    return batch_since_ ? std::min(tick_, batch_due(*batch_since_)) : tick_;
+}
+
+void EngineCore::pump(SteadyTime now) {
+    if (!batch_since_ && !spool_->writer().idle()) batch_since_ = now;
+    if (batch_since_ && batch_due(*batch_since_) <= now) {
+        spool_->commit();
+        batch_since_.reset();
+        tick_ = std::min(tick_, now + options_.apply_interval);
+    }
+    if (now < tick_) return;
+    spool_->apply();
+    spool_->maintain();
+    tick_ = now + (spool_->backlog() == 0 ? std::chrono::milliseconds(idle_tick) : options_.apply_interval);
+}
+
+bool EngineCore::close_door() {
+    const std::unique_lock door(closing_);
+    return !std::exchange(closed_, true);
+}
+
+void EngineCore::finish_writing() {
+    spool_->commit();
+    spool_->apply();
+}
+
+void EngineCore::close() {
+    reader_.reset();
+    if (spool_) spool_->close();  // the last connection, so that the WAL goes whole
+}
+
+void EngineCore::end_if_unsynced(const Error<Errc>& error) {
+    if (error.code == Errc::closed) options_.fatal(error.text);
+}
+
+template <class T, class Work>
+void EngineCore::submit(Mailbox& where, Reply<Result<T>> reply, Work work) {
+    {
+        const std::shared_lock door(closing_);
+        if (!closed_) {
+            return where.post(
+                [answer = std::move(reply), run = std::move(work)]() mutable { run(std::move(answer)); });
+        }
+    }
+    reply(fail(Errc::closed, "the store is shutting down"));
+}
+
+// Questions go by way of the writer, which first brings the index to the journal's end: what was acknowledged
+// is in the answer.
+template <class T, class Question>
+void EngineCore::ask(Reply<Result<T>> reply, Question question) {
+    submit<T>(mailboxes_.writer, std::move(reply),
+              [this, asked = std::move(question)](Reply<Result<T>> answer) mutable {
+                  spool_->apply();
+                  mailboxes_.reader.post([this, held = std::move(answer),
+                                          inner = std::move(asked)]() mutable { held(inner(*reader_)); });
+              });
+}
+
+std::unique_ptr<BodySink> EngineCore::new_body(std::uint64_t limit) {
+    return spool_->bodies().make(limit);
+}
+
+void EngineCore::accept(NewMessage message, Reply<Result<MessageId>> reply) {
+    if (!is_large(message.body)) {
+        submit<MessageId>(mailboxes_.writer, std::move(reply),
+                          [this, held = std::move(message)](Reply<Result<MessageId>> answer) mutable {
+                              spool_->accept(std::move(held), std::move(answer));
+                          });
+        return;
+    }
+    auto durable = [this, held = std::move(message)](Reply<Result<MessageId>> answer) mutable {
+        if (auto synced = spool_->bodies().make_durable(held.body); !synced) {
+            end_if_unsynced(synced.error());
+            spool_->bodies().discard(held.body);
+            return answer(fail(std::move(synced).error()));
+        }
+        mailboxes_.writer.post([this, ready = std::move(held), last = std::move(answer)]() mutable {
+            spool_->accept(std::move(ready), std::move(last));
+        });
+    };
+    submit<MessageId>(mailboxes_.pool, std::move(reply), std::move(durable));
+}
+
+void EngineCore::record(std::vector<DeliveryResult> results, std::vector<NewMessage> notices,
+                        Reply<Result<void>> reply) {
+    const bool large =
+        std::any_of(notices.begin(), notices.end(), [](const NewMessage& n) { return is_large(n.body); });
+    auto write = [this, kept = std::move(results)](std::vector<NewMessage> ready,
+                                                   Reply<Result<void>> answer) mutable {
+        spool_->writer().record(std::move(kept), std::move(ready), std::move(answer));
+    };
+    if (!large) {
+        submit<void>(mailboxes_.writer, std::move(reply),
+                     [run = std::move(write), held = std::move(notices)](Reply<Result<void>> answer) mutable {
+                         run(std::move(held), std::move(answer));
+                     });
+        return;
+    }
+    auto durable = [this, run = std::move(write),
+                    held = std::move(notices)](Reply<Result<void>> answer) mutable {
+        for (auto& notice : held) {
+            if (!is_large(notice.body)) continue;
+            if (auto synced = spool_->bodies().make_durable(notice.body); !synced) {
+                end_if_unsynced(synced.error());
+                return answer(fail(std::move(synced).error()));
+            }
+        }
+        mailboxes_.writer.post(
+            [next = std::move(run), ready = std::move(held), last = std::move(answer)]() mutable {
+                next(std::move(ready), std::move(last));
+            });
+    };
+    submit<void>(mailboxes_.pool, std::move(reply), std::move(durable));
+}
+
+template <class Work>
+void EngineCore::tell(Work work) {
+    submit<void>(mailboxes_.writer, Reply<Result<void>>([](const Result<void>&) {}),
+                 [run = std::move(work)](Reply<Result<void>>) mutable { run(); });
+}
+
+void EngineCore::record_hop(HopState state) {
+    tell([this, held = std::move(state)] { spool_->writer().record_hop(held); });
+}
+
+void EngineCore::put_discovery(StoredDiscovery discovery) {
+    tell([this, held = std::move(discovery)] { spool_->writer().put_discovery(held); });
+}
+
+void EngineCore::put_alarm(StoredAlarm alarm) {
+    tell([this, held = std::move(alarm)] { spool_->writer().put_alarm(held); });
+}
+
+void EngineCore::act(std::vector<Act> acts, Reply<Result<void>> reply) {
+    submit<void>(mailboxes_.writer, std::move(reply),
+                 [this, held = std::move(acts)](Reply<Result<void>> answer) mutable {
+                     spool_->writer().act(held, std::move(answer));
+                 });
+}
+
+void EngineCore::put_policy(StoredPolicy policy, Reply<Result<void>> reply) {
+    submit<void>(mailboxes_.writer, std::move(reply),
+                 [this, held = std::move(policy)](Reply<Result<void>> answer) mutable {
+                     spool_->writer().put_policy(held, std::move(answer));
+                 });
+}
+
+void EngineCore::read_body(const StoredMessage& message, std::uint64_t offset, std::size_t most,
+                           Reply<Result<std::string>> reply) {
+    submit<std::string>(mailboxes_.pool, std::move(reply),
+                        [this, body = message.body, offset, most](Reply<Result<std::string>> answer) {
+                            answer(store::read_body(*place_.disk, body, offset, most));
+                        });
+}
+
+void EngineCore::load(MessageId after, std::size_t limit, Reply<Result<std::vector<StoredMessage>>> reply) {
+    ask<std::vector<StoredMessage>>(std::move(reply),
+                                    [=](Reader& reader) { return reader.load(after, limit); });
+}
+
+void EngineCore::hops(Reply<Result<std::vector<HopState>>> reply) {
+    ask<std::vector<HopState>>(std::move(reply), [](Reader& reader) { return reader.hops(); });
+}
+
+void EngineCore::find(QueueFilter filter, Reply<Result<std::vector<StoredMessage>>> reply) {
+    ask<std::vector<StoredMessage>>(std::move(reply),
+                                    [held = std::move(filter)](Reader& reader) { return reader.find(held); });
+}
+
+void EngineCore::totals(Reply<Result<QueueTotals>> reply) {
+    ask<QueueTotals>(std::move(reply), [](Reader& reader) { return reader.totals(); });
+}
+
+void EngineCore::policies(Reply<Result<std::vector<StoredPolicy>>> reply) {
+    ask<std::vector<StoredPolicy>>(std::move(reply), [](Reader& reader) { return reader.policies(); });
+}
+
+void EngineCore::versions(std::string domain, Reply<Result<std::vector<PolicyVersion>>> reply) {
+    ask<std::vector<PolicyVersion>>(
+        std::move(reply), [held = std::move(domain)](Reader& reader) { return reader.versions(held); });
+}
+
+void EngineCore::discoveries(Reply<Result<std::vector<StoredDiscovery>>> reply) {
+    ask<std::vector<StoredDiscovery>>(std::move(reply), [](Reader& reader) { return reader.discoveries(); });
+}
+
+void EngineCore::put_override(StoredOverride value, Reply<Result<void>> reply) {
+    submit<void>(mailboxes_.writer, std::move(reply),
+                 [this, held = std::move(value)](Reply<Result<void>> answer) mutable {
+                     spool_->writer().put_override(held, std::move(answer));
+                 });
+}
+
+void EngineCore::overrides(Reply<Result<std::vector<StoredOverride>>> reply) {
+    ask<std::vector<StoredOverride>>(std::move(reply), [](Reader& reader) { return reader.overrides(); });
+}
+
+void EngineCore::alarms(WallTime since, Reply<Result<std::vector<StoredAlarm>>> reply) {
+    ask<std::vector<StoredAlarm>>(std::move(reply), [since](Reader& reader) { return reader.alarms(since); });
+}
+
+void EngineCore::hosts_seen(Reply<Result<std::vector<StoredHost>>> reply) {
+    ask<std::vector<StoredHost>>(std::move(reply), [](Reader& reader) { return reader.hosts_seen(); });
+}
+
+void EngineCore::outcomes(OutcomeFilter filter, Reply<Result<std::vector<StoredOutcome>>> reply) {
+    ask<std::vector<StoredOutcome>>(
+        std::move(reply), [held = std::move(filter)](Reader& reader) { return reader.outcomes(held); });
+}
+
+void EngineCore::history(HistoryFilter filter, Reply<Result<History>> reply) {
+    ask<History>(std::move(reply), [place = spool_->history_place(), held = std::move(filter)](Reader&) {
+        return read_history(place, held);
+    });
+}
+
+}  // namespace sternpost::store::sqlite

@@ -1,0 +1,93 @@
+// The store's engine without its threads, step by step.
+#include "store/sqlite/engine_core.h"
+
+#include <gtest/gtest.h>
+
+#include "fake/hand_mailbox.h"
+#include "fake/sim_disk.h"
+#include "store/sqlite/layout.h"
+#include "store/sqlite/vfs.h"
+#include "store_testing.h"
+
+namespace sternpost::store::sqlite {
+namespace {
+
+using testing::message_to;
+constexpr const char* vfs_name = "engine-core-test";
+const SteadyTime start{};
+
+class PumpedEngine : public ::testing::Test {
+  protected:
+    PumpedEngine() : disk_(std::make_shared<fake::SimDisk>()), vfs_(vfs_name, *disk_, clock_, random_) {
+        Options options;
+        options.fatal = [this](const std::string& why) { died_ = why; };
+        const StorePlace place{disk_, {index_name, vfs_name}};
+        engine_ = std::make_unique<EngineCore>(place, options, EngineMailboxes{writer_, reader_, pool_}, log_,
+                                               clock_);
+        EXPECT_TRUE(engine_->recover(random_, nullptr));
+    }
+
+    std::shared_ptr<fake::SimDisk> disk_;
+    testing::NullLog log_;
+    testing::FixedClock clock_;
+    testing::SeededRandom random_{1};
+    DiskVfs vfs_;
+    fake::HandMailbox writer_;
+    fake::HandMailbox reader_;
+    fake::HandMailbox pool_;
+    std::string died_;
+    std::unique_ptr<EngineCore> engine_;
+};
+
+TEST_F(PumpedEngine, AnswersAnAcceptWhenItIsPumpedAndNotBefore) {
+    bool answered = false;
+    engine_->accept(
+        message_to(7, {"bob@example.com"}, "x"),
+        Reply<Result<MessageId>>([&](const Result<MessageId>& id) { answered = id.has_value(); }));
+    writer_.run_all();
+    EXPECT_FALSE(answered);
+    engine_->pump(start);
+    EXPECT_TRUE(answered);
+}
+
+TEST_F(PumpedEngine, GathersForTheSessionsInsideDataAndNoLonger) {
+    bool answered = false;
+    const auto sink = engine_->new_body(1000);
+    engine_->accept(
+        message_to(7, {"bob@example.com"}, "x"),
+        Reply<Result<MessageId>>([&](const Result<MessageId>& id) { answered = id.has_value(); }));
+    writer_.run_all();
+    engine_->pump(start);
+    EXPECT_FALSE(answered);
+    EXPECT_EQ(engine_->wake(), start + std::chrono::milliseconds(1));
+    engine_->pump(engine_->wake());
+    EXPECT_TRUE(answered);
+}
+
+TEST_F(PumpedEngine, AQuestionSeesWhatWasAcknowledgedBefore) {
+    engine_->accept(message_to(7, {"bob@example.com"}, "x"),
+                    Reply<Result<MessageId>>([](const Result<MessageId>&) {}));
+    writer_.run_all();
+    engine_->pump(start);
+    std::size_t found = 0;
+    engine_->load(MessageId{0}, 10, Reply<Result<std::vector<StoredMessage>>>([&](const auto& messages) {
+                      found = messages ? messages->size() : 0;
+                  }));
+    writer_.run_all();
+    reader_.run_all();
+    EXPECT_EQ(found, 1U);
+}
+
+TEST_F(PumpedEngine, BehindAClosedDoorNothingIsAsked) {
+    EXPECT_TRUE(engine_->close_door());
+    EXPECT_FALSE(engine_->close_door());
+    Errc told{};
+    engine_->accept(message_to(7, {"bob@example.com"}, "x"),
+                    Reply<Result<MessageId>>([&](const Result<MessageId>& id) { told = id.error().code; }));
+    EXPECT_EQ(told, Errc::closed);
+    EXPECT_TRUE(writer_.empty());
+    engine_->close();
+}
+
+}  // namespace
+}  // namespace sternpost::store::sqlite
