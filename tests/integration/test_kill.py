@@ -8,6 +8,7 @@ import sys
 import threading
 import time
 
+from kill_run import KillRun, judged, summary
 from machine import Failure, expect_equal, run, wait_for, test
 from peers import Dns, Sink
 from sternpost import Dialogue, Sternpost
@@ -190,6 +191,15 @@ def what_sendmail_took_is_not_lost_when_the_daemon_is_killed(machine):
         '      %d taken by sendmail, all arrived; %d duplicates' % (len(done), sum(n - 1 for n in arrived.values()))
     )
     sternpost.stop()
+
+
+@test
+def nothing_is_lost_at_the_worst_moments(machine):
+    """The short form of kill_run.py, which says what the moments are."""
+    result = KillRun(machine, kills=14, seed=None).run()
+    for line in summary(result):
+        print('      ' + line)
+    judged(result)
 
 
 if __name__ == '__main__':
