@@ -21,6 +21,7 @@ namespace {
 constexpr auto stop_patience = std::chrono::seconds(90);  // for sessions past the final dot (DESIGN §4)
 constexpr unsigned control_slot = 63;                     // of store::IdSource; I/O threads have 0 …
 constexpr std::string_view version = STERNPOST_VERSION;
+constexpr std::size_t hops_in_status = 50;  // ours: the longest lines
 
 control::Answer no(std::string text) {
     return {control::ExitCode::no, std::move(text), {}};
@@ -29,25 +30,6 @@ control::Answer no(std::string text) {
 std::string text_of(const control::json::object& request, std::string_view key) {
     const auto* value = request.if_contains(key);
     return value != nullptr && value->is_string() ? std::string(value->as_string()) : std::string();
-}
-
-std::vector<std::string> texts_of(const control::json::object& request, std::string_view key) {
-    std::vector<std::string> out;
-    const auto* value = request.if_contains(key);
-    if (value != nullptr && value->is_array())
-        for (const auto& item : value->as_array())
-            if (item.is_string()) out.emplace_back(item.as_string());
-    return out;
-}
-
-std::optional<queue::Deed> deed_of(std::string_view verb) {
-    constexpr std::array verbs{
-        std::pair("queue.retry", queue::Deed::retry), std::pair("queue.hold", queue::Deed::hold),
-        std::pair("queue.release", queue::Deed::release), std::pair("queue.expire", queue::Deed::expire),
-        std::pair("queue.delete", queue::Deed::remove)};
-    for (const auto& [name, deed] : verbs)
-        if (verb == name) return deed;
-    return std::nullopt;
 }
 
 // A folder that is there, of this mode, and belongs to the account if we may give it away.
@@ -201,6 +183,10 @@ int Daemon::open() {
     policy_answers_ = std::make_unique<PolicyAnswers>(
         PolicySources{*delivery_, overrides_, *resolver_, *lookups_, *https_, *store_, *queue_, clock_, log_,
                       lookup_options.fetch, schedule.lifetime, schedule.notice_lifetime});
+    queue_answers_ = std::make_unique<QueueAnswers>(*queue_, *store_, clock_, [this] {
+        resolver_->forget_negative();
+        delivery_->forget_dead_hosts();
+    });
     next_look_ = control_timer_.alarm();
 
     // What the resolver's cache already knows of a recipient's domain, for RCPT.
@@ -285,7 +271,7 @@ asio::awaitable<void> Daemon::serve() {
     auto discoveries =
         co_await call<store::Result<std::vector<store::StoredDiscovery>>>(std::move(ask_discoveries));
     if (policies && discoveries) lookups_->restore(std::move(*policies), std::move(*discoveries));
-    auto loaded = co_await queue_->load();
+    auto loaded = co_await queue_->load(store_->opened().newest.time());
     if (!policies || !discoveries || !loaded) {
         Event(log_, Level::error, "start")
             .reason(!policies      ? policies.error().text
@@ -390,11 +376,8 @@ asio::awaitable<void> Daemon::stop() {
 asio::awaitable<control::Answer> Daemon::answer(control::json::object request, control::Caller caller) {
     const std::string verb = text_of(request, "verb");
     if (verb == "status") co_return co_await status();
-    if (verb == "queue.list") co_return list(request);
-    if (verb == "queue.show") co_return show(request);
     if (verb == "sts.show" || verb == "sts.list") co_return policies(request);
-    const auto deed = deed_of(verb);
-    const bool acts = deed || verb == "sts.refresh" || PolicyAnswers::acts(verb);
+    const bool acts = verb == "sts.refresh" || QueueAnswers::acts(verb) || PolicyAnswers::acts(verb);
     if (acts && !caller.may_act) {
         control::Answer refused;
         refused.code = control::ExitCode::not_permitted;
@@ -402,7 +385,7 @@ asio::awaitable<control::Answer> Daemon::answer(control::json::object request, c
         co_return refused;
     }
     if (PolicyAnswers::knows(verb)) co_return co_await policy_answers_->answer(std::move(request), caller);
-    if (deed) co_return co_await act(*deed, std::move(request), caller.uid);
+    if (QueueAnswers::knows(verb)) co_return co_await queue_answers_->answer(std::move(request), caller);
     if (verb == "sts.refresh") {
         std::string domain = text_of(request, "domain");
         co_return co_await refresh_policy(std::move(domain));
@@ -420,20 +403,12 @@ asio::awaitable<control::Answer> Daemon::status() {
     out["hostname"] = hostname_;
     out["pid"] = ::getpid();
     out["started"] = rfc3339(started_);
-    out["queue"] = control::to_json(queue_->core().totals());
-    control::json::array hops;
-    for (const auto& hop : queue_->core().hops()) {
-        control::json::object one;
-        one["name"] = hop.name;
-        one["ready"] = hop.ready;
-        one["sleeping"] = hop.sleeping;
-        one["connections"] = hop.lanes;
-        one["failures"] = hop.failures;
-        if (hop.next_at) one["next_at"] = rfc3339(*hop.next_at);
-        one["reason"] = hop.text;
-        hops.push_back(std::move(one));
-    }
-    out["next_hops"] = std::move(hops);
+    const auto totals = co_await queue_answers_->totals();
+    if (!totals) co_return control::Answer{control::ExitCode::internal, totals.error().text, {}};
+    out["queue"] = control::to_json(*totals);
+    out["in_memory"] = queue_->core().in_memory().messages;
+    out["next_hops"] = co_await queue_answers_->hops(hops_in_status);
+    out["suspended"] = queue_answers_->suspensions();
     out["policies"] = lookups_->cached().size();
     control::json::object dnssec;
     dnssec["state"] = dns::name_of(validation_.validation);
@@ -477,30 +452,6 @@ asio::awaitable<void> Daemon::look_after_things() {
     }
 }
 
-control::Answer Daemon::list(const control::json::object& request) const {
-    store::QueueFilter filter;
-    filter.domain = text_of(request, "domain");
-    if (const auto* limit = request.if_contains("limit"); limit != nullptr && limit->is_number()) {
-        boost::system::error_code ec;
-        filter.limit = limit->to_number<std::size_t>(ec);
-    }
-    control::json::array messages;
-    for (const auto& view : queue_->core().list(filter))
-        messages.push_back(control::to_json(*view.message, view.active));
-    control::json::object out;
-    out["messages"] = std::move(messages);
-    out["totals"] = control::to_json(queue_->core().totals());
-    return {control::ExitCode::done, "", out};
-}
-
-control::Answer Daemon::show(const control::json::object& request) const {
-    store::QueueFilter filter;
-    filter.id = text_of(request, "id");
-    const auto views = queue_->core().list(filter);
-    if (filter.id.empty() || views.empty()) return no("no message " + filter.id + " is in the queue");
-    return {control::ExitCode::done, "", control::to_json(*views.front().message, views.front().active)};
-}
-
 control::Answer Daemon::policies(const control::json::object& request) const {
     const std::string wanted = text_of(request, "domain");
     control::json::array all;
@@ -531,40 +482,6 @@ asio::awaitable<control::Answer> Daemon::refresh_policy(std::string domain) {
         answer.code = control::ExitCode::no;
         answer.text =
             lookup.problem_text.empty() ? text + " publishes no MTA-STS policy" : lookup.problem_text;
-    }
-    co_return answer;
-}
-
-asio::awaitable<control::Answer> Daemon::act(queue::Deed deed, control::json::object request,
-                                             std::uint32_t uid) {
-    queue::Selection selection;
-    for (const auto& text : texts_of(request, "ids")) {
-        const auto id = store::MessageId::parse(text);
-        if (!id) co_return no("\"" + printable(text) + "\" is not a queue id");
-        selection.ids.push_back(*id);
-    }
-    selection.domain = text_of(request, "domain");
-    selection.sender = text_of(request, "sender");
-    selection.reason = text_of(request, "reason");
-    if (deed == queue::Deed::retry) {
-        resolver_->forget_negative();
-        delivery_->forget_dead_hosts();
-    }
-    const auto done = co_await queue_->act(deed, std::move(selection), "uid " + std::to_string(uid));
-    control::Answer answer;
-    if (!done) {
-        answer.code = control::ExitCode::internal;
-        answer.text = done.error().text;
-        co_return answer;
-    }
-    control::json::object out;
-    out["messages"] = done->messages;
-    out["recipients"] = done->recipients;
-    out["active"] = done->active;
-    answer.data = std::move(out);
-    if (done->messages == 0) {
-        answer.code = control::ExitCode::no;
-        answer.text = "nothing in the queue matches";
     }
     co_return answer;
 }

@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "cmd/policy_answers.h"
+#include "cmd/queue_answers.h"
 #include "cmd/wiring.h"
 #include "control/server.h"
 #include "delivery/watch.h"
@@ -52,11 +53,8 @@ class Daemon {
     asio::awaitable<control::Answer> answer(control::json::object request, control::Caller caller);
     asio::awaitable<control::Answer> status();
     asio::awaitable<void> look_after_things();
-    control::Answer list(const control::json::object& request) const;
-    control::Answer show(const control::json::object& request) const;
     control::Answer policies(const control::json::object& request) const;
     asio::awaitable<control::Answer> refresh_policy(std::string domain);
-    asio::awaitable<control::Answer> act(queue::Deed deed, control::json::object request, std::uint32_t uid);
 
     std::filesystem::path config_path_;
     config::Settings settings_;
@@ -96,6 +94,7 @@ class Daemon {
     std::unique_ptr<delivery::Bouncer> bouncer_;
     std::unique_ptr<queue::Manager> queue_;
     std::unique_ptr<PolicyAnswers> policy_answers_;
+    std::unique_ptr<QueueAnswers> queue_answers_;
     std::unique_ptr<Alarm> next_look_;  // of look_after_things()
     std::unique_ptr<smtp::Listener> listener_;
     std::unique_ptr<local::SubmissionSocket> submissions_;

@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <array>
+#include <map>
 
 #include "config/file.h"
 #include "control/explanation.h"
@@ -147,19 +148,43 @@ asio::awaitable<Answer> PolicyAnswers::explain(json::object request) {
     co_return out;
 }
 
-std::vector<delivery::BlockedHop> PolicyAnswers::blocked_hops() const {
-    std::vector<delivery::BlockedHop> out;
+// What the store has on disk; of what is in memory, memory knows better.
+asio::awaitable<std::vector<delivery::BlockedHop>> PolicyAnswers::blocked_hops(
+    std::vector<std::string> names) {
+    store::HopFilter filter;
+    filter.names = std::move(names);
+    filter.limit = 10'000;  // ours
+    auto ask = [this, filter](Reply<store::Result<std::vector<store::HopLoad>>> reply) {
+        s_.store.hops(filter, std::move(reply));
+    };
+    const auto stored = co_await asked<std::vector<store::HopLoad>>(std::move(ask));
+    std::map<std::string, delivery::BlockedHop> all;
+    if (stored)
+        for (const auto& [state, recipients, due] : *stored)
+            if (state.failures > 0)
+                all[state.next_hop] = {state.next_hop, state.next_at, state.status, state.text,
+                                       state.reason_code};
     for (const auto& hop : s_.queue.core().hops()) {
-        if (!hop.next_at) continue;
-        delivery::BlockedHop one;
-        one.name = hop.name;
-        one.next_at = *hop.next_at;
-        one.text = hop.text;
-        one.status = hop.status;
-        one.reason_code = hop.reason_code;
-        out.push_back(std::move(one));
+        if (!filter.names.empty() &&
+            std::find(filter.names.begin(), filter.names.end(), hop.name) == filter.names.end())
+            continue;
+        if (hop.next_at)
+            all[hop.name] = {hop.name, *hop.next_at, hop.status, hop.text, hop.reason_code};
+        else
+            all.erase(hop.name);
     }
-    return out;
+    std::vector<delivery::BlockedHop> out;
+    for (auto& [name, hop] : all) out.push_back(std::move(hop));
+    co_return out;
+}
+
+asio::awaitable<store::Result<std::vector<store::StoredMessage>>> PolicyAnswers::found(
+    store::QueueFilter filter) {
+    auto ask = [this,
+                held = std::move(filter)](Reply<store::Result<std::vector<store::StoredMessage>>> reply) {
+        s_.store.find(held, std::move(reply));
+    };
+    co_return co_await asked<std::vector<store::StoredMessage>>(std::move(ask));
 }
 
 asio::awaitable<Answer> PolicyAnswers::why(std::string id) {
@@ -177,11 +202,12 @@ asio::awaitable<Answer> PolicyAnswers::why(std::string id) {
     auto history = co_await asked<store::History>(std::move(ask));
     if (!history) co_return Answer{ExitCode::internal, history.error().text, {}};
     store::QueueFilter wanted;
-    wanted.id = id;
-    const auto views = s_.queue.core().list(wanted);
-    if (!views.empty()) {
-        facts.message = *views.front().message;
-        facts.active = views.front().active;
+    wanted.ids.push_back(*parsed);
+    const auto found = co_await this->found(std::move(wanted));
+    if (!found) co_return Answer{ExitCode::internal, found.error().text, {}};
+    if (!found->empty()) {
+        facts.message = found->front();
+        facts.active = s_.queue.active(facts.message);
     } else if (!history->messages.empty()) {
         facts.message = history->messages.front();
         facts.in_queue = false;
@@ -189,7 +215,10 @@ asio::awaitable<Answer> PolicyAnswers::why(std::string id) {
         co_return no("no message " + id + " is in the queue, nor in the history that is kept");
     }
     facts.history = std::move(history->entries);
-    const auto blocked = blocked_hops();
+    std::vector<std::string> names;
+    for (std::size_t n = 0; n < facts.message.recipients.size(); ++n)
+        names.push_back(store::hop_of(facts.message, n));
+    const auto blocked = co_await blocked_hops(std::move(names));
     for (std::size_t n = 0; n < facts.message.recipients.size(); ++n) {
         const std::string name = store::hop_of(facts.message, n);
         for (const auto& hop : blocked)
@@ -227,8 +256,13 @@ asio::awaitable<Answer> PolicyAnswers::what_if(std::string since) {
     const auto outcomes = co_await asked<std::vector<store::StoredOutcome>>(std::move(ask));
     if (!outcomes) co_return Answer{ExitCode::internal, outcomes.error().text, {}};
     control::Waiting waiting;
-    for (const auto& view : s_.queue.core().list({})) control::add_waiting(waiting, *view.message);
-    co_return Answer{ExitCode::done, "", control::what_if(*outcomes, blocked_hops(), waiting, filter.from)};
+    store::QueueFilter all;
+    const auto found = co_await this->found(std::move(all));
+    if (!found) co_return Answer{ExitCode::internal, found.error().text, {}};
+    for (const auto& message : *found) control::add_waiting(waiting, message);
+    std::vector<std::string> any;
+    const auto blocked = co_await blocked_hops(std::move(any));
+    co_return Answer{ExitCode::done, "", control::what_if(*outcomes, blocked, waiting, filter.from)};
 }
 
 asio::awaitable<Answer> PolicyAnswers::set_override(json::object request, control::Caller caller) {

@@ -58,7 +58,9 @@ class PolicyAnswers {
     asio::awaitable<control::Answer> diff(std::string domain);
     asio::awaitable<control::Answer> history(std::string domain);
     asio::awaitable<control::Answer> check(std::string domain);
-    std::vector<delivery::BlockedHop> blocked_hops() const;
+    /// `names`: groups (store/hop); empty: all.
+    asio::awaitable<std::vector<delivery::BlockedHop>> blocked_hops(std::vector<std::string> names);
+    asio::awaitable<store::Result<std::vector<store::StoredMessage>>> found(store::QueueFilter filter);
 
     PolicySources s_;
 };

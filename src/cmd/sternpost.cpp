@@ -143,6 +143,31 @@ void print_overrides(const Answer& answer) {
     if (answer.data.as_array().empty()) fmt::print("No override is set.\n");
 }
 
+void print_hop(const json::object& hop) {
+    fmt::print("next hop {}: {} recipient(s) waiting, {} connection(s)\n", text(hop, "name"),
+               text(hop, "recipients"), text(hop, "connections"));
+    if (flag(hop, "suspended"))
+        fmt::print("    {}\n", printable(text(hop, "reason"), 1000));
+    else if (text(hop, "failures") != "0")
+        fmt::print("    failing, next attempt {}: {}\n", text(hop, "next_at"),
+                   printable(text(hop, "reason"), 1000));
+}
+
+void print_hops(const Answer& answer) {
+    for (const auto& hop : answer.data.as_array()) print_hop(hop.as_object());
+    if (answer.data.as_array().empty()) fmt::print("Nothing waits.\n");
+}
+
+void print_suspension(const json::object& one) {
+    fmt::print("SUSPENDED {} {} since {} by {}: {}\n", text(one, "kind"), printable(text(one, "scope")),
+               text(one, "set"), printable(text(one, "author")), printable(text(one, "reason"), 1000));
+}
+
+void print_suspensions(const Answer& answer) {
+    for (const auto& one : answer.data.as_array()) print_suspension(one.as_object());
+    if (answer.data.as_array().empty()) fmt::print("Nothing is suspended.\n");
+}
+
 void print_status(const Answer& answer) {
     const json::object& data = answer.data.as_object();
     const json::object& queue = data.at("queue").as_object();
@@ -176,25 +201,19 @@ void print_status(const Answer& answer) {
             fmt::print("ALARM {} {} ({} time(s), last {}): {}\n", text(item.as_object(), "kind"),
                        text(item.as_object(), "subject"), text(item.as_object(), "count"),
                        text(item.as_object(), "last"), printable(text(item.as_object(), "reason"), 1000));
-    if (const auto* hops = data.if_contains("next_hops"); hops != nullptr && hops->is_array()) {
-        for (const auto& item : hops->as_array()) {
-            const json::object& hop = item.as_object();
-            fmt::print("next hop {}: {} due, {} waiting, {} connection(s)\n", text(hop, "name"),
-                       text(hop, "ready"), text(hop, "sleeping"), text(hop, "connections"));
-            if (text(hop, "failures") != "0")
-                fmt::print("    failing, next attempt {}: {}\n", text(hop, "next_at"),
-                           printable(text(hop, "reason"), 1000));
-        }
-    }
+    if (const auto* suspended = data.if_contains("suspended"); suspended != nullptr && suspended->is_array())
+        for (const auto& item : suspended->as_array()) print_suspension(item.as_object());
+    if (const auto* hops = data.if_contains("next_hops"); hops != nullptr && hops->is_array())
+        for (const auto& item : hops->as_array()) print_hop(item.as_object());
 }
 
 // ---- from disk, while the daemon is down
 
 // What a failing next hop says of those that wait for it, as the daemon shows it.
-void join_hops(std::vector<store::StoredMessage>& messages, const std::vector<store::HopState>& hops) {
+void join_hops(std::vector<store::StoredMessage>& messages, const std::vector<store::HopLoad>& hops) {
     std::map<std::string, const store::HopState*> failing;
     for (const auto& hop : hops)
-        if (hop.failures > 0) failing[hop.next_hop] = &hop;
+        if (hop.state.failures > 0) failing[hop.state.next_hop] = &hop.state;
     for (auto& message : messages) {
         for (auto& recipient : message.recipients) {
             const auto n = static_cast<std::size_t>(&recipient - message.recipients.data());
@@ -208,9 +227,9 @@ void join_hops(std::vector<store::StoredMessage>& messages, const std::vector<st
     }
 }
 
-std::vector<delivery::BlockedHop> blocked(const std::vector<store::HopState>& hops) {
+std::vector<delivery::BlockedHop> blocked(const std::vector<store::HopLoad>& hops) {
     std::vector<delivery::BlockedHop> out;
-    for (const auto& hop : hops) {
+    for (const auto& [hop, recipients, due] : hops) {
         if (hop.failures == 0) continue;
         delivery::BlockedHop one;
         one.name = hop.next_hop;
@@ -223,6 +242,19 @@ std::vector<delivery::BlockedHop> blocked(const std::vector<store::HopState>& ho
     return out;
 }
 
+json::object to_json(const store::HopLoad& hop) {
+    json::object out;
+    out["name"] = hop.state.next_hop;
+    out["recipients"] = hop.recipients;
+    out["connections"] = 0;
+    out["failures"] = hop.state.failures;
+    if (hop.state.failures > 0) out["next_at"] = rfc3339(hop.state.next_at);
+    out["suspended"] = false;
+    out["status"] = hop.state.status;
+    out["reason"] = hop.state.text;
+    return out;
+}
+
 Answer offline_what_if(store::sqlite::Offline& store, const std::string& since, WallTime now) {
     const auto span = config::parse_duration(since.empty() ? "7d" : since);
     if (!span)
@@ -231,7 +263,7 @@ Answer offline_what_if(store::sqlite::Offline& store, const std::string& since, 
     store::OutcomeFilter filter;
     filter.from = std::chrono::floor<std::chrono::days>(now - *span);
     const auto outcomes = store.outcomes(filter);
-    const auto hops = store.hops();
+    const auto hops = store.hops({});
     const auto messages = store.find({});
     if (!outcomes || !hops || !messages)
         return {ExitCode::internal,
@@ -249,10 +281,11 @@ Answer offline_why(store::sqlite::Offline& store, const config::Settings& settin
     store::HistoryFilter of_message;
     of_message.id = id;
     store::QueueFilter in_queue;
-    in_queue.id = id;
+    if (const auto parsed = store::MessageId::parse(id)) in_queue.ids.push_back(*parsed);
+    if (in_queue.ids.empty()) return {ExitCode::no, "\"" + printable(id) + "\" is not a queue id", {}};
     auto history = store.history(of_message);
     const auto found = store.find(in_queue);
-    const auto hops = store.hops();
+    const auto hops = store.hops({});
     if (!history || !found || !hops)
         return {ExitCode::internal,
                 !history ? history.error().text
@@ -325,9 +358,21 @@ Answer offline(const config::Settings& settings, const json::object& request) {
     }
     if (verb == "policy.whatif") return offline_what_if(**opened, text(request, "since"), now);
     if (verb == "why") return offline_why(**opened, settings, text(request, "id"), now);
+    if (verb == "queue.suspended") {
+        const auto all = (*opened)->suspensions();
+        if (!all) return trouble(all.error());
+        json::array list;
+        for (const auto& one : *all) list.push_back(control::to_json(one));
+        return {ExitCode::done, "", list};
+    }
     store::QueueFilter filter;
-    filter.id = text(request, "id");
+    const std::string id = text(request, "id");
+    if (const auto parsed = store::MessageId::parse(id)) filter.ids.push_back(*parsed);
+    if (verb == "queue.show" && filter.ids.empty())
+        return {ExitCode::no, "no message " + printable(id) + " is in the queue", {}};
     filter.domain = text(request, "domain");
+    filter.sender = text(request, "sender");
+    filter.reason = text(request, "reason");
     if (const auto* limit = request.if_contains("limit"); limit != nullptr && limit->is_int64())
         filter.limit = static_cast<std::size_t>(limit->as_int64());
     const auto totals = (*opened)->totals();
@@ -340,13 +385,22 @@ Answer offline(const config::Settings& settings, const json::object& request) {
         data["policies"] = policies ? policies->size() : 0;
         return {ExitCode::done, "", data};
     }
+    store::HopFilter of_hops;
+    of_hops.limit = filter.limit;
+    if (verb == "queue.hops") {
+        const auto all = (*opened)->hops(of_hops);
+        if (!all) return trouble(all.error());
+        json::array list;
+        for (const auto& hop : *all) list.push_back(to_json(hop));
+        return {ExitCode::done, "", list};
+    }
     auto found = (*opened)->find(filter);
     if (!found) return trouble(found.error());
-    const auto hops = (*opened)->hops();
+    const auto hops = (*opened)->hops(of_hops);
     if (!hops) return trouble(hops.error());
     join_hops(*found, *hops);
     if (verb == "queue.show") {
-        if (found->empty()) return {ExitCode::no, "no message " + filter.id + " is in the queue", {}};
+        if (found->empty()) return {ExitCode::no, "no message " + id + " is in the queue", {}};
         return {ExitCode::done, "", control::to_json(found->front(), {})};
     }
     json::array messages;
@@ -357,6 +411,10 @@ Answer offline(const config::Settings& settings, const json::object& request) {
     return {ExitCode::done, "", data};
 }
 
+constexpr const char* sender_help =
+    "from this reverse-path, '<>', all of a @domain, of a client's address, or of a user: 'uid 1000'";
+constexpr const char* reason_help = "what waits for this: a part of the reason, its code or its status";
+
 class Command {
   public:
     int run(int argc, char** argv);
@@ -366,8 +424,9 @@ class Command {
     CLI::App* verb(CLI::App* parent, const std::string& name, const std::string& help, json::object request,
                    bool reads, Print print);
     void add_queue();
-    void deed_verb(CLI::App* queue, const std::string& name, const std::string& done,
-                   const std::string& help);
+    CLI::App* deed_verb(CLI::App* queue, const std::string& name, const std::string& done,
+                        const std::string& help);
+    void suspend_verb(CLI::App* queue, const std::string& name, const std::string& help);
     void add_sts();
     void add_config();
     void add_policy();
@@ -442,6 +501,8 @@ void Command::add_queue() {
     auto* list =
         verb(queue, "list", "what is in the queue, and why", {{"verb", "queue.list"}}, true, print_list);
     list->add_option("--domain", domain_, "only messages for this next hop");
+    list->add_option("--sender", texts_["sender"], sender_help);
+    list->add_option("--reason", texts_["reason"], reason_help);
     list->add_option("--limit", limit_, "at most so many messages")
         ->check(CLI::Range(1, 10000000))
         ->capture_default_str();
@@ -453,11 +514,47 @@ void Command::add_queue() {
     deed_verb(queue, "release", "released", "ends a hold");
     deed_verb(queue, "expire", "given up", "bounces now what would bounce when its time is over");
     deed_verb(queue, "delete", "deleted", "out of the queue for good; nobody is told");
+    auto* reroute =
+        deed_verb(queue, "reroute", "rerouted", "waits for another next hop from now on, and is due");
+    reroute->add_option("--to", texts_["to"], "the domain whose MX hosts get it, or an address, [192.0.2.1]")
+        ->required();
+    auto* hops = verb(queue, "hops", "the next hops that mail waits for, the longest lines first",
+                      {{"verb", "queue.hops"}}, true, print_hops);
+    hops->add_option("--limit", limit_, "at most so many")
+        ->check(CLI::Range(1, 10000000))
+        ->capture_default_str();
+    verb(queue, "suspended", "what is suspended", {{"verb", "queue.suspended"}}, true, print_suspensions);
+    suspend_verb(queue, "suspend",
+                 "no attempt begins for a next hop, or for a sender's mail, until it is resumed");
+    suspend_verb(queue, "resume", "ends a suspension; a sender's mail is released");
+}
+
+void Command::suspend_verb(CLI::App* queue, const std::string& name, const std::string& help) {
+    const auto told = [name](const Answer& answer) {
+        const auto& data = answer.data.as_object();
+        fmt::print("{}: {} {}", name == "suspend" ? "suspended" : "resumed", text(data, "kind"),
+                   printable(text(data, "scope")));
+        if (text(data, "kind") == "sender")
+            fmt::print(", {} message(s) {}", text(data, "messages"),
+                       name == "suspend" ? "put on hold" : "released");
+        fmt::print("\n");
+    };
+    auto* sub = verb(queue, name, help, {{"verb", "queue." + name}}, false, told);
+    sub->add_flag("--json", json_, "the answer as JSON");
+    auto* domain = sub->add_option("--domain", domain_, "a next hop; .example.com: those under it");
+    auto* sender = sub->add_option("--sender", texts_["sender"], sender_help);
+    domain->excludes(sender);
+    if (name == "suspend")
+        sub->add_option("--reason", texts_["reason"], "why, for those who come after you")->required();
+    sub->parse_complete_callback([this, name] {
+        if (domain_.empty() && texts_["sender"].empty())
+            throw CLI::ValidationError("queue " + name, "says what is meant: --domain or --sender");
+    });
 }
 
 // What an administrator does to chosen messages.
-void Command::deed_verb(CLI::App* queue, const std::string& name, const std::string& done,
-                        const std::string& help) {
+CLI::App* Command::deed_verb(CLI::App* queue, const std::string& name, const std::string& done,
+                             const std::string& help) {
     const auto count = [done](const Answer& answer) {
         const auto& data = answer.data.as_object();
         fmt::print("{}: {} message(s), {} recipient(s)", done, text(data, "messages"),
@@ -470,10 +567,8 @@ void Command::deed_verb(CLI::App* queue, const std::string& name, const std::str
     deed->add_flag("--json", json_, "the answer as JSON");
     auto* ids = deed->add_option("ID", ids_, "queue ids");
     auto* domain = deed->add_option("--domain", domain_, "what waits for this next hop");
-    auto* sender =
-        deed->add_option("--sender", texts_["sender"], "from this reverse-path, '<>', or all of a @domain");
-    auto* reason = deed->add_option("--reason", texts_["reason"],
-                                    "what waits for this: a part of the reason, its code or its status");
+    auto* sender = deed->add_option("--sender", texts_["sender"], sender_help);
+    auto* reason = deed->add_option("--reason", texts_["reason"], reason_help);
     auto* all = deed->add_flag("--all", all_, "everything");
     for (auto* one : {domain, sender, reason, all}) ids->excludes(one);
     for (auto* one : {domain, sender, reason}) all->excludes(one);
@@ -482,6 +577,7 @@ void Command::deed_verb(CLI::App* queue, const std::string& name, const std::str
             throw CLI::ValidationError(
                 "queue " + name, "says what is meant: queue ids, --domain, --sender, --reason or --all");
     });
+    return deed;
 }
 
 void Command::add_sts() {

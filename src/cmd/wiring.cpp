@@ -135,6 +135,11 @@ queue::Options queue_of(const config::Settings& settings) {
     out.schedule.notice_lifetime = seconds(settings.notice_lifetime);
     out.schedule.delay_warning = seconds(settings.delay_warning);
     out.connections_per_hop = static_cast<unsigned>(settings.connections_per_hop);
+    out.window_start = static_cast<unsigned>(settings.window_start);
+    out.window_growth = static_cast<unsigned>(settings.window_growth);
+    out.window_shrink = static_cast<unsigned>(settings.window_shrink);
+    out.window.messages = settings.in_memory;
+    out.window.per_hop = settings.in_memory_per_hop;
     out.max_deliveries = static_cast<unsigned>(settings.max_deliveries);
     out.recipients_per_transaction = settings.recipients_per_transaction;
     return out;

@@ -72,6 +72,9 @@ struct Settings {
     Duration quit_timeout{std::chrono::seconds(5)};
     Duration idle_time{std::chrono::seconds(5)};
     std::uint64_t connections_per_hop = 20;
+    std::uint64_t window_start = 2;
+    std::uint64_t window_growth = 1;
+    std::uint64_t window_shrink = 0;
     std::uint64_t connections_per_site = 20;
     std::uint64_t recipients_per_transaction = 100;
     std::uint64_t messages_per_connection = 100;
@@ -86,6 +89,8 @@ struct Settings {
     Duration delay_warning{std::chrono::hours(4)};
     std::vector<Duration> retry{std::chrono::minutes(5),  std::chrono::minutes(10), std::chrono::minutes(20),
                                 std::chrono::minutes(30), std::chrono::hours(1),    std::chrono::hours(2)};
+    std::uint64_t in_memory = 10'000;
+    std::uint64_t in_memory_per_hop = 2000;
     Duration history{std::chrono::hours(336)};
 
     Duration dns_timeout{std::chrono::seconds(5)};

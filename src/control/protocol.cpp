@@ -88,6 +88,16 @@ json::object to_json(const store::QueueTotals& totals) {
     return out;
 }
 
+json::object to_json(const store::StoredSuspension& suspension) {
+    json::object out;
+    out["kind"] = suspension.kind == store::SuspensionKind::sender ? "sender" : "next-hop";
+    out["scope"] = suspension.scope;
+    out["reason"] = suspension.reason;
+    out["author"] = suspension.author;
+    out["set"] = rfc3339(suspension.set);
+    return out;
+}
+
 json::object to_json(const store::StoredPolicy& policy, bool with_text) {
     json::object out;
     out["domain"] = policy.domain;

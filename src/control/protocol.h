@@ -42,6 +42,7 @@ Answer answer_of(std::string_view line);
 /// begin; empty: none is.
 json::object to_json(const store::StoredMessage& message, const std::vector<bool>& active);
 json::object to_json(const store::QueueTotals& totals);
+json::object to_json(const store::StoredSuspension& suspension);
 json::object to_json(const store::StoredPolicy& policy, bool with_text);
 
 }  // namespace sternpost::control

@@ -12,23 +12,15 @@ namespace {
 
 constexpr std::size_t backlog_per_connection =
     10;  // ours: hosts count connections, and a message more is cheap on an open one
-constexpr auto warn_again =
-    std::chrono::minutes(1);  // ours: until a delay warning that had to wait is looked at
+constexpr std::size_t load_at_once = 2000;  // ours: messages, so that nobody else waits long for the reader
+constexpr auto soonest_again = std::chrono::seconds(1);  // ours: a hop whose mail ended while it failed
+constexpr auto load_again = std::chrono::seconds(1);     // ours: after the store could not answer
 
 SteadyTime to_steady(WallTime when, Now now) {
-    return now.steady + std::chrono::duration_cast<SteadyTime::duration>(when - now.wall);
-}
-
-bool is_sender(const store::StoredMessage& message, const std::string& wanted) {
-    const mail::ReversePath& path = message.envelope.reverse_path;
-    if (wanted == "<>") return path.is_null();
-    const std::string text = path.text();
-    if (!wanted.starts_with('@')) return iequals(text, wanted);
-    return text.size() > wanted.size() && iequals(text.substr(text.size() - wanted.size()), wanted);
-}
-
-bool icontains(const std::string& text, const std::string& part) {
-    return lowered(text).find(lowered(part)) != std::string::npos;
+    // Far enough for whoever waits, and no overflow.
+    const auto wait = std::clamp<std::chrono::microseconds>(when - now.wall, -std::chrono::hours(24 * 365),
+                                                            std::chrono::hours(24 * 365));
+    return now.steady + std::chrono::duration_cast<SteadyTime::duration>(wait);
 }
 
 // Whether its sender hears of a delay; for which recipients is seen when it is due.
@@ -54,8 +46,80 @@ bool Core::over(const store::StoredMessage& message, Now began, Now now) const {
     return guard_.trusts(now) && began.wall >= deadline(message);
 }
 
-void Core::add(store::StoredMessage stored, Now now) {
+Core::Hop& Core::hop(const std::string& name) {
+    const auto [known, fresh] = hops_.try_emplace(name);
+    if (fresh) known->second.window = options_.window_start;
+    return known->second;
+}
+
+// ---- mail arrives, and what sleeps in the store
+
+// No attempt may begin there at `when`.
+bool Core::blocked(const std::string& name, const Hop& hop, SteadyTime when) const {
+    return hop.next_at > when || suspensions_.of_hop(name) != nullptr;
+}
+
+// New mail comes in where there is room for it. Where its next hop, or all of the memory, has as much as it
+// may, a sender of whom little waits there still finds some.
+bool Core::admits(const store::StoredMessage& message, Now now) {
+    const Window& window = options_.window;
+    if (message.held) return false;
+    const auto place = FairQueue::place_of(message);
+    const SteadyTime far = now.steady + window.horizon;
+    bool some_want = false;
+    bool room = messages_.size() < window.messages;
+    for (std::size_t n = 0; n < message.recipients.size(); ++n) {
+        if (message.recipients[n].state != store::RecipientState::queued) continue;
+        const std::string name = store::hop_of(message, n);
+        const auto known = hops_.find(name);
+        if (known == hops_.end()) {
+            some_want = some_want || (!hops_forgotten_ && suspensions_.of_hop(name) == nullptr);
+            room = room || messages_.size() < 2 * window.messages;
+            continue;
+        }
+        if (blocked(name, known->second, far)) continue;
+        const bool little = known->second.ready.waiting(place) < window.per_sender;
+        some_want = some_want || known->second.loaded < window.per_hop || little;
+        room = room || (little && messages_.size() < 2 * window.messages);
+    }
+    if (some_want && room) return true;
+    SteadyTime due = SteadyTime::max();
+    for (std::size_t n = 0; n < message.recipients.size(); ++n) {
+        const std::string name = store::hop_of(message, n);
+        const auto known = hops_.find(name);
+        if (known == hops_.end()) {
+            due = now.steady;
+            continue;
+        }
+        if (known->second.next_at > now.steady) {
+            due = std::min(due, known->second.next_at);
+        } else {
+            known->second.more = true;
+            hungry_.insert(name);
+        }
+    }
+    if (due != SteadyTime::max()) asleep(due);
+    return false;
+}
+
+bool Core::add(store::StoredMessage stored, Now now) {
+    oldest_ = std::min(oldest_, stored.arrived);
+    if (messages_.contains(stored.id)) return true;
+    if (!admits(stored, now)) {
+        if (!suspensions_.empty() && !stored.held && suspensions_.of_sender(stored) != nullptr)
+            to_hold_.push_back(stored.id);
+        return false;
+    }
+    return insert(std::move(stored), now) != nullptr;
+}
+
+// Null: nothing of it waits, or its sender is suspended.
+Core::Message* Core::insert(store::StoredMessage stored, Now now) {
     const store::MessageId id = stored.id;
+    if (!suspensions_.empty() && !stored.held && suspensions_.of_sender(stored) != nullptr) {
+        to_hold_.push_back(id);
+        return nullptr;
+    }
     Message message;
     message.place = FairQueue::place_of(stored);
     message.stored = std::make_shared<store::StoredMessage>(std::move(stored));
@@ -65,50 +129,174 @@ void Core::add(store::StoredMessage stored, Now now) {
         message.units[store::hop_of(*message.stored, n)].waiting.push_back(n);
         ++message.unfinished;
     }
-    if (message.unfinished == 0) return;
+    if (message.unfinished == 0) return nullptr;
     Message& kept = messages_.insert_or_assign(id, std::move(message)).first->second;
-    if (!kept.stored->warned && wants_warning(*kept.stored) && options_.schedule.delay_warning.count() > 0)
-        warnings_.emplace(to_steady(kept.stored->arrived + options_.schedule.delay_warning, now), id);
-    for (const auto& [hop, unit] : kept.units) sleep_or_ready(hop, kept, id, now);
+    for (const auto& [name, unit] : kept.units) {
+        ++hop(name).loaded;
+        sleep_or_ready(name, kept, id, now);
+    }
+    return &kept;
 }
 
 void Core::restore(const store::HopState& state, Now now) {
-    if (state.failures == 0) return;
-    Hop& hop = hops_[state.next_hop];
-    hop.failures = state.failures;
-    hop.next_wall = state.next_at;
-    hop.next_at = to_steady(state.next_at, now);
-    hop.status = state.status;
-    hop.text = state.text;
-    hop.reason_code = state.reason_code;
+    if (state.failures == 0 && state.next_at <= now.wall) return;
+    Hop& known = hop(state.next_hop);
+    known.failures = state.failures;
+    known.next_wall = state.next_at;
+    known.next_at = to_steady(state.next_at, now);
+    known.status = state.status;
+    known.text = state.text;
+    known.reason_code = state.reason_code;
+}
+
+void Core::asleep(SteadyTime when) {
+    if (!asleep_due_ || when < *asleep_due_) asleep_due_ = when;
+}
+
+bool Core::wants_more(const std::string& name, const Hop& hop, Now now) const {
+    return hop.more && hop.ready.size() <= options_.window.per_hop / 4 &&
+           hop.loaded <= options_.window.per_hop && !blocked(name, hop, now.steady);
+}
+
+std::optional<store::DueQuestion> Core::wanted(Now now) {
+    const Window& window = options_.window;
+    if (loading_ || messages_.size() >= window.messages) return std::nullopt;
+    const bool wanted = (asleep_due_ && *asleep_due_ <= now.steady) ||
+                        (more_ && messages_.size() <= window.messages / 2) ||
+                        std::any_of(hungry_.begin(), hungry_.end(), [&](const std::string& name) {
+                            const auto known = hops_.find(name);
+                            return known != hops_.end() && wants_more(name, known->second, now);
+                        });
+    if (!wanted) return std::nullopt;
+    store::DueQuestion out;
+    out.now = now.wall;
+    out.messages = std::min(window.messages - messages_.size(), load_at_once);
+    out.per_hop = std::max<std::size_t>(window.per_hop / 2, 1);
+    for (const auto& [name, hop] : hops_)
+        if (blocked(name, hop, now.steady) || hop.loaded > window.per_hop / 2) out.full.push_back(name);
+    for (const auto& suspension : suspensions_.list())
+        if (suspension.kind == store::SuspensionKind::next_hop && !suspension.scope.starts_with('.'))
+            for (const auto& group : store::groups_of(suspension.scope)) out.full.push_back(group);
+    std::sort(out.full.begin(), out.full.end());
+    for (const auto& [id, message] : messages_) out.known.push_back(id);
+    if (asleep_due_ && *asleep_due_ <= now.steady) asleep_due_.reset();
+    more_ = false;
+    loading_ = true;
+    return out;
+}
+
+void Core::load_failed(Now now) {
+    loading_ = false;
+    touched_.clear();
+    asleep(now.steady + load_again);
+}
+
+void Core::loaded(store::Due due, Now now) {
+    loading_ = false;
+    more_ = more_ || due.more;  // a hop that was not asked for may have run dry since
+    if (due.next) asleep(to_steady(*due.next, now));
+    for (const auto& [state, more] : due.hops) {
+        if (!hops_.contains(state.next_hop)) restore(state, now);
+        Hop& known = hop(state.next_hop);
+        known.more = more;
+        if (more)
+            hungry_.insert(state.next_hop);
+        else
+            hungry_.erase(state.next_hop);
+    }
+    // What has changed since the question was asked may be another thing by now; it is asked for again.
+    for (auto& message : due.messages)
+        if (!messages_.contains(message.id) && !touched_.contains(message.id))
+            insert(std::move(message), now);
+    touched_.clear();
+    for (const auto& [state, more] : due.hops) forget_hop_if_idle(state.next_hop);
+}
+
+std::vector<store::MessageId> Core::to_hold() {
+    return std::exchange(to_hold_, {});
+}
+
+std::vector<Core::Sweep> Core::sweeps() {
+    return std::exchange(sweeps_, {});
+}
+
+std::vector<store::DeliveryResult> Core::swept(const Sweep& sweep, std::vector<store::StoredMessage> page,
+                                               Now now) {
+    std::vector<store::DeliveryResult> out;
+    for (auto& stored : page) {
+        const store::MessageId id = stored.id;
+        if (messages_.contains(id) || stored.held || !over(stored, sweep.began, now)) continue;
+        Message* message = insert(std::move(stored), now);
+        if (message == nullptr) continue;
+        const auto unit = message->units.find(sweep.hop);
+        if (unit == message->units.end()) continue;
+        bounce_unit(*message, unit->second, sweep.fate, true, now, out);
+    }
+    return out;
+}
+
+void Core::not_later(const std::string& name, const store::StoredMessage& oldest, Now now) {
+    const auto known = hops_.find(name);
+    const WallTime end = std::max(deadline(oldest), now.wall + soonest_again);
+    if (known == hops_.end() || known->second.failures == 0 || end >= known->second.next_wall) return;
+    Hop& failing = known->second;
+    failing.next_wall = end;
+    failing.next_at = to_steady(end, now);
+    failing.changed = true;
+    set_timer(name, failing, failing.next_at);
+    asleep(failing.next_at);
+}
+
+// ---- what is due, and what sleeps
+
+void Core::set_timer(const std::string& name, Hop& hop, SteadyTime when) {
+    if (when >= hop.timer) return;
+    hop.timer = when;
+    timers_.emplace(when, name);
 }
 
 // Puts a message's unit where it belongs: due now, or asleep until the first of its recipients is.
 void Core::sleep_or_ready(const std::string& hop_name, Message& message, store::MessageId id, Now now) {
     Unit& unit = message.units[hop_name];
     if (unit.waiting.empty() || message.removed || message.stored->held) return;
-    Hop& hop = hops_[hop_name];
+    Hop& known = hop(hop_name);
     WallTime first = WallTime::max();
     for (const auto n : unit.waiting) first = std::min(first, message.stored->recipients[n].next_at);
     if (first <= now.wall) {
-        hop.ready.push_back(message.place, id);
-        busy_hops_.insert(hop_name);
+        known.ready.push_back(message.place, id);
+        candidates_.insert(hop_name);
     } else {
-        hop.sleeping.emplace(to_steady(first, now), id);
+        known.sleeping.emplace(to_steady(first, now), id);
+        set_timer(hop_name, known, std::max(known.sleeping.begin()->first, known.next_at));
     }
 }
 
-void Core::wake(Hop& hop, Now now) {
+void Core::wake(const std::string& name, Hop& hop, Now now) {
     while (!hop.sleeping.empty() && hop.sleeping.begin()->first <= now.steady) {
         const store::MessageId id = hop.sleeping.begin()->second;
         hop.sleeping.erase(hop.sleeping.begin());
         if (const auto known = messages_.find(id); known != messages_.end())
             hop.ready.push_back(known->second.place, id);
     }
+    if (!hop.ready.empty()) candidates_.insert(name);
 }
 
-bool Core::wants_lane(const Hop& hop, Now now) const {
-    if (hop.ready.empty() || hop.next_at > now.steady) return false;
+void Core::run_timers(Now now) {
+    while (!timers_.empty() && timers_.begin()->first <= now.steady) {
+        const auto [when, name] = *timers_.begin();
+        timers_.erase(timers_.begin());
+        const auto known = hops_.find(name);
+        if (known == hops_.end() || known->second.timer != when) continue;
+        Hop& due = known->second;
+        due.timer = SteadyTime::max();
+        wake(name, due, now);
+        if (!due.sleeping.empty()) set_timer(name, due, std::max(due.sleeping.begin()->first, due.next_at));
+        if (due.next_at > now.steady) set_timer(name, due, due.next_at);
+    }
+}
+
+bool Core::wants_lane(const std::string& name, const Hop& hop, Now now) const {
+    if (hop.ready.empty() || blocked(name, hop, now.steady)) return false;
     // After a failure one connection asks whether the hop works again before many do.
     const unsigned window = hop.failures > 0 ? 1U : hop.window;
     // One connection serves a short queue; a further one is worth opening when each would have ten messages
@@ -117,39 +305,46 @@ bool Core::wants_lane(const Hop& hop, Now now) const {
 }
 
 std::vector<std::string> Core::lanes_wanted(Now now) {
-    for (auto& [name, hop] : hops_) {
-        if (hop.sleeping.empty() || hop.sleeping.begin()->first > now.steady) continue;
-        wake(hop, now);
-        if (!hop.ready.empty()) busy_hops_.insert(name);
-    }
+    run_timers(now);
     std::vector<std::string> out;
     if (lanes_ >= options_.max_deliveries) return out;
     std::map<std::string, std::deque<std::string>> wanting;  // hops, by whose mail is next there
-    for (const std::string& name : busy_hops_) {
-        const Hop& hop = hops_[name];
-        if (wants_lane(hop, now)) wanting[hop.ready.next_sender()].push_back(name);
+    for (auto name = candidates_.begin(); name != candidates_.end();) {
+        const auto known = hops_.find(*name);
+        if (known != hops_.end() && wants_lane(*name, known->second, now)) {
+            wanting[known->second.ready.next_sender()].push_back(*name);
+            ++name;
+            continue;
+        }
+        if (known != hops_.end() && known->second.next_at > now.steady && !known->second.ready.empty())
+            set_timer(*name, known->second, known->second.next_at);
+        name = candidates_.erase(name);
     }
     // In turn, from the sender after the one who had the last turn.
     auto sender = wanting.upper_bound(served_last_);
     while (!wanting.empty() && lanes_ < options_.max_deliveries) {
         if (sender == wanting.end()) sender = wanting.begin();
-        std::deque<std::string>& hops = sender->second;
-        const std::string name = std::move(hops.front());
-        hops.pop_front();
-        Hop& hop = hops_[name];
-        ++hop.lanes;
+        std::deque<std::string>& names = sender->second;
+        const std::string name = std::move(names.front());
+        names.pop_front();
+        Hop& wanted = hops_.at(name);
+        ++wanted.lanes;
         ++lanes_;
         out.push_back(name);
         served_last_ = sender->first;
-        if (wants_lane(hop, now)) hops.push_back(name);
-        sender = hops.empty() ? wanting.erase(sender) : std::next(sender);
+        if (wants_lane(name, wanted, now))
+            names.push_back(name);
+        else
+            candidates_.erase(name);
+        sender = names.empty() ? wanting.erase(sender) : std::next(sender);
     }
     return out;
 }
 
 std::optional<Work> Core::take(const std::string& hop_name, Now now) {
-    Hop& hop = hops_[hop_name];
-    wake(hop, now);
+    Hop& hop = this->hop(hop_name);
+    if (suspensions_.of_hop(hop_name) != nullptr) return std::nullopt;
+    wake(hop_name, hop, now);
     std::optional<Work> out;
     while (!out && !hop.ready.empty()) {
         const store::MessageId id = hop.ready.pop();
@@ -172,7 +367,7 @@ std::optional<Work> Core::take(const std::string& hop_name, Now now) {
         sleep_or_ready(hop_name, message, id, now);
         if (!work.recipients.empty()) out = std::move(work);
     }
-    if (hop.ready.empty()) busy_hops_.erase(hop_name);
+    if (hop.ready.empty()) candidates_.erase(hop_name);
     return out;
 }
 
@@ -183,8 +378,8 @@ void Core::put_back(const Work& work) {
     Unit& unit = known->second.units[hop_name];
     unit.active -= work.recipients.size();
     unit.waiting.insert(unit.waiting.end(), work.recipients.begin(), work.recipients.end());
-    hops_[hop_name].ready.push_front(known->second.place, work.message->id);
-    busy_hops_.insert(hop_name);
+    hop(hop_name).ready.push_front(known->second.place, work.message->id);
+    candidates_.insert(hop_name);
 }
 
 std::vector<store::DeliveryResult> Core::finished(const Work& work, std::vector<Fate> fates, Now now) {
@@ -233,17 +428,17 @@ std::vector<store::DeliveryResult> Core::finished(const Work& work, std::vector<
         // Deleted while the attempt ran: what it delivered is recorded, a deferral has nothing to wait for.
         std::erase_if(
             out, [](const store::DeliveryResult& r) { return r.state == store::RecipientState::queued; });
-        const bool active = std::any_of(message.units.begin(), message.units.end(),
-                                        [](const auto& entry) { return entry.second.active > 0; });
-        if (!active && out.empty()) messages_.erase(known);
+        message.recording += out.size();
+        if (active_recipients(message) == 0 && message.recording == 0) forget(known);
         return out;
     }
+    message.recording += out.size();
     if (!unit.waiting.empty()) {
         // It may stand in the ready list already, for recipients that were not part of this work: take()
         // copes with that.
         if (again) {
-            hops_[hop_name].ready.push_front(message.place, work.message->id);
-            busy_hops_.insert(hop_name);
+            hop(hop_name).ready.push_front(message.place, work.message->id);
+            candidates_.insert(hop_name);
         } else {
             sleep_or_ready(hop_name, message, work.message->id, now);
         }
@@ -251,22 +446,25 @@ std::vector<store::DeliveryResult> Core::finished(const Work& work, std::vector<
     return out;
 }
 
+// ---- next hops
+
 void Core::lane_connected(const std::string& hop_name) {
-    Hop& hop = hops_[hop_name];
-    ++hop.connected;
-    if (hop.failures > 0) hop.changed = true;
-    hop.failures = 0;
-    hop.next_at = SteadyTime::min();
-    hop.text.clear();
-    hop.status.clear();
-    hop.reason_code.clear();
-    hop.window = std::min(hop.window + 1, options_.connections_per_hop);
+    Hop& works = hop(hop_name);
+    ++works.connected;
+    if (works.failures > 0) works.changed = true;
+    works.failures = 0;
+    works.next_at = SteadyTime::min();
+    works.text.clear();
+    works.status.clear();
+    works.reason_code.clear();
+    works.window = std::min(works.window + options_.window_growth, options_.connections_per_hop);
+    candidates_.insert(hop_name);
 }
 
 void Core::lane_disconnected(const std::string& hop_name) {
-    Hop& hop = hops_[hop_name];
-    assert(hop.connected > 0);
-    --hop.connected;
+    Hop& left = hop(hop_name);
+    assert(left.connected > 0);
+    --left.connected;
 }
 
 void Core::bounce_unit(Message& message, Unit& unit, const HopFate& fate, bool expired, Now now,
@@ -291,23 +489,24 @@ void Core::bounce_unit(Message& message, Unit& unit, const HopFate& fate, bool e
         recipient.text = result.text;
         out.push_back(std::move(result));
     }
+    message.recording += unit.waiting.size();
     unit.waiting.clear();
 }
 
 std::vector<store::DeliveryResult> Core::lane_failed(const std::string& hop_name, const HopFate& fate,
                                                      Now began, Now now) {
     std::vector<store::DeliveryResult> out;
-    Hop& hop = hops_[hop_name];
-    if (!fate.permanent && hop.connected > 0) {
+    Hop& failed = hop(hop_name);
+    if (!fate.permanent && failed.connected > 0) {
         // Other connections work: the host has had enough of them, not of us.
-        hop.window = std::max(1U, hop.connected);
-        hop.detail = fate.detail;
-        hop.changed = !fate.detail.outcomes.empty();
+        failed.window = std::max(1U, failed.connected - std::min(failed.connected, options_.window_shrink));
+        failed.detail = fate.detail;
+        failed.changed = !fate.detail.outcomes.empty();
         return out;
     }
-    wake(hop, now);
+    wake(hop_name, failed, now);
     WallTime first_deadline = WallTime::max();
-    hop.ready.erase_if([&](store::MessageId id) {
+    failed.ready.erase_if([&](store::MessageId id) {
         const auto known = messages_.find(id);
         if (known == messages_.end() || known->second.removed || known->second.stored->held) return true;
         Message& message = known->second;
@@ -320,54 +519,145 @@ std::vector<store::DeliveryResult> Core::lane_failed(const std::string& hop_name
             first_deadline = std::min(first_deadline, deadline(*message.stored));
         return false;
     });
-    if (hop.ready.empty()) busy_hops_.erase(hop_name);
-    hop.window = 2;
-    hop.changed = true;
-    hop.status = fate.status;
-    hop.text = fate.text;
-    hop.reason_code = fate.reason_code;
-    hop.detail = fate.detail;
+    candidates_.erase(hop_name);
+    failed.window = options_.window_start;
+    failed.changed = true;
+    failed.status = fate.status;
+    failed.text = fate.text;
+    failed.reason_code = fate.reason_code;
+    failed.detail = fate.detail;
     if (fate.permanent) return out;
-    ++hop.failures;
-    hop.next_wall = std::min(now.wall + options_.schedule.wait(hop.failures, random_), first_deadline);
-    hop.next_at = to_steady(hop.next_wall, now);
+    ++failed.failures;
+    failed.next_wall = std::min(now.wall + options_.schedule.wait(failed.failures, random_), first_deadline);
+    failed.next_at = to_steady(failed.next_wall, now);
+    set_timer(hop_name, failed, failed.next_at);
+    // What sleeps in the store waits with the rest, or ends with it.
+    asleep(failed.next_at);
+    const auto shortest = std::min(options_.schedule.lifetime, options_.schedule.notice_lifetime);
+    if (oldest_ + shortest <= failed.next_wall && guard_.trusts(now)) {
+        Sweep sweep{hop_name, {}, fate, began};
+        sweep.fate.detail.outcomes.clear();
+        sweep.until = store::MessageId::last_at(began.wall - shortest);
+        sweeps_.push_back(std::move(sweep));
+    }
+    for (const auto id : failed.ready.ids()) let_go_if_far(id, now);
     return out;
 }
 
 void Core::pause(const std::string& hop_name, std::chrono::milliseconds time, Now now) {
-    Hop& hop = hops_[hop_name];
-    hop.next_at = std::max(hop.next_at, now.steady + time);
+    Hop& paused = hop(hop_name);
+    paused.next_at = std::max(paused.next_at, now.steady + time);
+    set_timer(hop_name, paused, paused.next_at);
 }
 
 void Core::lane_ended(const std::string& hop_name) {
-    Hop& hop = hops_[hop_name];
-    assert(hop.lanes > 0 && lanes_ > 0);
-    --hop.lanes;
+    Hop& left = hop(hop_name);
+    assert(left.lanes > 0 && lanes_ > 0);
+    --left.lanes;
     --lanes_;
-    if (hop.lanes == 0 && hop.ready.empty() && hop.sleeping.empty() && hop.failures == 0 && !hop.changed) {
-        busy_hops_.erase(hop_name);
-        hops_.erase(hop_name);
+    candidates_.insert(hop_name);
+    forget_hop_if_idle(hop_name);
+}
+
+// A hop that works and has nothing here goes; one that fails is remembered as long as there is room.
+void Core::forget_hop_if_idle(const std::string& name) {
+    const auto known = hops_.find(name);
+    if (known == hops_.end()) return;
+    const Hop& idle = known->second;
+    if (idle.lanes > 0 || idle.loaded > 0 || idle.changed) return;
+    if (idle.failures > 0) {
+        if (hops_.size() <= options_.window.hops) return;
+        hops_forgotten_ = true;
+        asleep(idle.next_at);
+    }
+    if (idle.more) more_ = true;
+    candidates_.erase(name);
+    hungry_.erase(name);
+    hops_.erase(known);
+}
+
+// ---- letting go
+
+std::size_t Core::active_recipients(const Message& message) const {
+    std::size_t out = 0;
+    for (const auto& [name, unit] : message.units) out += unit.active;
+    return out;
+}
+
+// Nothing of it is under way, and the store knows all of it.
+bool Core::may_go(const Message& message, Now now) const {
+    if (message.recording > 0 || active_recipients(message) > 0) return false;
+    if (message.removed || message.stored->held) return true;
+    for (const auto& [name, unit] : message.units) {
+        if (unit.waiting.empty()) continue;
+        const auto known = hops_.find(name);
+        if (known != hops_.end() && blocked(name, known->second, now.steady + options_.window.horizon))
+            continue;
+        for (const auto n : unit.waiting)
+            if (message.stored->recipients[n].next_at <= now.wall + options_.window.horizon) return false;
+    }
+    return true;
+}
+
+// What waits for longer than a while need not wait in memory.
+void Core::let_go_if_far(store::MessageId id, Now now) {
+    const auto known = messages_.find(id);
+    if (known == messages_.end() || !may_go(known->second, now)) return;
+    const Message& message = known->second;
+    if (!message.removed && !message.stored->held) {
+        SteadyTime due = SteadyTime::max();
+        for (const auto& [name, unit] : message.units) {
+            if (unit.waiting.empty()) continue;
+            WallTime first = WallTime::max();
+            for (const auto n : unit.waiting) first = std::min(first, message.stored->recipients[n].next_at);
+            const auto at = hops_.find(name);
+            const SteadyTime hop_due = at == hops_.end() ? SteadyTime::min() : at->second.next_at;
+            due = std::min(due, std::max(to_steady(first, now), hop_due));
+        }
+        if (due != SteadyTime::max()) asleep(due);
+    }
+    forget(known);
+}
+
+void Core::forget(Messages::iterator known) {
+    if (loading_) touched_.insert(known->first);
+    std::vector<std::string> names;
+    for (const auto& [name, unit] : known->second.units) names.push_back(name);
+    // Lists that still name it pass over an id that is gone.
+    messages_.erase(known);
+    for (const auto& name : names) {
+        const auto at = hops_.find(name);
+        if (at == hops_.end()) continue;
+        assert(at->second.loaded > 0);
+        --at->second.loaded;
+        forget_hop_if_idle(name);
     }
 }
 
-void Core::forget_if_done(store::MessageId id) {
-    const auto known = messages_.find(id);
-    if (known == messages_.end() || (known->second.unfinished > 0 && !known->second.removed)) return;
-    for (const auto& [hop, unit] : known->second.units)
-        if (unit.active > 0) return;
-    messages_.erase(known);
-}
-
-void Core::recorded(const std::vector<store::DeliveryResult>& results) {
+void Core::recorded(const std::vector<store::DeliveryResult>& results, Now now) {
+    std::set<store::MessageId> ids;
     for (const auto& result : results) {
         const auto known = messages_.find(result.message);
         if (known == messages_.end()) continue;
-        store::StoredRecipient& recipient = known->second.stored->recipients[result.recipient];
+        Message& message = known->second;
+        if (message.recording > 0) --message.recording;
+        if (loading_) touched_.insert(result.message);
+        ids.insert(result.message);
+        store::StoredRecipient& recipient = message.stored->recipients[result.recipient];
         if (result.state == store::RecipientState::queued || recipient.state != store::RecipientState::queued)
             continue;
         recipient.state = result.state;
-        --known->second.unfinished;
-        forget_if_done(result.message);
+        --message.unfinished;
+    }
+    for (const auto id : ids) {
+        const auto known = messages_.find(id);
+        if (known == messages_.end()) continue;
+        const Message& message = known->second;
+        if ((message.unfinished == 0 || message.removed) && message.recording == 0 &&
+            active_recipients(message) == 0)
+            forget(known);
+        else
+            let_go_if_far(id, now);
     }
 }
 
@@ -388,15 +678,6 @@ std::optional<store::HopState> Core::changed_hop(const std::string& hop_name, No
     return out;
 }
 
-bool Core::matches(const store::StoredMessage& message, const store::QueueFilter& filter) {
-    if (!filter.id.empty() && message.id.text() != filter.id) return false;
-    if (!filter.reverse_path.empty() && !is_sender(message, filter.reverse_path)) return false;
-    return filter.domain.empty() || std::any_of(message.recipients.begin(), message.recipients.end(),
-                                                [&](const store::StoredRecipient& r) {
-                                                    return iequals(r.address.next_hop, filter.domain);
-                                                });
-}
-
 // The next hop, where what is in its way keeps the recipient longer than its own schedule does: then the
 // hop's reason is why it waits.
 const Core::Hop* Core::blocking(const std::string& hop_name, const store::StoredRecipient& recipient) const {
@@ -406,151 +687,33 @@ const Core::Hop* Core::blocking(const std::string& hop_name, const store::Stored
     return blocks ? &hop->second : nullptr;
 }
 
-bool Core::waits_for(const std::string& reason, const std::string& hop_name,
-                     const store::StoredRecipient& recipient) const {
-    if (reason.empty()) return true;
-    if (const Hop* hop = blocking(hop_name, recipient))
-        return hop->reason_code == reason || hop->status == reason || icontains(hop->text, reason);
-    return recipient.status == reason || icontains(recipient.text, reason);
-}
+// ---- delay warnings
 
-Selected Core::select(store::MessageId id, const Message& message, const Selection& selection) const {
-    Selected out;
-    out.message = id;
-    if (message.removed) return out;
-    if (!selection.sender.empty() && !is_sender(*message.stored, selection.sender)) return out;
-    std::size_t queued = 0;
-    for (const auto& [hop_name, unit] : message.units) {
-        queued += unit.waiting.size() + unit.active;
-        if (!selection.domain.empty() && !iequals(store::HopName::parse(hop_name).next_hop, selection.domain))
-            continue;
-        for (const auto n : unit.waiting)
-            if (waits_for(selection.reason, hop_name, message.stored->recipients[n]))
-                out.recipients.push_back(n);
-        // What is in an attempt waits for nothing, so that no reason matches it.
-        if (selection.reason.empty()) out.active += unit.active;
+std::optional<Delayed> Core::delayed(const store::StoredMessage& found, Now now, bool& later) const {
+    later = false;
+    const auto known = messages_.find(found.id);
+    const bool here = known != messages_.end();
+    const store::StoredMessage& message = here ? *known->second.stored : found;
+    if (message.warned || !wants_warning(message) || (here && known->second.removed)) return std::nullopt;
+    if (now.wall >= deadline(message)) return std::nullopt;  // the next it hears is the end
+    Delayed out{
+        here ? known->second.stored : std::make_shared<store::StoredMessage>(found), {}, deadline(message)};
+    if (here) {
+        for (const auto& [hop_name, unit] : known->second.units)
+            for (const auto n : unit.waiting) out.recipients.push_back(why_waiting(message, hop_name, n));
+    } else {
+        for (std::uint32_t n = 0; n < message.recipients.size(); ++n)
+            if (message.recipients[n].state == store::RecipientState::queued)
+                out.recipients.push_back(why_waiting(message, store::hop_of(message, n), n));
     }
-    std::sort(out.recipients.begin(), out.recipients.end());
-    out.whole = queued > 0 && out.recipients.size() + out.active == queued;
+    later = out.recipients.empty();
+    if (later) return std::nullopt;
     return out;
 }
 
-std::vector<Selected> Core::select(const Selection& selection) const {
-    std::vector<Selected> out;
-    const auto consider = [&](store::MessageId id, const Message& message) {
-        Selected one = select(id, message, selection);
-        if (!one.recipients.empty() || one.active > 0) out.push_back(std::move(one));
-    };
-    if (selection.ids.empty()) {
-        for (const auto& [id, message] : messages_) consider(id, message);
-        return out;
-    }
-    for (const auto id : std::set<store::MessageId>(selection.ids.begin(), selection.ids.end()))
-        if (const auto known = messages_.find(id); known != messages_.end()) consider(id, known->second);
-    return out;
-}
-
-// Out of the lists of what is due and of what sleeps. Both may name a message that waits no more, so only
-// those that would be found there twice need this.
-void Core::take_out(const std::vector<Selected>& selected) {
-    std::unordered_map<std::string, std::set<store::MessageId>> by_hop;
-    for (const Selected& one : selected)
-        for (const auto& [hop_name, unit] : messages_.at(one.message).units)
-            by_hop[hop_name].insert(one.message);
-    for (const auto& [hop_name, ids] : by_hop) {
-        const auto known = hops_.find(hop_name);
-        if (known == hops_.end()) continue;
-        Hop& hop = known->second;
-        hop.ready.erase_if([&](store::MessageId id) { return ids.contains(id); });
-        std::erase_if(hop.sleeping, [&](const auto& entry) { return ids.contains(entry.second); });
-        if (hop.ready.empty()) busy_hops_.erase(hop_name);
-    }
-}
-
-void Core::retry(const std::vector<Selected>& selected, Now now) {
-    take_out(selected);
-    for (const Selected& one : selected) {
-        Message& message = messages_.at(one.message);
-        message.stored->held = false;
-        for (const auto n : one.recipients) {
-            message.stored->recipients[n].next_at = now.wall;
-            hops_[store::hop_of(*message.stored, n)].next_at = SteadyTime::min();
-        }
-        for (const auto& [hop_name, unit] : message.units)
-            sleep_or_ready(hop_name, message, one.message, now);
-    }
-}
-
-void Core::hold(const std::vector<Selected>& selected) {
-    take_out(selected);
-    for (const Selected& one : selected) messages_.at(one.message).stored->held = true;
-}
-
-void Core::release(const std::vector<Selected>& selected, Now now) {
-    for (const Selected& one : selected) {
-        Message& message = messages_.at(one.message);
-        if (!std::exchange(message.stored->held, false)) continue;
-        for (const auto& [hop_name, unit] : message.units)
-            sleep_or_ready(hop_name, message, one.message, now);
-    }
-}
-
-std::vector<store::DeliveryResult> Core::end(const std::vector<Selected>& selected,
-                                             store::RecipientState state, const std::string& status,
-                                             const std::string& text, Now now) {
-    std::vector<store::DeliveryResult> out;
-    for (const Selected& one : selected) {
-        const auto known = messages_.find(one.message);
-        if (known == messages_.end() || known->second.removed) continue;
-        Message& message = known->second;
-        for (const auto n : one.recipients) {
-            const std::string hop_name = store::hop_of(*message.stored, n);
-            if (std::erase(message.units[hop_name].waiting, n) == 0) continue;  // an attempt has begun
-            store::StoredRecipient& recipient = message.stored->recipients[n];
-            const Hop* hop = blocking(hop_name, recipient);
-            const std::string& reason = hop != nullptr ? hop->text : recipient.text;
-            store::DeliveryResult result;
-            result.message = one.message;
-            result.recipient = n;
-            result.state = state;
-            result.at = now.wall;
-            result.tries = recipient.tries;
-            result.status = status;
-            result.text = text + (reason.empty() ? "" : "; what stood in the way before: " + reason);
-            recipient.status = result.status;
-            recipient.text = result.text;
-            out.push_back(std::move(result));
-        }
-    }
-    return out;
-}
-
-std::vector<Delayed> Core::delayed(Now now) {
-    std::vector<Delayed> out;
-    if (now.steady < no_warning_before_) return out;
-    if (!guard_.trusts(now)) {
-        no_warning_before_ = now.steady + warn_again;
-        return out;
-    }
-    while (!warnings_.empty() && warnings_.begin()->first <= now.steady) {
-        const store::MessageId id = warnings_.begin()->second;
-        warnings_.erase(warnings_.begin());
-        const auto known = messages_.find(id);
-        if (known == messages_.end() || known->second.removed) continue;
-        const Message& message = known->second;
-        if (now.wall >= deadline(*message.stored)) continue;  // the next it hears is the end
-        Delayed one{message.stored, {}, deadline(*message.stored)};
-        for (const auto& [hop_name, unit] : message.units)
-            for (const auto n : unit.waiting)
-                one.recipients.push_back(why_waiting(*message.stored, hop_name, n));
-        if (one.recipients.empty()) {  // all of it is in an attempt, which may be the good one
-            warnings_.emplace(now.steady + warn_again, id);
-            continue;
-        }
-        message.stored->warned = true;
-        out.push_back(std::move(one));
-    }
-    return out;
+void Core::warned(store::MessageId id) {
+    if (loading_) touched_.insert(id);
+    if (const auto known = messages_.find(id); known != messages_.end()) known->second.stored->warned = true;
 }
 
 // As a result that has not come.
@@ -563,67 +726,232 @@ store::DeliveryResult Core::why_waiting(const store::StoredMessage& message, con
     out.recipient = n;
     out.status = hop != nullptr ? hop->status : recipient.status;
     out.text = hop != nullptr ? hop->text : recipient.text;
+    if (const auto* suspension = suspensions_.of_hop(hop_name))
+        out.text = "mail to " + suspension->scope + " is suspended: " + suspension->reason;
     if (message.held) out.text = "it is on hold";
     if (!out.status.starts_with('4')) out.status = "4.4.7";
     if (out.text.empty()) out.text = "no attempt has been possible yet";
     return out;
 }
 
-std::vector<store::MessageId> Core::remove(const std::vector<store::MessageId>& ids) {
-    std::vector<store::MessageId> out;
-    for (const auto id : ids) {
+// ---- the administrator
+
+Selected Core::select(const store::StoredMessage& found, const store::QueueFilter& filter) const {
+    Selected out;
+    const auto known = messages_.find(found.id);
+    const bool here = known != messages_.end();
+    out.message = here ? MessagePtr(known->second.stored) : std::make_shared<store::StoredMessage>(found);
+    if (here && known->second.removed) return out;
+    std::size_t queued = 0;
+    for (std::uint32_t n = 0; n < found.recipients.size(); ++n) {
+        if (out.message->recipients[n].state != store::RecipientState::queued) continue;
+        ++queued;
+        if (!here) {
+            if (store::matches(filter, found.recipients[n])) out.recipients.push_back(n);
+            continue;
+        }
+        const std::string hop_name = store::hop_of(*out.message, n);
+        const auto unit = known->second.units.find(hop_name);
+        const bool waits = unit != known->second.units.end() &&
+                           std::find(unit->second.waiting.begin(), unit->second.waiting.end(), n) !=
+                               unit->second.waiting.end();
+        store::StoredRecipient recipient = out.message->recipients[n];
+        if (const Hop* blocks = blocking(hop_name, recipient)) {
+            recipient.status = blocks->status;
+            recipient.text = blocks->text;
+            recipient.reason_code = blocks->reason_code;
+        }
+        if (waits && store::matches(filter, recipient)) out.recipients.push_back(n);
+        // What is in an attempt waits for nothing, so that no reason matches it.
+        recipient.text.clear();
+        recipient.status.clear();
+        recipient.reason_code.clear();
+        if (!waits && filter.reason.empty() && store::matches(filter, recipient)) ++out.active;
+    }
+    out.whole = queued > 0 && out.recipients.size() + out.active == queued;
+    return out;
+}
+
+// Out of the lists of what is due and of what sleeps. Both may name a message that waits no more, so only
+// those that would be found there twice need this.
+void Core::take_out(const std::vector<Selected>& selected) {
+    std::unordered_map<std::string, std::set<store::MessageId>> by_hop;
+    for (const Selected& one : selected) {
+        const auto known = messages_.find(one.message->id);
+        if (known == messages_.end()) continue;
+        for (const auto& [hop_name, unit] : known->second.units) by_hop[hop_name].insert(one.message->id);
+    }
+    for (const auto& [hop_name, ids] : by_hop) {
+        const auto known = hops_.find(hop_name);
+        if (known == hops_.end()) continue;
+        Hop& at = known->second;
+        at.ready.erase_if([&](store::MessageId id) { return ids.contains(id); });
+        std::erase_if(at.sleeping, [&](const auto& entry) { return ids.contains(entry.second); });
+    }
+}
+
+void Core::retry(const std::vector<Selected>& selected, Now now) {
+    take_out(selected);
+    for (const Selected& one : selected) {
+        if (loading_) touched_.insert(one.message->id);
+        for (const auto n : one.recipients) {
+            const auto at = hops_.find(store::hop_of(*one.message, n));
+            if (at == hops_.end()) continue;
+            at->second.next_at = SteadyTime::min();
+            at->second.next_wall = now.wall;
+            candidates_.insert(at->first);
+        }
+        const auto known = messages_.find(one.message->id);
+        if (known == messages_.end()) continue;
+        Message& message = known->second;
+        message.stored->held = false;
+        for (const auto n : one.recipients) message.stored->recipients[n].next_at = now.wall;
+        for (const auto& [hop_name, unit] : message.units)
+            sleep_or_ready(hop_name, message, one.message->id, now);
+    }
+    asleep(now.steady);
+}
+
+void Core::hold(const std::vector<Selected>& selected, Now now) {
+    take_out(selected);
+    for (const Selected& one : selected) {
+        if (loading_) touched_.insert(one.message->id);
+        const auto known = messages_.find(one.message->id);
+        if (known == messages_.end()) continue;
+        known->second.stored->held = true;
+        let_go_if_far(one.message->id, now);
+    }
+}
+
+void Core::release(const std::vector<Selected>& selected, Now now) {
+    for (const Selected& one : selected) {
+        if (loading_) touched_.insert(one.message->id);
+        const auto known = messages_.find(one.message->id);
+        if (known == messages_.end()) continue;
+        Message& message = known->second;
+        if (!std::exchange(message.stored->held, false)) continue;
+        for (const auto& [hop_name, unit] : message.units)
+            sleep_or_ready(hop_name, message, one.message->id, now);
+    }
+    asleep(now.steady);
+}
+
+void Core::reroute(const std::vector<Selected>& selected, const std::string& from, const std::string& to,
+                   Now now) {
+    take_out(selected);
+    for (const Selected& one : selected) {
+        if (loading_) touched_.insert(one.message->id);
+        const auto known = messages_.find(one.message->id);
+        if (known == messages_.end()) continue;
+        Message& message = known->second;
+        std::set<std::string> left;
+        for (const auto n : one.recipients) {
+            store::StoredRecipient& recipient = message.stored->recipients[n];
+            if (!from.empty() && recipient.address.next_hop != from) continue;
+            const std::string old_name = store::hop_of(*message.stored, n);
+            if (std::erase(message.units[old_name].waiting, n) == 0) continue;
+            recipient.address.next_hop = to;
+            const std::string new_name = store::hop_of(*message.stored, n);
+            const auto [unit, fresh] = message.units.try_emplace(new_name);
+            if (fresh) ++hop(new_name).loaded;
+            unit->second.waiting.push_back(n);
+            left.insert(old_name);
+        }
+        for (const auto& name : left) {
+            const Unit& unit = message.units[name];
+            if (!unit.waiting.empty() || unit.active > 0) continue;
+            message.units.erase(name);
+            --hop(name).loaded;
+            forget_hop_if_idle(name);
+        }
+        for (const auto& [hop_name, unit] : message.units)
+            sleep_or_ready(hop_name, message, one.message->id, now);
+    }
+    asleep(now.steady);
+}
+
+std::vector<store::DeliveryResult> Core::end(const std::vector<Selected>& selected,
+                                             store::RecipientState state, const std::string& status,
+                                             const std::string& text, Now now) {
+    std::vector<store::DeliveryResult> out;
+    for (const Selected& one : selected) {
+        const store::MessageId id = one.message->id;
+        // What only the store has comes in for its end.
+        if (!messages_.contains(id)) {
+            if (loading_) touched_.insert(id);
+            store::StoredMessage stored = *one.message;
+            insert(std::move(stored), now);
+        }
         const auto known = messages_.find(id);
         if (known == messages_.end() || known->second.removed) continue;
-        out.push_back(id);
-        known->second.removed = true;
-        // What lists still name it pass over an id that is gone.
-        const bool active = std::any_of(known->second.units.begin(), known->second.units.end(),
-                                        [](const auto& entry) { return entry.second.active > 0; });
-        if (!active) messages_.erase(known);
+        Message& message = known->second;
+        for (const auto n : one.recipients) {
+            const std::string hop_name = store::hop_of(*message.stored, n);
+            if (std::erase(message.units[hop_name].waiting, n) == 0) continue;  // an attempt has begun
+            store::StoredRecipient& recipient = message.stored->recipients[n];
+            const Hop* hop = blocking(hop_name, recipient);
+            const std::string& reason = hop != nullptr ? hop->text : recipient.text;
+            store::DeliveryResult result;
+            result.message = id;
+            result.recipient = n;
+            result.state = state;
+            result.at = now.wall;
+            result.tries = recipient.tries;
+            result.status = status;
+            result.text = text + (reason.empty() ? "" : "; what stood in the way before: " + reason);
+            recipient.status = result.status;
+            recipient.text = result.text;
+            ++message.recording;
+            out.push_back(std::move(result));
+        }
     }
     return out;
 }
 
-std::vector<MessageView> Core::list(const store::QueueFilter& filter) const {
-    std::vector<MessageView> out;
-    std::unordered_map<std::string, std::set<store::MessageId>> ready;  // of the hops that were looked at
-    const auto is_ready = [&](const std::string& hop_name, const Hop& hop, store::MessageId id) {
-        const auto [known, fresh] = ready.try_emplace(hop_name);
-        if (fresh) {
-            const auto ids = hop.ready.ids();
-            known->second.insert(ids.begin(), ids.end());
-        }
-        return known->second.contains(id);
-    };
-    for (const auto& [id, message] : messages_) {
-        if (message.removed || !matches(*message.stored, filter)) continue;
-        if (out.size() == filter.limit) break;
-        const auto shown = std::make_shared<store::StoredMessage>(*message.stored);
-        store::StoredMessage& copy = *shown;
-        MessageView view{shown, std::vector<bool>(copy.recipients.size(), false)};
-        for (const auto& [hop_name, unit] : message.units) {
-            const auto hop = hops_.find(hop_name);
-            std::vector<bool> waiting(copy.recipients.size(), false);
-            for (const auto n : unit.waiting) {
-                waiting[n] = true;
-                store::StoredRecipient& r = copy.recipients[n];
-                if (const Hop* blocks = blocking(hop_name, r)) {
-                    r.next_at = blocks->next_wall;
-                    r.status = blocks->status;
-                    r.text = blocks->text;
-                }
-                const bool due = hop != hops_.end() && hop->second.next_at == SteadyTime::min() &&
-                                 is_ready(hop_name, hop->second, id);
-                view.active[n] = !message.stored->held && due;
-            }
-            for (std::uint32_t n = 0; n < copy.recipients.size(); ++n) {
-                const store::StoredRecipient& r = copy.recipients[n];
-                if (store::hop_of(copy, n) == hop_name && r.state == store::RecipientState::queued &&
-                    !waiting[n])
-                    view.active[n] = true;  // in an attempt, or its result is being recorded
-            }
-        }
-        out.push_back(std::move(view));
+void Core::remove(const std::vector<store::MessageId>& ids) {
+    for (const auto id : ids) {
+        if (loading_) touched_.insert(id);
+        const auto known = messages_.find(id);
+        if (known == messages_.end()) continue;
+        known->second.removed = true;
+        if (active_recipients(known->second) == 0 && known->second.recording == 0) forget(known);
+    }
+}
+
+void Core::suspend(const store::StoredSuspension& suspension, Now now) {
+    suspensions_.put(suspension);
+    if (suspension.kind == store::SuspensionKind::sender) {
+        if (suspension.ended) return;
+        std::vector<store::MessageId> ids;
+        for (const auto& [id, message] : messages_)
+            if (!message.stored->held && store::is_sender(*message.stored, suspension.scope))
+                ids.push_back(id);
+        for (const auto id : ids) to_hold_.push_back(id);
+        return;
+    }
+    for (const auto& [name, at] : hops_) candidates_.insert(name);
+    asleep(now.steady);
+}
+
+// ---- for people
+
+std::vector<bool> Core::active(const store::StoredMessage& found, Now now) const {
+    std::vector<bool> out(found.recipients.size(), false);
+    const auto known = messages_.find(found.id);
+    for (std::uint32_t n = 0; n < found.recipients.size(); ++n) {
+        if (found.recipients[n].state != store::RecipientState::queued) continue;
+        const std::string hop_name = store::hop_of(found, n);
+        const auto at = hops_.find(hop_name);
+        const bool due = !found.held && found.recipients[n].next_at <= now.wall &&
+                         (at == hops_.end() || !blocked(hop_name, at->second, now.steady)) &&
+                         suspensions_.of_hop(hop_name) == nullptr;
+        out[n] = due;
+        if (known == messages_.end()) continue;
+        const auto unit = known->second.units.find(hop_name);
+        const bool waits = unit != known->second.units.end() &&
+                           std::find(unit->second.waiting.begin(), unit->second.waiting.end(), n) !=
+                               unit->second.waiting.end();
+        out[n] = due || !waits;  // in an attempt, or its result is being recorded
     }
     return out;
 }
@@ -645,7 +973,7 @@ std::vector<HopView> Core::hops() const {
     return out;
 }
 
-store::QueueTotals Core::totals() const {
+store::QueueTotals Core::in_memory() const {
     store::QueueTotals out;
     for (const auto& [id, message] : messages_) {
         if (message.removed) continue;
@@ -662,11 +990,8 @@ std::optional<SteadyTime> Core::next_wake() const {
     const auto consider = [&](SteadyTime when) {
         if (!out || when < *out) out = when;
     };
-    if (!warnings_.empty()) consider(std::max(warnings_.begin()->first, no_warning_before_));
-    for (const auto& [name, hop] : hops_) {
-        if (!hop.sleeping.empty()) consider(std::max(hop.sleeping.begin()->first, hop.next_at));
-        if (!hop.ready.empty() && hop.next_at != SteadyTime::min() && hop.lanes == 0) consider(hop.next_at);
-    }
+    if (!timers_.empty()) consider(timers_.begin()->first);
+    if (asleep_due_ && !loading_ && messages_.size() < options_.window.messages) consider(*asleep_due_);
     return out;
 }
 

@@ -1,5 +1,6 @@
 // The queue as a pure core: events in, work and results out, the time an argument. Which message goes when,
-// to which next hop, over how many connections; what an attempt's end means for the time of the next.
+// to which next hop, over how many connections; what an attempt's end means for the time of the next; which
+// part of the queue is in memory, and when the store is asked for more of it.
 #pragma once
 
 #include <cstdint>
@@ -13,15 +14,29 @@
 
 #include "queue/fair.h"
 #include "queue/schedule.h"
+#include "queue/suspensions.h"
 #include "store/store.h"
 
 namespace sternpost::queue {
 
+/// How much of the queue is in memory: what is due, or soon will be. The rest sleeps in the store.
+struct Window {
+    std::size_t messages = 10'000;     // no more are asked for; new mail may double it
+    std::size_t per_hop = 2000;        // of one next hop
+    std::size_t per_sender = 20;       // of a sender at a next hop: so many always find room
+    std::size_t hops = 20'000;         // next hops that are remembered though nothing of theirs is in memory
+    std::chrono::seconds horizon{60};  // what waits for longer is let go of
+};
+
 struct Options {
     Schedule schedule;
     unsigned connections_per_hop = 20;
+    unsigned window_start = 2;      // connections to a next hop of which nothing is known
+    unsigned window_growth = 1;     // more for each that could be opened
+    unsigned window_shrink = 0;     // fewer than are open, when a further one could not
     unsigned max_deliveries = 500;  // connections in all
     std::size_t recipients_per_transaction = 100;
+    Window window;
 };
 
 using MessagePtr = std::shared_ptr<const store::StoredMessage>;
@@ -57,6 +72,7 @@ struct HopFate {
     store::AttemptDetail detail{};
 };
 
+/// A next hop of which something is in memory.
 struct HopView {
     std::string name;
     std::size_t ready = 0;
@@ -69,26 +85,12 @@ struct HopView {
     std::string reason_code{};
 };
 
-/// Which messages, and which of their recipients, an administrator means. What is set must all hold.
-struct Selection {
-    std::vector<store::MessageId> ids;  // empty: any
-    std::string domain;                 // next hop; empty: any
-    std::string sender;                 // reverse-path, `<>` the null one, or `@domain`; empty: any
-    std::string reason;                 // a part of why it waits, or its reason code or status; empty: any
-};
-
-/// One message of a selection.
+/// One message that an administrator means, and which of its recipients.
 struct Selected {
-    store::MessageId message;
+    MessagePtr message;
     std::vector<std::uint32_t> recipients;  // queued and not in an attempt
     std::size_t active = 0;                 // further ones, which are in an attempt
     bool whole = false;  // nothing but the message was asked for, or all its recipients match
-};
-
-/// One recipient of a listing: its state and whether an attempt is under way or about to begin.
-struct MessageView {
-    MessagePtr message;
-    std::vector<bool> active;
 };
 
 class Core {
@@ -96,8 +98,37 @@ class Core {
     Core(Options options, Random& random, ClockGuard guard);
 
     // ---- mail arrives
-    void add(store::StoredMessage message, Now now);
+    /// New mail. False: there is no room for it, or it is not due; it sleeps in the store.
+    bool add(store::StoredMessage message, Now now);
     void restore(const store::HopState& hop, Now now);
+    /// When the oldest message in the store arrived.
+    void holds_since(WallTime oldest) { oldest_ = std::min(oldest_, oldest); }
+    /// There are more next hops that fail than were restored: the store alone knows them.
+    void restored_in_part() { hops_forgotten_ = true; }
+
+    // ---- what sleeps in the store
+    /// Something in the store is due at `when`: it will be asked for.
+    void asleep(SteadyTime when);
+    /// The question to ask the store now, if any. Until the answer comes by loaded(), or load_failed(), there
+    /// is no other.
+    std::optional<store::DueQuestion> wanted(Now now);
+    void loaded(store::Due due, Now now);
+    void load_failed(Now now);
+    /// Mail of a suspended sender that has turned up: it is to be put on hold in the store.
+    std::vector<store::MessageId> to_hold();
+    /// A next hop failed, and some of its mail may sleep: what of that arrived up to `until` is over with it.
+    struct Sweep {
+        std::string hop;
+        store::MessageId until;
+        HopFate fate;
+        Now began;
+    };
+    std::vector<Sweep> sweeps();
+    /// Those of a page of a sweep that are over: the results to be recorded. They are in memory until then.
+    /// The oldest of those that sleep and are not over yet: the hop is tried again when it is, at the latest.
+    void not_later(const std::string& hop, const store::StoredMessage& oldest, Now now);
+    std::vector<store::DeliveryResult> swept(const Sweep& sweep, std::vector<store::StoredMessage> page,
+                                             Now now);
 
     // ---- lanes: connections to a next hop
     /// Next hops for which another connection should be opened now, each named as often as connections are
@@ -121,35 +152,45 @@ class Core {
     void lane_ended(const std::string& hop);
     /// No further connection to the hop for so long: its site has all it may have. Not a failure.
     void pause(const std::string& hop, std::chrono::milliseconds time, Now now);
-    /// Results that are on stable storage: what is finished is forgotten.
-    void recorded(const std::vector<store::DeliveryResult>& results);
+    /// Results that are on stable storage: what is finished is forgotten, what waits for long is let go of.
+    void recorded(const std::vector<store::DeliveryResult>& results, Now now);
     /// The hop's state for the store, after lane_failed() or lane_connected() changed it.
     std::optional<store::HopState> changed_hop(const std::string& hop, Now now);
 
-    /// Messages whose delay warning is due, each once in this process (Schedule::delay_warning). None while
-    /// the clock is not believed, and none of mail whose time is over.
-    std::vector<Delayed> delayed(Now now);
+    /// What the sender of a message is told whose delay warning is due (Schedule::delay_warning), as the
+    /// store knows it. Nothing: there is nobody to tell, its time is over, or, with `later` set, all of it is
+    /// in an attempt, which may be the good one.
+    std::optional<Delayed> delayed(const store::StoredMessage& message, Now now, bool& later) const;
+    /// It was told.
+    void warned(store::MessageId message);
 
     // ---- the administrator
-    /// What matches, in id order.
-    std::vector<Selected> select(const Selection& selection) const;
+    /// What of a message that the store has found is meant.
+    Selected select(const store::StoredMessage& found, const store::QueueFilter& filter) const;
     /// These are due at once, whatever backoff they or their hops are in; held ones are released.
     void retry(const std::vector<Selected>& selected, Now now);
     /// No attempt begins for these until they are released. Attempts under way end as they end.
-    void hold(const std::vector<Selected>& selected);
+    void hold(const std::vector<Selected>& selected, Now now);
     void release(const std::vector<Selected>& selected, Now now);
+    /// Recipients that wait for `from` (empty: for any next hop) wait for `to` now, and are due.
+    void reroute(const std::vector<Selected>& selected, const std::string& from, const std::string& to,
+                 Now now);
     /// The end of these recipients by the administrator's will, but for those that an attempt has begun for
     /// since: `state` is bounced or deleted. Returns the results to be recorded.
     std::vector<store::DeliveryResult> end(const std::vector<Selected>& selected, store::RecipientState state,
                                            const std::string& status, const std::string& text, Now now);
-    /// Takes messages out, whatever they wait for (an attempt under way ends as it ends). Returns those that
-    /// were there.
-    std::vector<store::MessageId> remove(const std::vector<store::MessageId>& ids);
-    std::vector<MessageView> list(const store::QueueFilter& filter) const;
-    /// Null when it is not known (any more).
+    /// Takes messages out, whatever they wait for (an attempt under way ends as it ends).
+    void remove(const std::vector<store::MessageId>& ids);
+    /// Suspends, or resumes where it has ended.
+    void suspend(const store::StoredSuspension& suspension, Now now);
+    const Suspensions& suspensions() const { return suspensions_; }
+
+    /// Which recipients of a message that the store has found are in an attempt, or about to be.
+    std::vector<bool> active(const store::StoredMessage& found, Now now) const;
+    /// Null when it is not in memory.
     MessagePtr message(store::MessageId id) const;
     std::vector<HopView> hops() const;
-    store::QueueTotals totals() const;
+    store::QueueTotals in_memory() const;
 
     /// Whether the clock is believed about ages (ClockGuard): else nothing expires.
     bool trusts(Now now) const { return guard_.trusts(now); }
@@ -166,16 +207,20 @@ class Core {
         FairQueue::Place place;
         std::map<std::string, Unit> units;  // by hop
         std::size_t unfinished = 0;         // recipients whose end is not recorded yet
+        std::size_t recording = 0;          // results that are not on stable storage yet
         bool removed = false;
     };
     struct Hop {
         FairQueue ready;
         std::set<std::pair<SteadyTime, store::MessageId>> sleeping;
+        std::size_t loaded = 0;  // messages in memory that have a unit here
+        bool more = false;       // there may be more in the store that is due
         unsigned lanes = 0;
         unsigned connected = 0;
-        unsigned window = 2;
+        unsigned window = 0;
         unsigned failures = 0;
         SteadyTime next_at = SteadyTime::min();
+        SteadyTime timer = SteadyTime::max();  // its entry in timers_
         WallTime next_wall{};
         std::string status;
         std::string text;
@@ -183,34 +228,53 @@ class Core {
         store::AttemptDetail detail;  // not recorded yet
         bool changed = false;
     };
+    using Messages = std::map<store::MessageId, Message>;
 
     WallTime deadline(const store::StoredMessage& message) const;
     bool over(const store::StoredMessage& message, Now began, Now now) const;
-    void wake(Hop& hop, Now now);
-    bool wants_lane(const Hop& hop, Now now) const;
+    Hop& hop(const std::string& name);
+    Message* insert(store::StoredMessage message, Now now);
+    bool admits(const store::StoredMessage& message, Now now);
+    void wake(const std::string& name, Hop& hop, Now now);
+    void set_timer(const std::string& name, Hop& hop, SteadyTime when);
+    void run_timers(Now now);
+    bool blocked(const std::string& name, const Hop& hop, SteadyTime when) const;
+    bool wants_lane(const std::string& name, const Hop& hop, Now now) const;
+    bool wants_more(const std::string& name, const Hop& hop, Now now) const;
     void sleep_or_ready(const std::string& hop_name, Message& message, store::MessageId id, Now now);
+    std::size_t active_recipients(const Message& message) const;
+    bool may_go(const Message& message, Now now) const;
+    void let_go_if_far(store::MessageId id, Now now);
+    void forget(Messages::iterator known);
+    void forget_hop_if_idle(const std::string& name);
     void bounce_unit(Message& message, Unit& unit, const HopFate& fate, bool expired, Now now,
                      std::vector<store::DeliveryResult>& out);
-    static bool matches(const store::StoredMessage& message, const store::QueueFilter& filter);
     const Hop* blocking(const std::string& hop_name, const store::StoredRecipient& recipient) const;
-    bool waits_for(const std::string& reason, const std::string& hop_name,
-                   const store::StoredRecipient& recipient) const;
-    Selected select(store::MessageId id, const Message& message, const Selection& selection) const;
     void take_out(const std::vector<Selected>& selected);
     store::DeliveryResult why_waiting(const store::StoredMessage& message, const std::string& hop_name,
                                       std::uint32_t n) const;
-    void forget_if_done(store::MessageId id);
 
     Options options_;
     Random& random_;
     ClockGuard guard_;
-    std::map<store::MessageId, Message> messages_;
+    Messages messages_;
     std::unordered_map<std::string, Hop> hops_;
-    std::set<std::string> busy_hops_;  // those with ready messages
-    std::string served_last_;          // the sender whose mail a connection was opened for last
-    std::set<std::pair<SteadyTime, store::MessageId>> warnings_;  // when to warn of what
-    SteadyTime no_warning_before_ = SteadyTime::min();
+    std::set<std::string> candidates_;  // hops that may want a further lane
+    std::set<std::string> hungry_;      // hops of which there may be more in the store
+    std::multimap<SteadyTime, std::string>
+        timers_;               // when to look at a hop again; stale ones are passed over
+    std::string served_last_;  // the sender whose mail a connection was opened for last
     unsigned lanes_ = 0;
+    Suspensions suspensions_;
+
+    bool loading_ = false;
+    bool more_ = false;                     // there is more in the store that is due, of whatever hop
+    std::optional<SteadyTime> asleep_due_;  // when the next of what sleeps is
+    std::set<store::MessageId> touched_;    // changed since the question that is under way
+    std::vector<store::MessageId> to_hold_;
+    std::vector<Sweep> sweeps_;
+    WallTime oldest_ = WallTime::max() - std::chrono::hours(24 * 365 * 100);  // nothing in the store is older
+    bool hops_forgotten_ = false;  // some hop that fails may be known to the store alone
 };
 
 }  // namespace sternpost::queue

@@ -2,6 +2,8 @@
 
 #include <cassert>
 
+#include "store/turn.h"
+
 namespace sternpost::queue {
 namespace {
 
@@ -9,14 +11,9 @@ constexpr unsigned urgent_share = 8;  // ours: so many of people's mail to one n
 
 }  // namespace
 
-std::string sender_of(const store::StoredMessage& message) {
-    if (message.message_class != store::MessageClass::mail) return "";
-    if (!message.origin.address.empty()) return message.origin.address;
-    return message.origin.uid ? "uid " + std::to_string(*message.origin.uid) : "local";
-}
-
 FairQueue::Place FairQueue::place_of(const store::StoredMessage& message) {
-    return {sender_of(message), message.message_class == store::MessageClass::mail};
+    return {store::sender_of(message.origin, message.message_class),
+            message.message_class == store::MessageClass::mail};
 }
 
 void FairQueue::push_back(const Place& place, store::MessageId id) {
@@ -33,6 +30,12 @@ void FairQueue::push_front(const Place& place, store::MessageId id) {
     std::erase(level.turns, place.sender);
     level.turns.push_front(place.sender);
     ++size_;
+}
+
+std::size_t FairQueue::waiting(const Place& place) const {
+    const Level& level = levels_[place.urgent ? 0 : 1];
+    const auto line = level.lines.find(place.sender);
+    return line == level.lines.end() ? 0 : line->second.size();
 }
 
 std::size_t FairQueue::next_level() const {

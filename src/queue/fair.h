@@ -12,10 +12,6 @@
 
 namespace sternpost::queue {
 
-/// Whose turn a message takes: that of its client's address, or of the local user who submitted it; our own
-/// notices and reports have one together.
-std::string sender_of(const store::StoredMessage& message);
-
 class FairQueue {
   public:
     struct Place {
@@ -33,6 +29,8 @@ class FairQueue {
     /// Whose turn is next; only if !empty().
     const std::string& next_sender() const;
 
+    /// How many of that sender are here.
+    std::size_t waiting(const Place& place) const;
     bool empty() const { return size_ == 0; }
     std::size_t size() const { return size_; }
     /// All of them, in no order that matters.

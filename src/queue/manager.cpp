@@ -2,13 +2,15 @@
 
 #include <boost/asio/post.hpp>
 
+#include "store/hop.h"
 #include "util/call.h"
 
 namespace sternpost::queue {
 namespace {
 
-constexpr std::size_t acts_per_record = 1000;  // ours: of an administrator, in one batch of the journal
-constexpr std::size_t ends_at_once = 500;      // ours: messages whose bounces are made at one time
+constexpr std::size_t deeds_at_once =
+    500;  // ours: messages of a deed, so that neither memory nor store is flooded
+constexpr std::size_t warnings_at_once = 100;  // ours
 
 std::string_view name_of(Deed deed) {
     switch (deed) {
@@ -22,6 +24,8 @@ std::string_view name_of(Deed deed) {
             return "expire";
         case Deed::remove:
             return "delete";
+        case Deed::reroute:
+            return "reroute";
     }
     return "";
 }
@@ -105,52 +109,76 @@ Manager::Manager(asio::io_context& context, Options options, Hooks hooks, store:
       lanes_(context, log),
       settling_(context, log),
       time_(context, log),
+      delays_(timer.alarm()),
       due_(timer.alarm()) {
     core_ = std::make_unique<Core>(options_, random_, ClockGuard(now(), WallTime{}));
 }
 
-asio::awaitable<store::Result<std::size_t>> Manager::load() {
-    constexpr std::size_t page = 1000;
-    std::vector<store::StoredMessage> all;
-    store::MessageId after{};
-    for (;;) {
-        auto ask = [this, after](Reply<store::Result<std::vector<store::StoredMessage>>> reply) {
-            store_.load(after, page, std::move(reply));
-        };
-        auto got = co_await call<store::Result<std::vector<store::StoredMessage>>>(std::move(ask));
-        if (!got) co_return fail(std::move(got).error());
-        const std::size_t count = got->size();
-        if (count > 0) after = got->back().id;
-        for (auto& message : *got) all.push_back(std::move(message));
-        if (count < page) break;
-    }
-    WallTime newest{};  // the epoch: nothing is older
-    for (const auto& message : all) newest = std::max(newest, message.arrived);
+asio::awaitable<store::Result<std::size_t>> Manager::load(WallTime newest) {
     const ClockGuard guard(now(), newest);
     core_ = std::make_unique<Core>(options_, random_, guard);
     if (!guard.trusts(now()))
         Event(log_, Level::error, "clock")
-            .reason("the time is before that of mail in the queue (" + rfc3339(newest) +
+            .reason("the time is before that of the newest mail (" + rfc3339(newest) +
                     "): nothing expires until the clock is right and the daemon is restarted");
-    auto ask_hops = [this](Reply<store::Result<std::vector<store::HopState>>> reply) {
-        store_.hops(std::move(reply));
+    auto ask_suspensions = [this](Reply<store::Result<std::vector<store::StoredSuspension>>> reply) {
+        store_.suspensions(std::move(reply));
     };
-    auto hops = co_await call<store::Result<std::vector<store::HopState>>>(std::move(ask_hops));
+    auto suspensions =
+        co_await call<store::Result<std::vector<store::StoredSuspension>>>(std::move(ask_suspensions));
+    if (!suspensions) co_return fail(std::move(suspensions).error());
+    for (const auto& suspension : *suspensions) core_->suspend(suspension, now());
+    store::HopFilter all;
+    all.limit = options_.window.hops;
+    auto ask_hops = [this, all](Reply<store::Result<std::vector<store::HopLoad>>> reply) {
+        store_.hops(all, std::move(reply));
+    };
+    auto hops = co_await call<store::Result<std::vector<store::HopLoad>>>(std::move(ask_hops));
     if (!hops) co_return fail(std::move(hops).error());
-    for (const auto& hop : *hops) core_->restore(hop, now());
-    const std::size_t count = all.size();
-    for (auto& message : all) core_->add(std::move(message), now());
-    co_return count;
+    for (const auto& hop : *hops) core_->restore(hop.state, now());
+    if (hops->size() >= all.limit) core_->restored_in_part();
+    auto ask_totals = [this](Reply<store::Result<store::QueueTotals>> reply) {
+        store_.totals(std::move(reply));
+    };
+    auto totals = co_await call<store::Result<store::QueueTotals>>(std::move(ask_totals));
+    if (!totals) co_return fail(std::move(totals).error());
+    if (totals->messages > 0) core_->asleep(now().steady);
+    if (totals->oldest) core_->holds_since(*totals->oldest);
+    co_return totals->messages;
 }
 
 void Manager::start() {
     running_ = true;
     time_.spawn("queue time", watch_time());
+    if (hooks_.delay_warning && options_.schedule.delay_warning.count() > 0)
+        time_.spawn("delay warnings", watch_delays());
     kick();
 }
 
 void Manager::accepted(std::vector<store::StoredMessage> messages) {
     for (auto& message : messages) core_->add(std::move(message), now());
+    kick();
+}
+
+asio::awaitable<store::Result<std::vector<store::StoredMessage>>> Manager::find(store::QueueFilter filter) {
+    using Found = store::Result<std::vector<store::StoredMessage>>;
+    auto ask = [this, held = std::move(filter)](Reply<Found> reply) { store_.find(held, std::move(reply)); };
+    co_return co_await call<Found>(std::move(ask));
+}
+
+// Mail that sleeps in the store and is due comes to memory.
+asio::awaitable<void> Manager::load_due(store::DueQuestion question) {
+    auto ask = [this, held = std::move(question)](Reply<store::Result<store::Due>> reply) mutable {
+        store_.due(std::move(held), std::move(reply));
+    };
+    auto due = co_await call<store::Result<store::Due>>(std::move(ask));
+    if (due) {
+        core_->loaded(std::move(*due), now());
+    } else {
+        core_->load_failed(now());
+        if (due.error().code == store::Errc::closed) co_return;
+        Event(log_, Level::error, "load").reason(due.error().text + "; asked again in a second");
+    }
     kick();
 }
 
@@ -163,11 +191,10 @@ void Manager::kick() {
         if (stopping_) return;
         for (Lane* lane : lane_list_)
             if (lane->idle_) lane->work_->ring();
-        if (hooks_.delay_warning)
-            for (Delayed& one : core_->delayed(now())) {
-                const std::string name = "delay warning " + one.message->id.text();
-                settling_.spawn(name, warn(std::move(one)));
-            }
+        if (auto question = core_->wanted(now())) settling_.spawn("load", load_due(std::move(*question)));
+        for (auto& what : core_->sweeps()) settling_.spawn("sweep " + what.hop, sweep(std::move(what)));
+        if (auto ids = core_->to_hold(); !ids.empty())
+            settling_.spawn("hold", hold_suspended(std::move(ids)));
         for (auto& hop : core_->lanes_wanted(now())) lanes_.spawn("lane " + hop, run_lane(hop));
         if (const auto wake = core_->next_wake(); wake != wake_) {
             wake_ = wake;
@@ -187,6 +214,46 @@ asio::awaitable<void> Manager::watch_time() {
         if (wake_) when = std::max(*wake_, soonest);
         co_await due_->wait(when);
         if (wake_ && clock_.steady() >= *wake_) kick();
+    }
+}
+
+// Messages become so old in the order of their ids. What is in an attempt is looked at again.
+asio::awaitable<void> Manager::watch_delays() {
+    const auto after = options_.schedule.delay_warning;
+    const auto pause = std::clamp<std::chrono::milliseconds>(after / 8, std::chrono::milliseconds(100),
+                                                             std::chrono::minutes(1));
+    store::QueueFilter filter;
+    filter.unwarned = true;
+    filter.limit = warnings_at_once;
+    std::vector<store::MessageId> again;
+    while (!stopping_) {
+        bool whole = true;
+        if (core_->trusts(now())) {
+            filter.until = store::MessageId::last_at(clock_.wall() - after);
+            std::vector<store::StoredMessage> found;
+            if (!again.empty()) {
+                store::QueueFilter those;
+                those.ids = std::exchange(again, {});
+                those.unwarned = true;
+                if (auto some = co_await find(std::move(those))) found = std::move(*some);
+            }
+            if (filter.after < filter.until) {
+                auto page = co_await find(filter);
+                whole = !page || page->size() < filter.limit;
+                if (page && !page->empty()) filter.after = page->back().id;
+                if (page && whole) filter.after = filter.until;
+                if (page) std::move(page->begin(), page->end(), std::back_inserter(found));
+            }
+            for (const store::StoredMessage& one : found) {
+                if (stopping_) break;
+                bool later = false;
+                auto delayed = core_->delayed(one, now(), later);
+                if (later) again.push_back(one.id);
+                if (delayed) co_await warn(std::move(*delayed));
+            }
+        }
+        if (stopping_) break;
+        if (whole) co_await delays_->wait(clock_.steady() + pause);
     }
 }
 
@@ -238,7 +305,7 @@ asio::awaitable<void> Manager::settle(MessagePtr message, std::vector<store::Del
         };
         const auto done = co_await call<store::Result<void>>(std::move(put));
         if (done) {
-            core_->recorded(results);
+            core_->recorded(results, now());
             until_done.reset();
             co_return;
         }
@@ -267,14 +334,16 @@ asio::awaitable<void> Manager::warn(Delayed delayed) {
         co_return;
     }
     if (!before) Event(log_, Level::info, "delay-warning").kv("qid", notice_id).kv("for", id.text());
+    core_->warned(id);
     std::vector<store::Act> acts;
-    acts.push_back({store::ActKind::warned, id, clock_.wall(), ""});
+    acts.push_back({store::ActKind::warned, id, clock_.wall(), "", "", ""});
     co_await record_acts(std::move(acts));
 }
 
 asio::awaitable<void> Manager::stop(std::chrono::seconds patience) {
     stopping_ = true;
     due_->ring();
+    delays_->ring();
     for (Lane* lane : lane_list_) lane->work_->ring();
     if (hooks_.abort_sessions) hooks_.abort_sessions();
     const auto end = clock_.steady() + patience;
@@ -297,103 +366,186 @@ asio::awaitable<void> Manager::stop(std::chrono::seconds patience) {
 }
 
 asio::awaitable<store::Result<void>> Manager::record_acts(std::vector<store::Act> acts) {
-    for (std::size_t done = 0; done < acts.size(); done += acts_per_record) {
-        const auto first = acts.begin() + static_cast<std::ptrdiff_t>(done);
-        const auto last =
-            acts.begin() + static_cast<std::ptrdiff_t>(std::min(acts.size(), done + acts_per_record));
-        std::vector<store::Act> part(first, last);
-        auto put = [this, part](Reply<store::Result<void>> reply) { store_.act(part, std::move(reply)); };
-        auto kept = co_await call<store::Result<void>>(std::move(put));
-        if (!kept) co_return kept;
-    }
-    co_return store::Result<void>();
+    if (acts.empty()) co_return store::Result<void>();
+    auto put = [this, held = std::move(acts)](Reply<store::Result<void>> reply) mutable {
+        store_.act(std::move(held), std::move(reply));
+    };
+    co_return co_await call<store::Result<void>>(std::move(put));
 }
 
-// So many at once, so that neither memory nor the store is flooded by a queue that ends at one stroke.
+// A hop has failed, and mail for it sleeps whose time is over, or will be before the hop is tried again.
+asio::awaitable<void> Manager::sweep(Core::Sweep what) {
+    store::QueueFilter filter;
+    filter.domain = store::HopName::parse(what.hop).next_hop;
+    filter.until = what.until;
+    filter.limit = deeds_at_once;
+    for (bool last = false; !last && !stopping_;) {
+        auto page = co_await find(filter);
+        if (!page) co_return;
+        last = page->size() < filter.limit;
+        if (!page->empty()) filter.after = page->back().id;
+        auto results = core_->swept(what, std::move(*page), now());
+        co_await settle_and_wait(std::move(results), "bounced");
+    }
+    filter.after = what.until;
+    filter.until = store::MessageId{UINT64_MAX};
+    filter.limit = 1;
+    const auto oldest = co_await find(filter);
+    if (!oldest || oldest->empty()) co_return;
+    core_->not_later(what.hop, oldest->front(), now());
+    store_hop(what.hop);
+    kick();
+}
+
+asio::awaitable<void> Manager::settle_and_wait(std::vector<store::DeliveryResult> results,
+                                               std::string_view status) {
+    auto until_done = std::make_shared<int>();
+    const std::weak_ptr<int> pending = until_done;
+    settle_all(std::move(results), status, until_done);
+    until_done.reset();
+    while (!pending.expired() && !stopping_)
+        co_await timer_.until(clock_.steady() + std::chrono::milliseconds(2));
+}
+
 asio::awaitable<void> Manager::end(std::vector<Selected> selected, store::RecipientState state,
                                    std::string text) {
     const bool bounced = state == store::RecipientState::bounced;
-    for (std::size_t done = 0; done < selected.size() && !stopping_; done += ends_at_once) {
-        const auto first = selected.begin() + static_cast<std::ptrdiff_t>(done);
-        const auto last =
-            selected.begin() + static_cast<std::ptrdiff_t>(std::min(selected.size(), done + ends_at_once));
-        const std::vector<Selected> part(first, last);
-        auto until_done = std::make_shared<int>();
-        const std::weak_ptr<int> pending = until_done;
-        settle_all(core_->end(part, state, bounced ? "5.4.7" : "5.0.0", text, now()),
-                   bounced ? "bounced" : "deleted", until_done);
-        until_done.reset();
-        while (!pending.expired() && !stopping_)
-            co_await timer_.until(clock_.steady() + std::chrono::milliseconds(2));
-    }
+    auto results = core_->end(selected, state, bounced ? "5.4.7" : "5.0.0", text, now());
+    co_await settle_and_wait(std::move(results), bounced ? "bounced" : "deleted");
 }
 
 // Whole messages by one record each; of others, the recipients that are meant.
 asio::awaitable<store::Result<void>> Manager::remove(std::vector<Selected> selected, std::string who) {
     std::vector<store::MessageId> whole;
     std::vector<Selected> parts;
-    for (Selected& one : selected) {
-        if (one.whole)
-            whole.push_back(one.message);
-        else
-            parts.push_back(std::move(one));
-    }
     std::vector<store::Act> acts;
-    for (const auto id : core_->remove(whole)) {
-        acts.push_back({store::ActKind::remove, id, clock_.wall(), who});
-        Event(log_, Level::info, "delete").kv("qid", id.text()).kv("who", who);
+    for (Selected& one : selected) {
+        const store::MessageId id = one.message->id;
+        if (!one.whole) {
+            parts.push_back(std::move(one));
+            continue;
+        }
+        whole.push_back(id);
+        acts.push_back({store::ActKind::remove, id, clock_.wall(), who, "", ""});
     }
+    auto kept = co_await record_acts(std::move(acts));
+    if (!kept) co_return kept;
+    for (const auto id : whole) Event(log_, Level::info, "delete").kv("qid", id.text()).kv("who", who);
+    core_->remove(whole);
     co_await end(std::move(parts), store::RecipientState::deleted, "deleted by " + who);
-    co_return co_await record_acts(std::move(acts));
+    co_return kept;
 }
 
-asio::awaitable<store::Result<DeedDone>> Manager::act(Deed deed, Selection selection, std::string who) {
-    auto selected = core_->select(selection);
-    DeedDone out;
+// To one page of what is meant. On stable storage first: what the store is asked for after that tells of it,
+// and what it was asked for before is passed over for what is in memory.
+asio::awaitable<store::Result<void>> Manager::do_deed(Deed deed, std::vector<Selected> selected,
+                                                      store::QueueFilter meant, std::string who,
+                                                      std::string to) {
+    if (deed == Deed::remove) co_return co_await remove(std::move(selected), who);
+    if (deed == Deed::expire) {
+        co_await end(std::move(selected), store::RecipientState::bounced,
+                     "given up before its time by the administrator (" + who + ")");
+        co_return store::Result<void>();
+    }
+    // One record moves all of a message's recipients that wait for a next hop: none of them may be in an
+    // attempt.
+    if (deed == Deed::reroute) std::erase_if(selected, [](const Selected& one) { return one.active > 0; });
     std::vector<store::Act> acts;
-    const auto note = [&](store::ActKind kind, store::MessageId id) {
-        acts.push_back({kind, id, clock_.wall(), who});
-    };
     for (const Selected& one : selected) {
-        ++out.messages;
-        out.recipients += one.recipients.size();
-        out.active += one.active;
-        const bool held = core_->message(one.message)->held;
-        if (deed == Deed::hold && !held) note(store::ActKind::hold, one.message);
-        if ((deed == Deed::release || deed == Deed::retry) && held)
-            note(store::ActKind::release, one.message);
-        if (deed == Deed::retry) note(store::ActKind::retry, one.message);
+        store::Act act{store::ActKind::hold, one.message->id, clock_.wall(), who, "", ""};
+        if (deed == Deed::hold && !one.message->held) acts.push_back(act);
+        act.kind = store::ActKind::release;
+        if ((deed == Deed::release || deed == Deed::retry) && one.message->held) acts.push_back(act);
+        act.kind = store::ActKind::retry;
+        if (deed == Deed::retry) acts.push_back(act);
+        act.kind = store::ActKind::reroute;
+        act.from = meant.domain;
+        act.to = to;
+        if (deed == Deed::reroute) acts.push_back(act);
     }
-    if (selected.empty()) co_return out;
-    Event(log_, Level::info, "queue")
-        .kv("deed", name_of(deed))
-        .kv("who", who)
-        .kv("messages", out.messages)
-        .kv("recipients", out.recipients)
-        .kv("first", selected.front().message.text());
-    store::Result<void> kept;
-    switch (deed) {
-        case Deed::retry:
-            core_->retry(selected, now());
-            break;
-        case Deed::hold:
-            core_->hold(selected);
-            break;
-        case Deed::release:
-            core_->release(selected, now());
-            break;
-        case Deed::expire:
-            co_await end(std::move(selected), store::RecipientState::bounced,
-                         "given up before its time by the administrator (" + who + ")");
-            break;
-        case Deed::remove:
-            kept = co_await remove(std::move(selected), who);
-            break;
-    }
+    auto kept = co_await record_acts(std::move(acts));
+    if (!kept) co_return kept;
+    if (deed == Deed::retry) core_->retry(selected, now());
+    if (deed == Deed::hold) core_->hold(selected, now());
+    if (deed == Deed::release) core_->release(selected, now());
+    if (deed == Deed::reroute) core_->reroute(selected, meant.domain, to, now());
     kick();
-    if (!acts.empty()) kept = co_await record_acts(std::move(acts));
-    if (!kept) co_return fail(std::move(kept).error());
+    co_return kept;
+}
+
+asio::awaitable<store::Result<DeedDone>> Manager::act(Deed deed, store::QueueFilter meant, std::string who,
+                                                      std::string to) {
+    DeedDone out;
+    std::string first;
+    meant.limit = deeds_at_once;
+    meant.until = store::MessageId::last_at(clock_.wall());  // not what comes while this is done
+    for (bool last = false; !last;) {
+        auto page = co_await find(meant);
+        if (!page) co_return fail(std::move(page).error());
+        last = page->size() < meant.limit;
+        if (!page->empty()) meant.after = page->back().id;
+        std::vector<Selected> selected;
+        for (const auto& found : *page) {
+            Selected one = core_->select(found, meant);
+            if (one.recipients.empty() && one.active == 0) continue;
+            ++out.messages;
+            out.recipients += one.recipients.size();
+            out.active += one.active;
+            if (first.empty()) first = one.message->id.text();
+            selected.push_back(std::move(one));
+        }
+        if (selected.empty()) continue;
+        auto kept = co_await do_deed(deed, std::move(selected), meant, who, to);
+        if (!kept) co_return fail(std::move(kept).error());
+        if (stopping_) co_return fail(store::Errc::closed, "the daemon stops");
+    }
+    if (out.messages > 0) {
+        Event event(log_, Level::info, "queue");
+        event.kv("deed", name_of(deed))
+            .kv("who", who)
+            .kv("messages", out.messages)
+            .kv("recipients", out.recipients)
+            .kv("first", first);
+        if (!to.empty()) event.kv("to", to);
+    }
     co_return out;
+}
+
+// Those of a suspended sender that came after it was suspended.
+asio::awaitable<void> Manager::hold_suspended(std::vector<store::MessageId> ids) {
+    store::QueueFilter meant;
+    meant.ids = std::move(ids);
+    meant.limit = meant.ids.size();
+    const auto found = co_await find(meant);
+    std::vector<Selected> selected;
+    if (found)
+        for (const auto& one : *found) selected.push_back(core_->select(one, {}));
+    // Named: g++ 12 frees a brace-made aggregate in an expression with co_await twice.
+    store::QueueFilter any;
+    std::string who = "suspension";
+    std::string nowhere;
+    const auto kept =
+        co_await do_deed(Deed::hold, std::move(selected), std::move(any), std::move(who), std::move(nowhere));
+    if (!kept) Event(log_, Level::error, "hold").reason(kept.error().text);
+}
+
+asio::awaitable<store::Result<DeedDone>> Manager::suspend(store::StoredSuspension suspension) {
+    auto put = [this, suspension](Reply<store::Result<void>> reply) {
+        store_.put_suspension(suspension, std::move(reply));
+    };
+    auto kept = co_await call<store::Result<void>>(std::move(put));
+    if (!kept) co_return fail(std::move(kept).error());
+    core_->suspend(suspension, now());
+    Event(log_, Level::info, suspension.ended ? "resume" : "suspend")
+        .kv(suspension.kind == store::SuspensionKind::sender ? "sender" : "hop", suspension.scope)
+        .kv("who", suspension.author)
+        .reason(suspension.reason);
+    kick();
+    if (suspension.kind != store::SuspensionKind::sender) co_return DeedDone();
+    store::QueueFilter theirs;
+    theirs.sender = suspension.scope;
+    const Deed deed = suspension.ended ? Deed::release : Deed::hold;
+    co_return co_await act(deed, std::move(theirs), suspension.author);
 }
 
 }  // namespace sternpost::queue

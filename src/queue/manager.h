@@ -23,7 +23,8 @@ namespace asio = boost::asio;
 class Manager;
 
 /// What an administrator may do to mail in the queue. expire: it bounces now. remove: nobody is told.
-enum class Deed { retry, hold, release, expire, remove };
+/// reroute: it waits for another next hop.
+enum class Deed { retry, hold, release, expire, remove, reroute };
 
 /// How much of the queue a deed met.
 struct DeedDone {
@@ -86,8 +87,10 @@ class Manager {
     Manager(asio::io_context& context, Options options, Hooks hooks, store::Store& store, const Clock& clock,
             Timer& timer, Random& random, Log& log);
 
-    /// Fills the memory from the store: everything unfinished. Before start().
-    asio::awaitable<store::Result<std::size_t>> load();
+    /// Asks the store how the queue is: what fails, what is suspended. Mail comes to memory as it becomes
+    /// due, from start() on. `newest`: the time of the newest message that was ever accepted. Returns how
+    /// many there are.
+    asio::awaitable<store::Result<std::size_t>> load(WallTime newest);
     void start();
     /// New mail that is on stable storage.
     void accepted(std::vector<store::StoredMessage> messages);
@@ -95,9 +98,15 @@ class Manager {
     asio::awaitable<void> stop(std::chrono::seconds patience);
 
     // ---- the administrator
-    /// Answers after it is on stable storage, with who did it and when.
-    asio::awaitable<store::Result<DeedDone>> act(Deed deed, Selection selection, std::string who);
+    /// Answers after it is on stable storage, with who did it and when. `to`: where a reroute leads.
+    asio::awaitable<store::Result<DeedDone>> act(Deed deed, store::QueueFilter meant, std::string who,
+                                                 std::string to = {});
+    /// Suspends, or resumes where it has ended; a sender's mail is put on hold, or released. Answers after it
+    /// is on stable storage.
+    asio::awaitable<store::Result<DeedDone>> suspend(store::StoredSuspension suspension);
     const Core& core() const { return *core_; }
+    /// Which recipients of a message that the store has found are in an attempt, or about to be.
+    std::vector<bool> active(const store::StoredMessage& found) const { return core_->active(found, now()); }
     /// Whether ages count now: see ClockGuard.
     bool clock_trusted() const { return core_->trusts(now()); }
 
@@ -107,15 +116,24 @@ class Manager {
     void kick();
     asio::awaitable<void> watch_time();
     asio::awaitable<void> run_lane(std::string hop);
+    asio::awaitable<void> watch_delays();
+    asio::awaitable<void> load_due(store::DueQuestion question);
+    asio::awaitable<void> sweep(Core::Sweep what);
+    asio::awaitable<store::Result<std::vector<store::StoredMessage>>> find(store::QueueFilter filter);
     /// `until_done` is let go of when they are on stable storage.
     asio::awaitable<void> settle(MessagePtr message, std::vector<store::DeliveryResult> results,
                                  std::shared_ptr<void> until_done);
     void settle_all(std::vector<store::DeliveryResult> results, std::string_view status,
                     const std::shared_ptr<void>& until_done);
+    asio::awaitable<void> settle_and_wait(std::vector<store::DeliveryResult> results,
+                                          std::string_view status);
     asio::awaitable<void> warn(Delayed delayed);
     asio::awaitable<store::Result<void>> record_acts(std::vector<store::Act> acts);
+    asio::awaitable<store::Result<void>> do_deed(Deed deed, std::vector<Selected> selected,
+                                                 store::QueueFilter meant, std::string who, std::string to);
     asio::awaitable<void> end(std::vector<Selected> selected, store::RecipientState state, std::string text);
     asio::awaitable<store::Result<void>> remove(std::vector<Selected> selected, std::string who);
+    asio::awaitable<void> hold_suspended(std::vector<store::MessageId> ids);
     void store_hop(const std::string& hop);
 
     asio::io_context& context_;
@@ -131,6 +149,7 @@ class Manager {
     TaskGroup settling_;
     TaskGroup time_;
     std::list<Lane*> lane_list_;
+    std::unique_ptr<Alarm> delays_;   // rings at the end
     std::unique_ptr<Alarm> due_;      // rings when what is due next has changed
     std::optional<SteadyTime> wake_;  // when something becomes due by itself
     bool kicked_ = false;

@@ -86,7 +86,14 @@ enum OutcomeTag : std::uint64_t {
     outcome_tls = 14,
     outcome_if_enforced = 15,
 };
-enum ActTag : std::uint64_t { act_kind = 1, act_message = 2, act_at = 3, act_who = 4 };
+enum ActTag : std::uint64_t {
+    act_kind = 1,
+    act_message = 2,
+    act_at = 3,
+    act_who = 4,
+    act_from = 5,
+    act_to = 6,
+};
 enum PolicyTag : std::uint64_t {
     policy_domain = 1,
     policy_id = 2,
@@ -118,6 +125,14 @@ enum AlarmTag : std::uint64_t {
     alarm_first = 4,
     alarm_last = 5,
     alarm_count = 6,
+};
+enum SuspensionTag : std::uint64_t {
+    suspension_kind = 1,
+    suspension_scope = 2,
+    suspension_reason = 3,
+    suspension_author = 4,
+    suspension_set = 5,
+    suspension_ended = 6,
 };
 
 constexpr std::size_t max_hosts = 20;
@@ -761,6 +776,8 @@ std::string encode(const Act& act) {
     out.number(act_message, act.message.value);
     out.time(act_at, act.at);
     out.some_octets(act_who, act.who);
+    out.some_octets(act_from, act.from);
+    out.some_octets(act_to, act.to);
     return out.take();
 }
 
@@ -771,7 +788,7 @@ Result<Act> decode_act(std::string_view fields) {
     const bool ok = read_fields(fields, [&](const Field& field, Into& into) {
         switch (field.tag) {
             case act_kind:
-                into.choice(act.kind, ActKind::warned);
+                into.choice(act.kind, ActKind::reroute);
                 has_kind = static_cast<std::uint8_t>(act.kind) != 0;
                 break;
             case act_message:
@@ -783,6 +800,12 @@ Result<Act> decode_act(std::string_view fields) {
                 break;
             case act_who:
                 into.text(act.who);
+                break;
+            case act_from:
+                into.text(act.from);
+                break;
+            case act_to:
+                into.text(act.to);
                 break;
             default:
                 break;
@@ -917,6 +940,50 @@ Result<StoredOverride> decode_override(std::string_view fields) {
     });
     if (!ok || override.scope.empty()) return damaged("override");
     return override;
+}
+
+std::string encode(const StoredSuspension& suspension) {
+    FieldWriter out;
+    out.some_number(suspension_kind, static_cast<std::uint64_t>(suspension.kind));
+    out.octets(suspension_scope, suspension.scope);
+    out.some_octets(suspension_reason, suspension.reason);
+    out.some_octets(suspension_author, suspension.author);
+    out.some_number(suspension_set, static_cast<std::uint64_t>(suspension.set.time_since_epoch().count()));
+    out.some_number(suspension_ended, suspension.ended ? 1 : 0);
+    return out.take();
+}
+
+Result<StoredSuspension> decode_suspension(std::string_view fields) {
+    StoredSuspension suspension;
+    const bool ok = read_fields(fields, [&](const Field& field, Into& into) {
+        switch (field.tag) {
+            case suspension_kind:
+                into.choice(suspension.kind, SuspensionKind::sender);
+                break;
+            case suspension_scope:
+                into.text(suspension.scope);
+                break;
+            case suspension_reason:
+                into.text(suspension.reason);
+                break;
+            case suspension_author:
+                into.text(suspension.author);
+                break;
+            case suspension_set:
+                into.time(suspension.set);
+                break;
+            case suspension_ended: {
+                std::uint64_t ended = 0;
+                into.number(ended);
+                suspension.ended = ended != 0;
+                break;
+            }
+            default:
+                break;
+        }
+    });
+    if (!ok || suspension.scope.empty()) return damaged("suspension");
+    return suspension;
 }
 
 std::string encode(const StoredAlarm& alarm) {

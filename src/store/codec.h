@@ -63,6 +63,7 @@ std::string encode(const Act& act);
 std::string encode(const StoredPolicy& policy);
 std::string encode(const StoredDiscovery& discovery);
 std::string encode(const StoredOverride& override);
+std::string encode(const StoredSuspension& suspension);
 std::string encode(const StoredAlarm& alarm);
 /// At most 20 hosts and 4 KiB of dialogue are kept.
 enum class WithOutcomes { no, yes };
@@ -84,6 +85,7 @@ Result<Act> decode_act(std::string_view fields);
 Result<StoredPolicy> decode_policy(std::string_view fields);
 Result<StoredDiscovery> decode_discovery(std::string_view fields);
 Result<StoredOverride> decode_override(std::string_view fields);
+Result<StoredSuspension> decode_suspension(std::string_view fields);
 Result<StoredAlarm> decode_alarm(std::string_view fields);
 Result<AttemptDetail> decode_detail(std::string_view fields);
 Result<TlsOutcome> decode_outcome(std::string_view fields);

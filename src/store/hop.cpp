@@ -8,8 +8,8 @@ constexpr std::string_view optional_mark = " tls-optional";
 
 }  // namespace
 
-TlsWish wish_of(const StoredMessage& message) {
-    switch (message.message_class) {
+TlsWish wish_of(MessageClass message_class, const mail::Envelope& envelope) {
+    switch (message_class) {
         case MessageClass::report:
             return TlsWish::tls_optional;
         case MessageClass::notice:
@@ -17,8 +17,8 @@ TlsWish wish_of(const StoredMessage& message) {
         case MessageClass::mail:
             break;
     }
-    if (message.envelope.requiretls) return TlsWish::requiretls;
-    return message.envelope.tls_required_no ? TlsWish::tls_optional : TlsWish::ordinary;
+    if (envelope.requiretls) return TlsWish::requiretls;
+    return envelope.tls_required_no ? TlsWish::tls_optional : TlsWish::ordinary;
 }
 
 std::string HopName::text() const {
@@ -40,8 +40,18 @@ HopName HopName::parse(std::string_view text) {
     return {std::string(text), TlsWish::ordinary};
 }
 
+std::array<std::string, 3> groups_of(const std::string& next_hop) {
+    return {HopName{next_hop, TlsWish::ordinary}.text(), HopName{next_hop, TlsWish::requiretls}.text(),
+            HopName{next_hop, TlsWish::tls_optional}.text()};
+}
+
 std::string hop_of(const StoredMessage& message, std::size_t recipient) {
     return HopName{message.recipients[recipient].address.next_hop, wish_of(message)}.text();
+}
+
+std::string hop_of(const NewMessage& message, std::size_t recipient) {
+    const TlsWish wish = wish_of(message.message_class, message.envelope);
+    return HopName{message.recipients[recipient].next_hop, wish}.text();
 }
 
 }  // namespace sternpost::store

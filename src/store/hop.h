@@ -2,6 +2,7 @@
 // waits for other reasons than its neighbours, and must not make them wait.
 #pragma once
 
+#include <array>
 #include <string>
 #include <string_view>
 
@@ -17,7 +18,10 @@ enum class TlsWish {
 
 /// Our own notices go without REQUIRETLS where the way back lacks it: they hold no more than a header (RFC
 /// 8689 §5).
-TlsWish wish_of(const StoredMessage& message);
+TlsWish wish_of(MessageClass message_class, const mail::Envelope& envelope);
+inline TlsWish wish_of(const StoredMessage& message) {
+    return wish_of(message.message_class, message.envelope);
+}
 
 /// The name of a group: `example.com`, `example.com requiretls`, `example.com tls-optional`.
 struct HopName {
@@ -28,7 +32,11 @@ struct HopName {
     static HopName parse(std::string_view text);
 };
 
+/// The names of all groups that a next hop can have.
+std::array<std::string, 3> groups_of(const std::string& next_hop);
+
 /// The group that the recipient of the message is in.
 std::string hop_of(const StoredMessage& message, std::size_t recipient);
+std::string hop_of(const NewMessage& message, std::size_t recipient);
 
 }  // namespace sternpost::store

@@ -59,6 +59,8 @@ std::string encode_segment_header(const SegmentHeader& header) {
 }
 
 std::optional<SegmentHeader> decode_segment_header(std::string_view segment_octets, std::uint64_t segment) {
+    // The first copy alone is on the disk where the making of the segment was cut off: nothing is in it.
+    if (segment_octets.size() < records_begin) return std::nullopt;
     for (const std::size_t at : {std::size_t{0}, second_copy_at}) {
         if (segment_octets.size() < at + segment_header_octets) continue;
         const auto copy = segment_octets.substr(at, segment_header_octets);

@@ -27,6 +27,7 @@ enum class RecordType : std::uint8_t {
     discovery = 6,
     override = 7,
     alarm = 8,
+    suspension = 9,
 };
 
 constexpr std::size_t max_inline_body = 64UL * 1024;  // larger ones have a file of their own

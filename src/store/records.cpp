@@ -55,6 +55,11 @@ WallTime MessageId::time() const {
     return epoch + std::chrono::microseconds(value >> slot_bits);
 }
 
+MessageId MessageId::last_at(WallTime time) {
+    const auto since = std::max(time - epoch, std::chrono::microseconds(0));
+    return {(static_cast<std::uint64_t>(since.count() + 1) << slot_bits) - 1};
+}
+
 std::optional<MessageId> MessageId::parse(std::string_view text) {
     if (text.size() < id_width || (text.size() > id_width && text.front() == '0')) return std::nullopt;
     std::uint64_t value = 0;

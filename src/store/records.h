@@ -42,6 +42,8 @@ struct MessageId {
     std::string text() const;
     WallTime time() const;  // when it was made
     static std::optional<MessageId> parse(std::string_view text);
+    /// The last one that can be made at `time`.
+    static MessageId last_at(WallTime time);
     auto operator<=>(const MessageId&) const = default;
 };
 
@@ -195,15 +197,18 @@ struct HopState {
     AttemptDetail detail;     // of the attempt that ended in this state
 };
 
-/// warned: its sender was told that it is delayed; the others are an administrator's.
-enum class ActKind : std::uint8_t { remove = 1, hold = 2, release = 3, retry = 4, warned = 5 };
+/// warned: its sender was told that it is delayed; the others are an administrator's. retry: what waits is
+/// due, and its next hops are blocked no more.
+enum class ActKind : std::uint8_t { remove = 1, hold = 2, release = 3, retry = 4, warned = 5, reroute = 6 };
 
 /// What was done to a message beside delivering it.
 struct Act {
     ActKind kind = ActKind::retry;
     MessageId message;
     WallTime at;
-    std::string who;  // user name or uid; empty: the daemon itself
+    std::string who;   // user name or uid; empty: the daemon itself
+    std::string from{};  // reroute: of recipients that wait for this next hop; empty: for any
+    std::string to{};    // reroute: the next hop that they wait for now
 };
 
 /// One fetched MTA-STS policy, as kept (RFC 8461 §3.3). The text is what the policy host served, octet for
@@ -251,6 +256,20 @@ struct StoredOverride {
     bool operator==(const StoredOverride&) const = default;
 };
 
+enum class SuspensionKind : std::uint8_t { next_hop = 0, sender = 1 };
+
+/// No attempt begins for what an administrator has suspended: a next hop (`example.com`, `.example.com`:
+/// those under it), or a sender (as is_sender() takes it).
+struct StoredSuspension {
+    SuspensionKind kind = SuspensionKind::next_hop;
+    std::string scope;
+    std::string reason;
+    std::string author;
+    WallTime set{};
+    bool ended = false;  // it is no more
+    bool operator==(const StoredSuspension&) const = default;
+};
+
 /// Something an administrator should look at, raised by policy or delivery. Those of one kind and subject are
 /// merged: the first time and the latest time and text stay, counts add up.
 struct StoredAlarm {
@@ -281,6 +300,7 @@ struct StoredRecipient {
     std::uint32_t tries = 0;
     std::string status;
     std::string text;
+    std::string reason_code;  // of what blocks its next hop, where that is why it waits
 
     explicit StoredRecipient(QueuedRecipient a) : address(std::move(a)) {}
 };

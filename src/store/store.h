@@ -26,11 +26,47 @@ class BodySink {
     virtual Result<Body> finish() = 0;
 };
 
+/// Which messages a question is about. What is set must all hold.
 struct QueueFilter {
-    std::string id;            // queue id; empty: any
-    std::string domain;        // next hop; empty: any
-    std::string reverse_path;  // `<>` the null one; empty: any
+    std::vector<MessageId> ids;   // empty: any
+    std::string domain;           // next hop of a recipient that waits; empty: any
+    std::string sender;           // see is_sender(); empty: any
+    std::string reason;           // see waits_for(); empty: any
+    MessageId after{};            // of those with ids behind this one
+    MessageId until{UINT64_MAX};  // this one included
+    bool unwarned = false;        // only those whose sender has heard of no delay
     std::size_t limit = 1000;
+};
+
+/// Whether `sender` means the message: its reverse-path, `<>` the null one, `@domain`, or whose turn it takes
+/// (store/turn): `192.0.2.1`, `uid 1000`.
+bool is_sender(const StoredMessage& message, std::string_view sender);
+/// Whether `reason` is why the recipient waits: a part of the text, the status or the reason code; empty:
+/// any.
+bool waits_for(const StoredRecipient& recipient, std::string_view reason);
+/// Whether the recipient is one of those that the filter means, of a message that it means.
+bool matches(const QueueFilter& filter, const StoredRecipient& recipient);
+bool matches(const QueueFilter& filter, const StoredMessage& message);
+
+/// What the queue asks for when it has room: mail that sleeps in the store and is due.
+struct DueQuestion {
+    WallTime now;
+    std::size_t messages = 1000;    // at most
+    std::size_t per_hop = 1000;     // at most, of one next hop
+    std::vector<std::string> full;  // ascending: groups (store/hop) that shall have no more
+    std::vector<MessageId> known;   // ascending: those that the queue has already
+};
+
+struct DueHop {
+    HopState state;     // its group's
+    bool more = false;  // there is more due for it than is in the answer
+};
+
+struct Due {
+    std::vector<StoredMessage> messages;
+    std::vector<DueHop> hops;      // of all recipients that wait, of these messages
+    bool more = false;             // for other next hops too there is more
+    std::optional<WallTime> next;  // when the next message becomes due; nullopt: none sleeps
 };
 
 /// Which TLS outcomes a question is about. Days are UTC, both ends included.
@@ -55,6 +91,18 @@ struct QueueTotals {
     std::uint64_t recipients = 0;
     std::uint64_t octets = 0;
     std::optional<WallTime> oldest;
+};
+
+/// Next hops for people: what waits for each.
+struct HopLoad {
+    HopState state;
+    std::uint64_t recipients = 0;  // that wait
+    std::optional<WallTime> due;   // when the first of them is; nullopt: all are on hold
+};
+
+struct HopFilter {
+    std::vector<std::string> names;  // groups (store/hop); empty: all that something waits for, or that fail
+    std::size_t limit = 1000;        // the longest lines first
 };
 
 /// Every operation answers by its Reply exactly once, on one of the store's threads; who waits elsewhere
@@ -84,11 +132,12 @@ class Store {
                            Reply<Result<std::string>> reply) = 0;
 
     // ---- questions (a reader of its own; short snapshots)
-    /// Unfinished messages after `after` in id order, at most `limit`: how the queue manager fills its memory
-    /// at start.
-    virtual void load(MessageId after, std::size_t limit,
-                      Reply<Result<std::vector<StoredMessage>>> reply) = 0;
-    virtual void hops(Reply<Result<std::vector<HopState>>> reply) = 0;
+    /// Mail that is due: how the queue manager fills its memory. In turn by sender where none of a next hop's
+    /// mail was tried yet, by the time that it is due where it was.
+    virtual void due(DueQuestion question, Reply<Result<Due>> reply) = 0;
+    virtual void hops(HopFilter filter, Reply<Result<std::vector<HopLoad>>> reply) = 0;
+    /// Unfinished messages in id order. Where a recipient waits for its next hop longer than for itself,
+    /// status, text, reason code and next_at are the next hop's.
     virtual void find(QueueFilter filter, Reply<Result<std::vector<StoredMessage>>> reply) = 0;
     virtual void totals(Reply<Result<QueueTotals>> reply) = 0;
 
@@ -107,6 +156,9 @@ class Store {
     /// Replaces the override of this scope; an empty level removes it.
     virtual void put_override(StoredOverride override, Reply<Result<void>> reply) = 0;
     virtual void overrides(Reply<Result<std::vector<StoredOverride>>> reply) = 0;  // by scope
+    /// Replaces the suspension of this kind and scope; one that has ended is removed.
+    virtual void put_suspension(StoredSuspension suspension, Reply<Result<void>> reply) = 0;
+    virtual void suspensions(Reply<Result<std::vector<StoredSuspension>>> reply) = 0;  // by kind and scope
     /// Remembered with the next batch. `last` is when it was raised, `count` how often since it was last put
     /// (0 counts as once); `first` may be left out.
     virtual void put_alarm(StoredAlarm alarm) = 0;

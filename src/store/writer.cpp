@@ -47,6 +47,8 @@ Result<std::optional<JournalEntry>> decode_entry(const RecordView& record) {
             return entry_of(record, decode_override(record.fields));
         case RecordType::alarm:
             return entry_of(record, decode_alarm(record.fields));
+        case RecordType::suspension:
+            return entry_of(record, decode_suspension(record.fields));
     }
     return std::optional<JournalEntry>();
 }
@@ -155,6 +157,10 @@ void Writer::put_policy(const StoredPolicy& policy, Reply<Result<void>> reply) {
 
 void Writer::put_override(const StoredOverride& override, Reply<Result<void>> reply) {
     add_answered(RecordType::override, override, std::move(reply));
+}
+
+void Writer::put_suspension(const StoredSuspension& suspension, Reply<Result<void>> reply) {
+    add_answered(RecordType::suspension, suspension, std::move(reply));
 }
 
 void Writer::record_hop(const HopState& state) {

@@ -23,7 +23,7 @@ struct Accepted {
 };
 
 using JournalValue = std::variant<Accepted, DeliveryResult, Act, StoredPolicy, HopState, StoredDiscovery,
-                                  StoredOverride, StoredAlarm>;
+                                  StoredOverride, StoredAlarm, StoredSuspension>;
 
 /// One record of the journal, read.
 struct JournalEntry {
@@ -56,6 +56,7 @@ class Writer {
     void act(const std::vector<Act>& acts, Reply<Result<void>> reply);
     void put_policy(const StoredPolicy& policy, Reply<Result<void>> reply);
     void put_override(const StoredOverride& override, Reply<Result<void>> reply);
+    void put_suspension(const StoredSuspension& suspension, Reply<Result<void>> reply);
     // Nobody waits for these.
     void record_hop(const HopState& state);
     void put_discovery(const StoredDiscovery& discovery);

@@ -69,12 +69,9 @@ class IntakeStore : public store::Store {
                    Reply<store::Result<std::string>> reply) override {
         reply(fail(store::Errc::not_found, "takes mail in only"));
     }
-    void load(store::MessageId, std::size_t,
-              Reply<store::Result<std::vector<store::StoredMessage>>> reply) override {
-        reply(std::vector<store::StoredMessage>());
-    }
-    void hops(Reply<store::Result<std::vector<store::HopState>>> reply) override {
-        reply(std::vector<store::HopState>());
+    void due(store::DueQuestion, Reply<store::Result<store::Due>> reply) override { reply(store::Due()); }
+    void hops(store::HopFilter, Reply<store::Result<std::vector<store::HopLoad>>> reply) override {
+        reply(std::vector<store::HopLoad>());
     }
     void find(store::QueueFilter, Reply<store::Result<std::vector<store::StoredMessage>>> reply) override {
         reply(std::vector<store::StoredMessage>());
@@ -95,6 +92,12 @@ class IntakeStore : public store::Store {
     }
     void put_override(store::StoredOverride, Reply<store::Result<void>> reply) override {
         reply(fail(store::Errc::closed, "takes mail in only"));
+    }
+    void put_suspension(store::StoredSuspension, Reply<store::Result<void>> reply) override {
+        reply(fail(store::Errc::closed, "takes mail in only"));
+    }
+    void suspensions(Reply<store::Result<std::vector<store::StoredSuspension>>> reply) override {
+        reply(std::vector<store::StoredSuspension>());
     }
     void overrides(Reply<store::Result<std::vector<store::StoredOverride>>> reply) override {
         reply(std::vector<store::StoredOverride>());

@@ -209,13 +209,13 @@ void EngineCore::read_body(const StoredMessage& message, std::uint64_t offset, s
                         });
 }
 
-void EngineCore::load(MessageId after, std::size_t limit, Reply<Result<std::vector<StoredMessage>>> reply) {
-    ask<std::vector<StoredMessage>>(std::move(reply),
-                                    [=](Reader& reader) { return reader.load(after, limit); });
+void EngineCore::due(DueQuestion question, Reply<Result<Due>> reply) {
+    ask<Due>(std::move(reply), [held = std::move(question)](Reader& reader) { return reader.due(held); });
 }
 
-void EngineCore::hops(Reply<Result<std::vector<HopState>>> reply) {
-    ask<std::vector<HopState>>(std::move(reply), [](Reader& reader) { return reader.hops(); });
+void EngineCore::hops(HopFilter filter, Reply<Result<std::vector<HopLoad>>> reply) {
+    ask<std::vector<HopLoad>>(std::move(reply),
+                              [held = std::move(filter)](Reader& reader) { return reader.hops(held); });
 }
 
 void EngineCore::find(QueueFilter filter, Reply<Result<std::vector<StoredMessage>>> reply) {
@@ -249,6 +249,17 @@ void EngineCore::put_override(StoredOverride value, Reply<Result<void>> reply) {
 
 void EngineCore::overrides(Reply<Result<std::vector<StoredOverride>>> reply) {
     ask<std::vector<StoredOverride>>(std::move(reply), [](Reader& reader) { return reader.overrides(); });
+}
+
+void EngineCore::put_suspension(StoredSuspension value, Reply<Result<void>> reply) {
+    submit<void>(mailboxes_.writer, std::move(reply),
+                 [this, held = std::move(value)](Reply<Result<void>> answer) mutable {
+                     spool_->writer().put_suspension(held, std::move(answer));
+                 });
+}
+
+void EngineCore::suspensions(Reply<Result<std::vector<StoredSuspension>>> reply) {
+    ask<std::vector<StoredSuspension>>(std::move(reply), [](Reader& reader) { return reader.suspensions(); });
 }
 
 void EngineCore::alarms(WallTime since, Reply<Result<std::vector<StoredAlarm>>> reply) {

@@ -83,8 +83,8 @@ class EngineCore : public Store {
     void act(std::vector<Act> acts, Reply<Result<void>> reply) override;
     void read_body(const StoredMessage& message, std::uint64_t offset, std::size_t most,
                    Reply<Result<std::string>> reply) override;
-    void load(MessageId after, std::size_t limit, Reply<Result<std::vector<StoredMessage>>> reply) override;
-    void hops(Reply<Result<std::vector<HopState>>> reply) override;
+    void due(DueQuestion question, Reply<Result<Due>> reply) override;
+    void hops(HopFilter filter, Reply<Result<std::vector<HopLoad>>> reply) override;
     void find(QueueFilter filter, Reply<Result<std::vector<StoredMessage>>> reply) override;
     void totals(Reply<Result<QueueTotals>> reply) override;
     void put_policy(StoredPolicy policy, Reply<Result<void>> reply) override;
@@ -94,6 +94,8 @@ class EngineCore : public Store {
     void discoveries(Reply<Result<std::vector<StoredDiscovery>>> reply) override;
     void put_override(StoredOverride value, Reply<Result<void>> reply) override;
     void overrides(Reply<Result<std::vector<StoredOverride>>> reply) override;
+    void put_suspension(StoredSuspension value, Reply<Result<void>> reply) override;
+    void suspensions(Reply<Result<std::vector<StoredSuspension>>> reply) override;
     void put_alarm(StoredAlarm alarm) override;
     void alarms(WallTime since, Reply<Result<std::vector<StoredAlarm>>> reply) override;
     void hosts_seen(Reply<Result<std::vector<StoredHost>>> reply) override;

@@ -5,6 +5,7 @@
 #include <unordered_map>
 
 #include "store/codec.h"
+#include "store/hop.h"
 #include "store/sqlite/schema.h"
 #include "util/crc32c.h"
 
@@ -21,6 +22,7 @@ constexpr std::int64_t all_versions = 200'000;  // of all domains
 constexpr auto discovery_memory = std::chrono::days(61);  // a day more than policies are refreshed for (D-39)
 constexpr auto alarm_memory = std::chrono::days(90);
 constexpr auto host_memory = std::chrono::days(400);
+constexpr auto hop_memory = std::chrono::days(7);
 
 int day_number(std::chrono::sys_days day) {
     return static_cast<int>(day.time_since_epoch().count());
@@ -50,19 +52,40 @@ struct Index::Statements {
           set_damaged(db, "UPDATE message SET damaged = 1 WHERE file = ?1 AND file <> '' RETURNING id"),
           get_file(db, "SELECT file FROM message WHERE id = ?1"),
           all_files(db, "SELECT file FROM message WHERE file <> ''"),
-          add_recipient(db, "INSERT INTO recipient VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11)"),
+          add_recipient(db,
+                        "INSERT INTO recipient VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12)"),
           set_recipient(db,
-                        "UPDATE recipient SET state = ?3, next_at = ?4, tries = ?5, status = ?6, text = ?7 "
-                        "WHERE message = ?1 AND n = ?2 AND state = 0"),
-          retry_recipients(db, "UPDATE recipient SET next_at = ?2 WHERE message = ?1 AND state = 0"),
-          drop_recipients(db, "DELETE FROM recipient WHERE message = ?1"),
+                        "UPDATE recipient SET state = ?3, next_at = ?4, tries = ?5, status = ?6, text = ?7, "
+                        "tier = CASE tier WHEN 2 THEN 2 ELSE 1 END "
+                        "WHERE message = ?1 AND n = ?2 AND state = 0 RETURNING hop"),
+          hold_recipients(db, "UPDATE recipient SET tier = 2 WHERE message = ?1 AND state = 0 RETURNING hop"),
+          release_recipients(
+              db,
+              "UPDATE recipient SET tier = CASE WHEN tries > 0 OR status <> '' THEN 1 ELSE 0 END "
+              "WHERE message = ?1 AND state = 0 AND tier = 2 RETURNING hop"),
+          retry_recipients(db,
+                           "UPDATE recipient SET next_at = CASE WHEN tries > 0 OR status <> '' THEN ?2 "
+                           "ELSE next_at END WHERE message = ?1 AND state = 0 RETURNING hop"),
+          unblock_hop(db, "UPDATE hop SET next_at = min(next_at, ?2) WHERE id = ?1"),
+          waiting_at(db,
+                     "SELECT r.n, r.hop, h.name FROM recipient r JOIN hop h ON h.id = r.hop "
+                     "WHERE r.message = ?1 AND r.state = 0"),
+          move_recipient(db, "UPDATE recipient SET hop = ?3 WHERE message = ?1 AND n = ?2"),
+          drop_recipients(db, "DELETE FROM recipient WHERE message = ?1 RETURNING hop, state"),
+          settle_hop(
+              db,
+              "UPDATE hop SET waiting = waiting + ?2, due_at = max(next_at, min("
+              "ifnull((SELECT min(next_at, ?3) FROM recipient WHERE hop = ?1 AND state = 0 AND tier = 0 "
+              "ORDER BY next_at LIMIT 1), 9223372036854775807), "
+              "ifnull((SELECT next_at FROM recipient WHERE hop = ?1 AND state = 0 AND tier = 1 "
+              "ORDER BY next_at LIMIT 1), 9223372036854775807))) WHERE id = ?1"),
           find_hop(db, "SELECT id FROM hop WHERE name = ?1"),
           add_hop(db, "INSERT INTO hop (name) VALUES (?1) RETURNING id"),
           put_hop(db,
                   "INSERT INTO hop (name, at, next_at, failures, status, text, reason_code, detail) "
                   "VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8) "
                   "ON CONFLICT (name) DO UPDATE SET at = ?2, next_at = ?3, failures = ?4, status = ?5, "
-                  "text = ?6, reason_code = ?7, detail = ?8"),
+                  "text = ?6, reason_code = ?7, detail = ?8 RETURNING id"),
           add_submission(db, "INSERT OR IGNORE INTO submission VALUES (?1, ?2, ?3)"),
           find_submission(db, "SELECT message FROM submission WHERE id = ?1"),
           drop_submissions(db, "DELETE FROM submission WHERE at < ?1"),
@@ -80,6 +103,8 @@ struct Index::Statements {
           put_discovery(db, "INSERT OR REPLACE INTO discovery VALUES (?1, ?2, ?3, ?4, ?5)"),
           put_override(db, "INSERT OR REPLACE INTO override VALUES (?1, ?2, ?3, ?4, ?5, ?6)"),
           drop_override(db, "DELETE FROM override WHERE scope = ?1"),
+          put_suspension(db, "INSERT OR REPLACE INTO suspension VALUES (?1, ?2, ?3, ?4, ?5)"),
+          drop_suspension(db, "DELETE FROM suspension WHERE kind = ?1 AND scope = ?2"),
           find_alarm(db, "SELECT text, first, last, count FROM alarm WHERE kind = ?1 AND subject = ?2"),
           put_alarm(db, "INSERT OR REPLACE INTO alarm VALUES (?1, ?2, ?3, ?4, ?5, ?6)"),
           count_outcome(db,
@@ -99,11 +124,13 @@ struct Index::Statements {
     Statement move_position, put_segment, drop_segment;
     Statement add_message, find_message, move_message, drop_message, one_less, set_held, set_warned,
         set_damaged, get_file, all_files;
-    Statement add_recipient, set_recipient, retry_recipients, drop_recipients;
+    Statement add_recipient, set_recipient, hold_recipients, release_recipients, retry_recipients,
+        unblock_hop, waiting_at, move_recipient, drop_recipients, settle_hop;
     Statement find_hop, add_hop, put_hop;
     Statement add_submission, find_submission, drop_submissions;
     Statement find_text, add_text, put_policy, put_version, trim_versions;
-    Statement put_discovery, put_override, drop_override, find_alarm, put_alarm;
+    Statement put_discovery, put_override, drop_override, put_suspension, drop_suspension, find_alarm,
+        put_alarm;
     Statement count_outcome, add_outcome, different_outcomes, use_policy, put_host;
     Statement put_history;
 };
@@ -114,8 +141,13 @@ class Index::Application {
   public:
     using Crowded = std::map<std::pair<std::chrono::sys_days, std::string>, Coarseness>;
     Application(Statements& statements, std::map<std::uint64_t, SegmentUse> segments, Crowded& crowded,
-                MessageId newest, bool held)
-        : sql_(statements), segments_(std::move(segments)), crowded_(crowded), newest_(newest), held_(held) {}
+                FairRanks& ranks, MessageId newest, bool held)
+        : sql_(statements),
+          segments_(std::move(segments)),
+          crowded_(crowded),
+          ranks_(ranks),
+          newest_(newest),
+          held_(held) {}
 
     void take(const JournalEntry& entry) {
         std::visit([&](const auto& value) { take(entry, value); }, entry.what);
@@ -133,9 +165,11 @@ class Index::Application {
         std::uint32_t tries = 0;
         std::string status;
         std::string text;
+        bool tried() const { return tries > 0 || !status.empty(); }
     };
     struct Fresh {
         const NewMessage* message = nullptr;
+        std::vector<std::string> hops;  // of the recipients: groups
         JournalPlace place;
         bool held = false;
         bool warned = false;
@@ -151,6 +185,13 @@ class Index::Application {
     void take(const JournalEntry& entry, const StoredDiscovery& discovery);
     void take(const JournalEntry& entry, const StoredOverride& override);
     void take(const JournalEntry& entry, const StoredAlarm& alarm);
+    void take(const JournalEntry& entry, const StoredSuspension& suspension);
+    void reroute(const Act& act);
+    /// The hop's row is brought up to date at the end: `more` recipients wait for it.
+    void touch(std::int64_t hop, std::int64_t more) { hop_changes_[hop] += more; }
+    /// Runs a statement that returns the hops of the recipients that it has changed.
+    std::vector<std::int64_t> change_recipients(Statement& statement);
+    void drop_recipients(MessageId message);
     std::int64_t text_key(const std::string& text);
     void write_outcomes();
     void write_outcome(const OutcomeKey& key, const OutcomeCounted& counted);
@@ -172,9 +213,12 @@ class Index::Application {
     std::vector<std::uint64_t> changed_;
     std::map<std::uint64_t, Fresh> fresh_;  // by id: written in the table's order
     std::unordered_map<std::string, std::int64_t> hops_;
+    std::map<std::int64_t, std::int64_t> hop_changes_;  // by id
+    WallTime latest_{};                                 // time that an entry tells
     std::unordered_map<std::string, std::int64_t> texts_;
     Tally tally_;
     Crowded& crowded_;
+    FairRanks& ranks_;
     std::vector<std::string> released_;
     MessageId newest_;
     bool held_;
@@ -211,6 +255,7 @@ void Index::Application::take(const JournalEntry& entry, const Accepted& accepte
     segment.max_message = std::max(segment.max_message, message.id);
     if (moved(entry, message)) return;
     newest_ = std::max(newest_, message.id);
+    latest_ = std::max(latest_, message.arrived);
     if (message.submission) {
         const auto& octets = message.submission->octets;
         sql_.add_submission
@@ -225,11 +270,13 @@ void Index::Application::take(const JournalEntry& entry, const Accepted& accepte
     Recipient queued;
     queued.next_at = message.arrived;
     fresh.recipients.assign(message.recipients.size(), queued);
+    for (std::size_t n = 0; n < message.recipients.size(); ++n) fresh.hops.push_back(hop_of(message, n));
     fresh_.emplace(message.id.value, std::move(fresh));
 }
 
 void Index::Application::take(const JournalEntry&, const DeliveryResult& result) {
     tally_.add(result.detail);
+    latest_ = std::max(latest_, result.at);
     const bool final = result.state != RecipientState::queued;
     if (const auto it = fresh_.find(result.message.value); it != fresh_.end()) {
         Fresh& fresh = it->second;
@@ -240,9 +287,11 @@ void Index::Application::take(const JournalEntry&, const DeliveryResult& result)
         if (final) --fresh.unfinished;
         return;
     }
-    Statement& set = sql_.set_recipient.with(result.message.value, result.recipient, as_int(result.state),
-                                             result.next_at, result.tries, result.status, result.text);
-    if (!set.changed() || !final) return;  // finished before: a recipient ends once
+    const auto changed = change_recipients(sql_.set_recipient.with(result.message.value, result.recipient,
+                                                                   as_int(result.state), result.next_at,
+                                                                   result.tries, result.status, result.text));
+    if (changed.empty() || !final) return;  // finished before: a recipient ends once
+    touch(changed.front(), -1);
     if (!sql_.one_less.with(result.message.value).row()) return;
     const auto unfinished = sql_.one_less.integer(0);
     auto& segment = use(sql_.one_less.id(1));
@@ -255,7 +304,20 @@ void Index::Application::take(const JournalEntry&, const DeliveryResult& result)
     sql_.one_less.reset();
     if (unfinished != 0) return;
     sql_.drop_message.with(result.message.value).run();
-    sql_.drop_recipients.with(result.message.value).run();
+    drop_recipients(result.message);
+}
+
+std::vector<std::int64_t> Index::Application::change_recipients(Statement& statement) {
+    std::vector<std::int64_t> out;
+    while (statement.row()) out.push_back(statement.integer(0));
+    for (const auto hop : out) touch(hop, 0);
+    return out;
+}
+
+void Index::Application::drop_recipients(MessageId message) {
+    auto& dropped = sql_.drop_recipients.with(message.value);
+    while (dropped.row())
+        if (dropped.integer(1) == as_int(RecipientState::queued)) touch(dropped.integer(0), -1);
 }
 
 void Index::Application::remove(MessageId message) {
@@ -268,10 +330,34 @@ void Index::Application::remove(MessageId message) {
     if (sql_.get_file.with(message.value).row()) release(sql_.get_file.text(0));
     sql_.get_file.reset();
     sql_.drop_message.with(message.value).run();
-    sql_.drop_recipients.with(message.value).run();
+    drop_recipients(message);
+}
+
+// Those that wait for the next hop that is meant, whatever they say of TLS.
+void Index::Application::reroute(const Act& act) {
+    struct Move {
+        std::uint64_t n;
+        std::int64_t from;
+        std::string to;
+    };
+    std::vector<Move> moves;
+    auto& row = sql_.waiting_at.with(act.message.value);
+    while (row.row()) {
+        HopName name = HopName::parse(row.octets(2));
+        if (!act.from.empty() && name.next_hop != act.from) continue;
+        name.next_hop = act.to;
+        moves.push_back({row.id(0), row.integer(1), name.text()});
+    }
+    for (const Move& move : moves) {
+        const auto to = hop_id(move.to);
+        sql_.move_recipient.with(act.message.value, move.n, to).run();
+        touch(move.from, -1);
+        touch(to, 1);
+    }
 }
 
 void Index::Application::take(const JournalEntry&, const Act& act) {
+    latest_ = std::max(latest_, act.at);
     const auto it = fresh_.find(act.message.value);
     Fresh* fresh = it == fresh_.end() ? nullptr : &it->second;
     switch (act.kind) {
@@ -283,10 +369,13 @@ void Index::Application::take(const JournalEntry&, const Act& act) {
             break;
         case ActKind::hold:
         case ActKind::release:
-            if (fresh != nullptr)
+            if (fresh != nullptr) {
                 fresh->held = act.kind == ActKind::hold;
-            else
-                sql_.set_held.with(act.message.value, act.kind == ActKind::hold).run();
+                break;
+            }
+            sql_.set_held.with(act.message.value, act.kind == ActKind::hold).run();
+            change_recipients(act.kind == ActKind::hold ? sql_.hold_recipients.with(act.message.value)
+                                                        : sql_.release_recipients.with(act.message.value));
             break;
         case ActKind::warned:
             if (fresh != nullptr)
@@ -296,11 +385,32 @@ void Index::Application::take(const JournalEntry&, const Act& act) {
             break;
         case ActKind::retry:
             if (fresh == nullptr) {
-                sql_.retry_recipients.with(act.message.value, act.at).run();
+                for (const auto hop :
+                     change_recipients(sql_.retry_recipients.with(act.message.value, act.at)))
+                    sql_.unblock_hop.with(hop, act.at).run();
                 break;
             }
-            for (auto& recipient : fresh->recipients)
-                if (recipient.state == RecipientState::queued) recipient.next_at = act.at;
+            for (std::size_t n = 0; n < fresh->recipients.size(); ++n) {
+                Recipient& recipient = fresh->recipients[n];
+                if (recipient.state != RecipientState::queued) continue;
+                if (recipient.tried()) recipient.next_at = act.at;
+                const auto hop = hop_id(fresh->hops[n]);
+                touch(hop, 0);
+                sql_.unblock_hop.with(hop, act.at).run();
+            }
+            break;
+        case ActKind::reroute:
+            if (fresh == nullptr) {
+                reroute(act);
+                break;
+            }
+            for (std::size_t n = 0; n < fresh->recipients.size(); ++n) {
+                HopName name = HopName::parse(fresh->hops[n]);
+                if (fresh->recipients[n].state != RecipientState::queued) continue;
+                if (!act.from.empty() && name.next_hop != act.from) continue;
+                name.next_hop = act.to;
+                fresh->hops[n] = name.text();
+            }
             break;
     }
 }
@@ -335,11 +445,19 @@ void Index::Application::take(const JournalEntry&, const StoredPolicy& policy) {
 
 void Index::Application::take(const JournalEntry&, const HopState& hop) {
     tally_.add(hop.detail);
+    latest_ = std::max(latest_, hop.at);
     const std::string detail = hop.failures > 0 ? encode(hop.detail, WithOutcomes::no) : std::string();
-    sql_.put_hop
-        .with(hop.next_hop, hop.at, hop.next_at, hop.failures, hop.status, hop.text, hop.reason_code,
-              Blob{detail})
-        .run();
+    change_recipients(sql_.put_hop.with(hop.next_hop, hop.at, hop.next_at, hop.failures, hop.status, hop.text,
+                                        hop.reason_code, Blob{detail}));
+}
+
+void Index::Application::take(const JournalEntry&, const StoredSuspension& suspension) {
+    const int kind = static_cast<int>(suspension.kind);
+    if (suspension.ended)
+        sql_.drop_suspension.with(kind, suspension.scope).run();
+    else
+        sql_.put_suspension.with(kind, suspension.scope, suspension.reason, suspension.author, suspension.set)
+            .run();
 }
 
 void Index::Application::take(const JournalEntry&, const StoredDiscovery& discovery) {
@@ -430,14 +548,20 @@ void Index::Application::write(const Fresh& fresh) {
     segment.messages += 1;
     segment.recipients += fresh.unfinished;
     segment.octets += message.body.size;
+    const std::string sender = sender_of(message.origin, message.message_class);
     for (std::size_t n = 0; n < message.recipients.size(); ++n) {
         const auto& address = message.recipients[n];
         const auto& state = fresh.recipients[n];
+        const auto hop = hop_id(fresh.hops[n]);
+        const int tier = fresh.held ? 2 : state.tried() ? 1 : 0;
+        const bool in_line = !state.tried() && state.state == RecipientState::queued;
+        const WallTime next_at = in_line ? ranks_.rank(hop, sender, message.arrived) : state.next_at;
         sql_.add_recipient
-            .with(message.id.value, std::uint64_t{n}, hop_id(address.next_hop), as_int(state.state),
-                  state.next_at, state.tries, address.recipient.path.text(),
-                  notify_bits(address.recipient.notify), address.recipient.orcpt, state.status, state.text)
+            .with(message.id.value, std::uint64_t{n}, hop, as_int(state.state), next_at, state.tries,
+                  address.recipient.path.text(), notify_bits(address.recipient.notify),
+                  address.recipient.orcpt, state.status, state.text, tier)
             .run();
+        touch(hop, state.state == RecipientState::queued ? 1 : 0);
     }
 }
 
@@ -449,6 +573,7 @@ void Index::Application::finish() {
         else
             release(fresh.message->body.file);
     }
+    for (const auto& [hop, more] : hop_changes_) sql_.settle_hop.with(hop, more, latest_).run();
     std::sort(changed_.begin(), changed_.end());
     changed_.erase(std::unique(changed_.begin(), changed_.end()), changed_.end());
     for (const auto id : changed_) {
@@ -496,9 +621,9 @@ Result<void> Index::load() {
 
 Result<void> Index::begin_rebuild() {
     auto done = database_->transaction([&] {
-        for (const char* table :
-             {"message", "recipient", "hop", "submission", "segment", "policy", "policy_text",
-              "policy_version", "discovery", "override", "alarm", "tls_outcome", "tls_policy", "tls_host"})
+        for (const char* table : {"message", "recipient", "hop", "submission", "segment", "policy",
+                                  "policy_text", "policy_version", "discovery", "override", "suspension",
+                                  "alarm", "tls_outcome", "tls_policy", "tls_host"})
             database_->run(("DELETE FROM " + std::string(table)).c_str());
         database_->run(
             "UPDATE position SET segment = 0, offset = 0, sequence = 1, newest_message = 0, complete = 0");
@@ -531,7 +656,7 @@ std::optional<MessageId> Index::submitted(const SubmissionId& id) {
 
 Result<std::vector<std::string>> Index::apply(std::span<const JournalEntry> entries,
                                               const JournalPosition& after, bool held) {
-    Application application(*statements_, segments_, crowded_, newest_, held);
+    Application application(*statements_, segments_, crowded_, ranks_, newest_, held);
     auto done = database_->transaction([&] {
         for (const auto& entry : entries) application.take(entry);
         application.finish();
@@ -586,6 +711,10 @@ Result<void> Index::forget_old(WallTime now, std::chrono::days outcome_days) {
         drop("DELETE FROM discovery WHERE max(mailed, unknown_since, failed_at) < ?1",
              now - discovery_memory);
         drop("DELETE FROM alarm WHERE last < ?1", now - alarm_memory);
+        drop(
+            "DELETE FROM hop WHERE waiting = 0 AND at < ?1 AND next_at < ?1 AND NOT EXISTS "
+            "(SELECT 1 FROM recipient WHERE hop = hop.id)",
+            now - hop_memory);
         drop("DELETE FROM tls_host WHERE max(last_tls, last_clear, last_dane) < ?1", now - host_memory);
         const auto beyond = database_->number("SELECT count(*) FROM policy_version") - all_versions;
         if (beyond > 0)

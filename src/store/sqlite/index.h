@@ -12,6 +12,7 @@
 #include "store/journal.h"
 #include "store/sqlite/database.h"
 #include "store/tally.h"
+#include "store/turn.h"
 #include "store/writer.h"
 
 namespace sternpost::store::sqlite {
@@ -92,6 +93,7 @@ class Index {
     bool history_changed_ = false;
     // Domains that show too many different outcomes today: what is tried first.
     std::map<std::pair<std::chrono::sys_days, std::string>, Coarseness> crowded_;
+    FairRanks ranks_;
     MessageId newest_;
     std::map<std::uint64_t, SegmentUse> segments_;
 };

@@ -4,6 +4,7 @@
 
 #include "store/body.h"
 #include "store/codec.h"
+#include "store/hop.h"
 #include "store/sqlite/layout.h"
 
 namespace sternpost::store::sqlite {
@@ -63,7 +64,7 @@ Result<Offline::Touched*> Offline::touch(MessageId id) {
     const auto [it, added] = touched_.try_emplace(id);
     if (added && reader_) {
         QueueFilter filter;
-        filter.id = id.text();
+        filter.ids.push_back(id);
         auto found = reader_->find(filter);
         if (!found) return fail(std::move(found).error());
         if (!found->empty()) it->second.before = it->second.after = std::move(found->front());
@@ -114,6 +115,13 @@ Result<void> Offline::take(JournalEntry entry) {
                 for (auto& recipient : after->recipients)
                     if (recipient.state == RecipientState::queued) recipient.next_at = act->at;
                 break;
+            case ActKind::reroute:
+                for (auto& recipient : after->recipients) {
+                    if (recipient.state != RecipientState::queued) continue;
+                    if (act->from.empty() || recipient.address.next_hop == act->from)
+                        recipient.address.next_hop = act->to;
+                }
+                break;
         }
     } else if (auto* policy = std::get_if<StoredPolicy>(&entry.what)) {
         auto& versions = versions_[policy->domain];
@@ -128,6 +136,8 @@ Result<void> Offline::take(JournalEntry entry) {
         discoveries_[discovery->domain] = std::move(*discovery);
     } else if (auto* override = std::get_if<StoredOverride>(&entry.what)) {
         overrides_[override->scope] = std::move(*override);
+    } else if (auto* suspension = std::get_if<StoredSuspension>(&entry.what)) {
+        suspensions_[{suspension->kind, suspension->scope}] = std::move(*suspension);
     } else if (auto* alarm = std::get_if<StoredAlarm>(&entry.what)) {
         alarms_.push_back(std::move(*alarm));
     }
@@ -181,16 +191,37 @@ Result<QueueTotals> Offline::totals() {
     return out;
 }
 
-Result<std::vector<HopState>> Offline::hops() {
-    std::vector<HopState> out;
+Result<std::vector<HopLoad>> Offline::hops(const HopFilter& filter) {
+    std::map<std::string, HopLoad> all;
     if (reader_) {
-        auto hops = reader_->hops();
+        auto hops = reader_->hops(filter);
         if (!hops) return hops;
-        out = std::move(*hops);
-        std::erase_if(out, [&](const HopState& hop) { return hops_.contains(hop.next_hop); });
+        for (auto& hop : *hops) all.emplace(hop.state.next_hop, std::move(hop));
     }
-    for (const auto& [name, hop] : hops_)
-        if (hop.failures > 0 || hop.next_at > hop.at) out.push_back(hop);
+    const auto wanted = [&](const std::string& name) {
+        return filter.names.empty() ||
+               std::find(filter.names.begin(), filter.names.end(), name) != filter.names.end();
+    };
+    const auto count = [&](const std::optional<StoredMessage>& message, bool more) {
+        for (std::size_t n = 0; message && n < message->recipients.size(); ++n) {
+            const std::string name = hop_of(*message, n);
+            if (message->recipients[n].state != RecipientState::queued || !wanted(name)) continue;
+            HopLoad& hop = all[name];
+            hop.state.next_hop = name;
+            hop.recipients = more ? hop.recipients + 1 : hop.recipients - 1;
+        }
+    };
+    for (const auto& [id, touched] : touched_) {
+        count(touched.before, false);
+        count(touched.after, true);
+    }
+    for (const auto& [name, state] : hops_)
+        if (wanted(name)) all[name].state = state;
+    std::vector<HopLoad> out;
+    for (auto& [name, hop] : all)
+        if (hop.recipients > 0 || hop.state.failures > 0 || hop.state.next_at > hop.state.at ||
+            !filter.names.empty())
+            out.push_back(std::move(hop));
     return out;
 }
 
@@ -251,6 +282,19 @@ Result<std::vector<StoredOverride>> Offline::overrides() {
     std::vector<StoredOverride> out;
     for (auto& [scope, override] : all)
         if (!override.level.empty()) out.push_back(std::move(override));
+    return out;
+}
+
+Result<std::vector<StoredSuspension>> Offline::suspensions() {
+    std::map<std::pair<SuspensionKind, std::string>, StoredSuspension> all = suspensions_;
+    if (reader_) {
+        auto stored = reader_->suspensions();
+        if (!stored) return stored;
+        for (auto& one : *stored) all.try_emplace({one.kind, one.scope}, std::move(one));
+    }
+    std::vector<StoredSuspension> out;
+    for (auto& [scope, one] : all)
+        if (!one.ended) out.push_back(std::move(one));
     return out;
 }
 

@@ -23,11 +23,12 @@ class Offline {
 
     Result<std::vector<StoredMessage>> find(const QueueFilter& filter);  // oldest first
     Result<QueueTotals> totals();
-    Result<std::vector<HopState>> hops();
+    Result<std::vector<HopLoad>> hops(const HopFilter& filter);
     Result<std::vector<StoredPolicy>> policies();
     Result<std::vector<PolicyVersion>> versions(const std::string& domain);
     Result<std::vector<StoredDiscovery>> discoveries();
     Result<std::vector<StoredOverride>> overrides();
+    Result<std::vector<StoredSuspension>> suspensions();
     Result<std::vector<StoredAlarm>> alarms(WallTime since);
     Result<std::vector<StoredHost>> hosts_seen();
     Result<std::vector<StoredOutcome>> outcomes(const OutcomeFilter& filter);
@@ -56,6 +57,7 @@ class Offline {
     std::map<std::string, std::vector<PolicyVersion>> versions_;
     std::map<std::string, StoredDiscovery> discoveries_;
     std::map<std::string, StoredOverride> overrides_;
+    std::map<std::pair<SuspensionKind, std::string>, StoredSuspension> suspensions_;
     std::vector<StoredAlarm> alarms_;
     Tally tally_;
     HistoryOverlay history_;

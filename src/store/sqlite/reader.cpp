@@ -1,60 +1,72 @@
 #include "store/sqlite/reader.h"
 
 #include <algorithm>
+#include <cstdint>
+#include <map>
+#include <set>
 
 #include "store/codec.h"
+#include "store/hop.h"
 #include "store/sqlite/schema.h"
 #include "store/tally.h"
+#include "util/text.h"
 
 namespace sternpost::store::sqlite {
 namespace {
 
-constexpr const char* by_id_from =
-    "SELECT id, segment, offset, held, damaged, head, warned FROM message WHERE id > ?1 ORDER BY id LIMIT ?2";
-constexpr const char* by_id =
-    "SELECT id, segment, offset, held, damaged, head, warned FROM message WHERE id = ?1";
-constexpr const char* by_reverse_path =
-    "SELECT id, segment, offset, held, damaged, head, warned FROM message WHERE reverse_path = ?1 ORDER BY "
-    "id LIMIT "
-    "?2";
+#define STERNPOST_MESSAGE_COLUMNS "id, segment, offset, held, damaged, head, warned"
+
+constexpr const char* by_id_from = "SELECT " STERNPOST_MESSAGE_COLUMNS
+                                   " FROM message WHERE id > ?1 AND id <= ?2 AND warned <= ?3 ORDER BY id";
+constexpr const char* by_id = "SELECT " STERNPOST_MESSAGE_COLUMNS " FROM message WHERE id = ?1";
+// Message ids in order, one of many recipients as often as it has some there.
 constexpr const char* by_hop =
-    "SELECT DISTINCT m.id, m.segment, m.offset, m.held, m.damaged, m.head, m.warned FROM recipient r "
-    "CROSS JOIN message m ON m.id = r.message "
-    "WHERE r.hop = (SELECT id FROM hop WHERE name = ?1) AND r.state = 0 AND (?2 = '' OR m.reverse_path = ?2) "
-    "ORDER BY r.message LIMIT ?3";
+    "SELECT r.message FROM recipient r WHERE r.hop = (SELECT id FROM hop WHERE name = ?1) "
+    "AND r.state = 0 AND r.message > ?2 AND r.message <= ?3 ORDER BY r.message";
 constexpr const char* recipients_of =
-    "SELECT r.n, h.name, r.state, r.next_at, r.tries, r.forward_path, r.notify, r.orcpt, r.status, r.text "
+    "SELECT r.n, h.name, r.state, r.next_at, r.tries, r.forward_path, r.notify, r.orcpt, r.status, r.text, "
+    "r.tier, h.failures, h.next_at, h.status, h.text, h.reason_code "
     "FROM recipient r JOIN hop h ON h.id = r.hop WHERE r.message = ?1 ORDER BY r.n";
 
-std::string reverse_path_text(const StoredMessage& message) {
-    const auto& path = message.envelope.reverse_path;
-    return path.is_null() ? "<>" : path.text();
+#define STERNPOST_HOP_COLUMNS \
+    "name, at, next_at, failures, status, text, reason_code, detail, waiting, due_at"
+constexpr const char* due_hops =
+    "SELECT id, name FROM hop WHERE waiting > 0 AND due_at <= ?1 ORDER BY due_at";
+constexpr const char* due_in_line =
+    "SELECT message FROM recipient WHERE hop = ?1 AND state = 0 AND tier = 0 ORDER BY next_at";
+constexpr const char* due_again =
+    "SELECT message, next_at FROM recipient WHERE hop = ?1 AND state = 0 AND tier = 1 ORDER BY next_at";
+
+constexpr const char* next_due_hop = "SELECT min(due_at) FROM hop WHERE waiting > 0 AND due_at > ?1";
+constexpr const char* hop_by_name = "SELECT " STERNPOST_HOP_COLUMNS " FROM hop WHERE name = ?1";
+
+constexpr std::int64_t never = INT64_MAX;
+
+// Ids beyond what a column can hold are of no message.
+std::uint64_t to_sql(MessageId id) {
+    return std::min<std::uint64_t>(id.value, INT64_MAX);
 }
 
 }  // namespace
 
-bool matches(const QueueFilter& filter, const StoredMessage& message) {
-    if (!filter.id.empty() && message.id.text() != filter.id) return false;
-    if (!filter.reverse_path.empty() && reverse_path_text(message) != filter.reverse_path) return false;
-    return filter.domain.empty() ||
-           std::any_of(message.recipients.begin(), message.recipients.end(), [&](const StoredRecipient& r) {
-               return r.state == RecipientState::queued && r.address.next_hop == filter.domain;
-           });
-}
-
 struct Reader::Statements {
     explicit Statements(Database& db)
-        : load(db, by_id_from),
+        : from(db, by_id_from),
           one(db, by_id),
-          of_reverse_path(db, by_reverse_path),
           of_hop(db, by_hop),
           recipients(db, recipients_of),
           totals(db,
                  "SELECT total(messages), total(recipients), total(octets), (SELECT min(id) FROM message) "
                  "FROM segment"),
-          hops(db,
-               "SELECT name, at, next_at, failures, status, text, reason_code, detail FROM hop "
-               "WHERE failures > 0 OR next_at > at"),
+          waiting_hops(db, "SELECT " STERNPOST_HOP_COLUMNS
+                           " FROM hop WHERE waiting > 0 ORDER BY waiting DESC LIMIT ?1"),
+          failing_hops(db, "SELECT " STERNPOST_HOP_COLUMNS
+                           " FROM hop WHERE waiting = 0 AND (failures > 0 OR next_at > at) LIMIT ?1"),
+          one_hop(db, hop_by_name),
+          due(db, due_hops),
+          in_line(db, due_in_line),
+          again(db, due_again),
+          next_due(db, next_due_hop),
           policies(
               db,
               "SELECT p.domain, p.id, t.text, p.fetched, p.expires, p.checked, p.fingerprint FROM policy p "
@@ -67,6 +79,7 @@ struct Reader::Statements {
               db,
               "SELECT domain, unknown_since, failed_id, failed_at, mailed FROM discovery ORDER BY domain"),
           overrides(db, "SELECT scope, level, reason, author, set_at, expires FROM override ORDER BY scope"),
+          suspensions(db, "SELECT kind, scope, reason, author, set_at FROM suspension ORDER BY kind, scope"),
           alarms(db,
                  "SELECT kind, subject, text, first, last, count FROM alarm WHERE last >= ?1 "
                  "ORDER BY last DESC, kind, subject"),
@@ -82,10 +95,16 @@ struct Reader::Statements {
           outcome_days(db, "SELECT (SELECT min(day) FROM tls_outcome), (SELECT max(day) FROM tls_outcome)"),
           position(db, "SELECT segment, offset, sequence FROM position") {}
 
-    Statement load, one, of_reverse_path, of_hop, recipients, totals, hops, policies;
-    Statement versions, discoveries, overrides, alarms, hosts_seen, outcomes, outcomes_of, outcome_days,
-        position;
+    Statement from, one, of_hop, recipients, totals, waiting_hops, failing_hops, one_hop, due, in_line, again,
+        next_due, policies;
+    Statement versions, discoveries, overrides, suspensions, alarms, hosts_seen, outcomes, outcomes_of,
+        outcome_days, position;
 };
+
+std::vector<std::string> Reader::queries_of_the_queue() {
+    return {by_id_from,  by_id,     by_hop,       recipients_of, due_hops,
+            due_in_line, due_again, next_due_hop, hop_by_name};
+}
 
 Reader::Reader(std::unique_ptr<Database> database)
     : database_(std::move(database)), statements_(std::make_unique<Statements>(*database_)) {}
@@ -118,59 +137,199 @@ auto Reader::snapshot(Read read) -> decltype(read()) {
     return out;
 }
 
-Result<std::vector<StoredMessage>> Reader::messages(Statement& query) {
-    std::vector<StoredMessage> out;
-    while (query.row()) {
-        const MessageId id{query.id(0)};
-        auto head = decode_message(query.octets(5));
-        if (!head) return fail(Errc::damaged, "the index entry of message " + id.text() + " is damaged");
-        StoredMessage message = StoredMessage::of(*head);
-        message.id = id;
-        message.held = query.integer(3) != 0;
-        message.warned = query.integer(6) != 0;
-        message.body.damaged = query.integer(4) != 0;
-        if (message.body.file.empty()) message.body.place = JournalPlace{query.id(1), query.id(2)};
-        auto& rows = statements_->recipients.with(id.value);
-        while (rows.row()) {
-            auto path = mail::ForwardPath::parse(rows.octets(5), true);
-            if (!path)
-                return fail(Errc::damaged,
-                            "a recipient of message " + id.text() + " is damaged in the index");
-            mail::Recipient recipient(std::move(*path));
-            recipient.notify = notify_of(rows.id(6));
-            recipient.orcpt = rows.text(7);
-            StoredRecipient& stored =
-                message.recipients.emplace_back(QueuedRecipient(std::move(recipient), rows.text(1)));
-            stored.state = static_cast<RecipientState>(rows.integer(2));
-            stored.next_at = rows.time(3);
-            stored.tries = static_cast<std::uint32_t>(rows.integer(4));
-            stored.status = rows.text(8);
-            stored.text = rows.text(9);
+Result<StoredMessage> Reader::message(Statement& query, bool for_people) {
+    const MessageId id{query.id(0)};
+    auto head = decode_message(query.octets(5));
+    if (!head) return fail(Errc::damaged, "the index entry of message " + id.text() + " is damaged");
+    StoredMessage message = StoredMessage::of(*head);
+    message.id = id;
+    message.held = query.integer(3) != 0;
+    message.warned = query.integer(6) != 0;
+    message.body.damaged = query.integer(4) != 0;
+    if (message.body.file.empty()) message.body.place = JournalPlace{query.id(1), query.id(2)};
+    auto& rows = statements_->recipients.with(id.value);
+    while (rows.row()) {
+        auto path = mail::ForwardPath::parse(rows.octets(5), true);
+        if (!path)
+            return fail(Errc::damaged, "a recipient of message " + id.text() + " is damaged in the index");
+        mail::Recipient recipient(std::move(*path));
+        recipient.notify = notify_of(rows.id(6));
+        recipient.orcpt = rows.text(7);
+        StoredRecipient& stored = message.recipients.emplace_back(
+            QueuedRecipient(std::move(recipient), HopName::parse(rows.octets(1)).next_hop));
+        stored.state = static_cast<RecipientState>(rows.integer(2));
+        stored.next_at = rows.time(3);
+        stored.tries = static_cast<std::uint32_t>(rows.integer(4));
+        stored.status = rows.text(8);
+        stored.text = rows.text(9);
+        // Not tried: the time is its place in the line.
+        if (rows.integer(10) != 1 && stored.tries == 0 && stored.status.empty())
+            stored.next_at = message.arrived;
+        if (for_people && rows.integer(11) > 0 && rows.time(12) > stored.next_at &&
+            stored.state == RecipientState::queued) {
+            stored.next_at = rows.time(12);
+            stored.status = rows.text(13);
+            stored.text = rows.text(14);
+            stored.reason_code = rows.text(15);
         }
-        out.push_back(std::move(message));
     }
+    return message;
+}
+
+Result<HopState> Reader::hop_state(Statement& query) {
+    auto detail = decode_detail(query.octets(7));
+    if (!detail) return fail(Errc::damaged, "next hop " + query.text(0) + " is damaged in the index");
+    HopState out;
+    out.next_hop = query.text(0);
+    out.at = query.time(1);
+    out.next_at = query.time(2);
+    out.failures = static_cast<std::uint32_t>(query.integer(3));
+    out.status = query.text(4);
+    out.text = query.text(5);
+    out.reason_code = query.text(6);
+    out.detail = std::move(*detail);
     return out;
 }
 
-Result<std::vector<StoredMessage>> Reader::load(MessageId after, std::size_t limit) {
-    return snapshot([&] { return messages(statements_->load.with(after.value, std::uint64_t{limit})); });
+// Up to `room` messages that are due at a hop and not known yet, in their order, to `ids`. Returns whether
+// there are more.
+bool Reader::due_at(std::int64_t hop, const DueQuestion& question, std::size_t room,
+                    std::vector<MessageId>& ids, std::optional<WallTime>& next) {
+    std::set<MessageId> found;
+    bool more = false;
+    const auto take = [&](MessageId id) {
+        if (std::binary_search(question.known.begin(), question.known.end(), id) || found.contains(id))
+            return true;
+        if (found.size() >= room) {
+            more = true;
+            return false;
+        }
+        found.insert(id);
+        ids.push_back(id);
+        return true;
+    };
+    auto& again = statements_->again.with(hop);
+    while (again.row()) {
+        if (again.time(1) > question.now) {
+            next = next ? std::min(*next, again.time(1)) : again.time(1);
+            break;
+        }
+        if (!take(MessageId{again.id(0)})) break;
+    }
+    again.reset();
+    auto& line = statements_->in_line.with(hop);
+    while (!more && line.row())
+        if (!take(MessageId{line.id(0)})) break;
+    line.reset();
+    return more;
+}
+
+Result<Due> Reader::due(const DueQuestion& question) {
+    return snapshot([&]() -> Result<Due> {
+        Due out;
+        std::map<std::string, bool> hops;  // whether there is more
+        std::set<MessageId> ids;
+        auto& row = statements_->due.with(question.now);
+        while (row.row()) {
+            if (ids.size() >= question.messages) {
+                out.more = true;
+                break;
+            }
+            const std::string name = row.text(1);
+            if (std::binary_search(question.full.begin(), question.full.end(), name)) continue;
+            std::vector<MessageId> here;
+            const std::size_t room = std::min(question.per_hop, question.messages - ids.size());
+            hops[name] = due_at(row.integer(0), question, room, here, out.next);
+            ids.insert(here.begin(), here.end());
+        }
+        row.reset();
+        auto& next = statements_->next_due.with(question.now);
+        if (next.row() && next.integer(0) != 0 && next.integer(0) != never)
+            out.next = out.next ? std::min(*out.next, next.time(0)) : next.time(0);
+        next.reset();
+        for (const auto id : ids) {
+            auto& one = statements_->one.with(id.value);
+            if (!one.row()) continue;
+            auto found = message(one, false);
+            one.reset();
+            if (!found) return fail(std::move(found).error());
+            // What was not looked at may have more.
+            for (std::size_t n = 0; n < found->recipients.size(); ++n)
+                if (found->recipients[n].state == RecipientState::queued)
+                    hops.try_emplace(hop_of(*found, n), true);
+            out.messages.push_back(std::move(*found));
+        }
+        for (const auto& [name, more] : hops) {
+            auto& one = statements_->one_hop.with(name);
+            if (!one.row()) continue;
+            auto state = hop_state(one);
+            one.reset();
+            if (!state) return fail(std::move(state).error());
+            out.hops.push_back({std::move(*state), more});
+        }
+        return out;
+    });
+}
+
+// All that match in the query's rows, up to the limit.
+Result<void> Reader::find_by(Statement& query, const QueueFilter& filter, std::vector<StoredMessage>& out) {
+    while (out.size() < filter.limit && query.row()) {
+        auto found = message(query, true);
+        if (!found) {
+            query.reset();
+            return fail(std::move(found).error());
+        }
+        if (matches(filter, *found)) out.push_back(std::move(*found));
+    }
+    query.reset();
+    return {};
 }
 
 Result<std::vector<StoredMessage>> Reader::find(const QueueFilter& filter) {
     return snapshot([&]() -> Result<std::vector<StoredMessage>> {
-        const std::uint64_t limit = filter.limit;
-        if (!filter.id.empty()) {
-            const auto id = MessageId::parse(filter.id);
-            if (!id) return std::vector<StoredMessage>();
-            auto found = messages(statements_->one.with(id->value));
-            if (found) std::erase_if(*found, [&](const StoredMessage& m) { return !matches(filter, m); });
-            return found;
+        std::vector<StoredMessage> out;
+        std::set<MessageId> ids(filter.ids.begin(), filter.ids.end());
+        if (ids.empty() && filter.domain.empty()) {
+            // A recipient's end is no end of the message: those in the table all have one that waits.
+            auto done = find_by(
+                statements_->from.with(filter.after.value, to_sql(filter.until), filter.unwarned ? 0 : 1),
+                filter, out);
+            if (!done) return fail(std::move(done).error());
+            return out;
         }
-        if (!filter.domain.empty())
-            return messages(statements_->of_hop.with(filter.domain, filter.reverse_path, limit));
-        if (!filter.reverse_path.empty())
-            return messages(statements_->of_reverse_path.with(filter.reverse_path, limit));
-        return messages(statements_->load.with(std::uint64_t{0}, limit));
+        if (ids.empty()) {
+            // More than the limit, since not all of them need match; the rest is for another question.
+            for (const std::string& group : groups_of(lowered(filter.domain))) {
+                auto& row = statements_->of_hop.with(group, filter.after.value, to_sql(filter.until));
+                std::size_t matching = 0;
+                while (matching < filter.limit && row.row()) {
+                    const MessageId id{row.id(0)};
+                    if (ids.contains(id)) continue;
+                    auto& one = statements_->one.with(id.value);
+                    if (!one.row()) continue;
+                    auto found = message(one, true);
+                    one.reset();
+                    if (!found) {
+                        row.reset();
+                        return fail(std::move(found).error());
+                    }
+                    if (!matches(filter, *found)) continue;
+                    ids.insert(id);
+                    out.push_back(std::move(*found));
+                    ++matching;
+                }
+                row.reset();
+            }
+            std::sort(out.begin(), out.end(),
+                      [](const StoredMessage& a, const StoredMessage& b) { return a.id < b.id; });
+            if (out.size() > filter.limit)
+                out.erase(out.begin() + static_cast<std::ptrdiff_t>(filter.limit), out.end());
+            return out;
+        }
+        for (const auto id : ids)
+            if (auto done = find_by(statements_->one.with(id.value), filter, out); !done)
+                return fail(std::move(done).error());
+        return out;
     });
 }
 
@@ -189,16 +348,27 @@ Result<QueueTotals> Reader::totals() {
     });
 }
 
-Result<std::vector<HopState>> Reader::hops() {
-    return snapshot([&]() -> Result<std::vector<HopState>> {
-        std::vector<HopState> out;
-        auto& row = statements_->hops.with();
-        while (row.row()) {
-            auto detail = decode_detail(row.octets(7));
-            if (!detail) return fail(Errc::damaged, "next hop " + row.text(0) + " is damaged in the index");
-            out.push_back({row.text(0), row.time(1), row.time(2), static_cast<std::uint32_t>(row.integer(3)),
-                           row.text(4), row.text(5), row.text(6), std::move(*detail)});
-        }
+Result<std::vector<HopLoad>> Reader::hops(const HopFilter& filter) {
+    return snapshot([&]() -> Result<std::vector<HopLoad>> {
+        std::vector<HopLoad> out;
+        const auto take = [&](Statement& row) -> Result<void> {
+            while (out.size() < filter.limit && row.row()) {
+                auto state = hop_state(row);
+                if (!state) return fail(std::move(state).error());
+                HopLoad load{std::move(*state), row.id(8), std::nullopt};
+                if (row.integer(9) != never) load.due = row.time(9);
+                out.push_back(std::move(load));
+            }
+            row.reset();
+            return {};
+        };
+        for (const std::string& name : filter.names)
+            if (auto done = take(statements_->one_hop.with(name)); !done)
+                return fail(std::move(done).error());
+        if (!filter.names.empty()) return out;
+        for (Statement* all : {&statements_->waiting_hops, &statements_->failing_hops})
+            if (auto done = take(all->with(std::uint64_t{filter.limit})); !done)
+                return fail(std::move(done).error());
         return out;
     });
 }
@@ -238,6 +408,17 @@ Result<std::vector<StoredOverride>> Reader::overrides() {
         auto& row = statements_->overrides.with();
         while (row.row())
             out.push_back({row.text(0), row.text(1), row.text(2), row.text(3), row.time(4), row.time(5)});
+        return out;
+    });
+}
+
+Result<std::vector<StoredSuspension>> Reader::suspensions() {
+    return snapshot([&]() -> Result<std::vector<StoredSuspension>> {
+        std::vector<StoredSuspension> out;
+        auto& row = statements_->suspensions.with();
+        while (row.row())
+            out.push_back({static_cast<SuspensionKind>(row.integer(0)), row.text(1), row.text(2), row.text(3),
+                           row.time(4), false});
         return out;
     });
 }

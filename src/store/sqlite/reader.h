@@ -11,23 +11,25 @@
 
 namespace sternpost::store::sqlite {
 
-/// Whether `find` with this filter would name the message (`limit` aside).
-bool matches(const QueueFilter& filter, const StoredMessage& message);
-
 /// One thread at a time. Errors: not_found (there is no database), newer_schema, damaged, busy, io.
 class Reader {
   public:
     static Result<std::unique_ptr<Reader>> open(const DatabasePlace& place);
     ~Reader();
 
-    Result<std::vector<StoredMessage>> load(MessageId after, std::size_t limit);
-    Result<std::vector<StoredMessage>> find(const QueueFilter& filter);  // oldest first
+    /// The questions that the queue asks while it works, and the first of those that people ask: for a test
+    /// that none of them reads whole tables.
+    static std::vector<std::string> queries_of_the_queue();
+
+    Result<Due> due(const DueQuestion& question);
+    Result<std::vector<StoredMessage>> find(const QueueFilter& filter);  // in id order
     Result<QueueTotals> totals();
-    Result<std::vector<HopState>> hops();  // those with failures, or a time before which they are not tried
+    Result<std::vector<HopLoad>> hops(const HopFilter& filter);
     Result<std::vector<StoredPolicy>> policies();
     Result<std::vector<PolicyVersion>> versions(const std::string& domain);  // first seen first
     Result<std::vector<StoredDiscovery>> discoveries();
     Result<std::vector<StoredOverride>> overrides();
+    Result<std::vector<StoredSuspension>> suspensions();
     Result<std::vector<StoredAlarm>> alarms(WallTime since);  // the latest first
     Result<std::vector<StoredHost>> hosts_seen();
     Result<std::vector<StoredOutcome>> outcomes(const OutcomeFilter& filter);
@@ -37,7 +39,12 @@ class Reader {
   private:
     struct Statements;
     explicit Reader(std::unique_ptr<Database> database);
-    Result<std::vector<StoredMessage>> messages(Statement& query);
+    /// The message of the query's present row. `for_people`: with what its next hops wait for.
+    Result<StoredMessage> message(Statement& query, bool for_people);
+    Result<HopState> hop_state(Statement& query);
+    Result<void> find_by(Statement& query, const QueueFilter& filter, std::vector<StoredMessage>& out);
+    bool due_at(std::int64_t hop, const DueQuestion& question, std::size_t room, std::vector<MessageId>& ids,
+                std::optional<WallTime>& next);
     template <class Read>
     auto snapshot(Read read) -> decltype(read());
 

@@ -3,13 +3,27 @@
 #include <fmt/format.h>
 
 #include <array>
+#include <utility>
+#include <vector>
+
+#include "store/codec.h"
+#include "store/hop.h"
 
 namespace sternpost::store::sqlite {
 namespace {
 
-// Entry n leads from schema n to n + 1. Never changed once released; a new schema is a new entry.
+// Entry n leads from schema n to n + 1: `before`, then `step`, then `after`. Never changed once released; a
+// new schema is a new entry.
+struct Migration {
+    const char* before;
+    void (*step)(Database&) = nullptr;
+    const char* after = "";
+};
+
+void group_next_hops(Database& database);
+
 constexpr std::array migrations{
-    R"sql(
+    Migration{R"sql(
 -- How far the journal is in these tables. The same transaction that adds to them moves it: each record counts once.
 -- complete 0: what the journal held before these tables were made is not in them yet.
 CREATE TABLE position (
@@ -97,8 +111,8 @@ CREATE TABLE policy (
     checked INTEGER NOT NULL,
     fingerprint TEXT NOT NULL
 ) WITHOUT ROWID;
-)sql",
-    R"sql(
+)sql"},
+    Migration{R"sql(
 -- Why a blocked next hop is blocked, for `why`: fields of an attempt's detail, without outcomes.
 ALTER TABLE hop ADD COLUMN reason_code TEXT NOT NULL DEFAULT '';
 ALTER TABLE hop ADD COLUMN detail BLOB NOT NULL DEFAULT x'';
@@ -180,12 +194,65 @@ CREATE TABLE tls_host (
     last_clear INTEGER NOT NULL,
     last_dane INTEGER NOT NULL
 ) WITHOUT ROWID;
-)sql",
-    R"sql(
+)sql"},
+    Migration{R"sql(
 -- 1: the sender was told that the message is delayed.
 ALTER TABLE message ADD COLUMN warned INTEGER NOT NULL DEFAULT 0;
+)sql"},
+    Migration{R"sql(
+-- What sleeps here and is due is found by next hop. tier 0: not tried yet, next_at is its place in the line
+-- (store/turn); 1: tried, due at next_at; 2: on hold, next_at is kept. A hop is a group (store/hop).
+ALTER TABLE recipient ADD COLUMN tier INTEGER NOT NULL DEFAULT 0;
+UPDATE recipient SET tier = CASE WHEN (SELECT held FROM message WHERE id = message) THEN 2
+                                 WHEN tries > 0 OR status <> '' THEN 1 ELSE 0 END;
+CREATE INDEX recipient_due ON recipient (hop, tier, next_at) WHERE state = 0;
+-- waiting: recipients that do; due_at: when the first of them may be tried, no sooner than the hop's next_at.
+ALTER TABLE hop ADD COLUMN waiting INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE hop ADD COLUMN due_at INTEGER NOT NULL DEFAULT 9223372036854775807;
+CREATE INDEX hop_due ON hop (due_at) WHERE waiting > 0;
+CREATE INDEX hop_waiting ON hop (waiting) WHERE waiting > 0;
+
+-- kind 0: a next hop, 1: a sender.
+CREATE TABLE suspension (
+    kind INTEGER NOT NULL,
+    scope TEXT NOT NULL,
+    reason TEXT NOT NULL,
+    author TEXT NOT NULL,
+    set_at INTEGER NOT NULL,
+    PRIMARY KEY (kind, scope)
+) WITHOUT ROWID;
 )sql",
+              group_next_hops, R"sql(
+UPDATE hop SET waiting = (SELECT count(*) FROM recipient r WHERE r.hop = hop.id AND r.state = 0);
+UPDATE hop SET due_at = max(next_at, ifnull((SELECT min(r.next_at) FROM recipient r
+    WHERE r.hop = hop.id AND r.state = 0 AND r.tier < 2), 9223372036854775807));
+)sql"},
 };
+
+// Recipients of mail that says something of TLS were in the row of their next hop, and get that of their
+// group.
+void group_next_hops(Database& database) {
+    Statement heads(database, "SELECT id, head FROM message");
+    Statement recipients(
+        database, "SELECT r.n, h.name FROM recipient r JOIN hop h ON h.id = r.hop WHERE r.message = ?1");
+    Statement add(database, "INSERT OR IGNORE INTO hop (name) VALUES (?1)");
+    Statement move(
+        database,
+        "UPDATE recipient SET hop = (SELECT id FROM hop WHERE name = ?3) WHERE message = ?1 AND n = ?2");
+    while (heads.row()) {
+        const auto head = decode_message(heads.octets(1));
+        if (!head) continue;  // damaged: found, and told, when it is read
+        const TlsWish wish = wish_of(head->message_class, head->envelope);
+        if (wish == TlsWish::ordinary) continue;
+        std::vector<std::pair<std::uint64_t, std::string>> groups;
+        auto& row = recipients.with(heads.id(0));
+        while (row.row()) groups.emplace_back(row.id(0), HopName{row.text(1), wish}.text());
+        for (const auto& [n, group] : groups) {
+            add.with(group).run();
+            move.with(heads.id(0), n, group).run();
+        }
+    }
+}
 
 }  // namespace
 
@@ -220,7 +287,11 @@ Result<void> migrate(Database& database, const std::string& name) {
     const auto version = static_cast<std::size_t>(database.number("PRAGMA user_version"));
     if (version == migrations.size()) return {};
     return database.transaction([&] {
-        for (std::size_t i = version; i < migrations.size(); ++i) database.run(migrations[i]);
+        for (std::size_t i = version; i < migrations.size(); ++i) {
+            database.run(migrations[i].before);
+            if (migrations[i].step != nullptr) migrations[i].step(database);
+            database.run(migrations[i].after);
+        }
         database.run(fmt::format("PRAGMA application_id = {}", application_id).c_str());
         database.run(fmt::format("PRAGMA user_version = {}", migrations.size()).c_str());
     });

@@ -2,6 +2,8 @@
 
 #include <gtest/gtest.h>
 
+#include "store/turn.h"
+
 namespace sternpost::queue {
 namespace {
 
@@ -60,13 +62,13 @@ TEST(FairQueue, ForgetsWhatIsErased) {
 
 TEST(Sender, IsTheClientOrTheLocalUser) {
     store::StoredMessage message;
-    EXPECT_EQ(sender_of(message), "local");
+    EXPECT_EQ(store::sender_of(message.origin, message.message_class), "local");
     message.origin.uid = 33;
-    EXPECT_EQ(sender_of(message), "uid 33");
+    EXPECT_EQ(store::sender_of(message.origin, message.message_class), "uid 33");
     message.origin.address = "2001:db8::1";
-    EXPECT_EQ(sender_of(message), "2001:db8::1");
+    EXPECT_EQ(store::sender_of(message.origin, message.message_class), "2001:db8::1");
     message.message_class = store::MessageClass::notice;
-    EXPECT_EQ(sender_of(message), "");
+    EXPECT_EQ(store::sender_of(message.origin, message.message_class), "");
 }
 
 }  // namespace

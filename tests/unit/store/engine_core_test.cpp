@@ -70,9 +70,8 @@ TEST_F(PumpedEngine, AQuestionSeesWhatWasAcknowledgedBefore) {
     writer_.run_all();
     engine_->pump(start);
     std::size_t found = 0;
-    engine_->load(MessageId{0}, 10, Reply<Result<std::vector<StoredMessage>>>([&](const auto& messages) {
-                      found = messages ? messages->size() : 0;
-                  }));
+    engine_->find({}, Reply<Result<std::vector<StoredMessage>>>(
+                          [&](const auto& messages) { found = messages ? messages->size() : 0; }));
     writer_.run_all();
     reader_.run_all();
     EXPECT_EQ(found, 1U);

@@ -130,6 +130,14 @@ class Engine : public ::testing::Test {
         return await<Result<MessageId>>(
             [&](auto reply) { store.accept(std::move(message), std::move(reply)); });
     }
+    static std::vector<HopState> failing(Store& store) {
+        std::vector<HopState> out;
+        auto hops =
+            await<Result<std::vector<HopLoad>>>([&](auto r) { store.hops({}, std::move(r)); }).value();
+        for (auto& hop : hops)
+            if (hop.state.failures > 0) out.push_back(std::move(hop.state));
+        return out;
+    }
     static Result<std::vector<StoredMessage>> find(Store& store, QueueFilter filter = {}) {
         return await<Result<std::vector<StoredMessage>>>(
             [&](auto reply) { store.find(filter, std::move(reply)); });
@@ -314,8 +322,7 @@ TEST_F(Engine, KeepsPoliciesHopsAndActs) {
     EXPECT_EQ(
         await<Result<std::vector<StoredPolicy>>>([&](auto r) { store->policies(std::move(r)); }).value(),
         std::vector{policy});
-    const auto hops =
-        await<Result<std::vector<HopState>>>([&](auto r) { store->hops(std::move(r)); }).value();
+    const auto hops = failing(*store);
     ASSERT_EQ(hops.size(), 1U);
     EXPECT_EQ(hops[0].failures, 3U);
     QueueFilter filter;
@@ -357,8 +364,7 @@ TEST_F(Engine, BringsAnIndexOfTheFirstReleaseUpToDate) {
     const PolicyVersion version{"1", "ABC", "ab", WallTime(std::chrono::seconds(1)),
                                 WallTime(std::chrono::seconds(2))};
     EXPECT_EQ(versions.value(), std::vector{version});
-    const auto hops =
-        await<Result<std::vector<HopState>>>([&](auto r) { store->hops(std::move(r)); }).value();
+    const auto hops = failing(*store);
     ASSERT_EQ(hops.size(), 1U);
     EXPECT_EQ(hops[0].text, "refused");
     EXPECT_TRUE(hops[0].detail.hosts.empty());
@@ -551,8 +557,7 @@ TEST_F(Knowledge, IsTheSameWhoeverAnswers) {
 TEST_F(Knowledge, OfABlockedNextHopSaysWhichHostsWereTried) {
     auto store = open();
     fill(*store);
-    const auto hops =
-        await<Result<std::vector<HopState>>>([&](auto r) { store->hops(std::move(r)); }).value();
+    const auto hops = failing(*store);
     ASSERT_EQ(hops.size(), 1U);
     EXPECT_EQ(hops[0].reason_code, "sts-mx-mismatch");
     EXPECT_EQ(hops[0].detail.hosts, std::vector<std::string>{"mx9.example.com: not in the policy"});

@@ -82,7 +82,7 @@ class Machine {
             ADD_FAILURE() << reader.error().text;
             return {};
         }
-        auto found = (*reader)->load(MessageId{0}, 1000);
+        auto found = (*reader)->find({});
         EXPECT_TRUE(found) << found.error().text;
         const auto totals = (*reader)->totals().value();
         EXPECT_EQ(totals.messages, found->size());

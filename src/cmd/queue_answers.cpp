@@ -1,0 +1,247 @@
+#include "cmd/queue_answers.h"
+
+#include <algorithm>
+#include <array>
+#include <map>
+
+#include "dns/name.h"
+#include "dns/record.h"
+#include "util/call.h"
+#include "util/text.h"
+
+namespace sternpost::cmd {
+namespace {
+
+using control::Answer;
+using control::ExitCode;
+namespace json = boost::json;
+
+constexpr std::array reading{"queue.list", "queue.show", "queue.hops", "queue.suspended"};
+constexpr std::array deeds{
+    std::pair("queue.retry", queue::Deed::retry),     std::pair("queue.hold", queue::Deed::hold),
+    std::pair("queue.release", queue::Deed::release), std::pair("queue.expire", queue::Deed::expire),
+    std::pair("queue.delete", queue::Deed::remove),   std::pair("queue.reroute", queue::Deed::reroute)};
+
+std::string text_of(const json::object& request, std::string_view key) {
+    const auto* value = request.if_contains(key);
+    return value != nullptr && value->is_string() ? std::string(value->as_string()) : std::string();
+}
+
+Answer no(std::string text) {
+    return {ExitCode::no, std::move(text), {}};
+}
+
+std::size_t limit_of(const json::object& request) {
+    boost::system::error_code ec;
+    const auto* limit = request.if_contains("limit");
+    return limit != nullptr && limit->is_number() ? limit->to_number<std::size_t>(ec) : 1000;
+}
+
+// Which messages a request means; the error is for people.
+Expected<store::QueueFilter, control::ExitCode> filter_of(const json::object& request) {
+    store::QueueFilter out;
+    const auto add = [&](std::string_view text) {
+        const auto id = store::MessageId::parse(text);
+        if (id) out.ids.push_back(*id);
+        return id.has_value();
+    };
+    if (const auto* ids = request.if_contains("ids"); ids != nullptr && ids->is_array())
+        for (const auto& item : ids->as_array())
+            if (!item.is_string() || !add(item.as_string()))
+                return fail(ExitCode::no,
+                            "\"" + (item.is_string() ? printable(std::string(item.as_string())) : "") +
+                                "\" is not a queue id");
+    out.domain = lowered(text_of(request, "domain"));
+    out.sender = text_of(request, "sender");
+    out.reason = text_of(request, "reason");
+    out.limit = limit_of(request);
+    return out;
+}
+
+// A domain, or an address literal, as a recipient's next hop; empty: neither.
+std::string next_hop_of(const std::string& text) {
+    if (text.starts_with('[') && text.ends_with(']')) {
+        std::string inside = text.substr(1, text.size() - 2);
+        if (lowered(inside).starts_with("ipv6:")) inside = inside.substr(5);
+        const auto address = dns::Address::parse(inside);
+        return address ? address->literal() : "";
+    }
+    const auto domain = dns::Domain::parse(text);
+    return domain ? domain->text() : "";
+}
+
+}  // namespace
+
+bool QueueAnswers::acts(std::string_view verb) {
+    return verb == "queue.suspend" || verb == "queue.resume" ||
+           std::any_of(deeds.begin(), deeds.end(), [&](const auto& deed) { return verb == deed.first; });
+}
+
+bool QueueAnswers::knows(std::string_view verb) {
+    return std::find(reading.begin(), reading.end(), verb) != reading.end() || acts(verb);
+}
+
+asio::awaitable<Answer> QueueAnswers::answer(json::object request, control::Caller caller) {
+    const std::string verb = text_of(request, "verb");
+    std::string who = "uid " + std::to_string(caller.uid);
+    if (verb == "queue.list") co_return co_await list(std::move(request));
+    if (verb == "queue.show") co_return co_await show(text_of(request, "id"));
+    if (verb == "queue.suspended") co_return Answer{ExitCode::done, "", suspensions()};
+    if (verb == "queue.hops") {
+        json::array all = co_await hops(limit_of(request));
+        co_return Answer{ExitCode::done, "", std::move(all)};
+    }
+    if (verb == "queue.suspend" || verb == "queue.resume")
+        co_return co_await suspend(std::move(request), std::move(who), verb == "queue.resume");
+    for (const auto& [name, deed] : deeds)
+        if (verb == name) co_return co_await act(deed, std::move(request), std::move(who));
+    co_return no("the queue does not know the verb " + verb);
+}
+
+asio::awaitable<store::Result<store::QueueTotals>> QueueAnswers::totals() {
+    auto ask = [this](Reply<store::Result<store::QueueTotals>> reply) { store_.totals(std::move(reply)); };
+    co_return co_await call<store::Result<store::QueueTotals>>(std::move(ask));
+}
+
+asio::awaitable<Answer> QueueAnswers::list(json::object request) {
+    const auto filter = filter_of(request);
+    if (!filter) co_return no(filter.error().text);
+    auto ask = [this, &filter](Reply<store::Result<std::vector<store::StoredMessage>>> reply) {
+        store_.find(*filter, std::move(reply));
+    };
+    const auto found = co_await call<store::Result<std::vector<store::StoredMessage>>>(std::move(ask));
+    if (!found) co_return Answer{ExitCode::internal, found.error().text, {}};
+    const auto all = co_await totals();
+    if (!all) co_return Answer{ExitCode::internal, all.error().text, {}};
+    json::array messages;
+    for (const auto& message : *found) messages.push_back(control::to_json(message, queue_.active(message)));
+    json::object out;
+    out["messages"] = std::move(messages);
+    out["totals"] = control::to_json(*all);
+    co_return Answer{ExitCode::done, "", std::move(out)};
+}
+
+asio::awaitable<Answer> QueueAnswers::show(std::string id) {
+    store::QueueFilter filter;
+    if (const auto parsed = store::MessageId::parse(id)) filter.ids.push_back(*parsed);
+    if (filter.ids.empty()) co_return no("no message " + printable(id) + " is in the queue");
+    auto ask = [this, filter](Reply<store::Result<std::vector<store::StoredMessage>>> reply) {
+        store_.find(filter, std::move(reply));
+    };
+    const auto found = co_await call<store::Result<std::vector<store::StoredMessage>>>(std::move(ask));
+    if (!found) co_return Answer{ExitCode::internal, found.error().text, {}};
+    if (found->empty()) co_return no("no message " + printable(id) + " is in the queue");
+    co_return Answer{ExitCode::done, "", control::to_json(found->front(), queue_.active(found->front()))};
+}
+
+// What the store has on disk; of what is in memory, memory knows better.
+asio::awaitable<json::array> QueueAnswers::hops(std::size_t limit) {
+    store::HopFilter filter;
+    filter.limit = limit;
+    auto ask = [this, filter](Reply<store::Result<std::vector<store::HopLoad>>> reply) {
+        store_.hops(filter, std::move(reply));
+    };
+    const auto stored = co_await call<store::Result<std::vector<store::HopLoad>>>(std::move(ask));
+    std::map<std::string, queue::HopView> views;
+    for (auto& view : queue_.core().hops()) views.emplace(view.name, std::move(view));
+    json::array out;
+    const auto add = [&](const std::string& name, std::uint64_t recipients, const queue::HopView& view) {
+        const auto* suspension = queue_.core().suspensions().of_hop(name);
+        json::object one;
+        one["name"] = name;
+        one["recipients"] = recipients;
+        one["connections"] = view.lanes;
+        one["failures"] = view.failures;
+        if (view.next_at) one["next_at"] = rfc3339(*view.next_at);
+        one["suspended"] = suspension != nullptr;
+        one["status"] = view.status;
+        one["reason"] = suspension != nullptr
+                            ? "suspended by " + suspension->author + ": " + suspension->reason
+                            : view.text;
+        out.push_back(std::move(one));
+    };
+    if (!stored) co_return out;
+    for (const auto& hop : *stored) {
+        const auto known = views.find(hop.state.next_hop);
+        queue::HopView view;
+        if (known != views.end()) {
+            view = std::move(known->second);
+            views.erase(known);
+        } else {
+            view.failures = hop.state.failures;
+            if (hop.state.failures > 0) view.next_at = hop.state.next_at;
+            view.status = hop.state.status;
+            view.text = hop.state.text;
+        }
+        if (hop.recipients > 0 || view.failures > 0 || view.lanes > 0)
+            add(hop.state.next_hop, hop.recipients, view);
+    }
+    for (const auto& [name, view] : views)
+        if (out.size() < limit && (view.lanes > 0 || view.failures > 0)) add(name, 0, view);
+    co_return out;
+}
+
+json::array QueueAnswers::suspensions() const {
+    json::array out;
+    for (const auto& suspension : queue_.core().suspensions().list())
+        out.push_back(control::to_json(suspension));
+    return out;
+}
+
+asio::awaitable<Answer> QueueAnswers::act(queue::Deed deed, json::object request, std::string who) {
+    auto filter = filter_of(request);
+    if (!filter) co_return no(filter.error().text);
+    std::string to;
+    if (deed == queue::Deed::reroute) {
+        to = next_hop_of(text_of(request, "to"));
+        if (to.empty())
+            co_return no("--to " + printable(text_of(request, "to")) +
+                         ": wanted is a domain, or an address such as [192.0.2.1] or [IPv6:2001:db8::1]");
+    }
+    if (deed == queue::Deed::retry) forget_backoffs_();
+    const auto done = co_await queue_.act(deed, std::move(*filter), std::move(who), std::move(to));
+    if (!done) co_return Answer{ExitCode::internal, done.error().text, {}};
+    json::object out;
+    out["messages"] = done->messages;
+    out["recipients"] = done->recipients;
+    out["active"] = done->active;
+    Answer answer{ExitCode::done, "", std::move(out)};
+    if (done->messages == 0) {
+        answer.code = ExitCode::no;
+        answer.text = "nothing in the queue matches";
+    }
+    co_return answer;
+}
+
+asio::awaitable<Answer> QueueAnswers::suspend(json::object request, std::string who, bool ended) {
+    store::StoredSuspension wanted;
+    wanted.scope = text_of(request, "sender");
+    wanted.kind = wanted.scope.empty() ? store::SuspensionKind::next_hop : store::SuspensionKind::sender;
+    if (wanted.kind == store::SuspensionKind::next_hop) {
+        const std::string domain = lowered(text_of(request, "domain"));
+        const bool below = domain.starts_with('.');
+        const std::string name = next_hop_of(below ? domain.substr(1) : domain);
+        if (name.empty() || (below && name.starts_with('[')))
+            co_return no("--domain " + printable(domain) +
+                         ": wanted is a next hop such as example.com, .example.com or [192.0.2.1]");
+        wanted.scope = (below ? "." : "") + name;
+    }
+    wanted.reason = text_of(request, "reason");
+    wanted.author = std::move(who);
+    wanted.set = clock_.wall();
+    wanted.ended = ended;
+    const auto all = queue_.core().suspensions().list();
+    const bool there = std::any_of(all.begin(), all.end(), [&](const store::StoredSuspension& one) {
+        return one.kind == wanted.kind && one.scope == wanted.scope;
+    });
+    if (ended && !there) co_return no(printable(wanted.scope) + " is not suspended");
+    if (!ended && wanted.reason.empty())
+        co_return no("--reason is needed: why, for those who come after you");
+    const auto done = co_await queue_.suspend(wanted);
+    if (!done) co_return Answer{ExitCode::internal, done.error().text, {}};
+    json::object out = control::to_json(wanted);
+    out["messages"] = done->messages;  // put on hold, or released
+    co_return Answer{ExitCode::done, "", std::move(out)};
+}
+
+}  // namespace sternpost::cmd

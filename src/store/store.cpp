@@ -1,0 +1,41 @@
+#include "store/store.h"
+
+#include <algorithm>
+
+#include "store/turn.h"
+#include "util/text.h"
+
+namespace sternpost::store {
+
+bool is_sender(const StoredMessage& message, std::string_view sender) {
+    const mail::ReversePath& path = message.envelope.reverse_path;
+    if (sender == "<>") return path.is_null();
+    if (sender == sender_of(message.origin, message.message_class)) return true;
+    const std::string text = path.text();
+    if (!sender.starts_with('@')) return iequals(text, sender);
+    return text.size() > sender.size() &&
+           iequals(std::string_view(text).substr(text.size() - sender.size()), sender);
+}
+
+bool waits_for(const StoredRecipient& recipient, std::string_view reason) {
+    return reason.empty() || recipient.status == reason || recipient.reason_code == reason ||
+           lowered(recipient.text).find(lowered(reason)) != std::string::npos;
+}
+
+bool matches(const QueueFilter& filter, const StoredRecipient& recipient) {
+    return recipient.state == RecipientState::queued && waits_for(recipient, filter.reason) &&
+           (filter.domain.empty() || iequals(recipient.address.next_hop, filter.domain));
+}
+
+bool matches(const QueueFilter& filter, const StoredMessage& message) {
+    if (message.id <= filter.after || message.id > filter.until) return false;
+    if (!filter.ids.empty() &&
+        std::find(filter.ids.begin(), filter.ids.end(), message.id) == filter.ids.end())
+        return false;
+    if (filter.unwarned && message.warned) return false;
+    if (!filter.sender.empty() && !is_sender(message, filter.sender)) return false;
+    return std::any_of(message.recipients.begin(), message.recipients.end(),
+                       [&](const StoredRecipient& r) { return matches(filter, r); });
+}
+
+}  // namespace sternpost::store

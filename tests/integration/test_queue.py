@@ -1,0 +1,205 @@
+#!/usr/bin/python3
+"""The queue as an administrator steers it, and as it is when little of it fits in memory."""
+import sys
+
+from machine import expect, expect_equal, run, test, wait_for
+from peers import Dns, Sink
+from sternpost import Dialogue, Sternpost
+
+RECORDS = [
+    'sink MX 10 mx.sink',
+    'mx.sink A 127.0.0.40',
+    'dead MX 10 mx.dead',
+    'mx.dead A 127.0.0.41',
+    'other MX 10 mx.other',
+    'mx.other A 127.0.0.42',
+    'relay-admin MX 10 mx.sink',
+    'sender MX 10 mx.sink',
+]
+MESSAGE = 'From: Ann <ann@sender.test>\nTo: bob@sink.test\nSubject: hello\n\nhello\n'
+
+
+def submit(sternpost, sender, path):
+    """One message by sendmail; its queue id."""
+    before = {m['id'] for m in sternpost.ask('queue', 'list', '--sender', sender)['messages']}
+    sternpost.submit('-f', sender, path, text=MESSAGE)
+    new = [m for m in sternpost.ask('queue', 'list', '--sender', sender)['messages'] if m['id'] not in before]
+    return new[0]['id'] if new else None
+
+
+def send_many(count, path, sender='bulk@sender.test'):
+    """So many messages over one connection."""
+    with Dialogue() as d:
+        d.ehlo()
+        for n in range(count):
+            d.message(sender, [path], b'Subject: %d\r\n\r\nhello\r\n' % n)
+        d.say('QUIT', '221')
+
+
+@test
+def a_suspended_next_hop_waits_and_goes_when_it_is_resumed(machine):
+    Dns(machine, RECORDS)
+    sink = Sink(machine, '127.0.0.40')
+    sternpost = Sternpost(machine)
+    missing = sternpost.command('queue', 'suspend', '--domain', 'sink.test')
+    expect(missing.code == 64 and '--reason' in missing.err, 'a suspension without a reason: %s' % (missing,))
+    done = sternpost.ask('queue', 'suspend', '--domain', 'SINK.test', '--reason', 'they move their servers')
+    expect_equal((done['kind'], done['scope']), ('next-hop', 'sink.test'), 'what is suspended')
+    identity = submit(sternpost, 'ann@sender.test', 'bob@sink.test')
+    sternpost.restart()
+    hops = {h['name']: h for h in sternpost.ask('queue', 'hops')}
+    expect_equal(
+        (hops['sink.test']['recipients'], hops['sink.test']['suspended'], hops['sink.test']['connections']),
+        (1, True, 0),
+        'the next hop after a restart',
+    )
+    expect('they move their servers' in hops['sink.test']['reason'], 'why it waits: %s' % hops)
+    shown = sternpost.ask('queue', 'suspended')
+    expect_equal([(s['kind'], s['scope'], s['author']) for s in shown], [('next-hop', 'sink.test', 'uid 0')], 'suspensions')
+    expect('SUSPENDED next-hop sink.test' in sternpost.do('status'), 'status says it')
+    sternpost.stop()
+    expect_equal(sternpost.ask('queue', 'suspended'), shown, 'suspensions while the daemon is down')
+    expect_equal([h['recipients'] for h in sternpost.ask('queue', 'hops')], [1], 'next hops while the daemon is down')
+    sternpost.start()
+    expect_equal(sink.taken, [], 'what went in spite of it')
+    sternpost.do('queue', 'resume', '--domain', 'sink.test')
+    sink.wait_taken(1)
+    sternpost.wait_empty()
+    again = sternpost.command('queue', 'resume', '--domain', 'sink.test')
+    expect_equal((again.code, again.err), (1, 'sternpost: sink.test is not suspended\n'), 'resumed twice')
+    expect(sternpost.events('suspend') == [] and sternpost.wait_event('resume')['hop'] == 'sink.test', 'it is logged')
+    expect(identity is not None, 'the message waited')
+
+
+@test
+def a_suspended_senders_mail_is_held_what_comes_later_too(machine):
+    Dns(machine, RECORDS)
+    sink = Sink(machine, '127.0.0.40')
+    sternpost = Sternpost(machine)
+    submit(sternpost, 'bulk@sender.test', 'a@dead.test')
+    sternpost.wait_deferred('a@dead.test')
+    done = sternpost.ask('queue', 'suspend', '--sender', 'bulk@sender.test', '--reason', 'complaints')
+    expect_equal(done['messages'], 1, 'messages put on hold at once')
+    submit(sternpost, 'bulk@sender.test', 'b@sink.test')
+    submit(sternpost, 'ann@sender.test', 'c@sink.test')
+    sink.wait_taken(1)
+    wait_for(
+        'the new one is held',
+        lambda: {m['held'] for m in sternpost.ask('queue', 'list', '--sender', 'bulk@sender.test')['messages']} == {True},
+    )
+    expect_equal([t.forward_paths for t in sink.taken], [('c@sink.test',)], 'what went: the mail of others')
+    sternpost.kill()
+    sternpost.start()
+    done = sternpost.ask('queue', 'resume', '--sender', 'bulk@sender.test')
+    expect_equal(done['messages'], 2, 'messages released')
+    sink.wait_taken(2)
+
+
+@test
+def rerouted_mail_goes_to_its_new_next_hop(machine):
+    Dns(machine, RECORDS)
+    sink, other = Sink(machine, '127.0.0.40'), Sink(machine, '127.0.0.42')
+    sternpost = Sternpost(machine)
+    sternpost.submit('-f', 'ann@sender.test', 'a@dead.test', 'b@sink.test', text=MESSAGE)
+    sternpost.submit('-f', 'ann@sender.test', 'c@dead.test', text=MESSAGE)
+    for path in ('a@dead.test', 'c@dead.test'):
+        sternpost.wait_deferred(path)
+    bad = sternpost.command('queue', 'reroute', '--domain', 'dead.test', '--to', 'not a domain')
+    expect(bad.code == 1 and 'wanted is a domain' in bad.err, 'a next hop that is none: %s' % (bad,))
+    sternpost.stop()
+    sternpost.start()
+    sternpost.wait_deferred('c@dead.test')
+    done = sternpost.ask('queue', 'reroute', '--domain', 'dead.test', '--to', 'other.test')
+    expect_equal((done['messages'], done['recipients'], done['active']), (2, 2, 0), 'rerouted')
+    other.wait_taken(2)
+    sternpost.wait_empty()
+    expect_equal(
+        sorted(t.forward_paths for t in other.taken), [('a@dead.test',), ('c@dead.test',)], 'at the new next hop'
+    )
+    # To an address, and with a crash between the act and the delivery.
+    sternpost.submit('-f', 'ann@sender.test', 'd@dead.test', text=MESSAGE)
+    entry = sternpost.wait_deferred('d@dead.test')
+    expect_equal(entry['next_hop'], 'dead.test', 'before')
+    other.stop()
+    sternpost.do('queue', 'reroute', '--all', '--to', '[127.0.0.42]')
+    sternpost.kill()
+    sternpost.start()
+    expect_equal(sternpost.recipients()['d@dead.test']['next_hop'], '[127.0.0.42]', 'after a crash')
+    back = Sink(machine, '127.0.0.42')
+    sternpost.do('queue', 'retry', '--all')
+    back.wait_taken(1)
+    sternpost.wait_empty()
+    expect_equal([t.forward_paths for t in sink.taken], [('b@sink.test',)], 'the other recipient')
+
+
+@test
+def a_queue_that_does_not_fit_in_memory_goes_out_once_and_whole(machine):
+    """With room for a few messages: all of them wait, are listed, chosen and delivered as if they were there."""
+    Dns(machine, RECORDS)
+    sternpost = Sternpost(machine, queue={'in_memory': 20, 'in_memory_per_hop': 10})
+    send_many(300, 'bob@dead.test')
+    sternpost.wait_deferred('bob@dead.test')
+    status = sternpost.ask('status')
+    expect_equal(status['queue']['messages'], 300, 'messages in the queue')
+    expect(status['in_memory'] <= 40, 'messages in memory: %d' % status['in_memory'])
+    expect_equal(len(sternpost.ask('queue', 'list', '--limit', '50')['messages']), 50, 'listed with a limit')
+    reasons = {r['reason'] for m in sternpost.ask('queue', 'list')['messages'] for r in m['recipients']}
+    expect(len(reasons) == 1 and 'refused' in reasons.pop(), 'why they wait: %s' % reasons)
+    done = sternpost.ask('queue', 'hold', '--reason', 'refused')
+    expect_equal(done['messages'], 300, 'held by their reason')
+    sternpost.kill()
+    sternpost.start()
+    expect_equal(sum(m['held'] for m in sternpost.ask('queue', 'list')['messages']), 300, 'held after a crash')
+    sink = Sink(machine, '127.0.0.41')
+    done = sternpost.ask('queue', 'release', '--domain', 'dead.test')
+    expect_equal(done['messages'], 300, 'released')
+    sternpost.do('queue', 'retry', '--all')
+    sink.wait_taken(300, seconds=60)
+    sternpost.wait_empty()
+    subjects = [t.data.split(b'Subject: ')[1].split(b'\r\n')[0] for t in sink.taken]
+    expect_equal((len(subjects), len(set(subjects))), (300, 300), 'delivered, and different ones')
+    # And those that nobody may have any more.
+    sink.stop()
+    send_many(100, 'bob@dead.test')
+    sternpost.wait_deferred('bob@dead.test')
+    done = sternpost.ask('queue', 'delete', '--all')
+    expect_equal(done['messages'], 100, 'deleted')
+    sternpost.wait_empty()
+
+
+@test
+def a_bulk_run_to_a_host_that_was_down_delays_nobody_elses_message(machine):
+    """Though all of it sleeps on the disk when the host comes back."""
+    Dns(machine, RECORDS)
+    sternpost = Sternpost(
+        machine, queue={'in_memory': 40, 'in_memory_per_hop': 20}, delivery={'connections_per_hop': 1}
+    )
+    send_many(500, 'bob@dead.test')
+    sternpost.wait_deferred('bob@dead.test')
+    sternpost.submit('-f', 'ann@sender.test', 'carol@dead.test', text=MESSAGE)  # another sender: a local user
+    sternpost.wait_deferred('carol@dead.test')
+    sternpost.kill()
+    sternpost.start()
+    sink = Sink(machine, '127.0.0.41')
+    sternpost.do('queue', 'retry', '--all')
+    sink.wait_taken(501, seconds=60)
+    place = [t.forward_paths for t in sink.taken].index(('carol@dead.test',))
+    expect(place < 100, 'another sender\'s message went as number %d of 501' % (place + 1))
+
+
+@test
+def mail_whose_time_is_over_comes_back_though_it_sleeps(machine):
+    """D-41: all of it with the first failure after its time, not page by page with the next ones."""
+    Dns(machine, RECORDS)
+    sink = Sink(machine, '127.0.0.40')
+    sternpost = Sternpost(
+        machine, queue={'in_memory': 20, 'in_memory_per_hop': 10, 'lifetime': '3s', 'delay_warning': '0s'}
+    )
+    send_many(100, 'bob@dead.test')
+    wait_for('the bounces', lambda: len(sink.taken) == 100, 40, every=0.1)
+    sternpost.wait_empty()
+    expect_equal({t.reverse_path for t in sink.taken}, {''}, 'their reverse-path')
+
+
+if __name__ == '__main__':
+    sys.exit(run(peers=True))
