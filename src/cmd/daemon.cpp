@@ -69,7 +69,7 @@ util::Result<void> make_folder(const std::string& path, unsigned mode,
 
 }  // namespace
 
-Daemon::Daemon(std::filesystem::path config_path, config::Loaded loaded, Log& log)
+Daemon::Daemon(std::filesystem::path config_path, config::Loaded loaded, FileLog& log)
     : config_path_(std::move(config_path)),
       settings_(std::move(loaded.settings)),
       hostname_(config::effective_hostname(settings_)),
@@ -84,6 +84,7 @@ Daemon::~Daemon() {
         io->context.stop();
         if (io->thread.joinable()) io->thread.join();
     }
+    log_.gather(nullptr);
 }
 
 int Daemon::prepare() {
@@ -270,7 +271,9 @@ int Daemon::run() {
     }
     for (auto& io : io_) io->thread = std::thread([context = &io->context] { context->run(); });
     tasks_.spawn("serve", serve());
+    log_.gather(&control_mailbox_);
     control_.run();
+    log_.gather(nullptr);
     return exit_code_;
 }
 
@@ -327,6 +330,7 @@ void Daemon::watch_signals() {
         } else if (!stopping_) {
             tasks_.spawn("stop", stop());
         } else {
+            log_.flush();
             _exit(EX_TEMPFAIL);  // asked twice: what is not on stable storage was never promised
         }
         watch_signals();

@@ -25,7 +25,7 @@ namespace sternpost::cmd {
 
 class Daemon {
   public:
-    Daemon(std::filesystem::path config_path, config::Loaded loaded, Log& log);
+    Daemon(std::filesystem::path config_path, config::Loaded loaded, FileLog& log);
     Daemon(const Daemon&) = delete;
     Daemon& operator=(const Daemon&) = delete;
     ~Daemon();
@@ -61,7 +61,7 @@ class Daemon {
     std::filesystem::path config_path_;
     config::Settings settings_;
     std::string hostname_;
-    Log& log_;
+    FileLog& log_;
     SystemClock clock_;
     SystemRandom random_;
     WallTime started_;
