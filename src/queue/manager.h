@@ -112,6 +112,9 @@ class Manager {
                                  std::shared_ptr<void> until_done);
     void settle_all(std::vector<store::DeliveryResult> results, std::string_view status,
                     const std::shared_ptr<void>& until_done);
+    void settle_sent(std::vector<store::DeliveryResult> results);
+    asio::awaitable<void> record(std::vector<store::DeliveryResult> results,
+                                 std::vector<store::NewMessage> notices);
     asio::awaitable<void> warn(Delayed delayed);
     asio::awaitable<store::Result<void>> record_acts(std::vector<store::Act> acts);
     asio::awaitable<void> end(std::vector<Selected> selected, store::RecipientState state, std::string text);
@@ -131,8 +134,9 @@ class Manager {
     TaskGroup settling_;
     TaskGroup time_;
     std::list<Lane*> lane_list_;
-    std::unique_ptr<Alarm> due_;      // rings when what is due next has changed
-    std::optional<SteadyTime> wake_;  // when something becomes due by itself
+    std::unique_ptr<Alarm> due_;               // rings when what is due next has changed
+    std::optional<SteadyTime> wake_;           // when something becomes due by itself
+    std::vector<store::DeliveryResult> sent_;  // in this turn of the loop, not yet on their way to the store
     bool kicked_ = false;
     bool running_ = false;
     bool stopping_ = false;
