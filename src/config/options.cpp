@@ -30,7 +30,8 @@ const std::array table{
     Option{"families", &S::families, Check::families, "the IP versions that mail is delivered over"},
     Option{"own_addresses", &S::own_addresses, Check::addresses,
            "addresses under which the world sees this host, as behind NAT: MX hosts there are ourselves"},
-    Option{"io_threads", &S::io_threads, Check::at_least_one, "threads that run SMTP sessions"},
+    Option{"io_threads", &S::io_threads, Check::any,
+           "threads that run SMTP sessions; 1: the thread that runs everything else; 0: by the processors"},
 
     Option{"listener.listen", &S::listen, Check::listen, "addresses and ports that accept mail by SMTP"},
     Option{"listener.max_message_size", &S::max_message_size, Check::size,

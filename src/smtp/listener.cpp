@@ -149,12 +149,14 @@ void Listener::Session::renew_deadline() {
 asio::awaitable<void> Listener::Session::run() {
     struct Leave {
         Listener& listener;
+        const Worker& worker;
         dns::Address client;
         ~Leave() {
-            listener.home_mailbox_.post([l = &listener, c = client] { l->limits_.disconnect(c); });
+            auto gone = [l = &listener, c = client] { l->limits_.disconnect(c); };
+            listener.at_home(worker, std::move(gone));
         }
     };
-    const Leave leave{listener_, client_};
+    const Leave leave{listener_, worker_, client_};
     boost::system::error_code ignored;
     stream_.socket().set_option(tcp::no_delay(true), ignored);
     renew_deadline();
@@ -289,7 +291,7 @@ asio::awaitable<void> Listener::Session::ask_transaction() {
             auto ask = [this, answer = std::move(reply)]() mutable {
                 answer(listener_.limits_.message(client_, listener_.clock_.steady()));
             };
-            listener_.home_mailbox_.post(std::move(ask));
+            listener_.at_home(worker_, std::move(ask));
         };
         within = co_await call<bool>(std::move(start));
     }
@@ -349,6 +351,16 @@ Listener::Listener(std::vector<IoThread> threads, ServerOptions options, AskNext
 }
 
 Listener::~Listener() = default;
+
+bool Listener::is_home(const Worker& worker) const {
+    return &worker.thread.context == &home_;
+}
+
+// From the worker's thread.
+void Listener::at_home(const Worker& worker, Task task) {
+    if (is_home(worker)) return task();
+    home_mailbox_.post(std::move(task));
+}
 
 Expected<util::Fd, ListenErrc> bind_listener(const dns::Address& address, std::uint16_t port) {
     boost::system::error_code ec;
@@ -410,13 +422,14 @@ asio::awaitable<void> Listener::accept_all(tcp::acceptor& acceptor) {
             refuse(std::move(socket), client, verdict);
             continue;
         }
+        if (is_home(worker)) {
+            worker.begin(std::move(socket), client, tls_);
+            continue;
+        }
         auto begin = [&worker, client, given = std::move(socket), context = tls_]() mutable {
             worker.begin(std::move(given), client, std::move(context));
         };
-        if (&worker.thread.context == &home_)
-            begin();
-        else
-            worker.mailbox.post(std::move(begin));
+        worker.mailbox.post(std::move(begin));
     }
 }
 
