@@ -314,7 +314,11 @@ asio::awaitable<void> Listener::Session::accept(store::NewMessage message) {
         co_return;
     }
     message.body = std::move(*body);
-    const store::NewMessage kept = message;  // bodies are shared, so this copies the envelope alone
+    const std::string id = message.id.text();
+    const std::string from = message.envelope.reverse_path.text();
+    const std::string helo = message.origin.helo;
+    const std::uint64_t size = message.body.size;
+    const std::size_t recipients = message.recipients.size();
     auto start = [this, given = std::move(message)](sternpost::Reply<Accepted> reply) mutable {
         listener_.store_.accept(std::move(given), std::move(reply));
     };
@@ -322,12 +326,12 @@ asio::awaitable<void> Listener::Session::accept(store::NewMessage message) {
     if (accepted) {
         ++messages_;
         Event(listener_.log_, Level::info, "accept")
-            .kv("qid", kept.id.text())
-            .kv("from", "<" + kept.envelope.reverse_path.text() + ">")
-            .kv("size", kept.body.size)
-            .kv("nrcpt", kept.recipients.size())
-            .kv("client", kept.origin.address)
-            .kv("helo", kept.origin.helo)
+            .kv("qid", id)
+            .kv("from", "<" + from + ">")
+            .kv("size", size)
+            .kv("nrcpt", recipients)
+            .kv("client", client_.text())
+            .kv("helo", helo)
             .kv("tls", server_.tls() ? server_.tls()->version : "none")
             .kv("message-id", server_.message_id());
     }
