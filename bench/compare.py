@@ -44,6 +44,7 @@ class SteadyDns(Dns):
     def _write_zones(self):
         super()._write_zones()
         self._edit(self.machine.path('dns/test.zone'), '$TTL 0', '$TTL 3600')
+        self._edit(self.machine.path('dns/test.zone'), ' 86400 1\n', ' 86400 3600\n')  # that there is no such record, too
 
     def _start_unbound(self):
         self._edit(self.unbound_conf, 'cache-max-ttl: 1\n', 'cache-max-ttl: 3600\n')

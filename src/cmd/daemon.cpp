@@ -51,7 +51,7 @@ util::Result<void> make_folder(const std::string& path, unsigned mode,
 
 }  // namespace
 
-Daemon::Daemon(std::filesystem::path config_path, config::Loaded loaded, Log& log)
+Daemon::Daemon(std::filesystem::path config_path, config::Loaded loaded, FileLog& log)
     : config_path_(std::move(config_path)),
       settings_(std::move(loaded.settings)),
       hostname_(config::effective_hostname(settings_)),
@@ -60,12 +60,21 @@ Daemon::Daemon(std::filesystem::path config_path, config::Loaded loaded, Log& lo
       tasks_(control_, log),
       signals_(control_, SIGTERM, SIGINT, SIGHUP) {}
 
+Daemon::Io::Io(store::IdSource source, asio::io_context* shared)
+    : own(shared == nullptr ? std::make_unique<asio::io_context>(1) : nullptr),
+      context(shared == nullptr ? *own : *shared),
+      ids(source) {
+    if (own) work.emplace(asio::make_work_guard(*own));
+}
+
 Daemon::~Daemon() {
     for (auto& io : io_) {
+        if (!io->own) continue;
         io->work.reset();
         io->context.stop();
         if (io->thread.joinable()) io->thread.join();
     }
+    log_.gather(nullptr);
 }
 
 int Daemon::prepare() {
@@ -130,8 +139,7 @@ int Daemon::open() {
     for (const auto& warning : store_->opened().warnings)
         Event(log_, Level::warning, "store").reason(warning);
     const store::MessageId newest = store_->opened().newest;
-    for (unsigned slot = 0; slot < std::min<std::uint64_t>(settings_.io_threads, control_slot); ++slot)
-        io_.push_back(std::make_unique<Io>(store::IdSource(clock_, slot, newest)));
+    open_io(newest);
     control_ids_ = std::make_unique<store::IdSource>(clock_, control_slot, newest);
 
     auto contexts = tls::client_contexts({settings_.ca_file});
@@ -189,17 +197,11 @@ int Daemon::open() {
     });
     next_look_ = control_timer_.alarm();
 
-    // What the resolver's cache already knows of a recipient's domain, for RCPT.
-    auto ask_next_hop = [this](dns::Domain domain, Reply<smtp::NextHopKnowledge> reply) {
+    const bool here = !io_.front()->own;  // sessions run on this thread: no need to send them an answer
+    auto ask_next_hop = [this, here](dns::Domain domain, Reply<smtp::NextHopKnowledge> reply) {
+        if (here) return reply(known_of(domain));
         control_mailbox_.post([this, asked = std::move(domain), answer = std::move(reply)]() mutable {
-            auto knowledge = smtp::NextHopKnowledge::usable_or_unknown;
-            if (const auto mx = resolver_->cached_mx(asked)) {
-                if (mx->existence == dns::Existence::no_name)
-                    knowledge = smtp::NextHopKnowledge::no_such_domain;
-                else if (mx->records.size() == 1 && mx->records.front().exchange.empty())
-                    knowledge = smtp::NextHopKnowledge::null_mx;
-            }
-            answer(knowledge);
+            answer(known_of(asked));
         });
     };
     listener_ = std::make_unique<smtp::Listener>(std::move(threads), server_of(settings_, hostname_),
@@ -240,6 +242,23 @@ int Daemon::open() {
     return EX_OK;
 }
 
+void Daemon::open_io(store::MessageId newest) {
+    const unsigned threads = config::effective_io_threads(settings_, std::thread::hardware_concurrency());
+    for (unsigned slot = 0; slot < std::min(threads, control_slot); ++slot)
+        io_.push_back(
+            std::make_unique<Io>(store::IdSource(clock_, slot, newest), threads == 1 ? &control_ : nullptr));
+}
+
+// What the resolver's cache already knows of a recipient's domain, for RCPT.
+smtp::NextHopKnowledge Daemon::known_of(const dns::Domain& domain) const {
+    const auto mx = resolver_->cached_mx(domain);
+    if (!mx) return smtp::NextHopKnowledge::usable_or_unknown;
+    if (mx->existence == dns::Existence::no_name) return smtp::NextHopKnowledge::no_such_domain;
+    if (mx->records.size() == 1 && mx->records.front().exchange.empty())
+        return smtp::NextHopKnowledge::null_mx;
+    return smtp::NextHopKnowledge::usable_or_unknown;
+}
+
 int Daemon::run() {
     Event(log_, Level::info, "start")
         .kv("version", version)
@@ -254,9 +273,12 @@ int Daemon::run() {
         // Members go in their order; nothing has been started on the I/O threads yet.
         _exit(code);
     }
-    for (auto& io : io_) io->thread = std::thread([context = &io->context] { context->run(); });
+    for (auto& io : io_)
+        if (io->own) io->thread = std::thread([context = &io->context] { context->run(); });
     tasks_.spawn("serve", serve());
+    log_.gather(&control_mailbox_);
     control_.run();
+    log_.gather(nullptr);
     return exit_code_;
 }
 
@@ -313,6 +335,7 @@ void Daemon::watch_signals() {
         } else if (!stopping_) {
             tasks_.spawn("stop", stop());
         } else {
+            log_.flush();
             _exit(EX_TEMPFAIL);  // asked twice: what is not on stable storage was never promised
         }
         watch_signals();

@@ -6,6 +6,7 @@
 #include <boost/asio/signal_set.hpp>
 #include <filesystem>
 #include <memory>
+#include <optional>
 #include <thread>
 #include <vector>
 
@@ -26,7 +27,7 @@ namespace sternpost::cmd {
 
 class Daemon {
   public:
-    Daemon(std::filesystem::path config_path, config::Loaded loaded, Log& log);
+    Daemon(std::filesystem::path config_path, config::Loaded loaded, FileLog& log);
     Daemon(const Daemon&) = delete;
     Daemon& operator=(const Daemon&) = delete;
     ~Daemon();
@@ -35,11 +36,12 @@ class Daemon {
     int run();
 
   private:
-    struct Io {  // one I/O thread
-        explicit Io(store::IdSource source) : ids(source), work(asio::make_work_guard(context)) {}
-        asio::io_context context{1};
+    struct Io {  // a thread that runs SMTP sessions: one of its own, or the control thread
+        Io(store::IdSource source, asio::io_context* shared);
+        std::unique_ptr<asio::io_context> own;  // null: the control thread
+        asio::io_context& context;
         store::IdSource ids;
-        asio::executor_work_guard<asio::io_context::executor_type> work;
+        std::optional<asio::executor_work_guard<asio::io_context::executor_type>> work;  // of its own context
         std::thread thread;
     };
 
@@ -47,6 +49,8 @@ class Daemon {
     int open();     // store, sockets
     asio::awaitable<void> serve();
     asio::awaitable<void> stop();
+    void open_io(store::MessageId newest);
+    smtp::NextHopKnowledge known_of(const dns::Domain& domain) const;
     void watch_signals();
     void reload();
     tls::Result<std::shared_ptr<asio::ssl::context>> listener_context() const;
@@ -59,7 +63,7 @@ class Daemon {
     std::filesystem::path config_path_;
     config::Settings settings_;
     std::string hostname_;
-    Log& log_;
+    FileLog& log_;
     SystemClock clock_;
     SystemRandom random_;
     WallTime started_;

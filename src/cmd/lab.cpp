@@ -235,7 +235,7 @@ int run(const RunOptions& options) {
     const auto choices = choose_ports(options);
     if (!choices) return complain(ExitCode::internal, choices.error().text + "; --ports high does without");
 
-    const auto log = stderr_log(level_of(options.log_level), false);
+    const auto log = file_log(STDERR_FILENO, level_of(options.log_level), false);
     asio::io_context context(1);
     asio::signal_set signals(context, SIGINT, SIGTERM, SIGCHLD);
     bool stopping = false;

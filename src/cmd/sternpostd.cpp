@@ -45,8 +45,8 @@ int main(int argc, char** argv) {
     }
     std::signal(SIGPIPE, SIG_IGN);
     ::umask(0077);
-    const auto log =
-        sternpost::stderr_log(level_of(loaded.settings.log_level), std::getenv("JOURNAL_STREAM") != nullptr);
+    const auto log = sternpost::file_log(STDERR_FILENO, level_of(loaded.settings.log_level),
+                                         std::getenv("JOURNAL_STREAM") != nullptr);
     sternpost::cmd::Daemon daemon(config_path, std::move(loaded), *log);
     return daemon.run();
 }

@@ -409,6 +409,14 @@ Loaded read_file(const std::filesystem::path& path) {
     return loaded;
 }
 
+// On a small machine a message that goes from thread to thread costs more than the work it makes there.
+unsigned effective_io_threads(const Settings& settings, unsigned processors) {
+    constexpr unsigned most = 1000;  // ours: beyond any machine
+    if (settings.io_threads > 0)
+        return static_cast<unsigned>(std::min<std::uint64_t>(settings.io_threads, most));
+    return processors <= 3 ? 1 : std::min(processors / 2, 8U);
+}
+
 std::string effective_hostname(const Settings& settings) {
     std::string name = settings.hostname;
     if (name.empty()) {

@@ -44,7 +44,7 @@ struct Settings {
     std::string source_ipv6;
     std::vector<std::string> families{"ipv4", "ipv6"};
     std::vector<std::string> own_addresses;
-    std::uint64_t io_threads = 2;
+    std::uint64_t io_threads = 0;
 
     std::vector<std::string> listen{"127.0.0.1:25", "[::1]:25"};
     std::uint64_t max_message_size = 50UL << 20U;

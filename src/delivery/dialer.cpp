@@ -1,12 +1,11 @@
 #include "delivery/dialer.h"
 
 #include <algorithm>
-#include <boost/asio/co_spawn.hpp>
 #include <boost/asio/post.hpp>
-#include <boost/asio/use_awaitable.hpp>
 
 #include "mail/seven_bit.h"
 #include "util/call.h"
+#include "util/run_on.h"
 
 namespace sternpost::delivery {
 namespace {
@@ -33,8 +32,7 @@ class AsioChannel final : public Channel {
 
     asio::awaitable<std::vector<smtp::RecipientOutcome>> transact(queue::Work work) override {
         const Adaptation adapted = adapt(traits_of(work), opened_.offered, convert_);
-        auto done = co_await asio::co_spawn(io_, run(session_, store_, std::move(work), adapted),
-                                            asio::use_awaitable);
+        auto done = co_await run_on(io_, run(session_, store_, std::move(work), adapted));
         reusable_ = done.reusable;
         dialogue_ = std::move(done.dialogue);
         co_return std::move(done.outcomes);
@@ -42,7 +40,7 @@ class AsioChannel final : public Channel {
 
     asio::awaitable<void> quit() override {
         reusable_ = false;
-        co_await asio::co_spawn(io_, leave(session_), asio::use_awaitable);
+        co_await run_on(io_, leave(session_));
     }
 
   private:
@@ -214,7 +212,7 @@ asio::awaitable<AsioDialer::Dialled> AsioDialer::dial(DialRequest request,
     auto session = std::make_shared<smtp::Session>(io.get_executor(), std::move(target));
     std::erase_if(live_, [](const Live& l) { return l.session.expired(); });
     live_.push_back({&io, session});
-    auto opened = co_await asio::co_spawn(io, open_session(session), asio::use_awaitable);
+    auto opened = co_await run_on(io, open_session(session));
     if (!opened) {
         asio::post(io, [gone = std::move(session)] {});
         co_return tl::unexpected<smtp::Failure>(std::move(opened).error());

@@ -1,6 +1,7 @@
 #include "lab/stage.h"
 
 #include <fmt/format.h>
+#include <unistd.h>
 
 #include <algorithm>
 #include <fstream>
@@ -124,7 +125,7 @@ std::string Stage::start(Ports ports) {
     scenario.sternpost = std::move(*config);
     auto authority = Authority::make();
     if (!authority) return authority.error().text;
-    lab_log_ = stderr_log(Level::error, false);
+    lab_log_ = file_log(STDERR_FILENO, Level::error, false);
     lab_ = std::make_unique<Lab>(context_, std::move(scenario), std::move(*authority), folder_, *lab_log_,
                                  [] {});
     if (const auto started = lab_->start(ports); !started) return "no lab: " + started.error().text;

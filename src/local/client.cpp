@@ -8,6 +8,7 @@
 #include <sys/un.h>
 #include <unistd.h>
 
+#include <array>
 #include <cerrno>
 #include <cstring>
 #include <functional>
@@ -23,21 +24,26 @@ tl::unexpected<Error<Errc>> failed(const std::string& what, int error) {
                 what + ": " + util::errno_text(error));
 }
 
+constexpr std::size_t max_piece = 65536;  // what is gathered of a record: a small one goes by one call
+
 // Head, message and end of a record, piece by piece, to `put`.
 Result<void> write_record(const Submission& submission, const Spool& message,
                           const std::function<Result<void>(std::string_view)>& put) {
-    const std::string head = encode_head(submission);
-    std::uint32_t crc = crc32c(head);
-    if (auto done = put(head); !done) return done;
+    std::string gathered = encode_head(submission);
+    std::uint32_t crc = crc32c(gathered);
     for (std::uint64_t at = 0; at < submission.octets;) {
         auto piece = message.read(at);
         if (!piece) return fail(std::move(piece).error());
         if (piece->empty()) return fail(Errc::io, "the temporary file is shorter than it was");
         crc = crc32c(*piece, crc);
-        if (auto done = put(*piece); !done) return done;
         at += piece->size();
+        gathered += *piece;
+        if (gathered.size() < max_piece) continue;
+        if (auto done = put(gathered); !done) return done;
+        gathered.clear();
     }
-    return put(encode_end(crc));
+    gathered += encode_end(crc);
+    return put(gathered);
 }
 
 void set_timeout(int fd, int option, std::chrono::milliseconds limit) {
@@ -104,16 +110,19 @@ Result<Answer> submit(const std::string& socket_path, const Submission& submissi
     });
     // Also when sending failed: a daemon that refuses early says why and closes.
     std::string line;
-    char octet = 0;
     while (line.size() < max_answer) {
-        const ssize_t got = ::recv(fd.get(), &octet, 1, 0);
+        std::array<char, max_answer> piece{};
+        const ssize_t got = ::recv(fd.get(), piece.data(), max_answer - line.size(), 0);
         if (got < 0 && errno == EINTR) continue;
         if (got <= 0) {
             if (!sent) return fail(sent.error());
             return fail(Errc::io, "the daemon gave no answer");
         }
-        if (octet == '\n') break;
-        line += octet;
+        line.append(piece.data(), static_cast<std::size_t>(got));
+        const auto end = line.find('\n');
+        if (end == std::string::npos) continue;
+        line.resize(end);
+        break;
     }
     if (auto answer = Answer::parse(line)) return std::move(*answer);
     return fail(Errc::io, "the daemon's answer is not one");

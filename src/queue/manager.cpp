@@ -1,6 +1,9 @@
 #include "queue/manager.h"
 
+#include <algorithm>
 #include <boost/asio/post.hpp>
+#include <iterator>
+#include <utility>
 
 #include "store/hop.h"
 #include "util/call.h"
@@ -28,6 +31,14 @@ std::string_view name_of(Deed deed) {
             return "reroute";
     }
     return "";
+}
+
+// Mail has gone out and its sender did not ask to hear of it: no notice can come of that.
+bool tells_nobody(const store::StoredMessage& message, const std::vector<store::DeliveryResult>& results) {
+    return std::all_of(results.begin(), results.end(), [&](const store::DeliveryResult& result) {
+        return result.state == store::RecipientState::sent &&
+               !message.recipients[result.recipient].address.recipient.notify.success;
+    });
 }
 
 }  // namespace
@@ -66,7 +77,9 @@ asio::awaitable<std::optional<Work>> Lane::wait(SteadyTime when) {
 
 void Lane::finished(const Work& work, std::vector<Fate> fates) {
     auto results = manager_.core_->finished(work, std::move(fates), manager_.now());
-    if (!results.empty())
+    if (tells_nobody(*work.message, results))
+        manager_.settle_sent(std::move(results));
+    else
         manager_.settling_.spawn("settle " + work.message->id.text(),
                                  manager_.settle(work.message, std::move(results), nullptr));
     manager_.kick();
@@ -299,18 +312,35 @@ void Manager::settle_all(std::vector<store::DeliveryResult> results, std::string
 asio::awaitable<void> Manager::settle(MessagePtr message, std::vector<store::DeliveryResult> results,
                                       std::shared_ptr<void> until_done) {
     auto notices = co_await hooks_.notices(message, results);
+    co_await record(std::move(results), std::move(notices));
+    until_done.reset();
+}
+
+// The common case, gathered: what was sent in one turn of the loop is told to the store at once.
+void Manager::settle_sent(std::vector<store::DeliveryResult> results) {
+    if (results.empty()) return;
+    const bool first = sent_.empty();
+    std::move(results.begin(), results.end(), std::back_inserter(sent_));
+    if (first)
+        asio::post(context_, [this] { settling_.spawn("settle", record(std::exchange(sent_, {}), {})); });
+}
+
+// Until it has succeeded, or the store is closed.
+asio::awaitable<void> Manager::record(std::vector<store::DeliveryResult> results,
+                                      std::vector<store::NewMessage> notices) {
     for (;;) {
-        auto put = [this, results, notices](Reply<store::Result<void>> reply) {
+        auto put = [this, &results, &notices](Reply<store::Result<void>> reply) {
             store_.record(results, notices, std::move(reply));
         };
         const auto done = co_await call<store::Result<void>>(std::move(put));
         if (done) {
             core_->recorded(results, now());
-            until_done.reset();
+            kick();  // there may be room for more
             co_return;
         }
         Event(log_, Level::error, "record")
-            .kv("qid", message->id.text())
+            .kv("qid", results.front().message.text())
+            .kv("results", results.size())
             .reason(done.error().text + "; tried again in a second");
         if (done.error().code == store::Errc::closed) co_return;
         co_await timer_.until(clock_.steady() + std::chrono::seconds(1));
@@ -356,7 +386,7 @@ asio::awaitable<void> Manager::stop(std::chrono::seconds patience) {
             .reason("sessions after the final dot did not end in time");
     lanes_.cancel();
     co_await lanes_.join();
-    while (settling_.size() > 0 && clock_.steady() < end + std::chrono::seconds(5)) {
+    while ((settling_.size() > 0 || !sent_.empty()) && clock_.steady() < end + std::chrono::seconds(5)) {
         co_await timer_.until(clock_.steady() + std::chrono::milliseconds(2));
     }
     settling_.cancel();

@@ -127,6 +127,9 @@ class Manager {
                     const std::shared_ptr<void>& until_done);
     asio::awaitable<void> settle_and_wait(std::vector<store::DeliveryResult> results,
                                           std::string_view status);
+    void settle_sent(std::vector<store::DeliveryResult> results);
+    asio::awaitable<void> record(std::vector<store::DeliveryResult> results,
+                                 std::vector<store::NewMessage> notices);
     asio::awaitable<void> warn(Delayed delayed);
     asio::awaitable<store::Result<void>> record_acts(std::vector<store::Act> acts);
     asio::awaitable<store::Result<void>> do_deed(Deed deed, std::vector<Selected> selected,
@@ -149,9 +152,10 @@ class Manager {
     TaskGroup settling_;
     TaskGroup time_;
     std::list<Lane*> lane_list_;
-    std::unique_ptr<Alarm> delays_;   // rings at the end
-    std::unique_ptr<Alarm> due_;      // rings when what is due next has changed
-    std::optional<SteadyTime> wake_;  // when something becomes due by itself
+    std::unique_ptr<Alarm> delays_;            // rings at the end
+    std::unique_ptr<Alarm> due_;               // rings when what is due next has changed
+    std::optional<SteadyTime> wake_;           // when something becomes due by itself
+    std::vector<store::DeliveryResult> sent_;  // in this turn of the loop, not yet on their way to the store
     bool kicked_ = false;
     bool running_ = false;
     bool stopping_ = false;

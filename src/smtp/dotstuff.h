@@ -12,16 +12,15 @@ class DotStuffer {
     std::string stuff(std::string_view octets) {
         std::string out;
         out.reserve(octets.size() + octets.size() / 32);
-        std::size_t from = 0;
-        for (std::size_t i = 0; i < octets.size(); ++i) {
-            if (at_line_start_ && octets[i] == '.') {
-                out += octets.substr(from, i - from);
-                out += '.';
-                from = i;
-            }
-            at_line_start_ = octets[i] == '\n';
+        if (octets.empty()) return out;
+        if (at_line_start_ && octets.front() == '.') out += '.';
+        at_line_start_ = octets.back() == '\n';
+        for (auto end = octets.find("\n."); end != std::string_view::npos; end = octets.find("\n.")) {
+            out += octets.substr(0, end + 1);
+            out += '.';
+            octets.remove_prefix(end + 1);  // begins with its dot, which is no line's end
         }
-        out += octets.substr(from);
+        out += octets;
         return out;
     }
     /// What ends the data: the last line's own CRLF is used where there is one (RFC 5321 §4.1.1.4).

@@ -149,12 +149,14 @@ void Listener::Session::renew_deadline() {
 asio::awaitable<void> Listener::Session::run() {
     struct Leave {
         Listener& listener;
+        const Worker& worker;
         dns::Address client;
         ~Leave() {
-            listener.home_mailbox_.post([l = &listener, c = client] { l->limits_.disconnect(c); });
+            auto gone = [l = &listener, c = client] { l->limits_.disconnect(c); };
+            listener.at_home(worker, std::move(gone));
         }
     };
-    const Leave leave{listener_, client_};
+    const Leave leave{listener_, worker_, client_};
     boost::system::error_code ignored;
     stream_.socket().set_option(tcp::no_delay(true), ignored);
     renew_deadline();
@@ -289,7 +291,7 @@ asio::awaitable<void> Listener::Session::ask_transaction() {
             auto ask = [this, answer = std::move(reply)]() mutable {
                 answer(listener_.limits_.message(client_, listener_.clock_.steady()));
             };
-            listener_.home_mailbox_.post(std::move(ask));
+            listener_.at_home(worker_, std::move(ask));
         };
         within = co_await call<bool>(std::move(start));
     }
@@ -312,7 +314,11 @@ asio::awaitable<void> Listener::Session::accept(store::NewMessage message) {
         co_return;
     }
     message.body = std::move(*body);
-    const store::NewMessage kept = message;  // bodies are shared, so this copies the envelope alone
+    const std::string id = message.id.text();
+    const std::string from = message.envelope.reverse_path.text();
+    const std::string helo = message.origin.helo;
+    const std::uint64_t size = message.body.size;
+    const std::size_t recipients = message.recipients.size();
     auto start = [this, given = std::move(message)](sternpost::Reply<Accepted> reply) mutable {
         listener_.store_.accept(std::move(given), std::move(reply));
     };
@@ -320,12 +326,12 @@ asio::awaitable<void> Listener::Session::accept(store::NewMessage message) {
     if (accepted) {
         ++messages_;
         Event(listener_.log_, Level::info, "accept")
-            .kv("qid", kept.id.text())
-            .kv("from", "<" + kept.envelope.reverse_path.text() + ">")
-            .kv("size", kept.body.size)
-            .kv("nrcpt", kept.recipients.size())
-            .kv("client", kept.origin.address)
-            .kv("helo", kept.origin.helo)
+            .kv("qid", id)
+            .kv("from", "<" + from + ">")
+            .kv("size", size)
+            .kv("nrcpt", recipients)
+            .kv("client", client_.text())
+            .kv("helo", helo)
             .kv("tls", server_.tls() ? server_.tls()->version : "none")
             .kv("message-id", server_.message_id());
     }
@@ -349,6 +355,16 @@ Listener::Listener(std::vector<IoThread> threads, ServerOptions options, AskNext
 }
 
 Listener::~Listener() = default;
+
+bool Listener::is_home(const Worker& worker) const {
+    return &worker.thread.context == &home_;
+}
+
+// From the worker's thread.
+void Listener::at_home(const Worker& worker, Task task) {
+    if (is_home(worker)) return task();
+    home_mailbox_.post(std::move(task));
+}
 
 Expected<util::Fd, ListenErrc> bind_listener(const dns::Address& address, std::uint16_t port) {
     boost::system::error_code ec;
@@ -410,13 +426,14 @@ asio::awaitable<void> Listener::accept_all(tcp::acceptor& acceptor) {
             refuse(std::move(socket), client, verdict);
             continue;
         }
+        if (is_home(worker)) {
+            worker.begin(std::move(socket), client, tls_);
+            continue;
+        }
         auto begin = [&worker, client, given = std::move(socket), context = tls_]() mutable {
             worker.begin(std::move(given), client, std::move(context));
         };
-        if (&worker.thread.context == &home_)
-            begin();
-        else
-            worker.mailbox.post(std::move(begin));
+        worker.mailbox.post(std::move(begin));
     }
 }
 

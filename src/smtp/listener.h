@@ -67,6 +67,8 @@ class Listener {
     class Session;
 
     asio::awaitable<void> accept_all(asio::ip::tcp::acceptor& acceptor);
+    bool is_home(const Worker& worker) const;
+    void at_home(const Worker& worker, Task task);
     void refuse(asio::ip::tcp::socket socket, dns::Address client, ClientLimits::Verdict verdict);
 
     std::shared_ptr<const ServerOptions> options_;

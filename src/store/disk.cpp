@@ -56,6 +56,12 @@ class RealFile final : public DiskFile {
         return {};
     }
 
+    void reserve(std::uint64_t size) override {
+        // Without it each sync of a file that has grown takes a place on the disk for the new octets, and
+        // writes down which. That it cannot be had is no failure: the write will tell.
+        [[maybe_unused]] const int done =
+            ::fallocate(fd_.get(), FALLOC_FL_KEEP_SIZE, 0, static_cast<off_t>(size));
+    }
     Result<void> truncate(std::uint64_t size) override {
         while (::ftruncate(fd_.get(), static_cast<off_t>(size)) != 0)
             if (errno != EINTR) return fail(failed("truncate", name_, errno));

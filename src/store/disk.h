@@ -24,6 +24,8 @@ class DiskFile {
     virtual Result<void> sync() = 0;
     virtual Result<void> truncate(std::uint64_t size) = 0;
     virtual Result<std::uint64_t> size() = 0;
+    /// Room for the file to grow to `size` is set aside if the file system can do that; its size stays.
+    virtual void reserve(std::uint64_t) {}
 };
 
 enum class OpenMode { read, read_write, create, create_new };  // create: read_write, made if absent

@@ -23,6 +23,8 @@ constexpr std::size_t record_header_octets = 48;
 constexpr std::size_t record_crc_at = 44;
 constexpr std::size_t alignment = 8;
 
+constexpr std::uint64_t reserve_step = 1UL << 20U;  // ours: room on the disk that is set aside in advance
+
 constexpr std::uint64_t padded(std::uint64_t size) {
     return (size + alignment - 1) / alignment * alignment;
 }
@@ -219,6 +221,7 @@ Result<void> Journal::roll() {
     if (const auto synced = (*file)->sync(); !synced) return died(synced.error().text);
     if (const auto synced = disk_.sync_dir("journal"); !synced) return died(synced.error().text);
     file_ = std::move(*file);
+    reserved_ = 0;
     header_ = header;
     end_ = {header.segment, records_begin, header.first_sequence};
     return {};
@@ -227,6 +230,7 @@ Result<void> Journal::roll() {
 // Takes a batch that could not be written back out of the file: whole records of it must not come to life at
 // a replay.
 Result<void> Journal::undo(Error<Errc> why) {
+    reserved_ = 0;
     if (const auto cut = file_->truncate(end_.offset); !cut)
         return died(cut.error().text + ", after: " + why.text);
     if (const auto synced = file_->sync(); !synced) return died(synced.error().text);
@@ -256,6 +260,11 @@ Result<std::vector<JournalPlace>> Journal::append(std::span<const Record> record
     for (const auto& record : records) {
         places.push_back({end_.segment, end_.offset + octets.size()});
         octets += encode_record(record, header_, sequence++, end_.sequence);
+    }
+    if (end_.offset + size > reserved_) {
+        const std::uint64_t needed = end_.offset + size;
+        reserved_ = std::max(needed, std::min(needed + reserve_step, options_.segment_octets));
+        file_->reserve(reserved_);
     }
     if (auto written = file_->write(end_.offset, octets); !written) {
         auto undone = undo(std::move(written).error());

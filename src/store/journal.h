@@ -128,6 +128,7 @@ class Journal {
     std::unique_ptr<DiskFile> file_;  // null: the next append makes a segment
     SegmentHeader header_;
     JournalPosition end_;
+    std::uint64_t reserved_ = 0;  // up to there the segment has its place on the disk, as far as that goes
     bool dead_ = false;
 };
 

@@ -206,7 +206,7 @@ struct Act {
     ActKind kind = ActKind::retry;
     MessageId message;
     WallTime at;
-    std::string who;   // user name or uid; empty: the daemon itself
+    std::string who;     // user name or uid; empty: the daemon itself
     std::string from{};  // reroute: of recipients that wait for this next hop; empty: for any
     std::string to{};    // reroute: the next hop that they wait for now
 };

@@ -1,33 +1,60 @@
 #include "tls/stream.h"
 
+#include <boost/asio/as_tuple.hpp>
 #include <boost/asio/deferred.hpp>
+#include <boost/asio/use_awaitable.hpp>
 #include <boost/asio/write.hpp>
+#include <tuple>
 
 #include "util/deadline.h"
 
 namespace sternpost::tls {
 
+namespace {
+
+// What an operation's end says; `over`: it was cut off at its deadline.
+util::Result<std::size_t> result_of(bool over, const boost::system::error_code& ec, std::size_t octets) {
+    if (!ec) return octets;
+    if (over) return fail(util::Errc::timed_out, "timed out");
+    if (ec == asio::error::eof) return fail(util::Errc::closed, "the connection was closed");
+    return fail(util::Errc::io, ec.message());
+}
+
+}  // namespace
+
 asio::awaitable<util::Result<std::size_t>> Stream::read_some(std::span<char> into, Deadline deadline) {
     const auto buffer = asio::buffer(into.data(), into.size());
-    util::Result<std::size_t> got = 0U;
+    const TimeLimit::Span span(limit_, deadline);
+    boost::system::error_code ec;
+    std::size_t octets = 0;
     if (tls_)
-        got = co_await until(deadline, tls_->async_read_some(buffer, asio::deferred));
+        std::tie(ec, octets) = co_await tls_->async_read_some(buffer, asio::as_tuple(asio::use_awaitable));
     else
-        got = co_await until(deadline, socket_.async_read_some(buffer, asio::deferred));
-    if (!got) broken_ = true;
-    co_return got;
+        std::tie(ec, octets) = co_await socket_.async_read_some(buffer, asio::as_tuple(asio::use_awaitable));
+    if (ec) broken_ = true;
+    co_return result_of(span.over(), ec, octets);
 }
 
 asio::awaitable<util::Result<void>> Stream::write(std::string_view octets, Deadline deadline) {
-    const auto buffer = asio::buffer(octets.data(), octets.size());
-    util::Result<std::size_t> put = 0U;
+    auto buffer = asio::buffer(octets.data(), octets.size());
+    boost::system::error_code ec;
+    std::size_t put = 0;
+    if (!tls_) {
+        // What the kernel takes at once, as it does with all but large messages, needs no turn of the loop.
+        if (!socket_.non_blocking()) socket_.non_blocking(true, ec);
+        if (!ec) put = socket_.write_some(buffer, ec);
+        if (ec == asio::error::would_block) ec.clear();
+        if (!ec && put == octets.size()) co_return util::Result<void>();
+        buffer += put;
+    }
+    const TimeLimit::Span span(limit_, deadline);
     if (tls_)
-        put = co_await until(deadline, asio::async_write(*tls_, buffer, asio::deferred));
-    else
-        put = co_await until(deadline, asio::async_write(socket_, buffer, asio::deferred));
-    if (!put) {
+        std::tie(ec, put) = co_await asio::async_write(*tls_, buffer, asio::as_tuple(asio::use_awaitable));
+    else if (!ec)
+        std::tie(ec, put) = co_await asio::async_write(socket_, buffer, asio::as_tuple(asio::use_awaitable));
+    if (ec) {
         broken_ = true;
-        co_return fail(std::move(put).error());
+        co_return fail(result_of(span.over(), ec, 0).error());
     }
     co_return util::Result<void>();
 }

@@ -15,6 +15,7 @@
 #include "tls/verify.h"
 #include "util/clock.h"
 #include "util/result.h"
+#include "util/time_limit.h"
 
 namespace sternpost::tls {
 
@@ -23,7 +24,9 @@ namespace asio = boost::asio;
 /// Lives on one I/O thread. After an error it is only good for close().
 class Stream {
   public:
-    explicit Stream(asio::ip::tcp::socket socket) : socket_(std::move(socket)) {}
+    explicit Stream(asio::ip::tcp::socket socket) : socket_(std::move(socket)), limit_(socket_) {}
+    Stream(const Stream&) = delete;
+    Stream& operator=(const Stream&) = delete;
 
     bool encrypted() const { return tls_ != nullptr; }
     asio::ip::tcp::socket& socket() { return socket_; }
@@ -55,6 +58,7 @@ class Stream {
 
   private:
     asio::ip::tcp::socket socket_;
+    TimeLimit limit_;
     std::shared_ptr<asio::ssl::context> context_;
     std::unique_ptr<asio::ssl::stream<asio::ip::tcp::socket&>> tls_;
     std::optional<dns::Domain> host_;

@@ -2,19 +2,28 @@
 
 namespace sternpost {
 
-void Inbox::post(Task task) {
-    bool first = false;
+void Inbox::put(Task task, bool now) {
+    bool wake = false;
     {
         const std::lock_guard guard(mutex_);
-        first = tasks_.empty();
         tasks_.push_back(std::move(task));
+        called_ = called_ || now;
+        wake = waiting_ && (called_ || !soon_);
+        if (wake) waiting_ = false;  // once is enough
     }
-    if (first) came_.notify_one();  // with others there already, the owner is awake or has been called
+    if (wake) came_.notify_one();
 }
 
-std::vector<Task> Inbox::take(SteadyTime when) {
+std::vector<Task> Inbox::take(SteadyTime when, bool soon) {
     std::unique_lock lock(mutex_);
-    came_.wait_until(lock, when, [&] { return !tasks_.empty(); });
+    const auto to_do = [&] { return called_ || (!soon && !tasks_.empty()); };
+    while (!to_do()) {
+        waiting_ = true;
+        soon_ = soon;
+        if (came_.wait_until(lock, when) == std::cv_status::timeout) break;
+    }
+    waiting_ = false;
+    called_ = false;
     return std::exchange(tasks_, {});
 }
 

@@ -8,6 +8,8 @@
 #include <string>
 #include <string_view>
 
+#include "util/mailbox.h"
+
 namespace sternpost {
 
 enum class Level { error, warning, info, debug };  // act; look; state changed; dialogue
@@ -20,9 +22,19 @@ class Log {
     virtual bool wants(Level level) const = 0;
 };
 
-/// To standard error, each line by one write(2). With `journald`, lines carry the sd-daemon(3) priority
+/// To a file descriptor, standard error as a rule. With `journald`, lines carry the sd-daemon(3) priority
 /// prefix `<n>`; otherwise a UTC time stamp stands in front.
-std::unique_ptr<Log> stderr_log(Level most, bool journald);
+class FileLog : public Log {
+  public:
+    /// From now on lines of level info and debug may wait for others, for which they go out by one write(2)
+    /// together: when `mailbox` comes to a task that is posted for the first of them, with the next error or
+    /// warning, or when 16 KiB have come. null: none waits any more. `mailbox` outlives the log, or this is
+    /// called with null before it goes.
+    virtual void gather(Mailbox* mailbox) = 0;
+    /// What waits goes out.
+    virtual void flush() = 0;
+};
+std::unique_ptr<FileLog> file_log(int descriptor, Level most, bool journald);
 
 /// Builds one line and writes it when it is destroyed: Event(log, Level::info, "attempt").kv("qid",
 /// id).kv("mx", host);

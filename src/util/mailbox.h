@@ -51,6 +51,8 @@ class Mailbox {
   public:
     virtual ~Mailbox() = default;
     virtual void post(Task task) = 0;
+    /// The same for a task that need not wake an owner who is about to wake by itself.
+    virtual void post_lazily(Task task) { post(std::move(task)); }
 };
 
 }  // namespace sternpost

@@ -4,6 +4,8 @@
 
 #include <algorithm>
 #include <array>
+#include <cstdint>
+#include <cstring>
 
 namespace sternpost {
 
@@ -65,6 +67,8 @@ std::size_t utf8_length(std::string_view text) {
 }  // namespace
 
 std::string printable(std::string_view text, std::size_t most) {
+    const auto simple = [](char c) { return c >= 0x20 && c < 0x7f; };
+    if (text.size() <= most && std::all_of(text.begin(), text.end(), simple)) return std::string(text);
     std::string out;
     while (!text.empty()) {
         if (out.size() >= most) return out + "…";
@@ -94,7 +98,14 @@ bool valid_utf8(std::string_view text) {
 }
 
 bool is_ascii(std::string_view text) {
-    return std::all_of(text.begin(), text.end(), [](char c) { return static_cast<unsigned char>(c) < 0x80; });
+    std::uint64_t seen = 0;  // word by word: whole messages are asked about
+    for (; text.size() >= sizeof seen; text.remove_prefix(sizeof seen)) {
+        std::uint64_t word = 0;
+        std::memcpy(&word, text.data(), sizeof word);
+        seen |= word;
+    }
+    for (const char c : text) seen |= static_cast<unsigned char>(c);
+    return (seen & 0x8080808080808080U) == 0;
 }
 
 std::string hex(std::span<const std::uint8_t> octets) {

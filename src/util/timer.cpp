@@ -1,7 +1,6 @@
 #include "util/timer.h"
 
 #include <boost/asio/as_tuple.hpp>
-#include <boost/asio/post.hpp>
 #include <boost/asio/steady_timer.hpp>
 #include <boost/asio/use_awaitable.hpp>
 
@@ -31,10 +30,6 @@ asio::awaitable<void> AsioTimer::until(SteadyTime when) {
 
 std::unique_ptr<Alarm> AsioTimer::alarm() {
     return std::make_unique<AsioAlarm>(context_);
-}
-
-void AsioMailbox::post(Task task) {
-    asio::post(context_, [held = std::move(task)]() mutable { held(); });
 }
 
 }  // namespace sternpost

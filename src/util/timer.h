@@ -5,6 +5,7 @@
 #include <boost/asio/io_context.hpp>
 #include <memory>
 
+#include "util/arrivals.h"
 #include "util/clock.h"
 #include "util/mailbox.h"
 
@@ -45,11 +46,11 @@ class AsioTimer final : public Timer {
 /// The mailbox of a thread that runs an io_context.
 class AsioMailbox final : public Mailbox {
   public:
-    explicit AsioMailbox(asio::io_context& context) : context_(context) {}
-    void post(Task task) override;
+    explicit AsioMailbox(asio::io_context& context) : arrivals_(Arrivals::of(context)) {}
+    void post(Task task) override { arrivals_.post(std::move(task)); }
 
   private:
-    asio::io_context& context_;
+    Arrivals& arrivals_;
 };
 
 }  // namespace sternpost

@@ -92,7 +92,7 @@ void SqliteStore::stop() {
 
 void SqliteStore::run_writer() {
     while (!writer_stops_) {
-        for (auto& task : to_writer_.take(wake())) task();
+        for (auto& task : to_writer_.take(wake(), gathering())) task();
         pump(clock_.steady());
     }
     finish_writing();

@@ -89,12 +89,14 @@ void EngineCore::end_if_unsynced(const Error<Errc>& error) {
 }
 
 template <class T, class Work>
-void EngineCore::submit(Mailbox& where, Reply<Result<T>> reply, Work work) {
+void EngineCore::submit(Mailbox& where, Reply<Result<T>> reply, Work work, When when) {
     {
         const std::shared_lock door(closing_);
         if (!closed_) {
-            return where.post(
-                [answer = std::move(reply), run = std::move(work)]() mutable { run(std::move(answer)); });
+            Task task = [answer = std::move(reply), run = std::move(work)]() mutable {
+                run(std::move(answer));
+            };
+            return when == When::at_once ? where.post(std::move(task)) : where.post_lazily(std::move(task));
         }
     }
     reply(fail(Errc::closed, "the store is shutting down"));
@@ -118,11 +120,12 @@ std::unique_ptr<BodySink> EngineCore::new_body(std::uint64_t limit) {
 
 void EngineCore::accept(NewMessage message, Reply<Result<MessageId>> reply) {
     if (!is_large(message.body)) {
-        submit<MessageId>(mailboxes_.writer, std::move(reply),
-                          [this, held = std::move(message)](Reply<Result<MessageId>> answer) mutable {
-                              spool_->accept(std::move(held), std::move(answer));
-                          });
-        return;
+        // While others are inside DATA the batch waits for them.
+        const When when = spool_->bodies().open_sinks() == 0 ? When::at_once : When::with_the_batch;
+        auto write = [this, held = std::move(message)](Reply<Result<MessageId>> answer) mutable {
+            spool_->accept(std::move(held), std::move(answer));
+        };
+        return submit<MessageId>(mailboxes_.writer, std::move(reply), std::move(write), when);
     }
     auto durable = [this, held = std::move(message)](Reply<Result<MessageId>> answer) mutable {
         if (auto synced = spool_->bodies().make_durable(held.body); !synced) {
@@ -146,11 +149,9 @@ void EngineCore::record(std::vector<DeliveryResult> results, std::vector<NewMess
         spool_->writer().record(std::move(kept), std::move(ready), std::move(answer));
     };
     if (!large) {
-        submit<void>(mailboxes_.writer, std::move(reply),
-                     [run = std::move(write), held = std::move(notices)](Reply<Result<void>> answer) mutable {
-                         run(std::move(held), std::move(answer));
-                     });
-        return;
+        auto gathered = [run = std::move(write), held = std::move(notices)](
+                            Reply<Result<void>> answer) mutable { run(std::move(held), std::move(answer)); };
+        return submit<void>(mailboxes_.writer, std::move(reply), std::move(gathered), When::with_the_batch);
     }
     auto durable = [this, run = std::move(write),
                     held = std::move(notices)](Reply<Result<void>> answer) mutable {

@@ -63,6 +63,9 @@ class EngineCore : public Store {
     // ---- the writer's part; on one thread
     /// When pump() has something to do though no task comes.
     SteadyTime wake() const;
+    /// That is soon, since somebody waits for the batch that is being gathered: what is posted lazily to the
+    /// writer's mailbox may wait for it.
+    bool gathering() const { return spool_->writer().has_mail() || spool_->writer().has_others(); }
     /// After tasks of the writer's mailbox have run, or at wake(): writes the batch that is due, brings the
     /// index up to date, does the upkeep.
     void pump(SteadyTime now);
@@ -108,9 +111,10 @@ class EngineCore : public Store {
   private:
     SteadyTime batch_due(SteadyTime since) const;
     void end_if_unsynced(const Error<Errc>& error);
+    enum class When { at_once, with_the_batch };
     /// Runs `work(reply)` from that mailbox, or answers `reply` with closed.
     template <class T, class Work>
-    void submit(Mailbox& where, Reply<Result<T>> reply, Work work);
+    void submit(Mailbox& where, Reply<Result<T>> reply, Work work, When when = When::at_once);
     template <class T, class Question>
     void ask(Reply<Result<T>> reply, Question question);
     /// Runs `work` from the writer's mailbox; nobody waits for it.

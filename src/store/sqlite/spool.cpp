@@ -352,6 +352,7 @@ void Spool::checkpoint() {
 // Copies what `segment` says about messages of older segments into their done-files, so that they can be
 // rebuilt without it.
 Result<void> Spool::save_results(std::uint64_t segment) {
+    if (segments_.empty() || *segments_.begin() >= segment) return {};  // none is older, as a rule
     auto octets = read_all(parts_.disk, segment_name(segment));
     if (!octets) return fail(std::move(octets).error());
     const auto header = decode_segment_header(*octets, segment);
@@ -378,19 +379,28 @@ Result<void> Spool::save_results(std::uint64_t segment) {
     return {};
 }
 
-Result<void> Spool::reclaim(std::uint64_t segment) {
+Result<void> Spool::remove(std::uint64_t segment) {
     if (auto saved = save_results(segment); !saved) return saved;
     if (auto removed = parts_.disk.unlink(segment_name(segment)); !removed) return removed;
     segments_.erase(segment);
     const auto has_done = parts_.disk.exists(done_file_name(segment));
     if (!has_done) return fail(has_done.error());
-    if (*has_done)
-        if (auto removed = parts_.disk.unlink(done_file_name(segment)); !removed) return removed;
+    return *has_done ? parts_.disk.unlink(done_file_name(segment)) : Result<void>{};
+}
+
+// Oldest first, by one sync of the directory. The index forgets what is gone for good.
+Result<void> Spool::reclaim(const std::vector<std::uint64_t>& idle) {
+    Result<void> out;
+    for (auto it = idle.begin(); it != idle.end() && out; ++it) out = remove(*it);
     if (auto synced = parts_.disk.sync_dir("journal"); !synced) {
         parts_.fatal(synced.error().text);
         return synced;
     }
-    return index_->forget_segment(segment);
+    for (const auto segment : idle) {
+        if (segments_.contains(segment)) continue;
+        if (auto forgotten = index_->forget_segment(segment); !forgotten && out) out = std::move(forgotten);
+    }
+    return out;
 }
 
 void Spool::look_at_space() {
@@ -427,20 +437,27 @@ void Spool::maintain() {
         submissions_forgotten_ = now;
         note("submissions", index_->forget_submissions(now - options_.submission_memory));
     }
-    // The oldest segment in which nothing lives and which is wholly in the index.
-    const auto idle = std::find_if(segments_.begin(), segments_.end(), [&](std::uint64_t id) {
+    // Segments in which nothing lives and which are wholly in the index.
+    std::vector<std::uint64_t> idle;
+    for (const auto id : segments_) {
+        if (id >= index_->position().segment) break;
         const auto use = index_->segments().find(id);
-        return use == index_->segments().end() || use->second.messages == 0;
-    });
-    const bool removable = idle != segments_.end() && *idle < index_->position().segment;
+        if (use == index_->segments().end() || use->second.messages == 0) idle.push_back(id);
+    }
+    // While mail comes in they may wait for each other, and for a checkpoint that is due: those who wait for
+    // their 250 would wait for the removal too.
+    const bool quiet = std::exchange(maintained_, journal_.end()) == journal_.end();
+    const bool enough = idle.size() >= options_.idle_segments || (quiet && !idle.empty());
     const auto durable = [&] {
         return std::min(index_->durable_position().segment, history_durable_.segment);
     };
     const int history_pages = history_ ? history_->wal_pages() : 0;
     if (index_->wal_pages() >= options_.checkpoint_pages || history_pages >= options_.checkpoint_pages ||
-        (removable && *idle >= durable()))
+        (enough && idle.front() >= durable()))
         checkpoint();
-    if (removable && *idle < durable()) note("segments", reclaim(*idle));
+    if (!enough) return;
+    std::erase_if(idle, [&](std::uint64_t id) { return id >= durable(); });
+    if (!idle.empty()) note("segments", reclaim(idle));
 }
 
 void Spool::close() {

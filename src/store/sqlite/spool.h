@@ -25,6 +25,7 @@ struct SpoolOptions {
     std::uint64_t min_free = 64UL * 1024 * 1024;   // below that no mail is accepted; results still are
     std::size_t max_backlog = 50'000;              // journal entries that the index may be behind
     int checkpoint_pages = 1000;                   // of WAL, then it is moved into the database
+    std::size_t idle_segments = 4;                 // so many in which nothing lives go together
     std::chrono::days outcome_days{40};            // how long TLS outcomes are kept
     std::chrono::days history_days{14};            // how long attempts are; 0: no history
 };
@@ -80,7 +81,8 @@ class Spool {
     Result<void> reconcile_segments();
     std::optional<MessageId> known(const SubmissionId& id);
     void checkpoint();
-    Result<void> reclaim(std::uint64_t segment);
+    Result<void> remove(std::uint64_t segment);
+    Result<void> reclaim(const std::vector<std::uint64_t>& idle);
     Result<void> save_results(std::uint64_t segment);
     void look_at_space();
     void check_syncs();
@@ -100,6 +102,7 @@ class Spool {
     std::map<SubmissionId, MessageId> pending_submissions_;
     std::set<std::uint64_t> segments_;  // on disk
     std::map<std::string, std::string> troubles_;
+    JournalPosition maintained_;  // the journal's end when maintain() looked last
     WallTime submissions_forgotten_;
     WallTime old_forgotten_;
     std::chrono::microseconds steps_{};  // wall time less steady time, at the start

@@ -26,7 +26,7 @@ const Wrong wrong[] = {
     {"UnknownSection", "[qeueu]\nx = 1\n", "f.toml:1: unknown key \"qeueu\"; did you mean \"queue\"?"},
     {"BadDuration", "[queue]\nlifetime = \"5x\"\n",
      "f.toml:2: queue.lifetime = \"5x\": a duration such as \"90s\", \"5m\", \"5d\""},
-    {"BadNumber", "io_threads = 0\n", "f.toml:1: io_threads = 0: a whole number, 1 or more"},
+    {"BadNumber", "[dns]\nattempts = 0\n", "f.toml:2: dns.attempts = 0: a whole number, 1 or more"},
     {"BadPort", "[delivery]\nsmtp_port = 70000\n",
      "f.toml:2: delivery.smtp_port = 70000: a port, 1 to 65535"},
     {"NoFqdn", "hostname = \"relay\"\n",
@@ -99,6 +99,16 @@ TEST(Durations, AreReadAndWritten) {
     EXPECT_EQ(duration_text(std::chrono::minutes(90)), "\"90m\"");
     EXPECT_EQ(parse_size("64KiB"), 65536U);
     EXPECT_EQ(parse_size("64KB"), std::nullopt);
+}
+
+TEST(Settings, RunSessionsOnTheControlThreadWhereProcessorsAreFew) {
+    Settings settings;
+    EXPECT_EQ(effective_io_threads(settings, 1), 1U);
+    EXPECT_EQ(effective_io_threads(settings, 2), 1U);
+    EXPECT_EQ(effective_io_threads(settings, 4), 2U);
+    EXPECT_EQ(effective_io_threads(settings, 64), 8U);
+    settings.io_threads = 3;
+    EXPECT_EQ(effective_io_threads(settings, 2), 3U);
 }
 
 }  // namespace

@@ -1,0 +1,71 @@
+#include "util/inbox.h"
+
+#include <gtest/gtest.h>
+
+#include <future>
+#include <thread>
+
+namespace sternpost {
+namespace {
+
+using namespace std::chrono_literals;
+
+// What take() gives to an owner on another thread, who would wait for an hour.
+class Owner {
+  public:
+    Owner(Inbox& inbox, bool soon)
+        : taken_(std::async(std::launch::async, [&inbox, soon] {
+              return inbox.take(std::chrono::steady_clock::now() + 1h, soon).size();
+          })) {}
+    bool sleeps() const { return taken_.wait_for(50ms) == std::future_status::timeout; }
+    std::size_t taken() { return taken_.get(); }
+
+  private:
+    std::future<std::size_t> taken_;
+};
+
+TEST(Inbox, WakesItsOwnerForALazyTaskToo) {
+    Inbox inbox;
+    Owner owner(inbox, false);
+    inbox.post_lazily([] {});
+    EXPECT_EQ(owner.taken(), 1U);
+}
+
+TEST(Inbox, LeavesAnOwnerWhoWakesSoonAsleepForALazyTask) {
+    Inbox inbox;
+    Owner owner(inbox, true);
+    inbox.post_lazily([] {});
+    EXPECT_TRUE(owner.sleeps());
+    inbox.post([] {});
+    EXPECT_EQ(owner.taken(), 2U);
+}
+
+TEST(Inbox, GivesALazyTaskWhenTheTimeIsOver) {
+    Inbox inbox;
+    inbox.post_lazily([] {});
+    EXPECT_EQ(inbox.take(std::chrono::steady_clock::now() + 1ms, true).size(), 1U);
+    EXPECT_EQ(inbox.take(std::chrono::steady_clock::now() + 1ms, false).size(), 0U);
+}
+
+TEST(Inbox, LosesNothingBetweenManyThreads) {
+    Inbox inbox;
+    constexpr int each = 20'000;
+    std::vector<std::thread> threads;
+    for (int t = 0; t < 3; ++t)
+        threads.emplace_back([&inbox, t] {
+            for (int i = 0; i < each; ++i) {
+                if (i % 3 == t)
+                    inbox.post([] {});
+                else
+                    inbox.post_lazily([] {});
+            }
+        });
+    std::size_t taken = 0;
+    for (bool soon = false; taken < 3 * each; soon = !soon)
+        taken += inbox.take(std::chrono::steady_clock::now() + 1ms, soon).size();
+    EXPECT_EQ(taken, 3U * each);
+    for (auto& thread : threads) thread.join();
+}
+
+}  // namespace
+}  // namespace sternpost
