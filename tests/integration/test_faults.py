@@ -377,7 +377,6 @@ def a_journal_that_cannot_be_written_refuses_mail(machine):
 
 
 @test
-@known('the log has no line store-trouble')
 def trouble_with_the_journal_is_in_the_log(machine):
     Dns(machine, RECORDS)
     shim, book = Shim(machine), Book(Sink(machine, '127.0.0.40'))
