@@ -116,14 +116,20 @@ def ends(sternpost, code, seconds=20):
 
 # ---------------------------------------------------------------------------------------------------------------------------- faults
 class Disk:
-    """An ext4 of its own for the state directory, in a file."""
+    """An ext4 of its own for the state directory, in a file; where only a user namespace made us root, which may not mount that, memory:
+    it can be full, but does not become read-only by itself."""
 
     def __init__(self, machine, sternpost, mib=160):
         self.image, self.folder = machine.path('disk.image'), sternpost.options['state_dir']
-        with open(self.image, 'wb') as f:
-            f.truncate(mib << 20)
-        subprocess.run(['mkfs.ext4', '-q', '-F', '-m', '0', self.image], check=True, capture_output=True)
-        self.mount()
+        with open('/proc/self/uid_map') as f:
+            self.real = f.read().split() == ['0', '0', '4294967295']
+        if self.real:
+            with open(self.image, 'wb') as f:
+                f.truncate(mib << 20)
+            subprocess.run(['mkfs.ext4', '-q', '-F', '-m', '0', self.image], check=True, capture_output=True)
+            self.mount()
+        else:
+            subprocess.run(['mount', '-t', 'tmpfs', '-o', 'size=%dm' % mib, 'none', self.folder], check=True)
         machine.at_end(self.unmount)
         os.chmod(self.folder, 0o700)
         self.ballast = os.path.join(self.folder, 'ballast')
@@ -318,6 +324,9 @@ def a_file_system_that_becomes_read_only_ends_the_daemon(machine):
     book = Book(Sink(machine, '127.0.0.40'))
     sternpost = daemon(machine, start=False)
     disk = Disk(machine, sternpost)
+    if not disk.real:
+        print('      not tried: only root mounts what becomes read-only by itself')
+        return
     sternpost.start()
     book.must_take(50, to='u@later.test')
     with Load(book) as load:
@@ -343,6 +352,9 @@ def a_read_only_disk_is_told_at_the_start(machine):
     Dns(machine, RECORDS)
     sternpost = daemon(machine, start=False)
     disk = Disk(machine, sternpost)
+    if not disk.real:
+        print('      not tried: only root mounts a disk')
+        return
     sternpost.start()
     sternpost.stop()
     disk.unmount()
