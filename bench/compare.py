@@ -9,6 +9,7 @@ loop device (sectors that reached it, the file system's own included).
 """
 import argparse
 import contextlib
+import copy
 import grp
 import json
 import os
@@ -32,6 +33,8 @@ from sternpost import Sternpost, clean_environment  # noqa: E402
 
 SINK = '127.0.0.30:25'
 RELAY = '127.0.0.1:25'
+POLICY_HOST = '127.0.0.80'
+STS_RESOLVER = 8461  # the port of Postfix's
 RECORDS = ['bench MX 10 mx.bench', 'mx.bench A 127.0.0.30']
 KINDS = ('floor', 'sternpost', 'postfix')
 TICK = os.sysconf('SC_CLK_TCK')
@@ -59,17 +62,69 @@ class SteadyDns(Dns):
             f.write(text.replace(old, new))
 
 
+def policy_records(count):
+    """What d0.bench.test … publish, each for itself."""
+    for n in range(count):
+        yield 'd%d.bench MX 10 mx.bench' % n
+        yield '_mta-sts.d%d.bench TXT "v=STSv1; id=20260901"' % n
+        yield 'mta-sts.d%d.bench A %s' % (n, POLICY_HOST)
+
+
+class PolicyHosts:
+    """One nginx that serves the same policy for each of d0.bench.test …, with a certificate of its own for each."""
+
+    def __init__(self, machine, authority, count):
+        folder = machine.folder('nginx')
+        names = ['mta-sts.d%d.bench.test' % n for n in range(count)]
+        for name in names:
+            certificate, key = authority.issue(name)
+            os.rename(certificate, machine.path('nginx', name + '.pem'))
+            os.rename(key, machine.path('nginx', name + '.key'))
+        machine.write(
+            'nginx/www/.well-known/mta-sts.txt',
+            'version: STSv1\nmode: enforce\nmx: mx.bench.test\nmax_age: 604800\n',
+        )
+        temporary = ''.join(
+            '\n    %s_temp_path %s/tmp;' % (kind, folder) for kind in ('client_body', 'proxy', 'fastcgi', 'uwsgi', 'scgi')
+        )
+        conf = machine.write(
+            'nginx/nginx.conf',
+            f'''\
+daemon off;
+user root root;
+worker_processes 1;
+pid {folder}/nginx.pid;
+error_log stderr error;
+events {{ worker_connections 4096; }}
+http {{{temporary}
+    ssl_protocols TLSv1.2 TLSv1.3;
+    access_log off;
+    types {{ text/plain txt; }}
+    server {{
+        listen {POLICY_HOST}:443 ssl backlog=1024;
+        server_name _;
+        ssl_certificate {folder}/$ssl_server_name.pem;
+        ssl_certificate_key {folder}/$ssl_server_name.key;
+        root {folder}/www;
+    }}
+}}
+''',
+        )
+        argv = [program('usr/sbin/nginx'), '-e', 'stderr', '-p', folder, '-c', conf]
+        Process(machine, 'nginx', argv, environment()).ready('listens', lambda: listens(POLICY_HOST, 443))
+
+
 # ----------------------------------------------------------------------------------------------------------------------- relays
 class SternpostRelay:
-    def __init__(self, room, authority, tls, before=()):
-        options = {'listener': {'max_connections_per_client': 400}}
-        if tls:  # what an administrator says who wants a host's certificate to be valid, whatever its domain publishes
+    def __init__(self, room, authority, load, before=(), **options):
+        options.setdefault('listener', {})['max_connections_per_client'] = 400
+        if load.tls and not load.policies:  # what an administrator says who wants a host's certificate to be valid, whatever its domain publishes
             options['override'] = [
                 {'scope': 'bench.test', 'level': 'verify', 'reason': 'benchmark', 'author': 'compare'}
             ]
         self.relay = Sternpost(room, authority, start=False, **options)
         self.relay.start(before=before)
-        self.pid = self.relay.process.pid
+        self.pids = [self.relay.process.pid]
         self.sendmail = [os.path.join(self.relay.dir, 'bin', 'sendmail')]
         self.environment = clean_environment(
             STERNPOST_SOCKET=self.relay.options['submit_socket'], STERNPOST_MAILDROP=self.relay.options['maildrop_dir']
@@ -86,7 +141,7 @@ class SternpostRelay:
 class PostfixRelay:
     """Debian's Postfix as a relay, tuned."""
 
-    def __init__(self, room, authority, tls, before=()):
+    def __init__(self, room, authority, load, before=()):
         base, root = room.folder('postfix'), peers_root()
         owner, postdrop = pwd.getpwnam('postfix').pw_uid, grp.getgrnam('postdrop').gr_gid
         os.chown(room.folder('postfix/data', mode=0o700), owner, -1)
@@ -132,7 +187,7 @@ class PostfixRelay:
             'smtp_connection_cache_destinations': 'bench.test',
             'smtp_connection_cache_on_demand': 'yes',
         }
-        if tls:
+        if load.tls:
             main.update(
                 {
                     'smtp_tls_security_level': 'verify',
@@ -141,6 +196,9 @@ class PostfixRelay:
                     'smtp_tls_session_cache_database': 'btree:%s/data/smtp_scache' % base,
                 }
             )
+        if load.policies:  # as the resolver's manual has it
+            main['smtp_tls_security_level'] = 'may'
+            main['smtp_tls_policy_maps'] = 'socketmap:inet:127.0.0.1:%d:postfix' % STS_RESOLVER
         room.write('postfix/conf/main.cf', ''.join('%s = %s\n' % entry for entry in main.items()))
         room.write(
             'postfix/conf/master.cf',
@@ -175,6 +233,7 @@ postlog unix-dgram n - n - 1 postlogd
             POSTLOG_SERVICE='postlog',
             POSTLOG_HOSTNAME='relay',
         )
+        resolver = self.sts_resolver(room, authority) if load.policies else None
         self.process = Process(
             room,
             'postfix-master',
@@ -182,8 +241,24 @@ postlog unix-dgram n - n - 1 postlogd
             self.environment,
         )
         self.process.ready('greets', lambda: listens('127.0.0.1', 25))
-        self.pid, self.spool = self.process.pid, base + '/queue'
+        self.pids, self.spool = [self.process.pid], base + '/queue'
+        if resolver:
+            self.pids.append(resolver.pid)
         self.sendmail = [program('usr/sbin/sendmail')]
+
+    @staticmethod
+    def sts_resolver(room, authority):
+        """Debian's postfix-mta-sts-resolver with its defaults, but that it trusts the bench's CA."""
+        config = room.write('sts/mta-sts-daemon.yml', 'host: 127.0.0.1\nport: %d\n' % STS_RESOLVER)
+        modules = dict(
+            environment(),
+            PYTHONPATH=os.path.join(peers_root(), 'usr/lib/python3/dist-packages'),
+            SSL_CERT_FILE=authority.bundle,
+        )
+        argv = ['/usr/bin/python3', program('usr/bin/mta-sts-daemon'), '-v', 'warn', '-c', config]
+        process = Process(room, 'mta-sts-daemon', argv, modules)
+        process.ready('listens', lambda: listens('127.0.0.1', STS_RESOLVER))
+        return process
 
     def flush(self):
         subprocess.run([program('usr/sbin/postqueue'), '-f'], env=self.environment, check=True)
@@ -193,55 +268,64 @@ postlog unix-dgram n - n - 1 postlogd
 
 
 # ---------------------------------------------------------------------------------------------------------------------- figures
-def family(pid):
-    """pid and all that descend from it."""
+def family(pids):
+    """They and all that descend from them."""
     parents = {}
     for entry in os.listdir('/proc'):
         with contextlib.suppress(OSError, ValueError):
             with open('/proc/%d/stat' % int(entry)) as f:
                 parents[int(entry)] = int(f.read().rsplit(')', 1)[1].split()[1])
-    found = [pid]
+    found = list(pids)
     for one in found:
         found += [child for child, parent in parents.items() if parent == one]
     return found
 
 
-def cpu(pid):
+def cpu(pids):
     """Seconds of CPU of the family so far, ended members too (their parent's cutime and cstime)."""
     total = 0
-    for one in family(pid):
+    for one in family(pids):
         with contextlib.suppress(OSError):
             with open('/proc/%d/stat' % one) as f:
                 total += sum(int(x) for x in f.read().rsplit(')', 1)[1].split()[11:15])
     return total / TICK
 
 
-def anonymous_memory(pid):
+def anonymous_memory(pids):
     """RssAnon of the family, MiB."""
     total = 0
-    for one in family(pid):
+    for one in family(pids):
         with contextlib.suppress(OSError):
             with open('/proc/%d/status' % one) as f:
                 total += sum(int(kib) for kib in re.findall(r'RssAnon:\s+(\d+)', f.read()))
     return total / 1024
 
 
-class Watch:
-    """The most anonymous memory that was seen, looked at four times a second."""
+def connections_out():
+    """Connections to the sink."""
+    host, _, port = SINK.partition(':')
+    wanted = '%s:%04X' % (''.join('%02X' % int(n) for n in reversed(host.split('.'))), int(port))
+    with open('/proc/net/tcp') as f:
+        return sum(line.split()[2:4] == [wanted, '01'] for line in f)
 
-    def __init__(self, pid):
-        self.most, self._end = anonymous_memory(pid), threading.Event()
-        self._thread = threading.Thread(target=self._look, args=(pid,), daemon=True)
+
+class Watch:
+    """The most anonymous memory and connections that were seen, looked at four times a second."""
+
+    def __init__(self, pids):
+        self.memory, self.connections, self._end = anonymous_memory(pids), 0, threading.Event()
+        self._thread = threading.Thread(target=self._look, args=(pids,), daemon=True)
         self._thread.start()
 
-    def _look(self, pid):
+    def _look(self, pids):
         while not self._end.wait(0.25):
-            self.most = max(self.most, anonymous_memory(pid))
+            self.memory = max(self.memory, anonymous_memory(pids))
+            self.connections = max(self.connections, connections_out())
 
     def stop(self):
         self._end.set()
         self._thread.join()
-        return self.most
+        return self
 
 
 def disk_use(folder):
@@ -251,11 +335,13 @@ def disk_use(folder):
 
 # ------------------------------------------------------------------------------------------------------------------------- runs
 class Bench:
-    def __init__(self, machine):
+    def __init__(self, machine, policies=0):
         self.machine = machine
         self.authority = Authority(machine)
         self.certificate = self.authority.issue('mx.bench.test')
-        SteadyDns(machine, RECORDS)
+        SteadyDns(machine, [*RECORDS, *policy_records(policies)])
+        if policies:
+            PolicyHosts(machine, self.authority, policies)
 
     def sink(self, room, load, count):
         argv = [os.path.join(BUILD, 'bench', 'bench-sink'), '--listen', SINK, '--count', str(count), '--linger', '200']
@@ -276,28 +362,30 @@ class Bench:
         return json.loads(sink.log().splitlines()[-1])
 
     @staticmethod
-    def source(load, target, count):
+    def source(load, target, count, first=0):
         argv = [os.path.join(BUILD, 'bench', 'bench-source'), '--target', target, '--messages', str(count)]
         argv += ['--connections', str(load.connections), '--size', str(load.size), '--rate', str(load.rate)]
+        argv += ['--domains', str(load.policies), '--first-id', str(first)]
         if load.tls and target == SINK:
             argv.append('--tls')
-        done = subprocess.run(argv, capture_output=True, text=True, timeout=240)
+        done = subprocess.run(argv, capture_output=True, text=True, timeout=max(240, count / 100))
         if not done.stdout:
             raise Failure('bench-source: ' + done.stderr)
         return json.loads(done.stdout)
 
-    def relay(self, kind, room, tls, before=()):
-        return (SternpostRelay if kind == 'sternpost' else PostfixRelay)(room, self.authority, tls, before)
+    def relay(self, kind, room, load, before=()):
+        return (SternpostRelay if kind == 'sternpost' else PostfixRelay)(room, self.authority, load, before)
 
+    @staticmethod
     @contextlib.contextmanager
-    def room(self, counted=False):
+    def room(counted=False, octets=1 << 30):
         room = Machine('bench')
         image = None
         try:
             if counted:
                 image = room.dir + '.image'
                 with open(image, 'wb') as f:
-                    f.truncate(1 << 30)
+                    f.truncate(octets)
                 subprocess.run(['mkfs.ext4', '-q', '-E', 'lazy_itable_init=0,lazy_journal_init=0', image], check=True)
                 subprocess.run(['mount', '-o', 'loop', image, room.dir], check=True)
                 os.chmod(room.dir, 0o755)
@@ -313,19 +401,26 @@ class Bench:
 
     def through(self, kind, load, count):
         """One run: messages through a relay, or past it, to the sink."""
+        if kind == 'floor' and load.policies:
+            return {}  # that of TLS
         with self.room() as room:
             sink = self.sink(room, load, count)
             if kind == 'floor':
                 sent = self.source(load, SINK, count)
                 return self.figures(load, sent, self.sunk(sink, 10))
-            relay = self.relay(kind, room, load.tls)
-            idle = anonymous_memory(relay.pid)
-            before, watch = cpu(relay.pid), Watch(relay.pid)
+            relay = self.relay(kind, room, load)
+            idle = anonymous_memory(relay.pids)
+            before, watch = cpu(relay.pids), Watch(relay.pids)
             sent = self.source(load, RELAY, count)
             taken = self.sunk(sink, 120)
             figures = self.figures(load, sent, taken)
             busy = watch.stop()
-            figures.update(cpu_ms=(cpu(relay.pid) - before) * 1000 / count, idle_mib=idle, busy_mib=busy)
+            figures.update(
+                cpu_ms=(cpu(relay.pids) - before) * 1000 / count,
+                idle_mib=idle,
+                busy_mib=busy.memory,
+                connections_out=busy.connections,
+            )
             return figures
 
     @staticmethod
@@ -351,7 +446,7 @@ class Bench:
         if kind == 'floor':
             return {}
         with self.room() as room:
-            relay = self.relay(kind, room, load.tls)
+            relay = self.relay(kind, room, load)
             empty = disk_use(relay.spool)
             sent = self.source(load, RELAY, count)
             time.sleep(1)  # for what is not written yet
@@ -359,7 +454,7 @@ class Bench:
             sink = self.sink(room, load, count)
             began = time.monotonic_ns()
             relay.flush()
-            taken = self.sunk(sink, 240)
+            taken = self.sunk(sink, max(240, count / 100))
             missing = set(taken['missing']) - set(sent['not_accepted'])
             figures.update(
                 drain=taken['unique'] / ((taken['last_ns'] - began) / 1e9),
@@ -377,14 +472,47 @@ class Bench:
         ).encode()
         with self.room() as room:
             self.sink(room, load, 0)
-            relay = self.relay(kind, room, load.tls)
-            began, before = time.monotonic(), cpu(relay.pid)
+            relay = self.relay(kind, room, load)
+            began, before = time.monotonic(), cpu(relay.pids)
             for _ in range(count):
                 subprocess.run([*relay.sendmail, '-t'], input=text, env=relay.environment, check=True)
             return {
                 'rate': count / (time.monotonic() - began),
-                'cpu_ms': (cpu(relay.pid) - before) * 1000 / count,
+                'cpu_ms': (cpu(relay.pids) - before) * 1000 / count,
             }
+
+    def policy(self, kind, load, count):
+        """Sternpost alone: the CPU that a policy costs when mail first asks for it, and when it is known."""
+        if kind != 'sternpost':
+            return {}
+        few, seconds = 3 * load.policies, {}
+        one = copy.copy(load)  # mail to one of the domains alone
+        one.policies = 1
+        for sts in (True, False):
+            with self.room() as room:
+                relay = SternpostRelay(room, self.authority, load, sts={'enabled': sts})
+                seconds['cold', sts] = self.passage(relay, load, 0, few)
+                seconds['warm', sts] = self.passage(relay, load, few, few)
+                seconds['one', sts] = self.passage(relay, one, 2 * few, count)
+        share = {which: (seconds[which, True] / seconds[which, False] - 1) * 100 for which in ('warm', 'one')}
+        return {
+            # the difference that a policy makes to the first messages, beyond the other look-ups that they cause
+            'fetch_ms': sum(seconds[which, sts] * sign for which, sts, sign in FETCH) * 1000 / load.policies,
+            'known_share': share['one'],
+            'known_share_many': share['warm'],
+        }
+
+    def passage(self, relay, load, first, count):
+        """Seconds of the relay's CPU that so many messages take, from `first` on."""
+        with contextlib.closing(Machine('pass')) as room:
+            sink, before = self.sink(room, load, count), cpu(relay.pids)
+            self.source(load, RELAY, count, first)
+            taken = self.sunk(sink, max(120, count / 100))
+            if taken['unique'] != count:
+                raise Failure('of %d messages %d arrived' % (count, taken['unique']))
+            time.sleep(0.5)  # for what the relay writes last
+        room.remove()
+        return cpu(relay.pids) - before
 
     def counted(self, kind, load, count):
         """Syncs and octets written, in a run that is not timed."""
@@ -396,7 +524,7 @@ class Bench:
             events = ','.join('syscalls:sys_enter_' + name for name in SYNC_CALLS)
             before = ['perf', 'stat', '-x', ';', '-o', report, '-e', events, '--']
             sink = self.sink(room, load, count)
-            relay = self.relay(kind, room, load.tls, before)
+            relay = self.relay(kind, room, load, before)
             device = os.stat(room.dir).st_dev
             time.sleep(0.5)
             subprocess.run(['sync', '-f', room.dir], check=True)
@@ -406,7 +534,7 @@ class Bench:
             subprocess.run(['sync', '-f', room.dir], check=True)
             octets = (self.sectors(device) - start) * 512
             # perf reports when what it started ends: the relay is its child
-            for pid in family(relay.pid)[1:2]:
+            for pid in family(relay.pids)[1:2]:
                 os.kill(pid, signal.SIGTERM)
             wait_for('perf stat is done', lambda: (relay.relay.process if kind == 'sternpost' else relay.process).popen.poll() is not None, 60)
             with open(report) as f:
@@ -419,16 +547,19 @@ class Bench:
             return int(f.read().split()[6])
 
 
+# Cold passages less warm ones, with policies less without.
+FETCH = [('cold', True, 1), ('warm', True, -1), ('cold', False, -1), ('warm', False, 1)]
 RELAY_HEX = '0100007F:0019 '  # 127.0.0.1:25 in /proc/net/tcp
 
 # -------------------------------------------------------------------------------------------------------------------- scenarios
 
 
 class Load:
-    """counts: messages through floor, sternpost, postfix, so that each takes seconds."""
+    """counts: messages through floor, sternpost, postfix, so that each takes seconds. policies: so many recipient domains, each with a
+    policy to be enforced, instead of one without."""
 
-    def __init__(self, name, title, how, counts, tls=False, size=4096, connections=20, rate=0):
-        self.name, self.title, self.how, self.tls = name, title, how, tls
+    def __init__(self, name, title, how, counts, tls=False, size=4096, connections=20, rate=0, policies=0):
+        self.name, self.title, self.how, self.tls, self.policies = name, title, how, tls, policies
         self.size, self.connections, self.rate = size, connections, rate
         self.counts = dict(zip(KINDS, counts))
 
@@ -442,6 +573,10 @@ LOADS = [
     Load('1m', '1 MB, TLS', 'through', (500, 400, 200), tls=True, size=1024 * 1024),
     Load('slow', '50 messages/s, TLS', 'through', (500, 500, 500), tls=True, rate=50),
     Load('down', 'destination down', 'down', (0, 20000, 5000)),
+    Load('drain', 'destination down, 100,000 queued', 'down', (0, 100000, 100000)),
+    Load('sts-100', '100 enforced domains, 30 messages each, nothing cached', 'through', (0, 3000, 3000), tls=True, policies=100),
+    Load('sts-1000', '1,000 enforced domains, 3 messages each, nothing cached', 'through', (0, 3000, 3000), tls=True, policies=1000),
+    Load('policy', '1,000 enforced domains: the policies', 'policy', (0, 20000, 0), tls=True, policies=1000),
     Load('sendmail', 'sendmail -t, in sequence', 'sendmail', (0, 1000, 300)),
     Load('counted', 'plain, 20 connections: the disk', 'counted', (0, 20000, 2000)),
     Load('counted-one', 'one connection: the disk', 'counted', (0, 2000, 500), connections=1),
@@ -469,6 +604,17 @@ ROWS = [
     ('down', 'rate', 'injection, msg/s', ('ratio', 8)),
     ('down', 'drain', 'drain, msg/s', ('ratio', 6)),
     ('down', 'disk_octets', 'disk a queued message, octets', ('most', 5.2 * 1024)),
+    ('drain', 'rate', 'injection, msg/s', None),
+    ('drain', 'drain', 'drain, msg/s', ('ratio', 6)),
+    ('sts-100', 'rate', 'msg/s', ('ratio', 8)),
+    ('sts-100', 'cpu_ms', 'own CPU, ms a message', None),
+    ('sts-1000', 'rate', 'msg/s', ('ratio', 6)),
+    ('sts-1000', 'cpu_ms', 'own CPU, ms a message', None),
+    ('sts-1000', 'busy_mib', 'RssAnon busy, MiB', ('most', 100)),
+    ('sts-1000', 'connections_out', 'connections out at most', ('most', 500)),
+    ('policy', 'fetch_ms', 'CPU for a fetch, ms', ('most', 1.5)),
+    ('policy', 'known_share', 'CPU for the known policy of one domain, % of a message more', ('most', 3)),
+    ('policy', 'known_share_many', 'CPU for known policies of all in turn, % of a message more', None),
     ('sendmail', 'rate', 'msg/s', ('ratio', 4)),
     ('counted', 'syncs', 'syncs a message', ('most', 0.12)),
     ('counted', 'kib_written', 'written a message, KiB', ('most', 6.5)),
@@ -541,7 +687,7 @@ def main():
     if unknown:
         parser.error('no such load: ' + ', '.join(sorted(unknown)))
     if 'STERNPOST_TEST_INSIDE' not in os.environ:
-        get_peers()
+        get_peers('--bench')
         enter(__file__)
     rounds, share = args.rounds or (1 if args.quick else 3), 3 if args.quick else 1
 
@@ -552,12 +698,12 @@ def main():
     results, failed = {}, 0
     began, load_before = time.monotonic(), os.getloadavg()
     try:
-        bench = Bench(machine)
+        bench = Bench(machine, max(load.policies for load in LOADS if load.name in names))
         for load in (load for load in LOADS if load.name in names):
             seen = results[load.name] = {kind: [] for kind in KINDS}
             for _ in range(1 if load.how == 'counted' else rounds):
                 for kind in KINDS:
-                    count = load.counts[kind] // (1 if load.rate else share)
+                    count = load.counts[kind] // (1 if load.rate or load.policies else share)
                     try:
                         figures = getattr(bench, load.how)(kind, load, count)
                     except (Failure, subprocess.SubprocessError, ValueError, OSError) as e:
@@ -566,7 +712,7 @@ def main():
                         continue
                     if figures:
                         seen[kind].append(figures)
-                        shown = ('rate', 'cpu_ms', 'accept_p50', 'end_p50', 'drain', 'syncs', 'kib_written')
+                        shown = ('rate', 'cpu_ms', 'accept_p50', 'end_p50', 'drain', 'syncs', 'kib_written', 'fetch_ms', 'known_share', 'known_share_many')
                         words = ' '.join('%s=%s' % (k, number(figures[k])) for k in shown if k in figures)
                         print('# %-11s %-9s %s' % (load.name, kind, words), file=sys.stderr, flush=True)
     finally:

@@ -1,16 +1,26 @@
 #!/usr/bin/env bash
-# Usage: scripts/peers.sh [FOLDER]
-# Unpacks the mail, web and name servers that the integration tests talk to into FOLDER (default: build/peers).
+# Usage: scripts/peers.sh [--bench] [FOLDER]
+# Unpacks the mail, web and name servers that the integration tests talk to into FOLDER (default: build/peers); with --bench also the
+# resolver of MTA-STS policies for Postfix that bench/compare.sh sets Sternpost against.
 # Nothing is installed, configured or started, and a mail system that the machine has stays as it is: the packages
 # are fetched with "apt-get download" and taken apart with "dpkg -x". A second call does nothing.
 set -euo pipefail
 export LC_ALL=C # apt's words are read below
 
 top=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
+bench=false
+if [ "${1:-}" = --bench ]; then
+    bench=true
+    shift
+fi
 folder=${1:-$top/build/peers}
 peers=(postfix nginx knot knot-dnsutils unbound)
 programs=(usr/sbin/postconf usr/lib/postfix/sbin/master usr/lib/postfix/sbin/smtpd usr/sbin/posttls-finger usr/sbin/nginx usr/sbin/knotd
     usr/sbin/keymgr usr/bin/kdig usr/sbin/unbound usr/sbin/unbound-control)
+if $bench; then
+    peers+=(postfix-mta-sts-resolver python3-uvloop) # its packagers recommend the latter
+    programs+=(usr/bin/mta-sts-daemon)
+fi
 
 say() { echo "peers: $*"; }
 die() {
@@ -32,6 +42,7 @@ missing() {
             echo "$program"
             continue
         }
+        [ "$program" != usr/bin/mta-sts-daemon ] || continue # a script
         LD_LIBRARY_PATH=$(library_path "$root") ldd "$root/$program" | awk '/not found/ { print $1 }'
     done | sort -u
 }
@@ -75,12 +86,12 @@ for package in "${peers[@]}"; do
     }
 done
 
-# What apt would install for them says which libraries this machine lacks; it is only asked, nothing is done.
+# What apt would install for them says which libraries and Python modules this machine lacks; it is only asked, nothing is done.
 libraries=()
 while read -r name; do
     libraries+=("$name")
 done < <(apt-get -s -q install --no-install-recommends "${peers[@]}" 2>/dev/null |
-    awk '$1 == "Inst" && $2 ~ /^lib/ { print $2 }')
+    awk '$1 == "Inst" && $2 ~ /^(lib|python3-)/ { print $2 }' | grep -vxFf <(printf '%s\n' "${peers[@]}"))
 
 say "downloading ${peers[*]}${libraries[*]:+ with ${libraries[*]}}"
 cd "$folder/debs"

@@ -236,6 +236,7 @@ std::vector<JournalEntry> Writer::commit() {
         batch.push_back(std::move(request));
     }
     if (!batch.empty()) flush();
+    committed_ = std::move(state);
     return written;
 }
 

@@ -72,6 +72,8 @@ class Writer {
     /// Writes all that was gathered, in batches of at most 2 MiB (one request is never split), each synced
     /// once, and answers. Returns what is on stable storage now and was not before, in order.
     std::vector<JournalEntry> commit();
+    /// How the last commit() went: why the first batch that was refused could not be written.
+    const Result<void>& committed() const { return committed_; }
     /// Answers all that was gathered with `why`.
     void refuse(const Error<Errc>& why);
 
@@ -103,6 +105,7 @@ class Writer {
     OnAccepted on_accepted_;
     std::vector<Request> requests_;
     std::map<SubmissionId, MessageId> submissions_;  // of the accepts in requests_
+    Result<void> committed_;
     std::size_t octets_ = 0;
     bool has_mail_ = false;
     bool has_others_ = false;

@@ -199,9 +199,11 @@ def peers_root():
     return os.path.join(PEERS, 'root')
 
 
-def get_peers():
-    """Outside, where there may be a network: the peers, unpacked unless they are already."""
-    done = subprocess.run([os.path.join(TOP, 'scripts', 'peers.sh'), PEERS], stdout=subprocess.PIPE, text=True)
+def get_peers(*options):
+    """Outside, where there may be a network: the peers, unpacked unless they are already. options: of peers.sh."""
+    done = subprocess.run(
+        [os.path.join(TOP, 'scripts', 'peers.sh'), *options, PEERS], stdout=subprocess.PIPE, text=True
+    )
     if done.returncode != 0:
         sys.exit('%sthe peers could not be unpacked' % done.stdout)
 

@@ -415,32 +415,9 @@ def attempts_apart(text):
 
 
 def clock_library(machine):
-    source, library = machine.write('clock.c', CLOCK), machine.path('clock.so')
-    subprocess.run([os.environ.get('CC', 'cc'), '-shared', '-fPIC', '-O1', '-o', library, source], check=True)
+    source, library = os.path.join(TOP, 'tests/integration/faults.c'), machine.path('clock.so')
+    subprocess.run([os.environ.get('CC', 'cc'), '-shared', '-fPIC', '-O1', '-o', library, source, '-ldl'], check=True)
     return library
-
-
-CLOCK = """
-#define _GNU_SOURCE
-#include <fcntl.h>
-#include <stdlib.h>
-#include <sys/syscall.h>
-#include <time.h>
-#include <unistd.h>
-/* The wall clock, as many seconds ahead as stand in the file that SECONDS_AHEAD names; all others as they are. */
-int clock_gettime(clockid_t which, struct timespec *out) {
-    int result = syscall(SYS_clock_gettime, which, out);
-    const char *name = getenv("SECONDS_AHEAD");
-    char text[32] = {0};
-    int file;
-    if (result != 0 || which != CLOCK_REALTIME || name == NULL) return result;
-    file = open(name, O_RDONLY | O_CLOEXEC);
-    if (file < 0) return result;
-    if (read(file, text, sizeof text - 1) > 0) out->tv_sec += atol(text);
-    close(file);
-    return result;
-}
-"""
 
 
 @test

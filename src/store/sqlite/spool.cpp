@@ -301,7 +301,9 @@ void Spool::accept(NewMessage message, Reply<Result<MessageId>> reply) {
 }
 
 void Spool::commit() {
+    const bool asked = !writer_.idle();
     auto written = writer_.commit();
+    if (asked) note("journal", writer_.committed());
     for (const auto& entry : written) {
         segments_.insert(entry.place.segment);
         const auto* accepted = std::get_if<Accepted>(&entry.what);
