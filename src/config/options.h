@@ -89,8 +89,8 @@ struct Settings {
     Duration delay_warning{std::chrono::hours(4)};
     std::vector<Duration> retry{std::chrono::minutes(5),  std::chrono::minutes(10), std::chrono::minutes(20),
                                 std::chrono::minutes(30), std::chrono::hours(1),    std::chrono::hours(2)};
-    std::uint64_t in_memory = 10'000;
-    std::uint64_t in_memory_per_hop = 2000;
+    std::uint64_t in_memory = 5000;
+    std::uint64_t in_memory_per_hop = 1000;
     Duration history{std::chrono::hours(336)};
 
     Duration dns_timeout{std::chrono::seconds(5)};

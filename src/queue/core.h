@@ -21,8 +21,8 @@ namespace sternpost::queue {
 
 /// How much of the queue is in memory: what is due, or soon will be. The rest sleeps in the store.
 struct Window {
-    std::size_t messages = 10'000;     // no more are asked for; new mail may double it
-    std::size_t per_hop = 2000;        // of one next hop
+    std::size_t messages = 5000;       // no more are asked for; new mail may double it
+    std::size_t per_hop = 1000;        // of one next hop
     std::size_t per_sender = 20;       // of a sender at a next hop: so many always find room
     std::size_t hops = 20'000;         // next hops that are remembered though nothing of theirs is in memory
     std::chrono::seconds horizon{60};  // what waits for longer is let go of

@@ -37,13 +37,6 @@ Result<std::unique_ptr<Database>> Database::open(const DatabasePlace& place, Acc
     if (code != SQLITE_OK)
         return fail(errc_of(code), "cannot open " + place.path + ": " + sqlite3_errmsg(handle));
     sqlite3_busy_timeout(handle, busy_milliseconds);
-    sqlite3_wal_hook(
-        handle,
-        [](void* self, sqlite3*, const char*, int pages) {
-            static_cast<Database*>(self)->wal_pages_ = pages;
-            return SQLITE_OK;
-        },
-        database.get());
     database->run("PRAGMA temp_store = MEMORY");
     database->run("PRAGMA trusted_schema = OFF");
     if (access == Access::read) {
@@ -55,6 +48,14 @@ Result<std::unique_ptr<Database>> Database::open(const DatabasePlace& place, Acc
         database->run("PRAGMA journal_size_limit = 67108864");
         database->run("PRAGMA cache_size = -8192");
     }
+    // Last: "PRAGMA wal_autocheckpoint" puts a hook of its own, or none, in the place of this one.
+    sqlite3_wal_hook(
+        handle,
+        [](void* self, sqlite3*, const char*, int pages) {
+            static_cast<Database*>(self)->wal_pages_ = pages;
+            return SQLITE_OK;
+        },
+        database.get());
     if (auto error = database->take_error()) {
         error->text = place.path + ": " + error->text;
         return fail(std::move(*error));
