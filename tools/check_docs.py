@@ -47,7 +47,7 @@ class Checker:
         # a client's block is a list of its own, read by file.cpp
         for name in re.findall(r'entry\.get\("(\w+)"\)', self.read("src/config/file.cpp")):
             options[f"client.{name}"] = None
-        for section, name in re.findall(r'text_of\(\*entry, "(\w+)", "(\w+)"', self.read("src/config/file.cpp")):
+        for section, name in re.findall(r'(?:text|number)_of\(\*entry, "(\w+)", "(\w+)"', self.read("src/config/file.cpp")):
             options[f"{section}.{name}"] = None
         return options
 

@@ -97,6 +97,7 @@ delivery::Options delivery_of(const config::Settings& settings, const std::strin
     out.attempt_budget = seconds(settings.attempt_budget);
     out.idle_time = settings.idle_time;
     out.messages_per_connection = static_cast<unsigned>(settings.messages_per_connection);
+    out.destinations = settings.destinations;
     out.connections_per_site = static_cast<unsigned>(settings.connections_per_site);
     out.convert_8bit = convert_of(settings);
     return out;

@@ -35,6 +35,10 @@ class Reader {
                 clients(node);
                 continue;
             }
+            if (prefix.empty() && key.str() == "destination") {
+                destinations(node);
+                continue;
+            }
             if (prefix.empty() && key.str() == "route") {
                 routes(node);
                 continue;
@@ -84,6 +88,7 @@ class Reader {
         }
         names.emplace_back("client");
         names.emplace_back("route");
+        names.emplace_back("destination");
         names.emplace_back("override");
         std::string_view near = nearest(full, names);
         for (const auto name : names)  // the right key in the wrong section
@@ -286,6 +291,41 @@ class Reader {
                       "whose policy it is");
             else
                 loaded_.settings.routes.push_back(std::move(*route));
+        }
+    }
+
+    // A number of such a section; nothing where it is missing, an error where it is none or too small.
+    std::optional<unsigned> number_of(const toml::table& entry, std::string_view list, std::string_view key,
+                                      std::int64_t least) {
+        constexpr std::int64_t most = 1'000'000;  // ours: more would be no limit
+        const auto* node = entry.get(key);
+        if (node == nullptr) return std::nullopt;
+        const auto* number = node->as_integer();
+        if (number != nullptr && number->get() >= least && number->get() <= most)
+            return static_cast<unsigned>(number->get());
+        error(*node, fmt::format("{}.{} = {}: a number from {} to {}", list, key, shown(*node), least, most));
+        return std::nullopt;
+    }
+
+    void destinations(const toml::node& node) {
+        for (const auto* entry :
+             sections(node, "destination",
+                      {"match", "connections", "messages_per_connection", "messages_per_minute"})) {
+            const auto match =
+                text_of(*entry, "destination", "match", true,
+                        "\"example.com\", \".example.com\", \"mx:mx1.example.net\", \"mx:.example.net\"");
+            delivery::DestinationLimit limit;
+            limit.connections = number_of(*entry, "destination", "connections", 1);
+            limit.messages_per_connection = number_of(*entry, "destination", "messages_per_connection", 1);
+            limit.messages_per_minute = number_of(*entry, "destination", "messages_per_minute", 0);
+            if (!match) continue;
+            auto parsed = delivery::DestinationLimit::parse_match(*match);
+            if (!parsed) {
+                error(*entry->get("match"), "destination.match: " + parsed.error().text);
+                continue;
+            }
+            limit.match = std::move(*parsed);
+            loaded_.settings.destinations.push_back(std::move(limit));
         }
     }
 

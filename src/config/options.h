@@ -10,6 +10,7 @@
 #include <variant>
 #include <vector>
 
+#include "delivery/limits.h"
 #include "delivery/route.h"
 #include "dns/record.h"
 #include "store/records.h"
@@ -56,8 +57,9 @@ struct Settings {
     std::string tls_certificate;
     std::string tls_key;
     std::vector<Client> clients;
-    std::vector<delivery::Route> routes;           // [[route]]
-    std::vector<store::StoredOverride> overrides;  // [[override]]
+    std::vector<delivery::Route> routes;                   // [[route]]
+    std::vector<store::StoredOverride> overrides;          // [[override]]
+    std::vector<delivery::DestinationLimit> destinations;  // [[destination]]
 
     std::uint64_t smtp_port = 25;
     Duration connect_timeout{std::chrono::seconds(30)};

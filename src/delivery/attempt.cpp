@@ -64,8 +64,9 @@ struct Delivery::Attempt {
     SteadyTime began;
     std::optional<queue::Work> work;  // taken, not yet carried
     HopPlan plan;
-    std::string site;
+    Limits limits;
     std::unique_ptr<SiteVisit> visit;
+    std::optional<SteadyTime> paced;  // no further message before this
 
     store::AttemptDetail detail;   // reasons, a failed dialogue, outcomes that no record has yet
     std::string label = "none";    // of the last host's requirement, for logs
@@ -115,7 +116,8 @@ Delivery::Delivery(asio::io_context& context, Options options, dns::Resolver& re
                    Log& log, OnSession on_session)
     : context_(context),
       options_(std::move(options)),
-      sites_(options_.connections_per_site, options_.dead_host_time),
+      sites_(options_.dead_host_time),
+      limits_(options_.destinations, options_.connections_per_site, options_.messages_per_connection),
       lookups_(lookups),
       overrides_(overrides),
       planner_(options_.policy, resolver, lookups, overrides, clock, random),
@@ -156,6 +158,10 @@ asio::awaitable<void> Delivery::work(Attempt& attempt) {
         attempt.lane.pause(site_pause);
         co_return;
     }
+    if (attempt.paced = rates_.take(attempt.limits, clock_.steady()); attempt.paced) {
+        wait_for_turn(attempt);
+        co_return;
+    }
     note_policy_problem(attempt);
     const bool overridden =
         overrides_.in_force(attempt.plan.hop.next_hop, std::nullopt, clock_.wall()).has_value();
@@ -186,21 +192,29 @@ asio::awaitable<void> Delivery::work(Attempt& attempt) {
     end(fate_of(attempt));
 }
 
+// The destination has had all the messages that it may have for now.
+void Delivery::wait_for_turn(Attempt& attempt) {
+    attempt.lane.put_back(*std::exchange(attempt.work, std::nullopt));
+    attempt.lane.pause(std::chrono::ceil<std::chrono::milliseconds>(*attempt.paced - clock_.steady()));
+}
+
 // Idle connections of the site make room for one that is needed.
 asio::awaitable<bool> Delivery::enter_site(Attempt& attempt) {
     std::vector<std::string> names;
     for (const Candidate& candidate : attempt.plan.hosts.candidates) names.push_back(candidate.text());
-    attempt.site = Sites::name_of(std::move(names));
-    bool entered = sites_.enter(attempt.site);
+    std::string set = Sites::name_of(names);
+    attempt.limits = limits_.of(attempt.plan.domain, names, std::move(set));
+    const Limits& limits = attempt.limits;
+    bool entered = sites_.enter(limits.site, limits.connections);
     if (!entered) {
-        auto evicted = connections_.evict(attempt.site);
+        auto evicted = connections_.evict(limits.site);
         if (evicted) {
             co_await evicted->channel->quit();
-            sites_.leave(attempt.site);
-            entered = sites_.enter(attempt.site);
+            sites_.leave(limits.site);
+            entered = sites_.enter(limits.site, limits.connections);
         }
     }
-    if (entered) attempt.visit = std::make_unique<SiteVisit>(sites_, attempt.site);
+    if (entered) attempt.visit = std::make_unique<SiteVisit>(sites_, limits.site);
     co_return entered;
 }
 
@@ -269,7 +283,8 @@ asio::awaitable<Delivery::Tried> Delivery::try_host(Attempt& attempt, const Cand
 // A connection that another message, of whatever domain, has left open. What it proved is judged anew.
 asio::awaitable<Delivery::Tried> Delivery::try_idle(Attempt& attempt, const HostPlan& host) {
     const auto fits = [&](const IdleConnection& c) {
-        return may_share(host.requirement, c.request.tls) &&
+        return c.carried < attempt.limits.messages_per_connection &&
+               may_share(host.requirement, c.request.tls) &&
                decide(host.requirement, seen_of(c.channel->opened())).go;
     };
     auto idle = connections_.take(host.candidate.host, host.addresses.usable, host.port, fits);
@@ -375,11 +390,11 @@ asio::awaitable<Delivery::Tried> Delivery::carry(Attempt& attempt, const HostPla
     carried = co_await serve(attempt, host, request, *channel, carried);
     const bool keep = options_.idle_time.count() > 0 && channel->reusable() && !attempt.lane.stopping() &&
                       !stopping_ && !attempt.hop_blamed && !attempt.work &&
-                      carried < options_.messages_per_connection;
+                      carried < attempt.limits.messages_per_connection;
     if (keep) {
         IdleConnection idle;
         idle.request = request;
-        idle.site = attempt.site;
+        idle.site = attempt.limits.site;
         idle.channel = std::move(channel);
         idle.carried = carried;
         idle.until = clock_.steady() + options_.idle_time;
@@ -409,8 +424,15 @@ asio::awaitable<unsigned> Delivery::serve(Attempt& attempt, const HostPlan& host
     attempt.lane.connected();
     bool first = true;
     while (!attempt.lane.stopping()) {
-        if (!attempt.work) attempt.work = attempt.lane.take();
-        if (!attempt.work) break;
+        if (!attempt.work) {
+            attempt.work = attempt.lane.take();
+            if (!attempt.work) break;
+            attempt.paced = rates_.take(attempt.limits, clock_.steady());
+            if (attempt.paced) {
+                wait_for_turn(attempt);
+                break;
+            }
+        }
         const SteadyTime began = std::exchange(first, false) ? attempt.began : clock_.steady();
         if (refused_here(*attempt.work, channel.opened())) {
             std::vector<queue::Fate> fates;
@@ -471,7 +493,8 @@ asio::awaitable<unsigned> Delivery::serve(Attempt& attempt, const HostPlan& host
         attempt.lane.finished(*attempt.work, std::move(fates));
         attempt.work.reset();
         ++carried;
-        if (attempt.hop_blamed || !channel.reusable() || carried >= options_.messages_per_connection) break;
+        if (attempt.hop_blamed || !channel.reusable() || carried >= attempt.limits.messages_per_connection)
+            break;
     }
     co_return carried;
 }

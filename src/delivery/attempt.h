@@ -8,6 +8,7 @@
 #include "delivery/adapt.h"
 #include "delivery/connections.h"
 #include "delivery/dialer.h"
+#include "delivery/limits.h"
 #include "delivery/outcome.h"
 #include "delivery/plan.h"
 #include "delivery/sites.h"
@@ -27,6 +28,7 @@ struct Options {
     std::chrono::milliseconds idle_time{5000};  // 0: sessions are not kept
     unsigned messages_per_connection = 100;
     unsigned connections_per_site = 20;
+    std::vector<DestinationLimit> destinations;  // the administrator's sections
     ConvertEightBit convert_8bit = ConvertEightBit::unsigned_only;
     std::chrono::seconds dead_host_time{60};  // an address that took no connection is left alone for so long
 };
@@ -68,6 +70,7 @@ class Delivery {
     asio::awaitable<unsigned> serve(Attempt& attempt, const HostPlan& host, const DialRequest& request,
                                     Channel& channel, unsigned carried);
     asio::awaitable<bool> enter_site(Attempt& attempt);
+    void wait_for_turn(Attempt& attempt);
     std::vector<queue::Fate> judge(const Attempt& attempt, const queue::Work& work, const HostPlan& host,
                                    const DialRequest& request, const Channel& channel,
                                    const std::vector<smtp::RecipientOutcome>& outcomes, bool reused,
@@ -89,6 +92,8 @@ class Delivery {
     asio::io_context& context_;
     Options options_;
     Sites sites_;
+    LimitTable limits_;
+    Rates rates_;
     sts::Lookups& lookups_;
     Overrides& overrides_;
     Planner planner_;

@@ -17,9 +17,9 @@ std::string Sites::name_of(std::vector<std::string> hosts) {
     return out;
 }
 
-bool Sites::enter(const std::string& site) {
+bool Sites::enter(const std::string& site, unsigned most) {
     unsigned& open = open_[site];
-    if (open >= connections_) return false;
+    if (open >= most) return false;
     ++open;
     return true;
 }

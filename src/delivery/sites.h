@@ -14,16 +14,14 @@ namespace sternpost::delivery {
 
 class Sites {
   public:
-    /// `connections`: at a time to one site. `dead_for`: how long an address that took no connection is left
-    /// alone.
-    Sites(unsigned connections, std::chrono::seconds dead_for)
-        : connections_(connections), dead_for_(dead_for) {}
+    /// `dead_for`: how long an address that took no connection is left alone.
+    explicit Sites(std::chrono::seconds dead_for) : dead_for_(dead_for) {}
 
     /// The name of a set of hosts, whatever their order.
     static std::string name_of(std::vector<std::string> hosts);
 
-    /// One connection more; false when the site has all it may have. After true comes leave().
-    bool enter(const std::string& site);
+    /// One connection more; false when the site has `most` already. After true comes leave().
+    bool enter(const std::string& site, unsigned most);
     void leave(const std::string& site);
 
     void took_no_connection(const dns::Address& address, SteadyTime now);
@@ -32,7 +30,6 @@ class Sites {
     void forget_dead() { dead_until_.clear(); }
 
   private:
-    unsigned connections_;
     std::chrono::seconds dead_for_;
     std::map<std::string, unsigned> open_;
     std::map<dns::Address, SteadyTime> dead_until_;

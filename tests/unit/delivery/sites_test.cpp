@@ -13,17 +13,17 @@ TEST(Sites, AreTheSameWhateverTheOrderOfTheirHosts) {
 }
 
 TEST(Sites, HaveSoManyConnectionsAndNoMore) {  // SMTP-43
-    Sites sites(2, 60s);
-    EXPECT_TRUE(sites.enter("a"));
-    EXPECT_TRUE(sites.enter("a"));
-    EXPECT_FALSE(sites.enter("a"));
-    EXPECT_TRUE(sites.enter("b"));
+    Sites sites(60s);
+    EXPECT_TRUE(sites.enter("a", 2));
+    EXPECT_TRUE(sites.enter("a", 2));
+    EXPECT_FALSE(sites.enter("a", 2));
+    EXPECT_TRUE(sites.enter("b", 2));
     sites.leave("a");
-    EXPECT_TRUE(sites.enter("a"));
+    EXPECT_TRUE(sites.enter("a", 2));
 }
 
 TEST(DeadHosts, AreLeftAloneForAWhile) {  // SMTP-42
-    Sites sites(2, 60s);
+    Sites sites(60s);
     const SteadyTime now(1000s);
     const auto address = dns::Address::parse("192.0.2.1").value();
     EXPECT_FALSE(sites.is_dead(address, now));
