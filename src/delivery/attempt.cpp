@@ -542,6 +542,7 @@ std::vector<queue::Fate> Delivery::judge(const Attempt& attempt, const queue::Wo
         result.recipient = n;
         result.mx_host = request.host ? request.host->text() : std::string();
         result.mx_address = request.address.text();
+        result.relayed = result.state == store::RecipientState::sent && !opened.offered.dsn;
         result.tls = opened.evidence.version;
         result.policy = host.requirement.label();
         if (verdict.result_type) result.result_type = tlsrpt::name_of(*verdict.result_type);

@@ -19,10 +19,10 @@ store::SubmissionId id_of(const std::string& text) {
 }
 
 // The same report makes the same id, so that a notice made twice (a crash between) is accepted once.
-store::SubmissionId id_of_report(store::MessageId message,
-                                 const std::vector<store::DeliveryResult>& bounced) {
-    std::string text = "notice " + message.text();
-    for (const auto& result : bounced) text += " " + std::to_string(result.recipient);
+store::SubmissionId id_of_report(std::string_view kind, store::MessageId message,
+                                 const std::vector<store::DeliveryResult>& told) {
+    std::string text = std::string(kind) + " " + message.text();
+    for (const auto& result : told) text += " " + std::to_string(result.recipient);
     return id_of(text);
 }
 
@@ -56,6 +56,7 @@ Bouncer::Bouncer(BounceOptions options, store::Store& store, const Clock& clock,
 asio::awaitable<std::vector<store::NewMessage>> Bouncer::notices(queue::MessagePtr message,
                                                                  std::vector<store::DeliveryResult> results) {
     std::vector<store::NewMessage> out;
+    if (auto told = co_await relayed(message, results)) out.push_back(std::move(*told));
     std::vector<store::DeliveryResult> bounced;
     const bool double_bounce = message->envelope.reverse_path.is_null();
     for (const auto& result : results) {
@@ -89,12 +90,31 @@ asio::awaitable<std::vector<store::NewMessage>> Bouncer::notices(queue::MessageP
             }
     }
 
-    Notice what{std::move(*to), {}, id_of_report(message->id, bounced), double_bounce, true};
+    Notice what{std::move(*to), {}, id_of_report("notice", message->id, bounced), double_bounce, true};
     for (const auto& result : bounced)
         what.recipients.push_back(status_of(*message, result, dsn::Action::failed));
     auto notice = co_await make(std::move(message), std::move(what));
     if (notice) out.push_back(std::move(*notice));
     co_return out;
+}
+
+// RFC 3461 §5.2.2: the host behind us does not know that success is to be told.
+asio::awaitable<std::optional<store::NewMessage>> Bouncer::relayed(
+    queue::MessagePtr message, std::vector<store::DeliveryResult> results) {
+    std::erase_if(results, [&](const store::DeliveryResult& r) {
+        return !r.relayed || !message->recipients[r.recipient].address.recipient.notify.success;
+    });
+    if (results.empty() || message->message_class != store::MessageClass::mail ||
+        message->envelope.reverse_path.is_null())
+        co_return std::nullopt;
+    Notice what{mail::ForwardPath(message->envelope.reverse_path.mailbox()),
+                {},
+                id_of_report("relayed", message->id, results),
+                false,
+                false};
+    for (const auto& result : results)
+        what.recipients.push_back(status_of(*message, result, dsn::Action::relayed));
+    co_return co_await make(std::move(message), std::move(what));
 }
 
 asio::awaitable<std::optional<store::NewMessage>> Bouncer::delay_warning(

@@ -27,9 +27,10 @@ class Bouncer {
     Bouncer(BounceOptions options, store::Store& store, const Clock& clock, Random& random, Log& log,
             store::IdSource& ids);
 
-    /// The notices that `results` of `message` call for: none where nothing bounced, the sender wants none,
-    /// or there is no sender. A notice's submission id is made from what it reports, so that it is accepted
-    /// once however often it is made.
+    /// The notices that `results` of `message` call for: of failure, and of success at a host that does not
+    /// tell of it itself (RFC 3461 §5.2.2); none where nothing bounced, the sender wants none, or there is no
+    /// sender. A notice's submission id is made from what it reports, so that it is accepted once however
+    /// often it is made.
     asio::awaitable<std::vector<store::NewMessage>> notices(queue::MessagePtr message,
                                                             std::vector<store::DeliveryResult> results);
     /// The delay warning (RFC 3461 §5.2.5) about these recipients, which wait for what `text` and `status`
@@ -40,6 +41,8 @@ class Bouncer {
 
   private:
     struct Notice;
+    asio::awaitable<std::optional<store::NewMessage>> relayed(queue::MessagePtr message,
+                                                              std::vector<store::DeliveryResult> results);
     asio::awaitable<std::optional<store::NewMessage>> make(queue::MessagePtr message, Notice what);
 
     BounceOptions options_;

@@ -71,9 +71,9 @@ Part encoded(std::string type, std::string octets, bool as_utf8) {
     return {std::move(type), "quoted-printable", mail::quoted_printable(octets)};
 }
 
-bool all_failed(const NoticeRequest& request) {
+bool all_are(const NoticeRequest& request, Action action) {
     return std::all_of(request.recipients.begin(), request.recipients.end(),
-                       [](const auto& r) { return r.action == Action::failed; });
+                       [&](const auto& r) { return r.action == action; });
 }
 
 std::string for_people(const NoticeRequest& request) {
@@ -84,10 +84,16 @@ std::string for_people(const NoticeRequest& request) {
             "nothing "
             "is lost in silence.",
             "");
-    else if (all_failed(request))
+    else if (all_are(request, Action::failed))
         out += wrapped("Your message of " + rfc5322_date(request.arrived) +
                            " could not be delivered to the recipients below. It will not be tried again.",
                        "");
+    else if (all_are(request, Action::relayed))
+        out += wrapped(
+            "Your message of " + rfc5322_date(request.arrived) +
+                " was handed over to the hosts of the recipients below, which do not say themselves when it "
+                "has been delivered. You hear of it again only if they cannot deliver it.",
+            "");
     else
         out +=
             wrapped("Your message of " + rfc5322_date(request.arrived) +
@@ -191,9 +197,10 @@ std::string compose(const NoticeRequest& request) {
     std::string out;
     out += mail::field("From", "Mail delivery system <postmaster@" + request.reporting_host + ">");
     out += mail::field("To", "<" + request.to + ">");
-    out += mail::field("Subject", request.double_bounce ? "A notice could not be delivered"
-                                  : all_failed(request) ? "Your message could not be delivered"
-                                                        : "Your message is delayed");
+    out += mail::field("Subject", request.double_bounce               ? "A notice could not be delivered"
+                                  : all_are(request, Action::failed)  ? "Your message could not be delivered"
+                                  : all_are(request, Action::relayed) ? "Your message was handed over"
+                                                                      : "Your message is delayed");
     out += mail::field("Date", rfc5322_date(request.now));
     out += mail::field("Message-ID", "<" + request.message_id + ">");
     out += mail::field("Auto-Submitted", "auto-replied");  // RFC 3834 §5.2

@@ -18,10 +18,47 @@ constexpr std::size_t max_pending_output =
 
 constexpr std::size_t max_kept_buffer = 16384;  // ours: of each buffer, between messages
 
+constexpr std::size_t max_envid = 100;  // RFC 3461 §4.4
+constexpr std::size_t max_orcpt = 500;  // RFC 3461 §4.2
+
 // What the extensions on offer add to a command line: SIZE 26 (RFC 1870 §3), BODY 17 (RFC 6152 names no
-// number), SMTPUTF8 10 (RFC 6531 §3.1), REQUIRETLS 11 (RFC 8689 §2).
+// number), SMTPUTF8 10 (RFC 6531 §3.1), REQUIRETLS 11 (RFC 8689 §2), RET and ENVID 116; to RCPT, NOTIFY and
+// ORCPT what makes 1036 octets of it (RFC 3461 §4).
 std::size_t line_limit(std::string_view line) {
-    return max_command_line + (istarts_with(line, "MAIL") ? 26 + 17 + 10 + 11 : 0);
+    if (istarts_with(line, "RCPT")) return 1036;
+    return max_command_line + (istarts_with(line, "MAIL") ? 26 + 17 + 10 + 11 + 9 + 7 + max_envid : 0);
+}
+
+// NEVER alone, or a list of the others, each once (RFC 3461 §4.1).
+std::optional<mail::Notify> parse_notify(std::string_view value) {
+    mail::Notify out;
+    for (const auto word : split(value, ',')) {
+        bool& said = iequals(word, "NEVER")     ? out.never
+                     : iequals(word, "SUCCESS") ? out.success
+                     : iequals(word, "FAILURE") ? out.failure
+                                                : out.delay;
+        if ((&said == &out.delay && !iequals(word, "DELAY")) || std::exchange(said, true))
+            return std::nullopt;
+    }
+    if (!out.given() || (out.never && (out.success || out.failure || out.delay))) return std::nullopt;
+    return out;
+}
+
+// `type;xtext` (RFC 3461 §4.2); of the type utf-8 the address has a coding of its own (RFC 6533 §3), and is
+// octets in UTF-8 where the message has SMTPUTF8.
+bool orcpt_ok(std::string_view value, bool utf8) {
+    const auto semicolon = value.find(';');
+    if (semicolon == std::string_view::npos || value.size() > max_orcpt) return false;
+    const std::string_view type = value.substr(0, semicolon);
+    const std::string_view address = value.substr(semicolon + 1);
+    const bool atom = !type.empty() && std::all_of(type.begin(), type.end(), [](char ch) {
+        return (lower(ch) >= 'a' && lower(ch) <= 'z') || (ch >= '0' && ch <= '9') || ch == '-';
+    });
+    if (!atom || address.empty()) return false;
+    if (!iequals(type, "utf-8")) return unxtext(address).has_value();
+    return (utf8 ? valid_utf8(address) : is_ascii(address)) &&
+           std::none_of(address.begin(), address.end(),
+                        [](char ch) { return static_cast<unsigned char>(ch) <= ' ' || ch == 127; });
 }
 
 // Whether the bare keyword SMTPUTF8 is among MAIL's parameters: the path before them is read by it.
@@ -246,6 +283,7 @@ void Server::hello(std::string_view rest, bool esmtp) {
     reply(fmt::format("250-SIZE {}", options_.max_message_size));
     reply("250-8BITMIME");
     reply("250-SMTPUTF8");
+    reply("250-DSN");
     if (tls_)
         reply("250-REQUIRETLS");  // RFC 8689 §2: inside TLS only
     else if (client_.starttls)
@@ -385,7 +423,52 @@ bool Server::mail_parameter(std::string_view keyword, std::optional<std::string_
                                : "555 5.5.4 REQUIRETLS is not offered here: there is no TLS");
         return true;
     }
+    if (iequals(keyword, "RET")) {  // RFC 3461 §4.3
+        const bool full = iequals(value.value_or(""), "FULL");
+        if ((!full && !iequals(value.value_or(""), "HDRS")) || envelope_.ret != mail::Ret::unspecified)
+            return refused("501 5.5.4 wanted: one RET=FULL or RET=HDRS");
+        envelope_.ret = full ? mail::Ret::full : mail::Ret::hdrs;
+        return true;
+    }
+    if (iequals(keyword, "ENVID")) {  // RFC 3461 §4.4
+        const bool sound = value && !value->empty() && value->size() <= max_envid && unxtext(*value);
+        if (!sound || !envelope_.envid.empty())
+            return refused("501 5.5.4 wanted: one ENVID= with at most 100 octets of xtext");
+        envelope_.envid = *value;
+        return true;
+    }
     return refused("555 5.5.4 unknown parameter " + printable(keyword, 40));
+}
+
+// Parameters of RCPT (RFC 3461 §4.1, §4.2). False: refused, with its reply.
+bool Server::rcpt_parameters(std::string_view text) {
+    candidate_notify_ = {};
+    candidate_orcpt_.clear();
+    for (const auto word : split(text, ' ')) {
+        if (word.empty()) continue;
+        const auto equals = word.find('=');
+        const std::string_view keyword = word.substr(0, equals);
+        const std::string_view value =
+            equals == std::string_view::npos ? std::string_view() : word.substr(equals + 1);
+        if (esmtp_ && iequals(keyword, "NOTIFY")) {
+            const auto notify = parse_notify(value);
+            if (!notify || candidate_notify_.given()) {
+                refuse("501 5.5.4 wanted: one NOTIFY=NEVER, or SUCCESS, FAILURE, DELAY with commas between");
+                return false;
+            }
+            candidate_notify_ = *notify;
+        } else if (esmtp_ && iequals(keyword, "ORCPT")) {
+            if (!orcpt_ok(value, envelope_.smtputf8) || !candidate_orcpt_.empty()) {
+                refuse("501 5.5.4 wanted: one ORCPT=type;xtext of at most 500 octets");
+                return false;
+            }
+            candidate_orcpt_ = value;
+        } else {
+            refuse("555 5.5.4 unknown parameter " + printable(keyword, 40));
+            return false;
+        }
+    }
+    return true;
 }
 
 void Server::rcpt(std::string_view rest) {
@@ -398,8 +481,7 @@ void Server::rcpt(std::string_view rest) {
         ++errors_;
         return reject("RCPT", argument->path, "550 5.7.1 " + client_.address.text() + " may not relay here");
     }
-    if (!argument->parameters.empty())
-        return refuse("555 5.5.4 unknown parameter " + printable(argument->parameters, 40));
+    if (!rcpt_parameters(argument->parameters)) return;
     auto path = options_.resolve_recipient(argument->path, envelope_.smtputf8);
     if (!path) return reject("RCPT", argument->path, recipient_refusal(path.error()));
     if (recipients_.size() >= options_.max_recipients)  // RFC 5321 §4.5.3.1.10: those before it stay
@@ -427,7 +509,10 @@ void Server::next_hop(NextHopKnowledge knowledge) {
 void Server::add_recipient() {
     if (known_.insert(candidate_->text()).second) {
         std::string hop = candidate_->mailbox().host();
-        recipients_.emplace_back(mail::Recipient(std::move(*candidate_)), std::move(hop));
+        mail::Recipient recipient(std::move(*candidate_));
+        recipient.notify = candidate_notify_;
+        recipient.orcpt = candidate_orcpt_;
+        recipients_.emplace_back(std::move(recipient), std::move(hop));
     }
     candidate_.reset();
     rcpt_refused_ = false;

@@ -149,6 +149,7 @@ class Server {
     void rcpt(std::string_view rest);
     void data(std::string_view rest);
     void add_recipient();
+    bool rcpt_parameters(std::string_view text);
     bool mail_parameters(std::string_view text);
     bool mail_parameter(std::string_view keyword, std::optional<std::string_view> value);
     Action read_data();
@@ -185,6 +186,8 @@ class Server {
     std::unordered_set<std::string> known_;  // their paths: a second RCPT of the same is answered, not stored
     std::optional<mail::ForwardPath> candidate_;
     std::string candidate_text_;
+    mail::Notify candidate_notify_;
+    std::string candidate_orcpt_;
 
     DataReader reader_;
     mail::HeaderFilter filter_;

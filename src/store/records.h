@@ -183,6 +183,8 @@ struct DeliveryResult {
     std::string result_type;  // RFC 8460 §4.3's name for what was wrong with TLS; empty: nothing
     std::string reason_code;  // delivery/requirement's, when what is demanded of the host stood in the way
     AttemptDetail detail;
+    bool relayed = false;  // sent to a host without DSN: whoever wants to hear of success hears of it from
+                           // us. Not kept: it matters at the moment that the result is recorded
 };
 
 /// A next hop that cannot take mail now: one row for all that wait for it.

@@ -591,11 +591,13 @@ Index::~Index() = default;
 Result<std::unique_ptr<Index>> Index::open(const DatabasePlace& place) {
     auto database = Database::open(place, Access::write);
     if (!database) return fail(std::move(database).error());
-    if (auto migrated = migrate(**database, place.path); !migrated) return fail(std::move(migrated).error());
+    const auto migrated = migrate(**database, place.path);
+    if (!migrated) return fail(migrated.error());
     std::unique_ptr<Index> index(new Index(std::move(*database)));
     if (auto loaded = index->load(); !loaded) return fail(std::move(loaded).error());
     // Tables that a crash could take back would make the queue look lost at the next start.
-    if (auto done = index->checkpoint(true); !done) return fail(std::move(done).error());
+    if (*migrated)
+        if (auto done = index->checkpoint(true); !done) return fail(std::move(done).error());
     return index;
 }
 

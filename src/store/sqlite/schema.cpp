@@ -281,12 +281,12 @@ Result<bool> check_schema(Database& database, const std::string& name) {
     return false;
 }
 
-Result<void> migrate(Database& database, const std::string& name) {
+Result<bool> migrate(Database& database, const std::string& name) {
     const auto empty = check_schema(database, name);
     if (!empty) return fail(empty.error());
     const auto version = static_cast<std::size_t>(database.number("PRAGMA user_version"));
-    if (version == migrations.size()) return {};
-    return database.transaction([&] {
+    if (version == migrations.size()) return false;
+    auto done = database.transaction([&] {
         for (std::size_t i = version; i < migrations.size(); ++i) {
             database.run(migrations[i].before);
             if (migrations[i].step != nullptr) migrations[i].step(database);
@@ -295,6 +295,8 @@ Result<void> migrate(Database& database, const std::string& name) {
         database.run(fmt::format("PRAGMA application_id = {}", application_id).c_str());
         database.run(fmt::format("PRAGMA user_version = {}", migrations.size()).c_str());
     });
+    if (!done) return fail(std::move(done).error());
+    return true;
 }
 
 }  // namespace sternpost::store::sqlite

@@ -8,8 +8,9 @@ namespace sternpost::store::sqlite {
 constexpr int application_id = 0x53505131;  // "SPQ1": file(1) and we know whose database it is
 
 /// Brings the database to this release's schema. Errors: newer_schema (a later release has made it), damaged
-/// (it is not ours).
-Result<void> migrate(Database& database, const std::string& name);
+/// (it is not ours). Returns whether something was changed, which a crash can take back until it is
+/// checkpointed.
+Result<bool> migrate(Database& database, const std::string& name);
 
 /// The newest schema that this release knows.
 int newest_schema();

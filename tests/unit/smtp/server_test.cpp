@@ -185,6 +185,7 @@ const char* const hello =
     "S: 250-SIZE 65536\n"
     "S: 250-8BITMIME\n"
     "S: 250-SMTPUTF8\n"  // SMTP-83
+    "S: 250-DSN\n"
     "S: 250 ENHANCEDSTATUSCODES\n";
 
 const char* const transaction =
@@ -343,7 +344,7 @@ const Exchange exchanges[] = {
      "C: EHLO\nS: 501 a domain name…\n"
      "C: EHLO (evil) name\nS: 501 a domain name…\n"
      "C: EHLO [IPv6:2001:db8::1]\nS: 250-relay.example\nS: 250-PIPELINING\nS: 250-SIZE 65536\nS: "
-     "250-8BITMIME\nS: 250-SMTPUTF8\n"
+     "250-8BITMIME\nS: 250-SMTPUTF8\nS: 250-DSN\n"
      "S: 250 ENHANCEDSTATUSCODES\n"},
     {"PathSyntax",  // SMTP-56, SMTP-68, SMTP-119
      "C: MAIL FROM:alice@corp.example\nS: 501 5.5.4 …\n"
@@ -371,9 +372,8 @@ const Exchange exchanges[] = {
      "C: MAIL FROM:<a@corp.example> BODY=8BITMIME BODY=7BIT\nS: 501 5.5.4 …\n"
      "C: MAIL FROM:<a@corp.example> BODY=9BIT\nS: 501 5.5.4 …\n"
      "C: MAIL FROM:<a@corp.example> BODY=BINARYMIME\nS: 555 5.5.4 …\n"
-     "C: MAIL FROM:<a@corp.example> RET=HDRS\nS: 555 5.5.4 …\n"
      "C: MAIL FROM:<a@corp.example> size=65536 body=8bitmime\nS: 250 2.1.0 ok\n"
-     "C: RCPT TO:<b@dest.example> NOTIFY=NEVER\nS: 555 5.5.4 …\n"
+     "C: RCPT TO:<b@dest.example> FOO=1\nS: 555 5.5.4 unknown parameter FOO\n"
      "C: RCPT TO:<b@dest.example>\nS: 250 2.1.5 ok\n"},
     {"Postmaster",  // SMTP-57
      "C: MAIL FROM:<a@corp.example>\nS: 250 2.1.0 ok\n"
@@ -645,6 +645,7 @@ const char* const tls_hello =
     "S: 250-SIZE 65536\n"
     "S: 250-8BITMIME\n"
     "S: 250-SMTPUTF8\n"
+    "S: 250-DSN\n"
     "S: 250-REQUIRETLS\n"  // RTLS-01, RTLS-15
     "S: 250 ENHANCEDSTATUSCODES\n";
 
@@ -760,13 +761,70 @@ TEST(SmtpServer, TakesMailWithEveryParameterAtFullLength) {  // SMTP-64, RTLS-01
     Peer peer = tls_peer();
     const std::string domain = std::string(63, 'd') + "." + std::string(63, 'e') + "." + std::string(61, 'f');
     std::string line = "MAIL FROM:<" + std::string(64, 'l') + "@" + domain +
-                       "> SIZE=00000000000000000001 BODY=8BITMIME SMTPUTF8 REQUIRETLS";
-    const std::size_t longest = 512 + 26 + 17 + 10 + 11 - 2;
+                       "> SIZE=00000000000000000001 BODY=8BITMIME SMTPUTF8 REQUIRETLS RET=FULL ENVID=" +
+                       std::string(100, 'e');
+    const std::size_t longest = 512 + 26 + 17 + 10 + 11 + 116 - 2;
     ASSERT_LT(line.size(), longest);
     line += std::string(longest - line.size(), ' ');
     EXPECT_EQ(peer.say(line + "\r\n"), "250 2.1.0 ok\r\n");
     peer.say("RSET\r\n");
     EXPECT_EQ(peer.say(line + " \r\n"), "500 5.5.2 the command line is too long\r\n");
+}
+
+// ---- DSN
+
+TEST(Dsn, TakesEveryWishForNotices) {  // SMTP-92
+    Peer peer;
+    play(peer, hello);
+    play(peer,
+         "C: MAIL FROM:<a@corp.example> ret=hdrs envid=QQ+2B314\nS: 250 2.1.0 ok\n"
+         "C: RCPT TO:<b@dest.example> notify=failure,DELAY ORCPT=rfc822;Bob+2BB@dest.example\nS: 250 2.1.5 "
+         "ok\n"
+         "C: RCPT TO:<c@dest.example> NOTIFY=NEVER\nS: 250 2.1.5 ok\n"
+         "C: RCPT TO:<d@dest.example> ORCPT=x-uid;7 NOTIFY=SUCCESS\nS: 250 2.1.5 ok\n"
+         "C: RCPT TO:<e@dest.example>\nS: 250 2.1.5 ok\n"
+         "C: DATA\nS: 354 …\n"
+         "C: Subject: x\nC: \nC: y\nC: .\nS: 250 2.0.0 …\n");
+    ASSERT_EQ(peer.messages.size(), 1U);
+    const store::NewMessage& message = peer.messages[0].message;
+    EXPECT_EQ(message.envelope.ret, mail::Ret::hdrs);
+    EXPECT_EQ(message.envelope.envid, "QQ+2B314") << "as it came";
+    const auto& to = message.recipients;
+    ASSERT_EQ(to.size(), 4U);
+    EXPECT_EQ(to[0].recipient.notify, (mail::Notify{false, false, true, true}));
+    EXPECT_EQ(to[0].recipient.orcpt, "rfc822;Bob+2BB@dest.example");
+    EXPECT_TRUE(to[1].recipient.notify.never);
+    EXPECT_TRUE(to[2].recipient.notify.success);
+    EXPECT_EQ(to[2].recipient.orcpt, "x-uid;7");
+    EXPECT_FALSE(to[3].recipient.notify.given());
+}
+
+TEST(Dsn, RefusesWhatIsNoWish) {  // SMTP-92
+    Peer peer;
+    play(peer, hello);
+    for (const char* bad : {"RET=ALL", "RET=", "RET", "RET=FULL RET=FULL", "ENVID=", "ENVID=a=b", "ENVID=+G0",
+                            "ENVID=a ENVID=b"})
+        play(peer, "C: MAIL FROM:<a@corp.example> " + std::string(bad) + "\nS: 501 5.5.4 …\n");
+    play(peer, "C: MAIL FROM:<a@corp.example> ENVID=" + std::string(101, 'e') + "\nS: 501 5.5.4 …\n");
+    play(peer, "C: MAIL FROM:<a@corp.example> ENVID=" + std::string(100, 'e') + "\nS: 250 2.1.0 ok\n");
+    for (const char* bad : {"NOTIFY=NEVER,SUCCESS", "NOTIFY=", "NOTIFY", "NOTIFY=SUCCESS,SUCCESS",
+                            "NOTIFY=SOMETIMES", "NOTIFY=,", "NOTIFY=DELAY NOTIFY=DELAY", "ORCPT=rfc822",
+                            "ORCPT=rfc822;", "ORCPT=;a@b", "ORCPT=rfc822;a=b", "ORCPT=rfc822;+g0",
+                            "ORCPT=rfc822;a ORCPT=rfc822;a", "ORCPT=utf-8;j\xc3\xb6rg@dest.example"})
+        play(peer, "C: RCPT TO:<b@dest.example> " + std::string(bad) + "\nS: 501 5.5.4 …\n");
+    const std::string longest = "rfc822;" + std::string(493, 'o');
+    play(peer, "C: RCPT TO:<b@dest.example> ORCPT=" + longest + "o\nS: 501 5.5.4 …\n");
+    play(peer,
+         "C: RCPT TO:<b@dest.example> NOTIFY=SUCCESS,FAILURE,DELAY ORCPT=" + longest + "\nS: 250 2.1.5 ok\n");
+}
+
+TEST(Dsn, IsNotForSessionsWithHelo) {
+    Peer peer;
+    play(peer,
+         "C: HELO client.example\nS: 250 relay.example\n"
+         "C: MAIL FROM:<a@corp.example> RET=FULL\nS: 555 5.5.4 unknown parameter RET\n"
+         "C: MAIL FROM:<a@corp.example>\nS: 250 2.1.0 ok\n"
+         "C: RCPT TO:<b@dest.example> NOTIFY=NEVER\nS: 555 5.5.4 unknown parameter NOTIFY\n");
 }
 
 // ---- SMTPUTF8
@@ -861,6 +919,8 @@ TEST(SmtpServer, SurvivesAnyOctets) {
         "STARTTLS\r\n",
         " SMTPUTF8",
         " REQUIRETLS",
+        " NOTIFY=",
+        " RET=FULL ENVID=",
         "Received: x\r\n",
         "\xff\xc3\xa9",
         "QUIT\r\n",
