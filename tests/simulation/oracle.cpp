@@ -175,8 +175,11 @@ void Oracle::hop_recorded(const store::HopState& state) {
 }
 
 void Oracle::acts_asked(const std::vector<store::Act>& acts) {
-    for (const auto& act : acts)
-        if (act.kind == store::ActKind::remove) messages_.at(act.message).remove_asked = true;
+    for (const auto& act : acts) {
+        Message& message = messages_.at(act.message);
+        if (act.kind == store::ActKind::remove) message.remove_asked = true;
+        if (act.kind == store::ActKind::hold) message.held = true;
+    }
 }
 
 void Oracle::acts_recorded(const std::vector<store::Act>& acts) {
@@ -186,13 +189,11 @@ void Oracle::acts_recorded(const std::vector<store::Act>& acts) {
             case store::ActKind::remove:
                 message.removed = clock_.wall();
                 break;
-            case store::ActKind::hold:
-                message.held = true;
-                break;
             case store::ActKind::release:
                 message.held = false;
                 message.free_since = clock_.wall();
                 break;
+            case store::ActKind::hold:
             case store::ActKind::retry:
             case store::ActKind::warned:
                 break;
@@ -453,10 +454,7 @@ void Oracle::look(const queue::Core& core) {
     const WallTime now = clock_.wall();
     (void)core;
     for (const auto& [id, message] : messages_) {
-        if (!message.acknowledged && !letters_.contains(message.identity)) continue;
-        const auto letter = letters_.find(message.identity);
-        if (letter != letters_.end() && !letter->second.acknowledged) continue;
-        if (message.held || message.remove_asked || message.removed) continue;
+        if (!message.acknowledged || message.held || message.remove_asked || message.removed) continue;
         for (const auto& recipient : message.recipients) {
             if (recipient.final_asked) continue;
             const Hop& hop = found_or_empty(hops_, recipient.hop);

@@ -61,8 +61,8 @@ class Oracle {
     void acts_asked(const std::vector<store::Act>& acts);
     void acts_recorded(const std::vector<store::Act>& acts);
     void policy_recorded(const store::StoredPolicy& policy);
-    /// A notice that nobody records a result with: a delay warning.
-    void warning_recorded(store::MessageId id) { messages_.at(id).acknowledged = true; }
+    /// The store has said that it keeps it.
+    void accepted(store::MessageId id) { messages_.at(id).acknowledged = true; }
 
     // ---- what the daemon is told
     struct MxTold {

@@ -448,7 +448,7 @@ Outcome Simulation::run() {
     again(minutes(happens_.between(30, 150)), [this] { send_some(); });
     again(hours(happens_.between(1, 8)),
           [this] { trace_.step("world: {}", world_.change(happens_, time_.clock().wall())); });
-    again(hours(happens_.between(3, 24)), [this] { command(); });
+    again(hours(happens_.between(2, 16)), [this] { command(); });
     again(hours(happens_.between(4, 48)), [this] { break_something(); });
     again(minutes(20), [this] { look_into_maildrop(); });
     again(minutes(30), [this] {
