@@ -53,6 +53,7 @@ class DiskDouble : public store::Disk {
         Result<void> sync() override { return disk_.sync(name_, *real_); }
         Result<void> truncate(std::uint64_t size) override { return real_->truncate(size); }
         Result<std::uint64_t> size() override { return real_->size(); }
+        void reserve(std::uint64_t size) override { real_->reserve(size); }
 
       private:
         DiskDouble& disk_;

@@ -40,6 +40,19 @@ class Process::Spy final : public StoreDouble {
         };
         real().record(std::move(results), std::move(notices), std::move(heard));
     }
+    void due(store::DueQuestion question, Answer<store::Due> reply) override {
+        const std::size_t known = question.known.size();
+        const std::size_t full = question.full.size();
+        auto heard = [this, known, full, answer = std::move(reply)](store::Result<store::Due> due) mutable {
+            if (due)
+                trace().step("due: {} messages, {} hops, {}{}; {} were known, {} hops full",
+                             due->messages.size(), due->hops.size(), due->more ? "more, " : "",
+                             due->next ? "next " + rfc3339(*due->next) : std::string("none next"), known,
+                             full);
+            answer(std::move(due));
+        };
+        real().due(std::move(question), std::move(heard));
+    }
     void record_hop(store::HopState state) override {
         if (alive()) oracle().hop_recorded(state);
         trace().step("hop {} failures {}{}", state.next_hop, state.failures, told(state.detail));
@@ -189,7 +202,7 @@ asio::awaitable<void> Process::serve() {
         co_await call<store::Result<std::vector<store::StoredDiscovery>>>(std::move(ask_discoveries));
     if (!policies || !discoveries) co_return;
     lookups_->restore(std::move(*policies), std::move(*discoveries));
-    auto loaded = co_await queue_->load();
+    auto loaded = co_await queue_->load(engine_->opened().newest.time());
     if (!loaded) co_return;
     queue_->start();
     auto ask_overrides = [this](Reply<store::Result<std::vector<store::StoredOverride>>> reply) {

@@ -9,6 +9,7 @@ using store::RecipientState;
 
 constexpr auto attempt_slack =
     std::chrono::minutes(100);  // an attempt's budget, DATA and what waits for a turn
+constexpr std::size_t most_by_the_page = 0;
 constexpr auto failed_fetch_wait = std::chrono::minutes(5);
 constexpr auto lost_reply_wait = std::chrono::minutes(30);
 constexpr unsigned most_doublings = 6;
@@ -191,6 +192,14 @@ void Oracle::acts_recorded(const std::vector<store::Act>& acts) {
                 break;
             case store::ActKind::release:
                 message.held = false;
+                message.free_since = clock_.wall();
+                break;
+            case store::ActKind::reroute:
+                for (Recipient& recipient : message.recipients) {
+                    const auto hop = store::HopName::parse(recipient.hop);
+                    if (act.from.empty() || hop.next_hop == act.from)
+                        recipient.hop = store::HopName{act.to, hop.wish}.text();
+                }
                 message.free_since = clock_.wall();
                 break;
             case store::ActKind::hold:
@@ -450,9 +459,16 @@ void Oracle::started() {
     lanes_.clear();
 }
 
-void Oracle::look(const queue::Core& core) {
+void Oracle::look_at_memory(const queue::Core& core) {
+    // New mail may double the window, and what a deed or a sweep brings in comes by the page.
+    const std::size_t held = core.in_memory().messages;
+    if (held > 2 * window_.messages + most_by_the_page)
+        trace_.violated("memory-window",
+                        fmt::format("{} messages are in memory; the window is {}", held, window_.messages));
+}
+
+void Oracle::look() {
     const WallTime now = clock_.wall();
-    (void)core;
     for (const auto& [id, message] : messages_) {
         if (!message.acknowledged || message.held || message.remove_asked || message.removed) continue;
         for (const auto& recipient : message.recipients) {
@@ -533,6 +549,16 @@ void Oracle::finish(const Kept& kept) {
     if (sum < outcomes_.told || sum > outcomes_.told + outcomes_.asked + outcomes_.unsure)
         trace_.violated("each-outcome-once", fmt::format("{} outcomes are counted; {} were told, {} unsure",
                                                          sum, outcomes_.told, outcomes_.unsure));
+}
+
+std::vector<store::MessageId> Oracle::waiting() const {
+    std::vector<store::MessageId> out;
+    for (const auto& [id, message] : messages_) {
+        const bool done = std::all_of(message.recipients.begin(), message.recipients.end(),
+                                      [](const Recipient& r) { return r.final_asked; });
+        if (message.acknowledged && !done && !message.removed) out.push_back(id);
+    }
+    return out;
 }
 
 Oracle::Counts Oracle::counts() const {

@@ -40,8 +40,8 @@ struct Truth {
 
 class Oracle {
   public:
-    Oracle(Trace& trace, const Clock& clock, queue::Schedule schedule)
-        : trace_(trace), clock_(clock), schedule_(std::move(schedule)) {}
+    Oracle(Trace& trace, const Clock& clock, const queue::Options& options)
+        : trace_(trace), clock_(clock), schedule_(options.schedule), window_(options.window) {}
 
     // ---- mail in
     void submitted(const Letter& letter) { letters_.insert_or_assign(letter.name, letter); }
@@ -120,8 +120,12 @@ class Oracle {
     void started();
     /// Writes may be lost without anybody's fault from now on, or no more.
     void disk_trouble(bool trouble) { disk_trouble_ = trouble; }
-    /// Whether everything that waits may wait, and what the queue's memory holds.
-    void look(const queue::Core& core);
+    /// Whether everything that waits may wait.
+    void look();
+    /// Whether the queue's memory holds no more than its window.
+    void look_at_memory(const queue::Core& core);
+    /// Acknowledged mail that has not ended yet.
+    std::vector<store::MessageId> waiting() const;
 
     // ---- the end
     struct Kept {
@@ -199,6 +203,7 @@ class Oracle {
     Trace& trace_;
     const Clock& clock_;
     queue::Schedule schedule_;
+    queue::Window window_;
     std::map<std::string, Letter> letters_;
     std::map<store::MessageId, Message> messages_;
     std::map<std::pair<std::string, std::string>, Copy> copies_;  // by identity and address

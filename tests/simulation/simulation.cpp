@@ -25,6 +25,13 @@ queue::Options queue_of(Chance& chance) {
     out.connections_per_hop = static_cast<unsigned>(chance.between(1, 5));
     out.max_deliveries = static_cast<unsigned>(chance.between(2, 20));
     out.recipients_per_transaction = chance.between(1, 30);
+    if (chance.percent(70)) {  // a queue that has not room for all
+        out.window.messages = chance.between(10, 40);
+        out.window.per_hop = chance.between(3, out.window.messages);
+        out.window.per_sender = chance.between(1, 3);
+        out.window.hops = chance.between(2, 20);
+    }
+    out.window.horizon = chance.pick(std::vector<seconds>{seconds(1), seconds(60), hours(1)});
     return out;
 }
 
@@ -78,10 +85,10 @@ class Simulation {
     Letter letter(const std::string& sender, bool bulk);
     asio::awaitable<void> submit(Letter letter, Process& process, std::string client);
     void command();
-    asio::awaitable<void> act(Process& process, queue::Deed deed, queue::Selection selection);
+    asio::awaitable<void> act(Process& process, queue::Deed deed, store::QueueFilter meant, std::string to);
 
     void heal();
-    bool drained();
+    void watch_drain();
     void question();
 
     std::uint64_t seed_;
@@ -105,6 +112,7 @@ class Simulation {
     std::uint64_t letters_ = 0;
     unsigned crashes_ = 0;
     bool healed_ = false;
+    bool drained_ = false;
 };
 
 Simulation::Simulation(std::uint64_t seed, const PlantEntry* plant, bool shown)
@@ -117,7 +125,7 @@ Simulation::Simulation(std::uint64_t seed, const PlantEntry* plant, bool shown)
       log_(trace_),
       world_(draw_, time_.clock().wall()),
       settings_{queue_of(draw_), delivery_of(draw_), store_of(draw_), draw_.percent(40)},
-      oracle_(trace_, time_.clock(), settings_.queue.schedule),
+      oracle_(trace_, time_.clock(), settings_.queue),
       maildrop_(oracle_, trace_, *disk_) {
     if (plant != nullptr) planted_ = plant->make(seed);
     // SQLite has a generator of its own; it must not know another world's state.
@@ -141,6 +149,7 @@ void Simulation::turn() {
         process_->settle();
         if (!process_->died().empty()) return end_process(happens_.percent(50), "a sync failed");
         if (disk_->stopped()) return end_process(true, "the power goes");
+        if (process_->ready()) oracle_.look_at_memory(process_->queue().core());
     }
     const SteadyTime now = time_.clock().steady();
     if (!events_.empty() && events_.begin()->first <= now) {
@@ -366,23 +375,21 @@ asio::awaitable<void> Simulation::submit(Letter letter, Process& process, std::s
 
 void Simulation::command() {
     if (!up()) return;
-    queue::Selection selection;
-    if (happens_.percent(40)) selection.domain = happens_.pick(world_.mail_domains());
-    if (happens_.percent(40)) selection.sender = "@" + world_.sender_domain();
-    if (happens_.percent(30)) {
-        const auto views = process_->queue().core().list({});
-        if (!views.empty()) selection.ids = {happens_.pick(views).message->id};
-    }
-    static const std::vector<queue::Deed> deeds{
-        queue::Deed::retry,   queue::Deed::retry,  queue::Deed::hold,  queue::Deed::release,
-        queue::Deed::release, queue::Deed::expire, queue::Deed::remove};
-    if (happens_.percent(75)) {
-        const queue::Deed deed = happens_.pick(deeds);
-        const bool ends =
-            deed == queue::Deed::expire || deed == queue::Deed::remove || deed == queue::Deed::hold;
-        if (ends && selection.ids.empty()) return;
-        if (deed == queue::Deed::retry) process_->delivery().forget_dead_hosts();
-        process_->tasks().spawn("command", act(*process_, deed, selection));
+    store::QueueFilter meant;
+    if (happens_.percent(40)) meant.domain = happens_.pick(world_.mail_domains());
+    if (happens_.percent(40)) meant.sender = "@" + world_.sender_domain();
+    if (const auto waiting = oracle_.waiting(); happens_.percent(40) && !waiting.empty())
+        meant.ids = {happens_.pick(waiting)};
+    using queue::Deed;
+    static const std::vector<Deed> deeds{Deed::retry,   Deed::retry,  Deed::hold,   Deed::release,
+                                         Deed::release, Deed::expire, Deed::remove, Deed::reroute};
+    if (happens_.percent(70)) {
+        const Deed deed = happens_.pick(deeds);
+        const bool ends = deed != Deed::retry && deed != Deed::release;
+        if (ends && meant.ids.empty()) return;
+        if (deed == Deed::retry) process_->delivery().forget_dead_hosts();
+        std::string to = deed == Deed::reroute ? happens_.pick(world_.mail_domains()) : std::string();
+        process_->tasks().spawn("command", act(*process_, deed, std::move(meant), std::move(to)));
         return;
     }
     store::StoredOverride change;
@@ -395,8 +402,9 @@ void Simulation::command() {
     process_->store().put_override(change, [](const store::Result<void>&) {});
 }
 
-asio::awaitable<void> Simulation::act(Process& process, queue::Deed deed, queue::Selection selection) {
-    const auto done = co_await process.queue().act(deed, std::move(selection), "root");
+asio::awaitable<void> Simulation::act(Process& process, queue::Deed deed, store::QueueFilter meant,
+                                      std::string to) {
+    const auto done = co_await process.queue().act(deed, std::move(meant), "root", std::move(to));
     if (done) trace_.step("command {}: {} messages", static_cast<int>(deed), done->messages);
 }
 
@@ -412,13 +420,18 @@ void Simulation::heal() {
     // Held mail goes too.
     plan(minutes(30), [this] {
         look_into_maildrop();
-        if (up()) process_->tasks().spawn("release", act(*process_, queue::Deed::release, {}));
+        if (up()) process_->tasks().spawn("release", act(*process_, queue::Deed::release, {}, {}));
     });
 }
 
-bool Simulation::drained() {
-    return up() && maildrop_.empty() && events_.empty() && process_->queue().core().totals().messages == 0 &&
-           !process_->store_wake();
+// Asks the store now and then whether anything is left.
+void Simulation::watch_drain() {
+    plan(minutes(20), [this] {
+        watch_drain();
+        if (!up() || !maildrop_.empty()) return;
+        process_->store().totals(
+            [this](store::Result<store::QueueTotals> totals) { drained_ = totals && totals->messages == 0; });
+    });
 }
 
 void Simulation::question() {
@@ -433,7 +446,9 @@ void Simulation::question() {
                 trace_.violated("answers", answer.error().text);
         };
     };
-    process_->store().find({"", "", "", 100'000}, take(kept.queue));
+    store::QueueFilter all;
+    all.limit = 100'000;
+    process_->store().find(all, take(kept.queue));
     process_->store().hosts_seen(take(kept.hosts));
     process_->store().outcomes({}, take(kept.outcomes));
     store::HistoryFilter everything;
@@ -452,12 +467,13 @@ Outcome Simulation::run() {
     again(hours(happens_.between(4, 48)), [this] { break_something(); });
     again(minutes(20), [this] { look_into_maildrop(); });
     again(minutes(30), [this] {
-        if (up()) oracle_.look(process_->queue().core());
+        if (up()) oracle_.look();
     });
     const SteadyTime end = time_.clock().steady() + happens_.time(hours(24), hours(24 * 5));
     drive_to_end([&] { return time_.clock().steady() >= end; });
     heal();
-    drive_to_end([&] { return drained(); });
+    watch_drain();
+    drive_to_end([&] { return drained_; });
     if (!trace_.violation()) question();
     Outcome out;
     out.seed = seed_;

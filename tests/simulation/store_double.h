@@ -28,11 +28,12 @@ class StoreDouble : public store::Store {
                    Answer<std::string> reply) override {
         real_.read_body(message, offset, most, std::move(reply));
     }
-    void load(store::MessageId after, std::size_t limit,
-              Answer<std::vector<store::StoredMessage>> reply) override {
-        real_.load(after, limit, std::move(reply));
+    void due(store::DueQuestion question, Answer<store::Due> reply) override {
+        real_.due(std::move(question), std::move(reply));
     }
-    void hops(Answer<std::vector<store::HopState>> reply) override { real_.hops(std::move(reply)); }
+    void hops(store::HopFilter filter, Answer<std::vector<store::HopLoad>> reply) override {
+        real_.hops(std::move(filter), std::move(reply));
+    }
     void find(store::QueueFilter filter, Answer<std::vector<store::StoredMessage>> reply) override {
         real_.find(std::move(filter), std::move(reply));
     }
@@ -57,6 +58,12 @@ class StoreDouble : public store::Store {
     }
     void overrides(Answer<std::vector<store::StoredOverride>> reply) override {
         real_.overrides(std::move(reply));
+    }
+    void put_suspension(store::StoredSuspension value, Answer<void> reply) override {
+        real_.put_suspension(std::move(value), std::move(reply));
+    }
+    void suspensions(Answer<std::vector<store::StoredSuspension>> reply) override {
+        real_.suspensions(std::move(reply));
     }
     void put_alarm(store::StoredAlarm alarm) override { real_.put_alarm(std::move(alarm)); }
     void alarms(WallTime since, Answer<std::vector<store::StoredAlarm>> reply) override {
