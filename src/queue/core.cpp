@@ -153,9 +153,10 @@ void Core::asleep(SteadyTime when) {
     if (!asleep_due_ || when < *asleep_due_) asleep_due_ = when;
 }
 
+// Never of a hop that the question itself calls full: it would be asked again and again.
 bool Core::wants_more(const std::string& name, const Hop& hop, Now now) const {
     return hop.more && hop.ready.size() <= options_.window.per_hop / 4 &&
-           hop.loaded <= options_.window.per_hop && !blocked(name, hop, now.steady);
+           hop.loaded <= options_.window.per_hop / 2 && !blocked(name, hop, now.steady);
 }
 
 std::optional<store::DueQuestion> Core::wanted(Now now) {

@@ -593,6 +593,18 @@ TEST_F(QueueWindow, TheMailOfAHopThatFailsLeavesTheMemory) {
     EXPECT_EQ(core.hops()[0].text, "refused");
 }
 
+TEST_F(QueueWindow, OfAHopThatIsFullNothingIsAskedFor) {
+    core.asleep(now.steady);
+    ASSERT_TRUE(core.wanted(now));
+    store::Due due;
+    for (std::uint64_t id = 1; id <= 30; ++id) due.messages.push_back(sleeping(id, "d.test"));
+    due.hops.push_back(hop_of("d.test", true));
+    core.loaded(std::move(due), now);
+    for (int i = 0; i < 25; ++i) ASSERT_TRUE(core.take("d.test", now));
+    EXPECT_EQ(core.wanted(now), std::nullopt)
+        << "the hop is more than half full: the answer would be nothing";
+}
+
 TEST_F(QueueWindow, WhatChangesWhileTheStoreIsAskedIsNotTakenFromItsAnswer) {
     core.asleep(now.steady);
     ASSERT_TRUE(core.wanted(now));
