@@ -8,6 +8,7 @@ namespace sternpost::simulation {
 namespace {
 
 constexpr const char* vfs_name = "simulation";
+constexpr std::uint64_t most_turns_at_once = 50'000;
 constexpr std::uint64_t sources = 5;  // of what there is to do: the loop and four mailboxes
 
 }  // namespace
@@ -254,7 +255,10 @@ bool Process::run_one(std::uint64_t which) {
 }
 
 void Process::settle() {
-    for (;;) {
+    for (std::uint64_t turns = 0;; ++turns) {
+        if (turns > most_turns_at_once)
+            return around_.trace.violated("no-busy-loop",
+                                          "there is no end to what is to be done at one moment");
         const std::uint64_t first = around_.chance.below(sources);
         bool ran = false;
         for (std::uint64_t n = 0; n < sources && !ran; ++n) ran = run_one((first + n) % sources);

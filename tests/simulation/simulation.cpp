@@ -15,7 +15,7 @@ using std::chrono::hours;
 using std::chrono::minutes;
 using std::chrono::seconds;
 
-constexpr std::uint64_t most_turns = 400'000;  // of the main loop: a world that needs more has gone astray
+constexpr std::uint64_t most_turns = 200'000;  // of the main loop: a world that needs more has gone astray
 
 queue::Options queue_of(Chance& chance) {
     queue::Options out;

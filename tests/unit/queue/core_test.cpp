@@ -605,6 +605,18 @@ TEST_F(QueueWindow, OfAHopThatIsFullNothingIsAskedFor) {
         << "the hop is more than half full: the answer would be nothing";
 }
 
+TEST_F(QueueWindow, AHopOfWhichNothingIsDueIsAskedForOnceMoreAtMost) {
+    core.asleep(now.steady);
+    ASSERT_TRUE(core.wanted(now));
+    store::StoredMessage both = sleeping(1, "d.test");
+    both.recipients.push_back(sleeping(1, "e.test").recipients[0]);
+    both.recipients[1].next_at = now.wall + 10min;
+    core.loaded({{both}, {hop_of("d.test", false), hop_of("e.test", true)}, false, now.wall + 10min}, now);
+    ASSERT_TRUE(core.wanted(now)) << "e.test may have more that is due";
+    core.loaded({{}, {}, false, now.wall + 10min}, now);
+    EXPECT_EQ(core.wanted(now), std::nullopt) << "it has not";
+}
+
 TEST_F(QueueWindow, WhatChangesWhileTheStoreIsAskedIsNotTakenFromItsAnswer) {
     core.asleep(now.steady);
     ASSERT_TRUE(core.wanted(now));
