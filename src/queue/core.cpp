@@ -153,9 +153,10 @@ void Core::asleep(SteadyTime when) {
     if (!asleep_due_ || when < *asleep_due_) asleep_due_ = when;
 }
 
+// Never of a hop that the question itself calls full: it would be asked again and again.
 bool Core::wants_more(const std::string& name, const Hop& hop, Now now) const {
     return hop.more && hop.ready.size() <= options_.window.per_hop / 4 &&
-           hop.loaded <= options_.window.per_hop && !blocked(name, hop, now.steady);
+           hop.loaded <= options_.window.per_hop / 2 && !blocked(name, hop, now.steady);
 }
 
 std::optional<store::DueQuestion> Core::wanted(Now now) {
@@ -182,6 +183,7 @@ std::optional<store::DueQuestion> Core::wanted(Now now) {
     if (asleep_due_ && *asleep_due_ <= now.steady) asleep_due_.reset();
     more_ = false;
     loading_ = true;
+    not_asked_ = out.full;
     return out;
 }
 
@@ -195,6 +197,13 @@ void Core::loaded(store::Due due, Now now) {
     loading_ = false;
     more_ = more_ || due.more;  // a hop that was not asked for may have run dry since
     if (due.next) asleep(to_steady(*due.next, now));
+    // What was asked for and is not in an answer that is whole has nothing due.
+    if (!due.more)
+        std::erase_if(hungry_, [&](const std::string& name) {
+            if (std::binary_search(not_asked_.begin(), not_asked_.end(), name)) return false;
+            if (const auto known = hops_.find(name); known != hops_.end()) known->second.more = false;
+            return true;
+        });
     for (const auto& [state, more] : due.hops) {
         if (!hops_.contains(state.next_hop)) restore(state, now);
         Hop& known = hop(state.next_hop);

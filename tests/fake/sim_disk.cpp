@@ -26,6 +26,16 @@ struct SimDisk::Inode {
         for (std::uint64_t s = offset / sector; size != 0 && s <= (offset + size - 1) / sector; ++s)
             dirty.insert(s);
     }
+    // All of it is on the platter.
+    void keep() {
+        synced.resize(now.size());
+        for (const std::size_t s : dirty) {
+            const std::size_t at = s * sector;
+            if (at < now.size())
+                std::memcpy(synced.data() + at, now.data() + at, std::min(sector, now.size() - at));
+        }
+        dirty.clear();
+    }
 };
 
 // One change of the folders that is not synced: `after` null is a removal. A rename is two that happen
@@ -72,14 +82,15 @@ class SimDisk::File final : public store::DiskFile {
         const std::lock_guard guard(disk_.mutex_);
         if (auto ok = begin("sync"); !ok) return ok;
         if (disk_.fail_syncs_) return sternpost::fail(Errc::io, "cannot sync " + name_ + ": injected");
-        inode_->synced = inode_->now;
-        inode_->dirty.clear();
+        inode_->keep();
         return {};
     }
     Result<void> truncate(std::uint64_t size) override {
         const std::lock_guard guard(disk_.mutex_);
         if (auto ok = begin("truncate"); !ok) return ok;
         if (size < inode_->now.size() && disk_.room_ != UINT64_MAX) disk_.room_ += inode_->now.size() - size;
+        if (size < inode_->now.size())  // should it grow again, what was there before is gone
+            inode_->touch(size, inode_->now.size() - size);
         inode_->now.resize(size);
         return {};
     }
@@ -97,7 +108,7 @@ class SimDisk::File final : public store::DiskFile {
     }
     Result<void> begin(const char* what) {
         if (auto ok = alive(); !ok) return ok;
-        return disk_.begin(std::string(what) + ' ' + name_);
+        return disk_.begin(what, name_);
     }
 
     SimDisk& disk_;
@@ -116,10 +127,10 @@ store::Result<void> SimDisk::alive() const {
     return {};
 }
 
-store::Result<void> SimDisk::begin(const std::string& what) {
+store::Result<void> SimDisk::begin(const char* what, std::string_view name) {
     if (auto ok = alive(); !ok) return ok;
     ++operations_;
-    if (trace_ != nullptr) trace_->push_back(what);
+    if (trace_ != nullptr) trace_->push_back(std::string(what) + ' ' + std::string(name));
     return {};
 }
 
@@ -136,7 +147,7 @@ store::Result<std::unique_ptr<store::DiskFile>> SimDisk::open(std::string_view n
         if (!dirs_.contains(folder_of(name)))
             return sternpost::fail(Errc::not_found, "no folder for " + path);
         if (room_ == 0) return sternpost::fail(Errc::full, "no space for " + path);
-        if (auto ok = begin("create " + path); !ok) return sternpost::fail(ok.error());
+        if (auto ok = begin("create", path); !ok) return sternpost::fail(ok.error());
         it = entries_.emplace(path, std::make_shared<Inode>()).first;
         unsynced_.push_back({{{path, it->second}}, folder_of(name)});
     }
@@ -152,7 +163,7 @@ store::Result<void> SimDisk::make_dir(std::string_view name) {
 
 store::Result<void> SimDisk::sync_dir(std::string_view name) {
     const std::lock_guard guard(mutex_);
-    if (auto ok = begin("sync_dir " + std::string(name)); !ok) return ok;
+    if (auto ok = begin("sync_dir", name); !ok) return ok;
     if (fail_syncs_)
         return sternpost::fail(Errc::io, "cannot sync the folder " + std::string(name) + ": injected");
     std::vector<EntryChange> left;
@@ -176,7 +187,7 @@ store::Result<void> SimDisk::rename(std::string_view from, std::string_view to) 
     const std::lock_guard guard(mutex_);
     const auto it = entries_.find(from);
     if (it == entries_.end()) return sternpost::fail(Errc::not_found, std::string(from) + " is not there");
-    if (auto ok = begin("rename " + std::string(from)); !ok) return ok;
+    if (auto ok = begin("rename", from); !ok) return ok;
     auto inode = it->second;
     entries_.erase(it);
     entries_[std::string(to)] = inode;
@@ -189,7 +200,7 @@ store::Result<void> SimDisk::unlink(std::string_view name) {
     if (auto ok = alive(); !ok) return ok;
     const auto it = entries_.find(name);
     if (it == entries_.end()) return sternpost::fail(Errc::not_found, std::string(name) + " is not there");
-    if (auto ok = begin("unlink " + std::string(name)); !ok) return ok;
+    if (auto ok = begin("unlink", name); !ok) return ok;
     if (room_ != UINT64_MAX) room_ += it->second->now.size();
     entries_.erase(it);
     unsynced_.push_back({{{std::string(name), nullptr}}, folder_of(name)});
@@ -248,6 +259,12 @@ void SimDisk::crash(Random& chance) {
         inode->dirty.clear();
     }
     entries_ = durable_;
+    stop_before_ = UINT64_MAX;
+    ++generation_;
+}
+
+void SimDisk::restart() {
+    const std::lock_guard guard(mutex_);
     stop_before_ = UINT64_MAX;
     ++generation_;
 }

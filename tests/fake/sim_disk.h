@@ -55,6 +55,9 @@ class SimDisk final : public store::Disk {
     /// keeps any subset of 512-octet sectors, of sizes and of directory entries. Files opened before are
     /// dead.
     void crash(Random& chance);
+    /// What a process finds that is started after another one was killed: all that was written. Files opened
+    /// before are dead.
+    void restart();
 
     /// A file's octets as they are now; for tests that damage them.
     std::string content(std::string_view name);
@@ -66,7 +69,7 @@ class SimDisk final : public store::Disk {
     struct EntryChange;
     using Entries = std::map<std::string, std::shared_ptr<Inode>, std::less<>>;
 
-    Result<void> begin(const std::string& what);
+    Result<void> begin(const char* what, std::string_view name);
     Result<void> alive() const;
 
     std::recursive_mutex mutex_;

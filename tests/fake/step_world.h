@@ -53,19 +53,21 @@ class StepWorld final : public Timer {
     /// Lets time pass, wait by wait.
     void pass(std::chrono::microseconds time) {
         const SteadyTime end = clock_.steady() + time;
-        for (settle();; settle()) {
-            const SteadyTime next = std::min(end, next_wait().value_or(end));
-            const auto step = std::chrono::ceil<std::chrono::microseconds>(next - clock_.steady());
-            clock_.pass(std::max(step, std::chrono::microseconds(0)));
-            bool rang = false;
-            for (auto* alarm : waiting_)
-                if (alarm->when() <= clock_.steady()) {
-                    alarm->ring();
-                    rang = true;
-                }
-            if (!rang && clock_.steady() >= end) break;
-        }
+        for (settle();; settle())
+            if (!step_to(std::min(end, next_wait().value_or(end))) && clock_.steady() >= end) break;
         settle();
+    }
+    /// Now it is `when`, if that is not past; what waited until then may go on. Whether anything did.
+    bool step_to(SteadyTime when) {
+        const auto step = std::chrono::ceil<std::chrono::microseconds>(when - clock_.steady());
+        clock_.pass(std::max(step, std::chrono::microseconds(0)));
+        bool rang = false;
+        for (auto* alarm : waiting_)
+            if (alarm->when() <= clock_.steady()) {
+                alarm->ring();
+                rang = true;
+            }
+        return rang;
     }
     /// What `task` gives, without time passing.
     template <class T>

@@ -69,6 +69,8 @@ class EngineCore : public Store {
     /// After tasks of the writer's mailbox have run, or at wake(): writes the batch that is due, brings the
     /// index up to date, does the upkeep.
     void pump(SteadyTime now);
+    /// Nothing is gathered and the index is up to date: pump() has upkeep alone to do.
+    bool idle() const { return spool_->writer().idle() && spool_->backlog() == 0; }
 
     // ---- the end, in this order; what is asked after the first is answered with closed
     /// False: the door is closed already.

@@ -593,6 +593,30 @@ TEST_F(QueueWindow, TheMailOfAHopThatFailsLeavesTheMemory) {
     EXPECT_EQ(core.hops()[0].text, "refused");
 }
 
+TEST_F(QueueWindow, OfAHopThatIsFullNothingIsAskedFor) {
+    core.asleep(now.steady);
+    ASSERT_TRUE(core.wanted(now));
+    store::Due due;
+    for (std::uint64_t id = 1; id <= 30; ++id) due.messages.push_back(sleeping(id, "d.test"));
+    due.hops.push_back(hop_of("d.test", true));
+    core.loaded(std::move(due), now);
+    for (int i = 0; i < 25; ++i) ASSERT_TRUE(core.take("d.test", now));
+    EXPECT_EQ(core.wanted(now), std::nullopt)
+        << "the hop is more than half full: the answer would be nothing";
+}
+
+TEST_F(QueueWindow, AHopOfWhichNothingIsDueIsAskedForOnceMoreAtMost) {
+    core.asleep(now.steady);
+    ASSERT_TRUE(core.wanted(now));
+    store::StoredMessage both = sleeping(1, "d.test");
+    both.recipients.push_back(sleeping(1, "e.test").recipients[0]);
+    both.recipients[1].next_at = now.wall + 10min;
+    core.loaded({{both}, {hop_of("d.test", false), hop_of("e.test", true)}, false, now.wall + 10min}, now);
+    ASSERT_TRUE(core.wanted(now)) << "e.test may have more that is due";
+    core.loaded({{}, {}, false, now.wall + 10min}, now);
+    EXPECT_EQ(core.wanted(now), std::nullopt) << "it has not";
+}
+
 TEST_F(QueueWindow, WhatChangesWhileTheStoreIsAskedIsNotTakenFromItsAnswer) {
     core.asleep(now.steady);
     ASSERT_TRUE(core.wanted(now));

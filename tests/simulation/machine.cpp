@@ -1,0 +1,314 @@
+#include "machine.h"
+
+#include "store/sqlite/layout.h"
+#include "store_double.h"
+#include "util/call.h"
+
+namespace sternpost::simulation {
+namespace {
+
+constexpr const char* vfs_name = "simulation";
+constexpr std::uint64_t most_turns_at_once = 50'000;
+constexpr std::uint64_t sources = 5;  // of what there is to do: the loop and four mailboxes
+
+}  // namespace
+
+// Tells the oracle what the daemon asks of the store and what it is answered, as long as there is a process
+// to hear it.
+class Process::Spy final : public StoreDouble {
+  public:
+    Spy(Process& process, store::Store& real) : StoreDouble(real), process_(process) {}
+
+    void accept(store::NewMessage message, Answer<store::MessageId> reply) override {
+        if (message.message_class == store::MessageClass::notice) oracle().given(message, "");
+        auto heard = [this, id = message.id,
+                      answer = std::move(reply)](store::Result<store::MessageId> done) mutable {
+            if (done && alive()) oracle().accepted(id);
+            answer(std::move(done));
+        };
+        real().accept(std::move(message), std::move(heard));
+    }
+    void record(std::vector<store::DeliveryResult> results, std::vector<store::NewMessage> notices,
+                Answer<void> reply) override {
+        if (alive()) oracle().asked_to_record(results, notices);
+        for (const auto& result : results)
+            trace().step("record {} {} {} {}{}", result.message.text(), result.recipient,
+                         store::name_of(result.state), result.status, told(result.detail));
+        auto heard = [this, results, notices, answer = std::move(reply)](store::Result<void> done) mutable {
+            if (alive() && done) oracle().recorded(results, notices);
+            if (alive() && !done) oracle().not_recorded(results);
+            answer(std::move(done));
+        };
+        real().record(std::move(results), std::move(notices), std::move(heard));
+    }
+    void due(store::DueQuestion question, Answer<store::Due> reply) override {
+        const std::size_t known = question.known.size();
+        const std::size_t full = question.full.size();
+        auto heard = [this, known, full, answer = std::move(reply)](store::Result<store::Due> due) mutable {
+            if (due)
+                trace().step("due: {} messages, {} hops, {}{}; {} were known, {} hops full",
+                             due->messages.size(), due->hops.size(), due->more ? "more, " : "",
+                             due->next ? "next " + rfc3339(*due->next) : std::string("none next"), known,
+                             full);
+            answer(std::move(due));
+        };
+        real().due(std::move(question), std::move(heard));
+    }
+    void record_hop(store::HopState state) override {
+        if (alive()) oracle().hop_recorded(state);
+        trace().step("hop {} failures {}{}", state.next_hop, state.failures, told(state.detail));
+        real().record_hop(std::move(state));
+    }
+    void act(std::vector<store::Act> acts, Answer<void> reply) override {
+        if (alive()) oracle().acts_asked(acts);
+        auto heard = [this, acts, answer = std::move(reply)](store::Result<void> done) mutable {
+            if (alive() && done) oracle().acts_recorded(acts);
+            answer(std::move(done));
+        };
+        real().act(std::move(acts), std::move(heard));
+    }
+    void put_policy(store::StoredPolicy policy, Answer<void> reply) override {
+        trace().step("policy {} {}", policy.domain, policy.id);
+        auto heard = [this, policy, answer = std::move(reply)](store::Result<void> done) mutable {
+            if (alive() && done) oracle().policy_recorded(policy);
+            answer(std::move(done));
+        };
+        real().put_policy(std::move(policy), std::move(heard));
+    }
+
+    void put_override(store::StoredOverride value, Answer<void> reply) override {
+        oracle().override_asked(value.scope, value.level);
+        auto heard = [this, scope = value.scope, level = value.level,
+                      answer = std::move(reply)](store::Result<void> done) mutable {
+            if (alive() && done) oracle().override_recorded(scope, level);
+            answer(std::move(done));
+        };
+        real().put_override(std::move(value), std::move(heard));
+    }
+
+  private:
+    static std::string told(const store::AttemptDetail& detail) {
+        std::string out;
+        for (const auto& outcome : detail.outcomes)
+            out +=
+                fmt::format(", {} {} at {}", outcome.mx_host, outcome.tls.empty() ? "in clear" : outcome.tls,
+                            outcome.at.time_since_epoch().count() / 1000);
+        return out;
+    }
+    Oracle& oracle() { return process_.around_.oracle; }
+    Trace& trace() { return process_.around_.trace; }
+    bool alive() const {
+        return !process_.network_.silent() && !process_.disk_->stopped() && process_.died_.empty();
+    }
+    Process& process_;
+};
+
+Process::Process(const Surroundings& around, const Settings& settings, std::shared_ptr<fake::SimDisk> disk)
+    : around_(around),
+      settings_(settings),
+      disk_(std::move(disk)),
+      seen_disk_(around_.plant.disk(disk_)),
+      network_(around.world, around.oracle, around.trace, around.time, around.chance, settings.octets),
+      tasks_(around.time.context(), around.log),
+      sim_resolver_(network_),
+      sim_https_(network_, tasks_) {
+    if (!seen_disk_) seen_disk_ = disk_;
+}
+
+Process::~Process() = default;
+
+store::Result<void> Process::open() {
+    const Clock& clock = around_.time.clock();
+    vfs_ = std::make_unique<store::sqlite::DiskVfs>(vfs_name, *seen_disk_, clock, around_.random);
+    auto options = settings_.store;
+    options.fatal = [this](const std::string& why) {
+        if (!died_.empty()) return;
+        died_ = why;
+        disk_->stop_before(disk_->operations());  // in production nothing follows
+    };
+    const store::sqlite::StorePlace place{seen_disk_, {store::sqlite::index_name, vfs_name}};
+    engine_ = std::make_unique<store::sqlite::EngineCore>(
+        place, options, store::sqlite::EngineMailboxes{writer_, reader_, pool_}, around_.log, clock);
+    planted_control_ = around_.plant.control(control_);
+    Mailbox& control = planted_control_ ? *planted_control_ : control_;
+    auto on_accepted = [this, &control](std::vector<store::StoredMessage> messages) {
+        control.post(
+            [this, arrived = std::move(messages)]() mutable { queue_->accepted(std::move(arrived)); });
+    };
+    if (auto done = engine_->recover(around_.random, std::move(on_accepted)); !done) {
+        engine_.reset();
+        return done;
+    }
+    for (const auto& warning : engine_->opened().warnings) around_.trace.step("recovery: {}", warning);
+    planted_store_ = around_.plant.store(*engine_);
+    spy_ = std::make_unique<Spy>(*this, planted_store_ ? *planted_store_ : *engine_);
+    ids_ = std::make_unique<store::IdSource>(clock, 63, engine_->opened().newest);
+
+    asio::io_context& context = around_.time.context();
+    planted_timer_ = around_.plant.timer(around_.time, clock);
+    Timer& timer = planted_timer_ ? *planted_timer_ : around_.time;
+    planted_resolver_ = around_.plant.resolver(sim_resolver_);
+    dns::Resolver& resolver = planted_resolver_ ? *planted_resolver_ : sim_resolver_;
+    planted_https_ = around_.plant.https(sim_https_);
+    util::Https& https = planted_https_ ? *planted_https_ : sim_https_;
+    sim_dialer_ = std::make_unique<SimDialer>(network_, *spy_);
+    planted_dialer_ = around_.plant.dialer(*sim_dialer_);
+    delivery::Dialer& dialer = planted_dialer_ ? *planted_dialer_ : *sim_dialer_;
+    policy_clock_ = around_.plant.policy_clock(clock);
+
+    lookups_ = std::make_unique<sts::Lookups>(context.get_executor(), sts::LookupOptions(), resolver, https,
+                                              *spy_, policy_clock_ ? *policy_clock_ : clock, around_.log);
+    refresher_ = std::make_unique<sts::Refresher>(context, *lookups_, clock, timer, around_.log);
+    alarms_ = std::make_unique<store::Alarms>(*spy_, clock, around_.log);
+    auto on_session = [this](const store::TlsOutcome& outcome, bool without_dane) {
+        if (const auto alarm = watch_.saw(outcome, without_dane))
+            alarms_->raise(alarm->kind, alarm->subject, alarm->text);
+    };
+    delivery_ = std::make_unique<delivery::Delivery>(context, settings_.delivery, resolver, *lookups_,
+                                                     overrides_, dialer, clock, timer, around_.random,
+                                                     around_.log, std::move(on_session));
+    delivery::BounceOptions bounces;
+    bounces.hostname = "relay.example";
+    bouncer_ = std::make_unique<delivery::Bouncer>(std::move(bounces), *spy_, clock, around_.random,
+                                                   around_.log, *ids_);
+    queue::Hooks hooks;
+    hooks.deliver = [this](queue::Lane& lane) { return carry(lane); };
+    hooks.notices = [this](queue::MessagePtr message, std::vector<store::DeliveryResult> results) {
+        return bouncer_->notices(std::move(message), std::move(results));
+    };
+    hooks.delay_warning = [this](queue::Delayed delayed) {
+        return bouncer_->delay_warning(std::move(delayed.message), std::move(delayed.recipients),
+                                       delayed.until);
+    };
+    queue_ = std::make_unique<queue::Manager>(context, settings_.queue, std::move(hooks), *spy_, clock, timer,
+                                              around_.random, around_.log);
+    return {};
+}
+
+asio::awaitable<void> Process::carry(queue::Lane& lane) {
+    const Oracle::Lane seen(around_.oracle, lane.hop());
+    co_await delivery_->deliver(lane);
+}
+
+// In the daemon's own order (cmd/daemon.cpp).
+asio::awaitable<void> Process::serve() {
+    auto ask = [this](Reply<store::Result<std::vector<store::StoredPolicy>>> reply) {
+        spy_->policies(std::move(reply));
+    };
+    auto policies = co_await call<store::Result<std::vector<store::StoredPolicy>>>(std::move(ask));
+    auto ask_discoveries = [this](Reply<store::Result<std::vector<store::StoredDiscovery>>> reply) {
+        spy_->discoveries(std::move(reply));
+    };
+    auto discoveries =
+        co_await call<store::Result<std::vector<store::StoredDiscovery>>>(std::move(ask_discoveries));
+    if (!policies || !discoveries) co_return;
+    lookups_->restore(std::move(*policies), std::move(*discoveries));
+    auto loaded = co_await queue_->load(engine_->opened().newest.time());
+    if (!loaded) co_return;
+    queue_->start();
+    auto ask_overrides = [this](Reply<store::Result<std::vector<store::StoredOverride>>> reply) {
+        spy_->overrides(std::move(reply));
+    };
+    auto overrides =
+        co_await call<store::Result<std::vector<store::StoredOverride>>>(std::move(ask_overrides));
+    if (!overrides) co_return;
+    std::map<std::string, std::string> levels;
+    for (auto& one : *overrides) {
+        levels[one.scope] = one.level;
+        overrides_.set(std::move(one));
+    }
+    around_.oracle.overrides_found(levels);
+    auto ask_hosts = [this](Reply<store::Result<std::vector<store::StoredHost>>> reply) {
+        spy_->hosts_seen(std::move(reply));
+    };
+    const auto hosts = co_await call<store::Result<std::vector<store::StoredHost>>>(std::move(ask_hosts));
+    if (hosts) watch_.restore(*hosts);
+    refresher_->start();
+    ready_ = true;
+    around_.trace.step("ready with {} messages", *loaded);
+}
+
+bool Process::run_one(std::uint64_t which) {
+    const SteadyTime now = around_.time.clock().steady();
+    switch (which) {
+        case 0:
+            around_.time.context().restart();
+            return around_.time.context().poll_one() > 0;
+        case 1:
+            if (writer_.empty() || now < stalled_) return false;
+            writer_.run_one();
+            wrote_ = true;
+            return true;
+        case 2:
+            if (reader_.empty()) return false;
+            reader_.run_one();
+            return true;
+        case 3:
+            if (pool_.empty()) return false;
+            pool_.run(around_.chance.below(pool_.size()));
+            return true;
+        default:
+            if (control_.empty()) return false;
+            control_.run_one();
+            return true;
+    }
+}
+
+void Process::settle() {
+    for (std::uint64_t turns = 0;; ++turns) {
+        if (turns > most_turns_at_once)
+            return around_.trace.violated("no-busy-loop",
+                                          "there is no end to what is to be done at one moment");
+        const std::uint64_t first = around_.chance.below(sources);
+        bool ran = false;
+        for (std::uint64_t n = 0; n < sources && !ran; ++n) ran = run_one((first + n) % sources);
+        const SteadyTime now = around_.time.clock().steady();
+        const bool due = engine_ && now >= stalled_ && (wrote_ || engine_->wake() <= now);
+        // The writer is pumped when it has emptied its mailbox; somewhen, as threads go.
+        if (due && writer_.empty() && (!ran || around_.chance.percent(50))) {
+            const std::uint64_t before = disk_->operations();
+            engine_->pump(now);
+            wrote_ = false;
+            around_.trace.fold(disk_->operations());
+            ran = ran || disk_->operations() != before;
+        }
+        if (!ran) return;
+    }
+}
+
+std::optional<SteadyTime> Process::store_wake() const {
+    if (!engine_ || (engine_->idle() && writer_.empty())) return std::nullopt;
+    return std::max(engine_->wake(), stalled_);
+}
+
+asio::awaitable<void> Process::stop(std::chrono::seconds patience) {
+    ready_ = false;
+    if (queue_) co_await queue_->stop(patience);
+    if (delivery_) co_await delivery_->stop();
+    network_.fall_silent();
+    if (refresher_) co_await refresher_->stop();
+    tasks_.cancel();
+    co_await tasks_.join();
+    over_ = true;
+}
+
+void Process::go_dead() {
+    disk_->stop_before(disk_->operations());
+    network_.fall_silent();
+    if (engine_) engine_->close_door();
+    stalled_ = SteadyTime::min();
+}
+
+void Process::close() {
+    if (!engine_) return;
+    engine_->close_door();
+    while (!writer_.empty() || !pool_.empty() || !reader_.empty()) {
+        pool_.run_all();
+        writer_.run_all();
+        reader_.run_all();
+    }
+    engine_->finish_writing();
+    engine_->close();
+}
+
+}  // namespace sternpost::simulation

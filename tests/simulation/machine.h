@@ -1,0 +1,132 @@
+// The machine that the daemon runs on: its disk, which outlives the process, and the process, built as the
+// daemon builds itself, but on one thread, over mailboxes that the seed empties and seams that the simulation
+// fills.
+#pragma once
+
+#include <memory>
+#include <string>
+
+#include "chance.h"
+#include "delivery/attempt.h"
+#include "delivery/bounce.h"
+#include "delivery/watch.h"
+#include "fake/hand_mailbox.h"
+#include "fake/sim_disk.h"
+#include "fake/step_world.h"
+#include "network.h"
+#include "oracle.h"
+#include "plant.h"
+#include "queue/manager.h"
+#include "store/alarms.h"
+#include "store/sqlite/engine_core.h"
+#include "store/sqlite/vfs.h"
+#include "sts/refresher.h"
+
+namespace sternpost::simulation {
+
+/// What the seed says of the daemon's configuration.
+struct Settings {
+    queue::Options queue;
+    delivery::Options delivery;
+    store::sqlite::Options store;
+    bool octets = false;  // a slow world
+};
+
+/// What a process is given.
+struct Surroundings {
+    World& world;
+    Oracle& oracle;
+    Trace& trace;
+    fake::StepWorld& time;
+    Chance& chance;  // order, latencies, faults
+    Random& random;  // the daemon's own
+    Log& log;
+    Plant& plant;
+};
+
+/// One life of the daemon. Its coroutines run on the world's io_context; whoever made it sees them end before
+/// it goes.
+class Process {
+  public:
+    Process(const Surroundings& around, const Settings& settings, std::shared_ptr<fake::SimDisk> disk);
+    Process(const Process&) = delete;
+    Process& operator=(const Process&) = delete;
+    ~Process();
+
+    /// Opens the store and recovers what is there.
+    store::Result<void> open();
+    /// Loads the queue and begins to work.
+    asio::awaitable<void> serve();
+    bool ready() const { return ready_; }
+    /// Why it wanted to end; empty: it did not.
+    const std::string& died() const { return died_; }
+
+    /// Runs what there is to do at this moment, in an order that chance decides.
+    void settle();
+    /// When the store has something to do by itself; nothing: only upkeep.
+    std::optional<SteadyTime> store_wake() const;
+    /// The store's thread is busy elsewhere until then.
+    void stall(SteadyTime until) { stalled_ = until; }
+
+    /// A polite end, as by SIGTERM.
+    asio::awaitable<void> stop(std::chrono::seconds patience);
+    /// Nothing that it does reaches the world any more.
+    void go_dead();
+    bool over() const { return over_; }
+    /// After a polite end.
+    void close();
+
+    store::Store& store() { return *spy_; }
+    store::Disk& disk() { return *seen_disk_; }
+    queue::Manager& queue() { return *queue_; }
+    delivery::Overrides& overrides() { return overrides_; }
+    delivery::Delivery& delivery() { return *delivery_; }
+    store::IdSource& ids() { return *ids_; }
+    TaskGroup& tasks() { return tasks_; }
+    Network& network() { return network_; }
+
+  private:
+    class Spy;
+    bool run_one(std::uint64_t which);
+    asio::awaitable<void> carry(queue::Lane& lane);
+
+    Surroundings around_;
+    Settings settings_;
+    std::shared_ptr<fake::SimDisk> disk_;
+    std::shared_ptr<store::Disk> seen_disk_;  // as the plant shows it
+    Network network_;
+    std::unique_ptr<store::sqlite::DiskVfs> vfs_;
+    fake::HandMailbox writer_;
+    fake::HandMailbox reader_;
+    fake::HandMailbox pool_;
+    fake::HandMailbox control_;
+    std::unique_ptr<store::sqlite::EngineCore> engine_;
+    std::unique_ptr<store::Store> planted_store_;
+    std::unique_ptr<store::Store> spy_;
+    TaskGroup tasks_;
+    std::unique_ptr<store::IdSource> ids_;
+    SimResolver sim_resolver_;
+    SimHttps sim_https_;
+    std::unique_ptr<SimDialer> sim_dialer_;
+    std::unique_ptr<dns::Resolver> planted_resolver_;
+    std::unique_ptr<util::Https> planted_https_;
+    std::unique_ptr<delivery::Dialer> planted_dialer_;
+    std::unique_ptr<Timer> planted_timer_;
+    std::unique_ptr<Clock> policy_clock_;
+    std::unique_ptr<Mailbox> planted_control_;
+    std::unique_ptr<sts::Lookups> lookups_;
+    std::unique_ptr<sts::Refresher> refresher_;
+    delivery::Overrides overrides_;
+    delivery::Watch watch_;
+    std::unique_ptr<store::Alarms> alarms_;
+    std::unique_ptr<delivery::Delivery> delivery_;
+    std::unique_ptr<delivery::Bouncer> bouncer_;
+    std::unique_ptr<queue::Manager> queue_;
+    std::string died_;
+    SteadyTime stalled_ = SteadyTime::min();
+    bool wrote_ = false;  // tasks of the writer have run since it was pumped
+    bool ready_ = false;
+    bool over_ = false;
+};
+
+}  // namespace sternpost::simulation

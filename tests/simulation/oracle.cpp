@@ -1,0 +1,578 @@
+#include "oracle.h"
+
+#include <algorithm>
+
+namespace sternpost::simulation {
+namespace {
+
+using store::RecipientState;
+
+constexpr auto attempt_slack =
+    std::chrono::minutes(100);  // an attempt's budget, DATA and what waits for a turn
+constexpr std::size_t most_by_the_page = 0;
+constexpr auto failed_fetch_wait = std::chrono::minutes(5);
+constexpr auto lost_reply_wait = std::chrono::minutes(30);
+constexpr unsigned most_doublings = 6;
+constexpr auto longest_look_up = std::chrono::seconds(80);  // of a policy: TXT, addresses, GET
+
+// What was said in the window, and the last of what was said before it.
+template <class T>
+std::vector<T> known_since(const std::vector<std::pair<WallTime, T>>& told, WallTime begin) {
+    std::vector<T> out;
+    for (auto entry = told.rbegin(); entry != told.rend(); ++entry) {
+        out.push_back(entry->second);
+        if (entry->first < begin) break;
+    }
+    return out;
+}
+
+// Only what was said in the window.
+template <class T>
+std::vector<T> told_since(const std::vector<std::pair<WallTime, T>>& told, WallTime begin) {
+    std::vector<T> out;
+    for (auto entry = told.rbegin(); entry != told.rend() && entry->first >= begin; ++entry)
+        out.push_back(entry->second);
+    return out;
+}
+
+template <class Map>
+const typename Map::mapped_type& found_or_empty(const Map& map, const typename Map::key_type& key) {
+    static const typename Map::mapped_type none{};
+    const auto at = map.find(key);
+    return at == map.end() ? none : at->second;
+}
+
+bool is_final(RecipientState state) {
+    return state != RecipientState::queued;
+}
+
+// TLS sessions by host, as RFC 8460 counts them: one that two policies apply to is one.
+std::map<std::string, std::uint64_t> sessions_in(const store::AttemptDetail& detail) {
+    std::set<std::tuple<std::string, std::string, WallTime>> seen;
+    for (const auto& outcome : detail.outcomes)
+        if (!outcome.tls.empty()) seen.emplace(outcome.mx_host, outcome.remote_address, outcome.at);
+    std::map<std::string, std::uint64_t> out;
+    for (const auto& [host, address, at] : seen) ++out[host];
+    return out;
+}
+
+}  // namespace
+
+// ---- mail in
+
+void Oracle::given(const store::NewMessage& message, const std::string& letter) {
+    Message& kept = messages_[message.id];
+    kept.identity = letter.empty() ? "notice " + message.id.text() : letter;
+    kept.arrived = kept.free_since = message.arrived;
+    kept.recipients.clear();
+    const store::StoredMessage stored = store::StoredMessage::of(message);
+    for (std::size_t n = 0; n < message.recipients.size(); ++n) {
+        Recipient recipient;
+        recipient.address = message.recipients[n].recipient.path.text();
+        recipient.hop = store::hop_of(stored, n);
+        recipient.due = message.arrived;
+        kept.recipients.push_back(std::move(recipient));
+    }
+}
+
+std::string Oracle::describe(const store::MessageId& id) const {
+    const auto known = messages_.find(id);
+    return id.text() + (known == messages_.end() ? "" : " (" + known->second.identity + ")");
+}
+
+// ---- the store
+
+void Oracle::count(const store::AttemptDetail& detail, std::uint64_t Sessions::*from,
+                   std::uint64_t Sessions::*to) {
+    const auto move = [&](Sessions& sessions, std::uint64_t n) {
+        sessions.*from -= std::min(sessions.*from, n);
+        sessions.*to += n;
+    };
+    for (const auto& [host, n] : sessions_in(detail)) move(sessions_[host], n);
+    outcomes_.*from -= std::min<std::uint64_t>(outcomes_.*from, detail.outcomes.size());
+    outcomes_.*to += detail.outcomes.size();
+}
+
+// No time to wait that the schedule does not know.
+void Oracle::check_wait(const store::DeliveryResult& result) {
+    auto longest = *std::max_element(schedule_.retry.begin(), schedule_.retry.end());
+    longest = std::chrono::ceil<std::chrono::seconds>(longest * (1.0 + schedule_.jitter));
+    if (result.reason_code == "possibly-delivered")
+        longest = std::max<std::chrono::seconds>(longest, lost_reply_wait * (1U << most_doublings));
+    if (result.next_at - result.at > longest)
+        trace_.violated("schedule",
+                        describe(result.message) + " is to wait until " + rfc3339(result.next_at));
+}
+
+void Oracle::asked_to_record(const std::vector<store::DeliveryResult>& results,
+                             const std::vector<store::NewMessage>& notices) {
+    for (const auto& notice : notices) given(notice, "");
+    bool bounced = false;
+    const Letter* letter = nullptr;
+    for (const auto& result : results) {
+        const auto known = messages_.find(result.message);
+        if (known == messages_.end()) {
+            trace_.violated("known-mail", "a result for " + result.message.text() + ", which nobody sent");
+            return;
+        }
+        Message& message = known->second;
+        count(result.detail, &Sessions::open, &Sessions::asked);
+        Recipient& recipient = message.recipients[result.recipient];
+        if (result.state == RecipientState::queued) {
+            check_wait(result);
+            const auto lifetime = std::max(schedule_.lifetime, schedule_.notice_lifetime);
+            if (result.at > std::max(message.arrived + lifetime, message.free_since) + attempt_slack)
+                trace_.violated("lifetime",
+                                describe(result.message) + " is deferred though its time is over");
+            continue;
+        }
+        recipient.final_asked = true;
+        const auto letter_at = letters_.find(message.identity);
+        if (letter_at != letters_.end()) letter = &letter_at->second;
+        if (result.state == RecipientState::sent && copies_[{message.identity, recipient.address}].taken == 0)
+            trace_.violated("sent-means-sent", describe(result.message) + " is recorded as sent to " +
+                                                   recipient.address + ", whose host never took it");
+        if (result.state == RecipientState::bounced && letter != nullptr && !letter->notify_never &&
+            !letter->reverse_path.empty())
+            bounced = true;
+    }
+    if (bounced && notices.empty())
+        trace_.violated("sender-is-told",
+                        describe(results.front().message) + " bounces, and its sender is sent no notice");
+}
+
+void Oracle::recorded(const std::vector<store::DeliveryResult>& results,
+                      const std::vector<store::NewMessage>& notices) {
+    for (const auto& notice : notices) messages_.at(notice.id).acknowledged = true;
+    for (const auto& result : results) {
+        Message& message = messages_.at(result.message);
+        count(result.detail, &Sessions::asked, &Sessions::told);
+        Recipient& recipient = message.recipients[result.recipient];
+        if (result.state == RecipientState::queued) {
+            recipient.due = result.next_at;
+            continue;
+        }
+        if (is_final(recipient.recorded) && recipient.recorded != result.state)
+            trace_.violated("one-end", describe(result.message) + " for " + recipient.address + " is both " +
+                                           std::string(name_of(recipient.recorded)) + " and " +
+                                           std::string(name_of(result.state)));
+        recipient.recorded = result.state;
+        copies_[{message.identity, recipient.address}].excused = false;
+    }
+}
+
+void Oracle::not_recorded(const std::vector<store::DeliveryResult>& results) {
+    for (const auto& result : results) count(result.detail, &Sessions::asked, &Sessions::open);
+}
+
+void Oracle::hop_recorded(const store::HopState& state) {
+    // Nobody waits for it: what it counts may be lost with the process.
+    count(state.detail, &Sessions::open, &Sessions::unsure);
+    hops_[state.next_hop].due = state.failures > 0 ? state.next_at : clock_.wall();
+    auto longest = *std::max_element(schedule_.retry.begin(), schedule_.retry.end());
+    longest = std::chrono::ceil<std::chrono::seconds>(longest * (1.0 + schedule_.jitter));
+    if (state.next_at - state.at > longest)
+        trace_.violated("schedule", state.next_hop + " is to wait until " + rfc3339(state.next_at));
+}
+
+void Oracle::acts_asked(const std::vector<store::Act>& acts) {
+    for (const auto& act : acts) {
+        Message& message = messages_.at(act.message);
+        if (act.kind == store::ActKind::remove) message.remove_asked = true;
+        if (act.kind == store::ActKind::hold) message.held = true;
+    }
+}
+
+void Oracle::acts_recorded(const std::vector<store::Act>& acts) {
+    for (const auto& act : acts) {
+        Message& message = messages_.at(act.message);
+        switch (act.kind) {
+            case store::ActKind::remove:
+                message.removed = clock_.wall();
+                break;
+            case store::ActKind::release:
+                message.held = false;
+                message.free_since = clock_.wall();
+                break;
+            case store::ActKind::reroute:
+                for (Recipient& recipient : message.recipients) {
+                    const auto hop = store::HopName::parse(recipient.hop);
+                    if (act.from.empty() || hop.next_hop == act.from)
+                        recipient.hop = store::HopName{act.to, hop.wish}.text();
+                }
+                message.free_since = clock_.wall();
+                break;
+            case store::ActKind::hold:
+            case store::ActKind::retry:
+            case store::ActKind::warned:
+                break;
+        }
+    }
+}
+
+void Oracle::policy_recorded(const store::StoredPolicy& policy) {
+    auto& all = served_[policy.domain];
+    for (auto entry = all.rbegin(); entry != all.rend(); ++entry) {
+        if (entry->policy.text() != policy.text) continue;
+        entry->durable = true;
+        return;
+    }
+    trace_.violated("policy-is-the-domains", policy.domain + " is given a policy that it never served");
+}
+
+// ---- what the daemon is told
+
+void Oracle::served(const std::string& domain, const Policy& policy) {
+    served_[domain].push_back({policy, clock_.wall()});
+}
+
+void Oracle::session_opened(const std::string& host, bool certain) {
+    // Where TLSA records could not be had, mail that wants no TLS goes on, and that failure is what counts.
+    for (const TlsaTold& told : told_since(found_or_empty(tlsa_, host), clock_.wall() - attempt_slack))
+        certain = certain && !told.failed;
+    ++(certain ? sessions_[host].open : sessions_[host].unsure);
+}
+
+void Oracle::override_asked(const std::string& domain, const std::string& level) {
+    note(overrides_[domain], level);
+    overrides_kept_.erase(domain);  // either may be found, until this one is kept
+}
+
+void Oracle::override_recorded(const std::string& domain, const std::string& level) {
+    if (!overrides_[domain].empty() && overrides_[domain].back().second == level)
+        overrides_kept_[domain] = level;
+}
+
+void Oracle::overrides_found(const std::map<std::string, std::string>& levels) {
+    for (auto& [domain, told] : overrides_) {
+        const std::string& found = found_or_empty(levels, domain);
+        const auto kept = overrides_kept_.find(domain);
+        if (kept != overrides_kept_.end() && kept->second != found)
+            trace_.violated("nothing-lost", "the override \"" + kept->second + "\" for " + domain +
+                                                " was kept, and \"" + found + "\" is found");
+        note(told, found);
+    }
+}
+
+bool Oracle::ever_unlisted(const std::string& domain, const std::string& host) const {
+    const auto& all = found_or_empty(served_, domain);
+    return std::any_of(all.begin(), all.end(), [&](const Served& one) { return !one.policy.lists(host); });
+}
+
+// Every policy (nullopt: none) that may have been in force at some time since `begin`.
+std::vector<std::optional<Policy>> Oracle::policies_in_force(const std::string& domain,
+                                                             WallTime begin) const {
+    std::vector<std::optional<Policy>> out;
+    const auto& all = found_or_empty(served_, domain);
+    for (auto entry = all.rbegin(); entry != all.rend(); ++entry) {
+        const WallTime expires = entry->at + entry->policy.max_age;
+        if (begin < expires || entry->at >= begin) out.push_back(entry->policy);
+        if (clock_.wall() >= expires) out.push_back(std::nullopt);
+        // Older ones count only where this one came within the window, or may have been lost with a process.
+        if (entry->at < begin && !entry->perhaps_lost) return out;
+    }
+    out.push_back(std::nullopt);
+    return out;
+}
+
+// ---- delivery
+
+Oracle::Lane::Lane(Oracle& oracle, std::string hop)
+    : oracle_(oracle), hop_(std::move(hop)), since_(oracle.clock_.wall()) {
+    oracle_.lanes_[hop_].insert(since_);
+    oracle_.hops_[hop_].activity = since_;
+}
+
+Oracle::Lane::~Lane() {
+    auto& lanes = oracle_.lanes_[hop_];
+    lanes.erase(lanes.find(since_));
+    oracle_.hops_[hop_].activity = oracle_.clock_.wall();
+}
+
+std::string Oracle::breach_of_domain(const store::HopName& hop, const Truth& session, WallTime begin) const {
+    const WallTime now = clock_.wall();
+    const bool verified = session.encrypted && session.certificate.good_for(session.host, now);
+    // DANE: every answer that the daemon had in the window, or that there was none to have.
+    auto dane = told_since(found_or_empty(tlsa_, session.host), begin);
+    if (dane.empty()) dane.emplace_back();
+    const auto mx = told_since(found_or_empty(mx_, hop.next_hop), begin);
+    const bool mx_secure = std::any_of(mx.begin(), mx.end(), [](const MxTold& m) { return m.authentic; });
+    const auto policies = policies_in_force(hop.next_hop, begin);
+    std::string why = "nothing is known";
+    for (const TlsaTold& tlsa : dane) {
+        if (tlsa.failed) {
+            why = "the TLSA records of " + session.host + " could not be looked up";
+            continue;
+        }
+        const bool matched =
+            session.encrypted && tlsa.digests.contains(tlsa_of(session.certificate.key).data);
+        if (!tlsa.digests.empty() && !matched) {
+            why = "DANE: the session with " + session.host + " has not the key of its TLSA records";
+            continue;
+        }
+        for (const auto& policy : policies) {
+            const bool enforced = policy && policy->enforced();
+            const bool listed = enforced && policy->lists(session.host);
+            if (matched && (mx_secure || !enforced || listed)) return "";
+            if (matched) {
+                why = "the MX record that names " + session.host + " may be forged, and the policy " +
+                      policy->id + " does not list it";
+                continue;
+            }
+            if (!enforced) return "";
+            if (listed && verified) return "";
+            why = "MTA-STS: the policy " + policy->id + " of " + hop.next_hop +
+                  (!listed              ? " does not list "
+                   : !session.encrypted ? " wants TLS of "
+                                        : " wants another certificate of ") +
+                  session.host;
+        }
+    }
+    return why;
+}
+
+std::string Oracle::breach(const store::HopName& hop, const Truth& session, WallTime begin) const {
+    const WallTime now = clock_.wall();
+    const bool verified = session.encrypted && session.certificate.good_for(session.host, now);
+    std::string why;
+    bool allowed = false;
+    // The administrator's word stands in the place of the domain's policies.
+    auto levels = known_since(found_or_empty(overrides_, hop.next_hop), begin);
+    if (levels.empty() || found_or_empty(overrides_, hop.next_hop).front().first >= begin)
+        levels.emplace_back();
+    for (const std::string& level : levels) {
+        std::string here;
+        if (level == "verify")
+            here = verified ? "" : "the override wants a certificate that is good for " + session.host;
+        else if (level == "encrypt")
+            here = session.encrypted ? "" : "the override wants TLS of " + session.host;
+        else if (level.empty() && hop.wish != store::TlsWish::tls_optional)
+            here = breach_of_domain(hop, session, begin);
+        if (here.empty()) allowed = true;
+        if (!here.empty()) why = here;
+    }
+    if (!allowed) return why;
+    if (hop.wish != store::TlsWish::requiretls) return "";
+    // RFC 8689: a host whose name is vouched for, that proves who it is, and offers REQUIRETLS.
+    const auto mx = told_since(found_or_empty(mx_, hop.next_hop), begin);
+    bool trusted = std::any_of(mx.begin(), mx.end(), [](const MxTold& m) { return m.authentic; });
+    for (const auto& policy : policies_in_force(hop.next_hop, begin))
+        trusted = trusted || (policy && policy->enforced() && policy->lists(session.host));
+    bool proven = verified;
+    for (const TlsaTold& tlsa : told_since(found_or_empty(tlsa_, session.host), begin))
+        proven =
+            proven || (session.encrypted && tlsa.digests.contains(tlsa_of(session.certificate.key).data));
+    if (!session.encrypted) return "REQUIRETLS: the session with " + session.host + " is in clear";
+    if (!trusted)
+        return "REQUIRETLS: nobody vouches for that " + session.host + " is a host of " + hop.next_hop;
+    if (!proven) return "REQUIRETLS: " + session.host + " has not proven who it is";
+    if (!session.requiretls_offered) return "REQUIRETLS: " + session.host + " does not offer it";
+    return "";
+}
+
+void Oracle::judge(const queue::Work& work, const Truth& session) {
+    const std::string hop_name = store::hop_of(*work.message, work.recipients.front());
+    const store::HopName hop = store::HopName::parse(hop_name);
+    const auto& lanes = lanes_[hop_name];
+    const WallTime begin = lanes.empty() ? clock_.wall() : *lanes.begin();
+    hops_[hop_name].activity = clock_.wall();
+    const auto known = messages_.find(work.message->id);
+    if (known == messages_.end()) {
+        trace_.violated("known-mail", work.message->id.text() + " is sent, and nobody sent it");
+        return;
+    }
+    if (known->second.removed && *known->second.removed < begin)
+        trace_.violated("one-end", describe(work.message->id) + " is sent though it was deleted");
+    if (std::string why = breach(hop, session, begin); !why.empty())
+        trace_.violated("no-breach", describe(work.message->id) + " for " + hop_name + ": " + why);
+    // A record names a policy: one that was served and is in force, or it is asked for now, or was a moment
+    // ago.
+    // One look-up serves all who ask while it is under way.
+    const auto ids = told_since(found_or_empty(txt_, hop.next_hop), begin - longest_look_up);
+    if (told_since(found_or_empty(mx_, hop.next_hop), begin).empty() || ids.empty()) {
+        trace_.violated("policy-is-looked-for", describe(work.message->id) + ": " + hop.next_hop +
+                                                    " was not asked for its MX records or its policy");
+        return;
+    }
+    const auto secure = told_since(found_or_empty(addresses_, session.host), begin);
+    if (!secure.empty() && std::all_of(secure.begin(), secure.end(), [](bool yes) { return yes; }) &&
+        told_since(found_or_empty(tlsa_, session.host), begin).empty())
+        trace_.violated("policy-is-looked-for", describe(work.message->id) + ": the TLSA records of " +
+                                                    session.host + " were not asked for");
+    const bool named = std::all_of(ids.begin(), ids.end(), [](const std::string& id) { return !id.empty(); });
+    const auto policies = policies_in_force(hop.next_hop, begin);
+    const bool some =
+        std::any_of(policies.begin(), policies.end(), [](const auto& p) { return p.has_value(); });
+    const bool asked =
+        !told_since(found_or_empty(fetches_, hop.next_hop), begin - failed_fetch_wait - longest_look_up)
+             .empty();
+    if (named && !some && !asked)
+        trace_.violated("policy-is-looked-for", describe(work.message->id) + ": " + hop.next_hop +
+                                                    " has a policy, and none in force is known or asked for");
+}
+
+void Oracle::taken(const queue::Work& work, std::uint32_t recipient, bool heard) {
+    const Message& message = messages_.at(work.message->id);
+    const std::string& address = message.recipients[recipient].address;
+    Copy& copy = copies_[{message.identity, address}];
+    ++copy.taken;
+    if (copy.taken > 1) {
+        if (copy.excused)
+            ++copy.excused_repeats;
+        else
+            trace_.violated("no-duplicate", describe(work.message->id) + " reaches " + address + " again");
+    }
+    copy.excused = !heard;
+}
+
+void Oracle::arrived(const queue::Work& work, const std::string& octets) {
+    const auto letter = letters_.find(messages_.at(work.message->id).identity);
+    if (letter == letters_.end()) return;
+    const std::string& sent = letter->second.octets;
+    const bool whole = letter->second.local
+                           ? octets.ends_with(sent.substr(sent.find("\r\n\r\n"))) &&
+                                 octets.find("\r\nX-Letter: " + letter->first + "\r\n") != octets.npos
+                           : octets == sent;
+    if (!whole) trace_.violated("octet-for-octet", describe(work.message->id) + " arrives changed");
+}
+
+// ---- the machine
+
+void Oracle::ended() {
+    for (auto* all : {&outcomes_}) all->unsure += std::exchange(all->open, 0) + std::exchange(all->asked, 0);
+    for (auto& [host, all] : sessions_)
+        all.unsure += std::exchange(all.open, 0) + std::exchange(all.asked, 0);
+    for (auto& [domain, all] : served_)
+        for (Served& one : all) one.perhaps_lost = one.perhaps_lost || !one.durable;
+    // Whatever was taken and is not known to be recorded may be sent again.
+    for (const auto& [id, message] : messages_)
+        for (const auto& recipient : message.recipients)
+            if (recipient.recorded == RecipientState::queued) {
+                const auto copy = copies_.find({message.identity, recipient.address});
+                if (copy != copies_.end() && copy->second.taken > 0) copy->second.excused = true;
+            }
+    // An override that was given up at the same moment may or may not stand: only the store knows.
+}
+
+void Oracle::started() {
+    up_since_ = clock_.wall();
+    lanes_.clear();
+}
+
+void Oracle::look_at_memory(const queue::Core& core) {
+    // New mail may double the window, and what a deed or a sweep brings in comes by the page.
+    const std::size_t held = core.in_memory().messages;
+    if (held > 2 * window_.messages + most_by_the_page)
+        trace_.violated("memory-window",
+                        fmt::format("{} messages are in memory; the window is {}", held, window_.messages));
+}
+
+void Oracle::look() {
+    const WallTime now = clock_.wall();
+    for (const auto& [id, message] : messages_) {
+        if (!message.acknowledged || message.held || message.remove_asked || message.removed) continue;
+        for (const auto& recipient : message.recipients) {
+            if (recipient.final_asked) continue;
+            const Hop& hop = found_or_empty(hops_, recipient.hop);
+            const WallTime due =
+                std::max({recipient.due, hop.due, hop.activity, up_since_, message.free_since});
+            if (found_or_empty(lanes_, recipient.hop).empty() && now - due > attempt_slack)
+                trace_.violated("nothing-stuck", describe(id) + " for " + recipient.address + " was due at " +
+                                                     rfc3339(due) + " and nobody tries");
+        }
+    }
+}
+
+// ---- the end
+
+void Oracle::finish(const Kept& kept) {
+    for (const auto& message : kept.queue)
+        trace_.violated("drains", describe(message.id) + " is still there");
+    // By message and recipient: the ends that are on stable storage.
+    std::map<std::pair<store::MessageId, std::uint32_t>, std::vector<RecipientState>> ends;
+    std::set<store::MessageId> removed;
+    for (const auto& entry : kept.history.entries) {
+        if (const auto* result = std::get_if<store::DeliveryResult>(&entry.what)) {
+            if (is_final(result->state)) ends[{result->message, result->recipient}].push_back(result->state);
+        } else if (const auto* act = std::get_if<store::Act>(&entry.what)) {
+            if (act->kind == store::ActKind::remove) removed.insert(act->message);
+        }
+    }
+    // What the history has, or what the daemon was told to be on stable storage: the history may lose what it
+    // had no room for.
+    const auto has_end = [&](store::MessageId id, const Message& message, std::uint32_t n) {
+        const Recipient& recipient = message.recipients[n];
+        return !found_or_empty(ends, {id, n}).empty() || is_final(recipient.recorded) ||
+               (disk_trouble_ && recipient.final_asked);
+    };
+    std::map<std::string, std::size_t> finished_copies;  // by identity
+    for (const auto& [id, message] : messages_) {
+        const bool gone = removed.contains(id) || message.removed;
+        bool any = gone;
+        for (std::uint32_t n = 0; n < message.recipients.size(); ++n) {
+            any = any || has_end(id, message, n);
+            if (const auto& states = found_or_empty(ends, {id, n}); states.size() > 1)
+                trace_.violated("one-end", describe(id) + " for " + message.recipients[n].address + " ends " +
+                                               std::to_string(states.size()) + " times");
+        }
+        if (!any) continue;
+        ++finished_copies[message.identity];
+        for (std::uint32_t n = 0; n < message.recipients.size(); ++n)
+            if (!gone && !has_end(id, message, n))
+                trace_.violated("nothing-lost",
+                                describe(id) + " for " + message.recipients[n].address + " has no end");
+    }
+    for (const auto& [name, letter] : letters_) {
+        const std::size_t copies = found_or_empty(finished_copies, name);
+        if (letter.acknowledged && copies == 0)
+            trace_.violated("nothing-lost", name + " was acknowledged and is nowhere");
+        if (copies > 1)
+            trace_.violated("taken-once", name + " was taken in " + std::to_string(copies) + " times");
+    }
+    for (const auto& [id, message] : messages_)
+        if (message.acknowledged && found_or_empty(finished_copies, message.identity) == 0)
+            trace_.violated("nothing-lost", describe(id) + ", a notice, is nowhere");
+    // Each TLS outcome once.
+    std::map<std::string, std::uint64_t> counted;
+    for (const auto& host : kept.hosts) counted[host.name] = host.tls_sessions;
+    for (const auto& [host, all] : sessions_) {
+        const std::uint64_t n = found_or_empty(counted, host);
+        const std::uint64_t least = all.told + (disk_trouble_ ? 0 : all.open + all.asked);
+        if (n < least || n > all.told + all.open + all.asked + all.unsure)
+            trace_.violated(
+                "each-session-once",
+                fmt::format("{}: {} sessions are counted; {} were told, {} open, {} asked, {} unsure", host,
+                            n, all.told, all.open, all.asked, all.unsure));
+    }
+    std::uint64_t sum = 0;
+    for (const auto& outcome : kept.outcomes) sum += outcome.n;
+    if (sum < outcomes_.told || sum > outcomes_.told + outcomes_.asked + outcomes_.unsure)
+        trace_.violated("each-outcome-once", fmt::format("{} outcomes are counted; {} were told, {} unsure",
+                                                         sum, outcomes_.told, outcomes_.unsure));
+}
+
+std::vector<store::MessageId> Oracle::waiting() const {
+    std::vector<store::MessageId> out;
+    for (const auto& [id, message] : messages_) {
+        const bool done = std::all_of(message.recipients.begin(), message.recipients.end(),
+                                      [](const Recipient& r) { return r.final_asked; });
+        if (message.acknowledged && !done && !message.removed) out.push_back(id);
+    }
+    return out;
+}
+
+Oracle::Counts Oracle::counts() const {
+    Counts out;
+    out.letters = letters_.size();
+    for (const auto& [name, letter] : letters_) out.acknowledged += letter.acknowledged ? 1U : 0U;
+    for (const auto& [id, message] : messages_)
+        out.notices += message.identity.starts_with("notice") ? 1U : 0U;
+    for (const auto& [key, copy] : copies_) {
+        out.taken += copy.taken;
+        out.repeated += copy.excused_repeats;
+    }
+    for (const auto& [host, all] : sessions_) out.sessions += all.told + all.open + all.unsure;
+    return out;
+}
+
+}  // namespace sternpost::simulation

@@ -1,0 +1,230 @@
+// What must hold, whatever the world does. The oracle sees what was acknowledged, what the daemon was told by
+// DNS and policy hosts, and what really arrived where; it has its own reading of the rules and knows none of
+// delivery's code.
+#pragma once
+
+#include <map>
+#include <optional>
+#include <set>
+#include <string>
+#include <vector>
+
+#include "queue/core.h"
+#include "store/hop.h"
+#include "store/store.h"
+#include "trace.h"
+#include "world.h"
+
+namespace sternpost::simulation {
+
+/// A message as its sender handed it over.
+struct Letter {
+    std::string name;  // `L17`: stands in its header, and tells it apart whatever queue id it gets
+    std::string reverse_path;
+    std::vector<std::string> recipients;
+    std::string octets;
+    bool notify_never = false;
+    bool requiretls = false;
+    bool tls_required_no = false;
+    bool local = false;  // by sendmail: a trace field comes on top, and what the header lacks
+    bool acknowledged = false;
+};
+
+/// What a session of the simulated network is, in truth.
+struct Truth {
+    std::string host;  // whose name was dialled
+    bool encrypted = false;
+    Certificate certificate;  // shown in the full handshake that the session stems from
+    bool requiretls_offered = false;
+};
+
+class Oracle {
+  public:
+    Oracle(Trace& trace, const Clock& clock, const queue::Options& options)
+        : trace_(trace), clock_(clock), schedule_(options.schedule), window_(options.window) {}
+
+    // ---- mail in
+    void submitted(const Letter& letter) { letters_.insert_or_assign(letter.name, letter); }
+    /// The sender was told that it is safe.
+    void acknowledged(const std::string& letter) { letters_.at(letter).acknowledged = true; }
+    /// The store is asked to keep it, under this queue id. letter empty: a notice of our own.
+    void given(const store::NewMessage& message, const std::string& letter);
+
+    // ---- the store, as the daemon sees it
+    void asked_to_record(const std::vector<store::DeliveryResult>& results,
+                         const std::vector<store::NewMessage>& notices);
+    void recorded(const std::vector<store::DeliveryResult>& results,
+                  const std::vector<store::NewMessage>& notices);
+    /// Not now: it will be asked again.
+    void not_recorded(const std::vector<store::DeliveryResult>& results);
+    void hop_recorded(const store::HopState& state);
+    void acts_asked(const std::vector<store::Act>& acts);
+    void acts_recorded(const std::vector<store::Act>& acts);
+    void policy_recorded(const store::StoredPolicy& policy);
+    /// The store has said that it keeps it.
+    void accepted(store::MessageId id) { messages_.at(id).acknowledged = true; }
+
+    // ---- what the daemon is told
+    struct MxTold {
+        bool failed = false;
+        bool authentic = false;
+    };
+    /// Whether DNSSEC vouches for the addresses of a host.
+    void told_addresses(const std::string& host, bool authentic) { note(addresses_[host], authentic); }
+    struct TlsaTold {
+        bool failed = false;
+        std::set<std::vector<std::uint8_t>> digests;  // empty and not failed: there are none
+    };
+    void told_mx(const std::string& domain, MxTold what) { note(mx_[domain], what); }
+    void told_tlsa(const std::string& host, TlsaTold what) { note(tlsa_[host], std::move(what)); }
+    /// What the TXT record says. Empty: it could not be looked up, or there is no valid one.
+    void told_policy_id(const std::string& domain, std::string id) { note(txt_[domain], std::move(id)); }
+    void asked_for_policy(const std::string& domain) { note(fetches_[domain], true); }
+    /// The domain's own policy, over a certificate that holds.
+    void served(const std::string& domain, const Policy& policy);
+    /// The administrator sets a level for mail to the domain; empty: none any more.
+    void override_asked(const std::string& domain, const std::string& level);
+    void override_recorded(const std::string& domain, const std::string& level);
+    /// What a new process finds to be set.
+    void overrides_found(const std::map<std::string, std::string>& levels);
+
+    // ---- delivery
+    /// A lane works for the next hop, for as long as this lives.
+    class Lane {
+      public:
+        Lane(Oracle& oracle, std::string hop);
+        Lane(const Lane&) = delete;
+        Lane& operator=(const Lane&) = delete;
+        ~Lane();
+
+      private:
+        Oracle& oracle_;
+        std::string hop_;
+        WallTime since_;
+    };
+    /// Octets of the message are about to go over the session.
+    void judge(const queue::Work& work, const Truth& session);
+    /// A host has taken the message for this recipient; `heard`: and the daemon heard of it.
+    void taken(const queue::Work& work, std::uint32_t recipient, bool heard);
+    /// The octets that arrived, whole.
+    void arrived(const queue::Work& work, const std::string& octets);
+    /// A TLS session was opened with the host: it is to show in the sums. Not `certain`: where a policy that
+    /// is not enforced leaves the host out, the host counts by its name alone.
+    void session_opened(const std::string& host, bool certain);
+    /// Whether a policy of the domain that was ever served leaves the host out.
+    bool ever_unlisted(const std::string& domain, const std::string& host) const;
+
+    // ---- the machine
+    /// The process is gone, by whatever way.
+    void ended();
+    void started();
+    /// Writes may be lost without anybody's fault from now on, or no more.
+    void disk_trouble(bool trouble) { disk_trouble_ = trouble; }
+    /// Whether everything that waits may wait.
+    void look();
+    /// Whether the queue's memory holds no more than its window.
+    void look_at_memory(const queue::Core& core);
+    /// Acknowledged mail that has not ended yet.
+    std::vector<store::MessageId> waiting() const;
+
+    // ---- the end
+    struct Kept {
+        std::vector<store::StoredMessage> queue;
+        std::vector<store::StoredHost> hosts;
+        std::vector<store::StoredOutcome> outcomes;
+        store::History history;
+    };
+    /// After the queue has drained.
+    void finish(const Kept& kept);
+
+    struct Counts {
+        std::size_t letters = 0;
+        std::size_t acknowledged = 0;
+        std::size_t notices = 0;
+        std::size_t taken = 0;
+        std::size_t repeated = 0;  // acceptances that were excused
+        std::size_t sessions = 0;
+    };
+    Counts counts() const;
+
+  private:
+    template <class T>
+    using Told = std::vector<std::pair<WallTime, T>>;
+    template <class T>
+    void note(Told<T>& told, T what) {
+        told.emplace_back(clock_.wall(), std::move(what));
+    }
+
+    struct Served {
+        Policy policy;
+        WallTime at;
+        bool durable = false;
+        bool perhaps_lost = false;  // the process ended before it was durable
+    };
+    struct Recipient {
+        std::string address;
+        std::string hop;
+        bool final_asked = false;
+        store::RecipientState recorded = store::RecipientState::queued;
+        WallTime due{};  // not before this
+    };
+    struct Message {
+        std::string identity;  // of the letter, or of the notice by its queue id
+        bool acknowledged = false;
+        bool remove_asked = false;
+        std::optional<WallTime> removed{};
+        bool held = false;
+        WallTime free_since{};  // arrived, or released
+        WallTime arrived{};
+        std::vector<Recipient> recipients;
+    };
+    /// What became of one message for one address, whatever queue ids it went by.
+    struct Copy {
+        unsigned taken = 0;
+        unsigned excused_repeats = 0;
+        bool excused = false;  // another acceptance would be nobody's fault
+    };
+    struct Sessions {
+        std::uint64_t open = 0;    // in this process, and in no record yet
+        std::uint64_t asked = 0;   // in a record that is not acknowledged yet
+        std::uint64_t told = 0;    // in a record that is on stable storage
+        std::uint64_t unsure = 0;  // the process ended before they were
+    };
+
+    std::vector<std::optional<Policy>> policies_in_force(const std::string& domain, WallTime begin) const;
+    /// Why the session may not have mail of this kind, by all that the daemon could know since `begin`.
+    std::string breach(const store::HopName& hop, const Truth& session, WallTime begin) const;
+    std::string breach_of_domain(const store::HopName& hop, const Truth& session, WallTime begin) const;
+    void count(const store::AttemptDetail& detail, std::uint64_t Sessions::*from,
+               std::uint64_t Sessions::*to);
+    void check_wait(const store::DeliveryResult& result);
+    std::string describe(const store::MessageId& id) const;
+
+    Trace& trace_;
+    const Clock& clock_;
+    queue::Schedule schedule_;
+    queue::Window window_;
+    std::map<std::string, Letter> letters_;
+    std::map<store::MessageId, Message> messages_;
+    std::map<std::pair<std::string, std::string>, Copy> copies_;  // by identity and address
+    std::map<std::string, std::vector<Served>> served_;
+    std::map<std::string, Told<MxTold>> mx_;
+    std::map<std::string, Told<TlsaTold>> tlsa_;
+    std::map<std::string, Told<bool>> addresses_;
+    std::map<std::string, Told<std::string>> txt_;
+    std::map<std::string, Told<bool>> fetches_;
+    std::map<std::string, Told<std::string>> overrides_;
+    std::map<std::string, std::string> overrides_kept_;     // that the administrator was told are kept
+    std::map<std::string, std::multiset<WallTime>> lanes_;  // begun, by hop
+    struct Hop {
+        WallTime due{};       // not before this
+        WallTime activity{};  // a lane began, did something or ended
+    };
+    std::map<std::string, Hop> hops_;
+    std::map<std::string, Sessions> sessions_;
+    Sessions outcomes_;
+    WallTime up_since_{};
+    bool disk_trouble_ = false;
+};
+
+}  // namespace sternpost::simulation

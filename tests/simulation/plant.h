@@ -1,0 +1,51 @@
+// Planted bugs: decorators of the seams that make the daemon around them faulty, so that the simulation can
+// show that it would notice. Outside of src, and one at a time.
+#pragma once
+
+#include <functional>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "chance.h"
+#include "delivery/dialer.h"
+#include "dns/resolver.h"
+#include "store/disk.h"
+#include "store/store.h"
+#include "util/https.h"
+#include "util/mailbox.h"
+#include "util/timer.h"
+
+namespace sternpost::fake {
+class SimDisk;
+}
+
+namespace sternpost::simulation {
+
+/// What a process is built with. Each hook gives a decorator of what it is given, or null: none. What is
+/// given outlives the decorator.
+class Plant {
+  public:
+    virtual ~Plant() = default;
+    virtual std::shared_ptr<store::Disk> disk(std::shared_ptr<store::Disk>) { return nullptr; }
+    virtual std::unique_ptr<store::Store> store(store::Store&) { return nullptr; }
+    virtual std::unique_ptr<dns::Resolver> resolver(dns::Resolver&) { return nullptr; }
+    virtual std::unique_ptr<util::Https> https(util::Https&) { return nullptr; }
+    virtual std::unique_ptr<delivery::Dialer> dialer(delivery::Dialer&) { return nullptr; }
+    virtual std::unique_ptr<Timer> timer(Timer&, const Clock&) { return nullptr; }
+    virtual std::unique_ptr<Clock> policy_clock(const Clock&) { return nullptr; }
+    virtual std::unique_ptr<Mailbox> control(Mailbox&) { return nullptr; }
+    /// The machine is off; the daemon starts next.
+    virtual void before_start(fake::SimDisk&, const Clock&, Random&) {}
+};
+
+/// One that can be asked for by name.
+struct PlantEntry {
+    std::string name;
+    std::string text;                    // what it does wrong
+    std::vector<std::string> caught_by;  // invariants that may notice
+    std::function<std::unique_ptr<Plant>(std::uint64_t seed)> make;
+};
+const std::vector<PlantEntry>& plants();
+
+}  // namespace sternpost::simulation

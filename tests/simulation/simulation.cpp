@@ -1,0 +1,499 @@
+#include "simulation.h"
+
+#include <sqlite3.h>
+
+#include <map>
+
+#include "machine.h"
+#include "maildrop.h"
+#include "util/call.h"
+
+namespace sternpost::simulation {
+namespace {
+
+using std::chrono::hours;
+using std::chrono::minutes;
+using std::chrono::seconds;
+
+constexpr std::uint64_t most_turns = 200'000;  // of the main loop: a world that needs more has gone astray
+
+queue::Options queue_of(Chance& chance) {
+    queue::Options out;
+    out.schedule.lifetime = chance.pick(std::vector<seconds>{hours(8), hours(24), hours(48)});
+    out.schedule.notice_lifetime = chance.pick(std::vector<seconds>{hours(8), hours(24)});
+    out.schedule.delay_warning = chance.pick(std::vector<seconds>{seconds(0), hours(1), hours(4)});
+    out.connections_per_hop = static_cast<unsigned>(chance.between(1, 5));
+    out.max_deliveries = static_cast<unsigned>(chance.between(2, 20));
+    out.recipients_per_transaction = chance.between(1, 30);
+    if (chance.percent(70)) {  // a queue that has not room for all
+        out.window.messages = chance.between(10, 40);
+        out.window.per_hop = chance.between(3, out.window.messages);
+        out.window.per_sender = chance.between(1, 3);
+        out.window.hops = chance.between(2, 20);
+    }
+    out.window.horizon = chance.pick(std::vector<seconds>{seconds(1), seconds(60), hours(1)});
+    return out;
+}
+
+delivery::Options delivery_of(Chance& chance) {
+    delivery::Options out;
+    out.idle_time = chance.pick(std::vector<std::chrono::milliseconds>{seconds(0), seconds(5), seconds(300)});
+    out.messages_per_connection = static_cast<unsigned>(chance.between(1, 20));
+    out.connections_per_site = static_cast<unsigned>(chance.between(1, 5));
+    out.policy.fall_back_to_clear = chance.percent(80);
+    return out;
+}
+
+store::sqlite::Options store_of(Chance& chance) {
+    store::sqlite::Options out;
+    out.spool.journal.segment_octets = chance.between(16, 128) * 1024;
+    out.spool.checkpoint_pages = static_cast<int>(chance.between(10, 120));
+    out.spool.history_days = std::chrono::days(400);
+    out.spool.outcome_days = std::chrono::days(400);
+    out.min_free = 64UL * 1024;
+    return out;
+}
+
+class Simulation {
+  public:
+    Simulation(std::uint64_t seed, const PlantEntry* plant, bool shown);
+    Outcome run();
+
+  private:
+    using Work = std::function<void()>;
+
+    void plan(std::chrono::microseconds from_now, Work work) {
+        events_.emplace(time_.clock().steady() + from_now, std::move(work));
+    }
+    /// `work` again and again, at intervals up to twice `mean`, as long as the world is not healed.
+    void again(std::chrono::microseconds mean, Work work);
+    void turn();
+    void drive_to_end(const std::function<bool()>& over);
+
+    // ---- the machine
+    void start();
+    void end_process(bool power, const char* why);
+    void restart_politely();
+    void break_something();
+    bool up() const { return process_ && process_->ready() && !disk_->stopped(); }
+
+    // ---- people
+    void send_some();
+    void look_into_maildrop() {
+        if (up()) process_->tasks().spawn("maildrop", maildrop_.take_all(*process_, time_.clock()));
+    }
+    Letter letter(const std::string& sender, bool bulk);
+    asio::awaitable<void> submit(Letter letter, Process& process, std::string client);
+    void command();
+    asio::awaitable<void> act(Process& process, queue::Deed deed, store::QueueFilter meant, std::string to);
+
+    void heal();
+    void watch_drain();
+    void question();
+
+    std::uint64_t seed_;
+    Chance draw_;     // what the world is
+    Chance happens_;  // what happens in it
+    Chance order_;    // whose turn it is, and what takes how long
+    Chance own_;      // the daemon's own chances
+    fake::StepWorld time_;
+    Trace trace_;
+    TraceLog log_;
+    World world_;
+    Settings settings_;
+    Oracle oracle_;
+    Plant none_;
+    std::unique_ptr<Plant> planted_;
+    std::shared_ptr<fake::SimDisk> disk_ = std::make_shared<fake::SimDisk>();
+    Maildrop maildrop_;
+    std::unique_ptr<Process> process_;
+    std::unique_ptr<store::IdSource> ids_;
+    std::multimap<SteadyTime, Work> events_;
+    std::uint64_t letters_ = 0;
+    unsigned crashes_ = 0;
+    bool healed_ = false;
+    bool drained_ = false;
+};
+
+Simulation::Simulation(std::uint64_t seed, const PlantEntry* plant, bool shown)
+    : seed_(seed),
+      draw_(seed, "world"),
+      happens_(seed, "events"),
+      order_(seed, "order"),
+      own_(seed, "daemon"),
+      trace_(time_.clock(), shown),
+      log_(trace_),
+      world_(draw_, time_.clock().wall()),
+      settings_{queue_of(draw_), delivery_of(draw_), store_of(draw_), draw_.percent(40)},
+      oracle_(trace_, time_.clock(), settings_.queue),
+      maildrop_(oracle_, trace_, *disk_) {
+    if (plant != nullptr) planted_ = plant->make(seed);
+    // SQLite has a generator of its own; it must not know another world's state.
+    sqlite3_test_control(SQLITE_TESTCTRL_PRNG_SEED, static_cast<int>(seed % 1'000'000 + 1), nullptr);
+}
+
+// ---- time
+
+void Simulation::again(std::chrono::microseconds mean, Work work) {
+    const auto span = happens_.time(std::chrono::microseconds(1), mean * 2);
+    plan(span, [this, mean, work = std::move(work)] {
+        if (healed_) return;
+        work();
+        again(mean, work);
+    });
+}
+
+// Runs what can run now, then lets time pass until there is more.
+void Simulation::turn() {
+    if (process_) {
+        process_->settle();
+        if (!process_->died().empty()) return end_process(happens_.percent(50), "a sync failed");
+        if (disk_->stopped()) return end_process(true, "the power goes");
+        if (process_->ready()) oracle_.look_at_memory(process_->queue().core());
+    }
+    const SteadyTime now = time_.clock().steady();
+    if (!events_.empty() && events_.begin()->first <= now) {
+        const auto event = events_.begin();
+        const Work work = std::move(event->second);
+        events_.erase(event);
+        return work();
+    }
+    std::optional<SteadyTime> next = time_.next_wait();
+    const auto sooner = [&](std::optional<SteadyTime> when) {
+        if (when && (!next || *when < *next)) next = when;
+    };
+    if (!events_.empty()) sooner(events_.begin()->first);
+    if (process_) sooner(process_->store_wake());
+    time_.step_to(next ? *next : now + minutes(10));
+}
+
+void Simulation::drive_to_end(const std::function<bool()>& over) {
+    for (std::uint64_t n = 0; !over() && !trace_.violation(); ++n) {
+        turn();
+        if (n > most_turns) trace_.violated("ends", "the world does not come to an end");
+    }
+}
+
+// ---- the machine
+
+void Simulation::start() {
+    Plant& plant = planted_ ? *planted_ : none_;
+    plant.before_start(*disk_, time_.clock(), order_);
+    disk_->fail_syncs(false);
+    // Recovery is interrupted too.
+    if (!healed_ && happens_.percent(10)) disk_->stop_before(disk_->operations() + happens_.below(40));
+    oracle_.started();
+    process_ = std::make_unique<Process>(
+        Surroundings{world_, oracle_, trace_, time_, order_, own_, log_, plant}, settings_, disk_);
+    const auto opened = process_->open();
+    trace_.step("start: {}", opened ? "ok" : opened.error().text);
+    if (!opened) {
+        const bool excused =
+            disk_->stopped() || !process_->died().empty() || opened.error().code == store::Errc::full;
+        if (!excused) return trace_.violated("recovers", opened.error().text);
+        return end_process(true, "recovery is cut short");
+    }
+    ids_ = std::make_unique<store::IdSource>(time_.clock(), 1, process_->ids().next());
+    process_->tasks().spawn("serve", process_->serve());
+}
+
+// The process is gone at once. What is left of it lives on for a moment without any way to the world or the
+// disk, so that its coroutines come to their ends.
+void Simulation::end_process(bool power, const char* why) {
+    trace_.step("end: {}{}", why, power ? ", what was not synced may be lost" : "");
+    ++crashes_;
+    oracle_.ended();
+    process_->go_dead();
+    asio::co_spawn(time_.context(), process_->stop(seconds(0)), [](const std::exception_ptr& error) {
+        if (error) std::rethrow_exception(error);
+    });
+    for (std::uint64_t n = 0; !process_->over(); ++n) {
+        process_->settle();
+        if (process_->over()) break;
+        if (const auto next = time_.next_wait()) time_.step_to(*next);
+        if (n > most_turns) throw std::logic_error("a dead process does not end");
+    }
+    process_->settle();
+    process_.reset();
+    time_.settle();
+    if (power)
+        disk_->crash(order_);
+    else
+        disk_->restart();
+    plan(happens_.time(seconds(1), healed_ ? seconds(2) : seconds(600)), [this] { start(); });
+}
+
+void Simulation::restart_politely() {
+    if (!up()) return;
+    trace_.step("polite restart");
+    asio::co_spawn(time_.context(), process_->stop(seconds(90)), [](const std::exception_ptr& error) {
+        if (error) std::rethrow_exception(error);
+    });
+    while (!process_->over() && !trace_.violation()) {
+        process_->settle();
+        if (process_->over() || disk_->stopped() || !process_->died().empty()) break;
+        std::optional<SteadyTime> next = time_.next_wait();
+        if (const auto wake = process_->store_wake(); wake && (!next || *wake < *next)) next = wake;
+        if (next) time_.step_to(*next);
+    }
+    if (!process_->over()) return;  // it died on the way: seen by the next turn
+    oracle_.ended();
+    process_->close();
+    process_.reset();
+    time_.settle();
+    disk_->restart();
+    start();
+}
+
+void Simulation::break_something() {
+    if (!process_) return;
+    switch (happens_.below(8)) {
+        case 0:
+        case 1:
+        case 2:
+            // Between two operations of the disk, some time soon.
+            disk_->stop_before(disk_->operations() + happens_.below(happens_.percent(50) ? 20 : 200));
+            trace_.step("the power will go");
+            return;
+        case 3:
+            if (process_->ready()) end_process(false, "killed");
+            return;
+        case 4:
+            disk_->fail_syncs(true);
+            trace_.step("syncs fail");
+            return;
+        case 5:
+            restart_politely();
+            return;
+        case 6: {
+            oracle_.disk_trouble(true);
+            disk_->set_room(happens_.below(200) * 1024);
+            trace_.step("the disk is nearly full");
+            plan(happens_.time(seconds(10), minutes(10)), [this] {
+                disk_->set_room(UINT64_MAX);
+                trace_.step("the disk has room");
+            });
+            return;
+        }
+        default:
+            process_->stall(time_.clock().steady() +
+                            happens_.time(std::chrono::milliseconds(1), seconds(20)));
+            return;
+    }
+}
+
+// ---- people
+
+Letter Simulation::letter(const std::string& sender, bool bulk) {
+    Letter out;
+    out.name = "L" + std::to_string(++letters_);
+    if (!happens_.percent(3)) out.reverse_path = sender + "@" + world_.sender_domain();
+    const std::uint64_t recipients = bulk                   ? 1
+                                     : happens_.percent(80) ? happens_.between(1, 3)
+                                                            : happens_.between(4, 40);
+    for (std::uint64_t n = 0; n < recipients; ++n) {
+        const char* kind = happens_.percent(8) ? "unknown" : "u";
+        out.recipients.push_back(kind + out.name + "." + std::to_string(n) + "@" +
+                                 happens_.pick(world_.mail_domains()));
+    }
+    out.notify_never = happens_.percent(5);
+    out.requiretls = !bulk && happens_.percent(6);
+    out.tls_required_no = !out.requiretls && happens_.percent(6);
+    out.octets =
+        "X-Letter: " + out.name + "\r\nFrom: <" + out.reverse_path + ">\r\nSubject: test\r\n\r\n.\r\n..\r\n";
+    const std::uint64_t lines = happens_.percent(94)   ? happens_.below(20)
+                                : happens_.percent(70) ? happens_.between(600, 1000)
+                                                       : happens_.between(1000, 1600);
+    for (std::uint64_t n = 0; n < lines; ++n)
+        out.octets +=
+            ".line " + std::to_string(n) + " of a letter that is long enough to be cut somewhere inside\r\n";
+    return out;
+}
+
+void Simulation::send_some() {
+    if (happens_.percent(15) || (!up() && happens_.percent(50))) {  // sendmail asks for no daemon
+        Letter local = letter("user", false);
+        local.local = true;
+        local.tls_required_no = false;
+        if (local.reverse_path.empty()) return;
+        if (maildrop_.leave(local, own_) && up()) look_into_maildrop();
+        return;
+    }
+    if (!up()) return;
+    const bool bulk = happens_.percent(4);
+    const std::string sender = bulk ? "bulk" : "s" + std::to_string(happens_.below(5));
+    const std::string client = bulk ? "192.0.2.99" : "192.0.2." + std::to_string(happens_.between(1, 9));
+    const std::uint64_t count = bulk ? happens_.between(5, 25) : 1;
+    for (std::uint64_t n = 0; n < count; ++n)
+        process_->tasks().spawn("client", submit(letter(sender, bulk), *process_, client));
+}
+
+// A session that hands a message over, as the listener does.
+asio::awaitable<void> Simulation::submit(Letter letter, Process& process, std::string client) {
+    oracle_.submitted(letter);
+    auto sink = process.store().new_body(1U << 20U);
+    bool whole = true;
+    for (std::size_t at = 0; at < letter.octets.size() && whole; at += 32768) {
+        whole = sink->write(std::string_view(letter.octets).substr(at, 32768)).has_value();
+        if (happens_.percent(30))
+            co_await process.network().pause(
+                order_.time(std::chrono::milliseconds(0), std::chrono::milliseconds(50)));
+    }
+    auto body = whole ? sink->finish() : store::Result<store::Body>(fail(store::Errc::full, "no room"));
+    if (!body) {
+        trace_.step("{} is refused: {}", letter.name, body.error().text);
+        co_return;
+    }
+    store::NewMessage message;
+    message.id = ids_->next();
+    message.arrived = time_.clock().wall();
+    if (!letter.reverse_path.empty())
+        message.envelope.reverse_path = mail::ReversePath::parse(letter.reverse_path).value();
+    message.envelope.requiretls = letter.requiretls;
+    message.envelope.tls_required_no = letter.tls_required_no;
+    for (const auto& address : letter.recipients) {
+        auto path = mail::ForwardPath::parse(address).value();
+        std::string hop = path.mailbox().host();
+        mail::Recipient recipient(std::move(path));
+        recipient.notify.never = letter.notify_never;
+        message.recipients.emplace_back(std::move(recipient), std::move(hop));
+    }
+    message.origin = {client, "client.example", "ESMTP", std::nullopt};
+    message.body = std::move(*body);
+    oracle_.given(message, letter.name);
+    const std::string id = message.id.text();
+    auto start = [&process,
+                  given = std::move(message)](Reply<store::Result<store::MessageId>> reply) mutable {
+        process.store().accept(std::move(given), std::move(reply));
+    };
+    const auto done = co_await call<store::Result<store::MessageId>>(std::move(start));
+    if (process.network().silent() || disk_->stopped() || !process.died().empty())
+        co_return;  // nobody hears it
+    trace_.step("{} is {} {}", letter.name, done ? "accepted as" : "refused:", done ? id : done.error().text);
+    if (done) oracle_.acknowledged(letter.name);
+}
+
+void Simulation::command() {
+    if (!up()) return;
+    store::QueueFilter meant;
+    if (happens_.percent(40)) meant.domain = happens_.pick(world_.mail_domains());
+    if (happens_.percent(40)) meant.sender = "@" + world_.sender_domain();
+    if (const auto waiting = oracle_.waiting(); happens_.percent(40) && !waiting.empty())
+        meant.ids = {happens_.pick(waiting)};
+    using queue::Deed;
+    static const std::vector<Deed> deeds{Deed::retry,   Deed::retry,  Deed::hold,   Deed::release,
+                                         Deed::release, Deed::expire, Deed::remove, Deed::reroute};
+    if (happens_.percent(70)) {
+        const Deed deed = happens_.pick(deeds);
+        const bool ends = deed != Deed::retry && deed != Deed::release;
+        if (ends && meant.ids.empty()) return;
+        if (deed == Deed::retry) process_->delivery().forget_dead_hosts();
+        std::string to = deed == Deed::reroute ? happens_.pick(world_.mail_domains()) : std::string();
+        process_->tasks().spawn("command", act(*process_, deed, std::move(meant), std::move(to)));
+        return;
+    }
+    store::StoredOverride change;
+    change.scope = happens_.pick(world_.mail_domains());
+    change.level = happens_.pick(std::vector<std::string>{"", "may", "encrypt", "verify"});
+    change.reason = "the seed wants it";
+    change.set = time_.clock().wall();
+    trace_.step("override {} for {}", change.level.empty() ? "removed" : change.level, change.scope);
+    process_->overrides().set(change);
+    process_->store().put_override(change, [](const store::Result<void>&) {});
+}
+
+asio::awaitable<void> Simulation::act(Process& process, queue::Deed deed, store::QueueFilter meant,
+                                      std::string to) {
+    const auto done = co_await process.queue().act(deed, std::move(meant), "root", std::move(to));
+    if (done) trace_.step("command {}: {} messages", static_cast<int>(deed), done->messages);
+}
+
+// ---- the end
+
+void Simulation::heal() {
+    healed_ = true;
+    trace_.step("everything heals");
+    world_.heal(time_.clock().wall());
+    disk_->set_room(UINT64_MAX);
+    disk_->fail_syncs(false);
+    if (!process_ && events_.empty()) start();
+    // Held mail goes too.
+    plan(minutes(30), [this] {
+        look_into_maildrop();
+        if (up()) process_->tasks().spawn("release", act(*process_, queue::Deed::release, {}, {}));
+    });
+}
+
+// Asks the store now and then whether anything is left.
+void Simulation::watch_drain() {
+    plan(minutes(20), [this] {
+        watch_drain();
+        if (!up() || !maildrop_.empty()) return;
+        process_->store().totals(
+            [this](store::Result<store::QueueTotals> totals) { drained_ = totals && totals->messages == 0; });
+    });
+}
+
+void Simulation::question() {
+    Oracle::Kept kept;
+    unsigned answers = 0;
+    const auto take = [&](auto& into) {
+        return [&](auto answer) {
+            ++answers;
+            if (answer)
+                into = std::move(*answer);
+            else
+                trace_.violated("answers", answer.error().text);
+        };
+    };
+    store::QueueFilter all;
+    all.limit = 100'000;
+    process_->store().find(all, take(kept.queue));
+    process_->store().hosts_seen(take(kept.hosts));
+    process_->store().outcomes({}, take(kept.outcomes));
+    store::HistoryFilter everything;
+    everything.limit = 1'000'000;
+    process_->store().history(everything, take(kept.history));
+    drive_to_end([&] { return answers == 4; });
+    if (!trace_.violation()) oracle_.finish(kept);
+}
+
+Outcome Simulation::run() {
+    start();
+    again(minutes(happens_.between(30, 150)), [this] { send_some(); });
+    again(hours(happens_.between(1, 8)),
+          [this] { trace_.step("world: {}", world_.change(happens_, time_.clock().wall())); });
+    again(hours(happens_.between(2, 16)), [this] { command(); });
+    again(hours(happens_.between(4, 48)), [this] { break_something(); });
+    again(minutes(20), [this] { look_into_maildrop(); });
+    again(minutes(30), [this] {
+        if (up()) oracle_.look();
+    });
+    const SteadyTime end = time_.clock().steady() + happens_.time(hours(24), hours(24 * 5));
+    drive_to_end([&] { return time_.clock().steady() >= end; });
+    heal();
+    watch_drain();
+    drive_to_end([&] { return drained_; });
+    if (!trace_.violation()) question();
+    Outcome out;
+    out.seed = seed_;
+    out.crashes = crashes_;
+    out.counts = oracle_.counts();
+    out.violation = trace_.violation();
+    out.hash = trace_.hash();
+    out.steps = trace_.steps();
+    if (process_) {
+        healed_ = true;
+        end_process(false, "the end of the world");
+    }
+    return out;
+}
+
+}  // namespace
+
+Outcome run(std::uint64_t seed, const PlantEntry* plant, bool shown) {
+    Simulation simulation(seed, plant, shown);
+    return simulation.run();
+}
+
+}  // namespace sternpost::simulation

@@ -1,0 +1,139 @@
+// The internet of one seed: domains, their DNS, policies and MX hosts as they are at the moment, and who
+// interferes. It says what is true; what the daemon was told of it is the network's to decide and the
+// oracle's to remember.
+#pragma once
+
+#include <map>
+#include <memory>
+#include <optional>
+#include <set>
+#include <string>
+#include <vector>
+
+#include "chance.h"
+#include "dns/record.h"
+#include "util/clock.h"
+
+namespace sternpost::simulation {
+
+struct Certificate {
+    std::set<std::string> names;
+    bool trusted = true;
+    WallTime expires{};
+    std::uint64_t key = 0;  // TLSA records name it
+
+    bool good_for(const std::string& name, WallTime now) const {
+        return trusted && now < expires && names.contains(name);
+    }
+};
+
+/// `3 1 1` and a digest that stands for the key.
+dns::Tlsa tlsa_of(std::uint64_t key);
+
+/// What an MX host does wrong, in percent of the steps in which it could.
+struct Faults {
+    unsigned refuses_connection = 0;
+    unsigned takes_no_connection = 0;  // packets vanish
+    unsigned temporary = 0;            // 4yz at some step
+    unsigned goes_away = 0;            // 421, a closed connection or silence at some step
+    unsigned permanent = 0;            // 5yz for no good reason
+    unsigned loses_dot = 0;            // took the message, and the reply to the final dot is lost
+    unsigned handshake = 0;            // TLS fails
+    bool greylists = false;
+};
+
+struct Host {
+    std::string name;
+    std::vector<dns::Address> addresses;
+    bool signed_zone = false;
+    bool has_tlsa = false;
+    Certificate certificate;
+    bool starttls = true;
+    bool requiretls = false;
+    bool eight_bit = true;
+    bool pipelining = true;
+    bool evil = false;  // takes every message, for those who sit between
+    Faults faults;
+    bool down = false;
+    std::map<std::string, WallTime> greylisted;  // whom, and until when
+};
+
+/// An MTA-STS policy as its policy host serves it.
+struct Policy {
+    std::string id;
+    std::string mode;             // enforce, testing, none
+    std::vector<std::string> mx;  // patterns
+    std::chrono::seconds max_age{0};
+
+    std::string text() const;
+    bool enforced() const { return mode == "enforce"; }
+    /// Whether it lists the host: the oracle's own reading of RFC 8461 §4.1.
+    bool lists(const std::string& host) const;
+    bool operator==(const Policy&) const = default;
+};
+
+enum class PolicyHost { serves, refuses, hangs, bad_certificate, not_found, garbage };
+
+struct Domain {
+    std::string name;
+    bool signed_zone = false;
+    std::vector<std::pair<std::uint16_t, std::string>> mx;  // preference, host
+    std::optional<Policy> policy;                           // as published
+    std::string txt_id;                                     // as published; may be behind the policy
+    PolicyHost policy_host = PolicyHost::serves;
+    bool dns_down = false;
+};
+
+/// What somebody on the way does to one domain.
+struct Attack {
+    bool strips_starttls = false;  // at its hosts
+    bool forges_mx = false;        // mail is led to the evil host
+    bool forges_address = false;   // likewise, by the addresses of its hosts
+    bool hides_policy = false;     // no TXT record, and the policy host cannot be reached
+    bool forges_policy = false;    // a policy of the attacker's own, over a certificate that does not hold
+    bool any() const {
+        return strips_starttls || forges_mx || forges_address || hides_policy || forges_policy;
+    }
+};
+
+class World {
+  public:
+    /// Domains and hosts by chance; healthy at first.
+    World(Chance& chance, WallTime now);
+
+    std::map<std::string, Domain>& domains() { return domains_; }
+    std::map<std::string, std::unique_ptr<Host>>& hosts() { return hosts_; }
+    Host& evil() { return *evil_; }
+    Host* host(const std::string& name);
+    /// Who answers at the address; null: nobody.
+    Host* at(const dns::Address& address);
+    /// The names of domains that mail is sent to; those of the senders come last.
+    const std::vector<std::string>& mail_domains() const { return mail_domains_; }
+    const std::string& sender_domain() const { return sender_domain_; }
+    Attack& attack(const std::string& domain) { return attacks_[domain]; }
+    /// The attacks on any domain that has this MX host.
+    Attack attack_on_host(const std::string& host);
+
+    /// Something changes: an outage, a new policy, a key that rolls, an attack. Returns what, for the trace.
+    std::string change(Chance& chance, WallTime now);
+    /// Every trouble ends, every attack too, and what is published fits together.
+    void heal(WallTime now);
+
+  private:
+    void add_host(Chance& chance, const std::string& name, WallTime now);
+    void publish(Chance& chance, Domain& domain);
+    std::string next_id() { return "v" + std::to_string(++ids_); }
+
+    std::map<std::string, Domain> domains_;
+    std::map<std::string, std::unique_ptr<Host>> hosts_;
+    std::map<dns::Address, Host*> by_address_;
+    std::unique_ptr<Host> evil_;
+    std::vector<std::string> mail_domains_;
+    std::string sender_domain_ = "senders.example";
+    std::map<std::string, Attack> attacks_;
+    std::uint64_t ids_ = 0;
+    std::uint64_t keys_ = 0;
+    std::uint8_t addresses_ = 0;
+};
+
+}  // namespace sternpost::simulation
