@@ -23,6 +23,8 @@ constexpr std::size_t record_header_octets = 48;
 constexpr std::size_t record_crc_at = 44;
 constexpr std::size_t alignment = 8;
 
+constexpr std::string_view spare_suffix = ".spare";
+constexpr std::size_t write_ahead_piece = 256UL * 1024;
 constexpr std::uint64_t reserve_step = 1UL << 20U;  // ours: room on the disk that is set aside in advance
 
 constexpr std::uint64_t padded(std::uint64_t size) {
@@ -32,6 +34,13 @@ constexpr std::uint64_t padded(std::uint64_t size) {
 // What stands at `offset` may be a record by its magic.
 bool has_record_magic(std::string_view octets, std::uint64_t offset) {
     return offset + record_header_octets <= octets.size() && get_u32(octets, offset) == record_magic;
+}
+
+// Whether one of them is of this segment. Of others they may be where the file was another segment's.
+bool holds_records_of(std::uint64_t segment, std::string_view octets, std::uint64_t offset) {
+    for (; offset + record_header_octets <= octets.size(); offset += alignment)
+        if (has_record_magic(octets, offset) && get_u64(octets, offset + 16) == segment) return true;
+    return false;
 }
 
 // Whether records have been written to a segment whose header cannot be read.
@@ -183,6 +192,10 @@ Result<std::string> read_record_body(Disk& disk, const Body& body, std::uint64_t
 
 Result<void> Journal::open(const JournalPosition& end) {
     end_ = end;
+    const auto names = disk_.list("journal");
+    if (!names) return fail(names.error());
+    for (const std::string& name : *names)
+        if (name.ends_with(spare_suffix)) spares_.push_back("journal/" + name);
     if (end.offset == 0) return {};
     const std::string name = segment_name(end.segment);
     auto file = disk_.open(name, OpenMode::read_write);
@@ -203,13 +216,35 @@ tl::unexpected<Error<Errc>> Journal::died(const std::string& reason) {
     return fail(Errc::closed, reason);
 }
 
-// Makes the next segment: it and its directory entry are on stable storage before a record in it can be
-// acknowledged.
-Result<void> Journal::roll() {
-    const SegmentHeader header{end_.segment + 1, end_.sequence, static_cast<std::uint32_t>(random_.bits())};
+// The older records behind the last one go before a next segment is there: from then on all that stands in
+// this one counts as acknowledged.
+Result<void> Journal::trim() {
+    if (!file_ || !over_old_) return {};
+    if (auto cut = file_->truncate(end_.offset); !cut) return cut;
+    if (const auto synced = file_->sync(); !synced) return died(synced.error().text);
+    over_old_ = false;
+    return {};
+}
+
+// A file that was put by, under the header of the new segment before it has its name. null: there is none.
+Result<std::unique_ptr<DiskFile>> Journal::use_spare(const SegmentHeader& header) {
+    while (!spares_.empty()) {
+        const std::string spare = std::move(spares_.back());
+        spares_.pop_back();
+        auto file = disk_.open(spare, OpenMode::read_write);
+        if (file && (*file)->write(0, encode_segment_header(header))) {
+            if (const auto synced = (*file)->sync(); !synced) return died(synced.error().text);
+            if (disk_.rename(spare, segment_name(header.segment))) return file;
+        }
+        [[maybe_unused]] const auto removed = disk_.unlink(spare);
+    }
+    return std::unique_ptr<DiskFile>();
+}
+
+Result<std::unique_ptr<DiskFile>> Journal::make(const SegmentHeader& header) {
     const std::string name = segment_name(header.segment);
     auto file = disk_.open(name, OpenMode::create);
-    if (!file) return fail(std::move(file).error());
+    if (!file) return file;
     const auto emptied = (*file)->truncate(0);  // what an interrupted attempt at it may have left
     const auto written = emptied ? (*file)->write(0, encode_segment_header(header)) : emptied;
     if (!written) {
@@ -219,12 +254,61 @@ Result<void> Journal::roll() {
         return fail(written.error());
     }
     if (const auto synced = (*file)->sync(); !synced) return died(synced.error().text);
+    return file;
+}
+
+// Makes the next segment: it and its directory entry are on stable storage before a record in it can be
+// acknowledged.
+Result<void> Journal::roll() {
+    if (auto trimmed = trim(); !trimmed) return trimmed;
+    const SegmentHeader header{end_.segment + 1, end_.sequence, static_cast<std::uint32_t>(random_.bits())};
+    auto file = use_spare(header);
+    const bool reused = file && *file;
+    if (file && !reused) file = make(header);
+    if (!file) return fail(std::move(file).error());
     if (const auto synced = disk_.sync_dir("journal"); !synced) return died(synced.error().text);
     file_ = std::move(*file);
+    over_old_ = reused;
     reserved_ = 0;
     header_ = header;
     end_ = {header.segment, records_begin, header.first_sequence};
     return {};
+}
+
+Result<void> Journal::retire(std::uint64_t segment) {
+    const std::string name = segment_name(segment);
+    if (spares_.size() >= options_.spare_segments) return disk_.unlink(name);
+    std::string spare = name.substr(0, name.rfind('.')) + std::string(spare_suffix);
+    if (auto renamed = disk_.rename(name, spare); !renamed) return renamed;
+    spares_.push_back(std::move(spare));
+    return {};
+}
+
+void Journal::write_ahead() {
+    const std::string name = "journal/new" + std::string(spare_suffix);
+    auto file = disk_.open(name, OpenMode::create);
+    if (!file) return;
+    const std::string zeros(write_ahead_piece, '\0');
+    Result<void> done;
+    for (std::uint64_t at = 0; at < options_.segment_octets && done; at += zeros.size())
+        done = (*file)->write(
+            at, std::string_view(zeros).substr(0, std::min(zeros.size(), options_.segment_octets - at)));
+    if (!done) {
+        [[maybe_unused]] const auto removed = disk_.unlink(name);
+        return;
+    }
+    if (const auto synced = (*file)->sync(); !synced) {
+        [[maybe_unused]] const auto dead = died(synced.error().text);
+        return;
+    }
+    spares_.push_back(name);
+}
+
+void Journal::drop_spares() {
+    for (const auto& spare : std::exchange(spares_, {})) {
+        // One that stays is found at the next start.
+        [[maybe_unused]] const auto removed = disk_.unlink(spare);
+    }
 }
 
 // Takes a batch that could not be written back out of the file: whole records of it must not come to life at
@@ -359,11 +443,10 @@ Result<void> Replay::headless(std::uint64_t id, std::string_view octets) {
 
 Result<void> Replay::cut_tail(std::string_view octets) {
     if (at_.offset >= octets.size()) return {};
-    const auto tail = octets.substr(at_.offset);
-    if (tail.find_first_not_of('\0') != std::string_view::npos)
-        warnings_.push_back(fmt::format(
-            "{}: dropped {} octets at {}, written when the machine stopped and never acknowledged",
-            segment_name(at_.segment), tail.size(), at_.offset));
+    if (holds_records_of(at_.segment, octets, at_.offset))
+        warnings_.push_back(
+            fmt::format("{}: dropped what was written at {} when the machine stopped and never acknowledged",
+                        segment_name(at_.segment), at_.offset));
     if (!repair_) return {};
     // Cut off for good: records in it would have the numbers, and perhaps the places, of those written from
     // here on.

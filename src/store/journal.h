@@ -97,7 +97,8 @@ using Fatal = std::function<void(const std::string& reason)>;
 
 struct JournalOptions {
     std::uint64_t segment_octets =
-        16UL * 1024 * 1024;  // a new segment begins when the next batch would pass this
+        16UL * 1024 * 1024;          // a new segment begins when the next batch would pass this
+    std::size_t spare_segments = 4;  // files of segments that have gone, kept for those to come
 };
 
 /// The writing end. One thread.
@@ -116,8 +117,19 @@ class Journal {
 
     const JournalPosition& end() const { return end_; }
 
+    /// The file of a segment that is needed no more goes, or is put by for one to come: octets that are
+    /// written over old ones cost a sync nothing but themselves. Not yet synced in the directory.
+    Result<void> retire(std::uint64_t segment);
+    /// Puts a file by that no segment has had yet, written full. None if that cannot be.
+    void write_ahead();
+    /// What was put by goes.
+    void drop_spares();
+
   private:
     Result<void> roll();
+    Result<void> trim();
+    Result<std::unique_ptr<DiskFile>> make(const SegmentHeader& header);
+    Result<std::unique_ptr<DiskFile>> use_spare(const SegmentHeader& header);
     Result<void> undo(Error<Errc> why);
     tl::unexpected<Error<Errc>> died(const std::string& reason);
 
@@ -129,6 +141,8 @@ class Journal {
     SegmentHeader header_;
     JournalPosition end_;
     std::uint64_t reserved_ = 0;  // up to there the segment has its place on the disk, as far as that goes
+    std::vector<std::string> spares_;  // the names of files put by
+    bool over_old_ = false;            // the segment's file holds older records behind end_
     bool dead_ = false;
 };
 

@@ -118,9 +118,9 @@ def check_directories(trace, state, promises):
             continue
         if path.endswith('.seg'):
             uses = trace.find(WRITES, '^%s$' % re.escape(path))
-            needs = [
-                p for _, p in promises if any(u.end < p.begin for u in uses[1:])
-            ]  # the first write is its header
+            if creation.name == 'openat':
+                uses = uses[1:]  # the first write is its header; a spare file has it before it has its name
+            needs = [p for _, p in promises if any(u.end < p.begin for u in uses)]
         elif '/bodies/' in path:
             needs = [p for _, p in promises if p.begin > creation.end]
         else:

@@ -138,6 +138,7 @@ Result<void> Spool::recover() {
     if (auto read = read_journal(); !read) return read;
     if (auto done = reconcile_segments(); !done) return done;
     if (auto done = reconcile_bodies(); !done) return done;
+    if (options_.write_ahead && segments_.empty()) journal_.write_ahead();
     opened_.newest = index_->newest();
     submissions_forgotten_ = parts_.clock.wall();
     steps_ = parts_.clock.wall().time_since_epoch() -
@@ -383,7 +384,7 @@ Result<void> Spool::save_results(std::uint64_t segment) {
 
 Result<void> Spool::remove(std::uint64_t segment) {
     if (auto saved = save_results(segment); !saved) return saved;
-    if (auto removed = parts_.disk.unlink(segment_name(segment)); !removed) return removed;
+    if (auto retired = journal_.retire(segment); !retired) return retired;
     segments_.erase(segment);
     const auto has_done = parts_.disk.exists(done_file_name(segment));
     if (!has_done) return fail(has_done.error());
@@ -408,6 +409,7 @@ Result<void> Spool::reclaim(const std::vector<std::uint64_t>& idle) {
 void Spool::look_at_space() {
     const auto free = parts_.disk.free_octets();
     const bool is_short = free && *free < options_.min_free;
+    if (is_short) journal_.drop_spares();
     if (is_short && !short_of_space_)
         Event(parts_.log, Level::error, "store-full")
             .kv("free", *free)
@@ -446,8 +448,8 @@ void Spool::maintain() {
         const auto use = index_->segments().find(id);
         if (use == index_->segments().end() || use->second.messages == 0) idle.push_back(id);
     }
-    // While mail comes in they may wait for each other, and for a checkpoint that is due: those who wait for
-    // their 250 would wait for the removal too.
+    // While mail comes in they wait for each other, since those who wait for their 250 would wait for the
+    // checkpoint too.
     const bool quiet = std::exchange(maintained_, journal_.end()) == journal_.end();
     const bool enough = idle.size() >= options_.idle_segments || (quiet && !idle.empty());
     const auto durable = [&] {

@@ -25,7 +25,8 @@ struct SpoolOptions {
     std::uint64_t min_free = 64UL * 1024 * 1024;   // below that no mail is accepted; results still are
     std::size_t max_backlog = 50'000;              // journal entries that the index may be behind
     int checkpoint_pages = 4000;                   // of WAL, then it is moved into the database
-    std::size_t idle_segments = 4;                 // so many in which nothing lives go together
+    std::size_t idle_segments = 2;                 // so many in which nothing lives go together
+    bool write_ahead = false;                      // a new spool begins with a spare file for its journal
     std::chrono::days outcome_days{40};            // how long TLS outcomes are kept
     std::chrono::days history_days{14};            // how long attempts are; 0: no history
 };

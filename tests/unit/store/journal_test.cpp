@@ -85,6 +85,88 @@ TEST_F(JournalTest, SyncsANewSegmentAndItsNameBeforeTheFirstAcknowledgement) {
     EXPECT_EQ(trace, (Names{"write " + name, "sync " + name}));
 }
 
+// A journal of three segments, of which the first is given away: its file is the fourth's, and is only half
+// written over.
+class ReusedSegment : public JournalTest {
+  protected:
+    ReusedSegment() { options_.segment_octets = 8192; }
+    void reuse() {
+        reopen();
+        for (const char* text : {"one", "two", "three"})
+            append({accept_record(1, std::string(3900, '.')), hop_record(text)});
+        ASSERT_EQ(journal_->end().segment, 3U);
+        ASSERT_TRUE(journal_->retire(1));
+        ASSERT_TRUE(disk_.sync_dir("journal"));
+        append({hop_record("four")});
+        ASSERT_EQ(journal_->end().segment, 4U);
+        append({hop_record("five")});
+    }
+    void expect_all() {
+        reopen();
+        ASSERT_GE(names_.size(), 2U);
+        EXPECT_EQ(names_[names_.size() - 2], "four");
+        EXPECT_EQ(names_.back(), "five");
+        EXPECT_TRUE(warnings_.empty()) << warnings_[0];
+        EXPECT_TRUE(disk_.list("damaged").value().empty());
+    }
+};
+
+TEST_F(ReusedSegment, HoldsNothingOfTheOneBefore) {
+    reuse();
+    EXPECT_FALSE(disk_.exists("journal/00000001.spare").value());
+    EXPECT_NE(disk_.content("journal/00000004.seg").find("one"), std::string::npos)
+        << "the test should see old octets behind the end";
+    expect_all();
+    expect_all();
+}
+
+TEST_F(ReusedSegment, HasItsHeaderBeforeItsName) {
+    reopen();
+    append({hop_record("a")});
+    ASSERT_TRUE(journal_->retire(1));
+    reopen();
+    std::vector<std::string> trace;
+    disk_.trace(&trace);
+    append({hop_record("b")});
+    const std::string spare = "journal/00000001.spare";  // as the disk calls the open file to its end
+    EXPECT_EQ(trace, (Names{"write " + spare, "sync " + spare, "rename " + spare, "sync_dir journal",
+                            "write " + spare, "sync " + spare}));
+    EXPECT_TRUE(disk_.exists("journal/00000001.seg").value());
+}
+
+TEST_F(ReusedSegment, EndsWhereItsRecordsEndWhenTheNextOneIsMade) {
+    reuse();
+    append({accept_record(1, std::string(6000, '.'))});
+    ASSERT_EQ(journal_->end().segment, 5U);
+    EXPECT_EQ(disk_.content("journal/00000004.seg").find("one"), std::string::npos);
+    reopen();
+    EXPECT_TRUE(warnings_.empty()) << warnings_[0];
+    EXPECT_TRUE(disk_.list("damaged").value().empty());
+}
+
+TEST_F(JournalTest, BeginsInAFileThatWasWrittenAhead) {
+    options_.segment_octets = 8192;
+    reopen();
+    journal_->write_ahead();
+    append({hop_record("a")});
+    EXPECT_EQ(disk_.list("journal").value(), Names{"00000001.seg"});
+    EXPECT_EQ(disk_.content("journal/00000001.seg").size(), 8192U);
+    reopen();
+    EXPECT_EQ(names_, Names{"a"});
+    EXPECT_TRUE(warnings_.empty());
+}
+
+TEST_F(JournalTest, KeepsAFewFilesOfSegmentsThatHaveGone) {
+    options_.segment_octets = 8192;
+    options_.spare_segments = 2;
+    reopen();
+    for (int i = 0; i < 4; ++i) append({accept_record(1, std::string(4000, '.'))});
+    for (const std::uint64_t segment : {1U, 2U, 3U}) ASSERT_TRUE(journal_->retire(segment));
+    EXPECT_EQ(disk_.list("journal").value(), (Names{"00000001.spare", "00000002.spare", "00000004.seg"}));
+    journal_->drop_spares();
+    EXPECT_EQ(disk_.list("journal").value(), Names{"00000004.seg"});
+}
+
 TEST_F(JournalTest, DropsATornTailAndGoesOnBeforeIt) {
     reopen();
     append({hop_record("a")});

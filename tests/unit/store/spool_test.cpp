@@ -26,6 +26,8 @@ SpoolOptions small_options() {
     SpoolOptions options;
     options.journal.segment_octets = 12UL * 1024;
     options.checkpoint_pages = 12;
+    options.idle_segments = 1;
+    options.write_ahead = true;
     return options;
 }
 
@@ -336,7 +338,13 @@ TEST(Spool, LosesNothingWhereverThePowerGoes) {
         Machine machine(1);
         Ledger ledger;
         ASSERT_TRUE(machine.start());
+        std::vector<std::string> trace;
+        machine.disk().trace(&trace);
         work(machine, ledger);
+        machine.disk().trace(nullptr);
+        EXPECT_TRUE(std::any_of(trace.begin(), trace.end(), [](const std::string& done) {
+            return done.starts_with("rename") && done.ends_with(".spare");
+        })) << "the work should see a segment's file used again";
         operations = machine.disk().operations();
         EXPECT_FALSE(machine.disk().exists("journal/00000002.seg").value())
             << "the work should see segments go";
