@@ -14,6 +14,7 @@
 #include "control/client.h"
 #include "control/reasons.h"
 #include "store/hop.h"
+#include "store/sqlite/check.h"
 #include "store/sqlite/offline.h"
 #include "sts/advice.h"
 #include "util/file.h"
@@ -156,6 +157,24 @@ void print_hop(const json::object& hop) {
 void print_hops(const Answer& answer) {
     for (const auto& hop : answer.data.as_array()) print_hop(hop.as_object());
     if (answer.data.as_array().empty()) fmt::print("Nothing waits.\n");
+}
+
+void print_doctor(const Answer& answer) {
+    const json::object& data = answer.data.as_object();
+    for (const auto& item : data.at("findings").as_array()) {
+        const json::object& one = item.as_object();
+        fmt::print("{}: {}\n", text(one, "rule"), printable(text(one, "text"), 1000));
+        if (flag(one, "repaired"))
+            fmt::print("    repaired: {}\n", text(one, "repair"));
+        else if (!text(one, "repair").empty())
+            fmt::print("    --repair would do: {}\n", text(one, "repair"));
+    }
+    fmt::print("{} segment(s) with {} record(s), {} message(s) in the index, {} large bodies{}: {}\n",
+               text(data, "segments"), text(data, "records"), text(data, "messages"), text(data, "bodies"),
+               flag(data, "daemon_runs") ? ", while the daemon runs" : "",
+               data.at("findings").as_array().empty()
+                   ? "all is well"
+                   : fmt::format("{} finding(s)", data.at("findings").as_array().size()));
 }
 
 void print_suspension(const json::object& one) {
@@ -431,6 +450,7 @@ class Command {
     void add_config();
     void add_policy();
     int publish() const;
+    int doctor(bool repair) const;
     int finish(const Answer& answer, const Print& print) const;
     int check_config() const;
     int show_config() const;
@@ -578,6 +598,46 @@ CLI::App* Command::deed_verb(CLI::App* queue, const std::string& name, const std
                 "queue " + name, "says what is meant: queue ids, --domain, --sender, --reason or --all");
     });
     return deed;
+}
+
+int Command::doctor(bool repair) const {
+    const auto loaded = load();
+    if (!loaded.errors.empty()) {
+        for (const auto& error : loaded.errors) std::cerr << error << '\n';
+        return static_cast<int>(ExitCode::no);
+    }
+    const auto wait = [] { ::usleep(500'000); };  // the index is at most 100 ms behind
+    const auto report = store::sqlite::check_spool(loaded.settings.state_dir, repair, wait);
+    Answer answer;
+    if (!report) {
+        answer.code = report.error().code == store::Errc::io          ? ExitCode::not_permitted
+                      : report.error().code == store::Errc::busy      ? ExitCode::unavailable
+                      : report.error().code == store::Errc::not_found ? ExitCode::no
+                                                                      : ExitCode::internal;
+        answer.text = report.error().text;
+        return finish(answer, nullptr);
+    }
+    json::object data;
+    data["daemon_runs"] = report->daemon_runs;
+    data["segments"] = report->segments;
+    data["records"] = report->records;
+    data["messages"] = report->messages;
+    data["bodies"] = report->bodies;
+    json::array findings;
+    bool wrong = false;
+    for (const auto& finding : report->findings) {
+        json::object one;
+        one["rule"] = finding.rule;
+        one["text"] = finding.text;
+        one["repair"] = finding.repair;
+        one["repaired"] = finding.repaired;
+        findings.push_back(std::move(one));
+        wrong = wrong || !finding.repaired;
+    }
+    data["findings"] = std::move(findings);
+    answer.data = std::move(data);
+    answer.code = wrong ? ExitCode::no : ExitCode::done;
+    return finish(answer, print_doctor);
 }
 
 void Command::add_sts() {
@@ -764,6 +824,13 @@ int Command::run(int argc, char** argv) {
     app_.require_subcommand(1);
     verb(&app_, "status", "how the daemon and its queue are", {{"verb", "status"}}, true, print_status);
     add_queue();
+    CLI::App* look = app_.add_subcommand("doctor", "looks over what is kept on the disk, and mends it");
+    bool spool = false;
+    bool repair = false;
+    look->add_flag("--spool", spool, "whether journal, bodies, index and history say the same")->required();
+    look->add_flag("--repair", repair, "mends what can be mended; the daemon must be down");
+    look->add_flag("--json", json_, "the answer as JSON");
+    look->callback([this, &repair] { chosen_ = [this, &repair] { return this->doctor(repair); }; });
     add_sts();
     add_policy();
     add_config();

@@ -317,6 +317,42 @@ def a_stranger_gets_no_recipient_past_it(machine):
     expect_equal([body_of(t) for t in sink.taken], [b'permitted\r\n'], 'what arrived')
 
 
+@test
+def wishes_for_notices_are_kept_and_what_no_host_tells_is_told(machine):
+    """SMTP-92, SMTP-94 … SMTP-97: a sink without DSN gets no parameters; success is told by us, failure if it is wanted."""
+    sink, sternpost = world(machine)
+    sink.refuse['lost@sink.test'] = sink.refuse['quiet@sink.test'] = '550 5.1.1 no such user'
+    with Dialogue() as d:
+        d.ehlo()
+        d.say('MAIL FROM:<back@sink.test> RET=HDRS ENVID=QQ+2B314', '250')
+        d.say('RCPT TO:<good@sink.test> NOTIFY=SUCCESS,FAILURE ORCPT=rfc822;Good+2BA@sink.test', '250')
+        d.say('RCPT TO:<plain@sink.test>', '250')
+        d.say('RCPT TO:<quiet@sink.test> NOTIFY=NEVER', '250')
+        d.say('RCPT TO:<lost@sink.test> NOTIFY=FAILURE', '250')
+        d.say('DATA', '354')
+        d.send(b'Subject: hello\r\n\r\nnot for notices\r\n.\r\n')
+        d.expect('250')
+        d.say('QUIT', '221')
+    sink.wait_taken(3)
+    sternpost.wait_empty()
+    notices = {}
+    for taken in sink.taken[1:]:
+        expect_equal((taken.reverse_path, taken.forward_paths), ('', ('back@sink.test',)), 'the envelope of a notice')
+        expect(b'not for notices' not in taken.data, 'RET=HDRS, and text came back')
+        report = email.message_from_bytes(taken.data).get_payload()[1].get_payload()
+        expect_equal(report[0]['Original-Envelope-Id'], 'QQ+314', 'the envelope id')
+        for recipient in report[1:]:
+            notices[recipient['Final-Recipient']] = (recipient['Action'], recipient['Original-Recipient'])
+    expect_equal(
+        notices,
+        {
+            'rfc822; good@sink.test': ('relayed', 'rfc822; Good+A@sink.test'),
+            'rfc822; lost@sink.test': ('failed', None),
+        },
+        'who was told what of whom',
+    )
+
+
 # --------------------------------------------------------------------------------------------------------------------- behaviour
 @test
 def commands_out_of_order_are_refused_and_change_nothing(machine):
@@ -326,7 +362,7 @@ def commands_out_of_order_are_refused_and_change_nothing(machine):
         d.say('MAIL FROM:<a@sender.test>', '503')
         expect_equal(len(d.say('HELO client.test', '250')), 1, 'lines of the reply to HELO')
         offered = d.ehlo()
-        for extension in ('PIPELINING', '8BITMIME', 'ENHANCEDSTATUSCODES'):
+        for extension in ('PIPELINING', '8BITMIME', 'ENHANCEDSTATUSCODES', 'DSN'):
             expect(extension in offered, 'EHLO does not offer %s: %s' % (extension, offered))
         for command, code in [
             ('RCPT TO:<u@sink.test>', '503 5'),

@@ -22,6 +22,7 @@ EngineCore::EngineCore(StorePlace place, const Options& options, EngineMailboxes
     : place_(std::move(place)), options_(options), mailboxes_(mailboxes), log_(log), clock_(clock) {
     options_.spool.submission_memory = options_.submission_memory;
     options_.spool.min_free = options_.min_free;
+    options_.spool.checkpoint_elsewhere = true;
     if (!options_.fatal)
         options_.fatal = [&log](const std::string& reason) {
             Event(log, Level::error, "store-died")
@@ -65,8 +66,28 @@ void EngineCore::pump(SteadyTime now) {
     }
     if (now < tick_) return;
     spool_->apply();
+    lighten();
     spool_->maintain();
     tick_ = now + (spool_->backlog() == 0 ? std::chrono::milliseconds(idle_tick) : options_.apply_interval);
+}
+
+// The long part of a checkpoint, beside the writer.
+void EngineCore::lighten() {
+    if (lightening_ || !spool_->wal_is_long()) return;
+    lightening_ = true;
+    mailboxes_.pool.post([this] {
+        auto database = Database::open(place_.database, Access::write);
+        // Whatever goes wrong goes wrong for the writer too, and is told by it; but a failed sync is told
+        // once.
+        if (database) {
+            [[maybe_unused]] const auto moved = (*database)->checkpoint(false);
+            if ((*database)->sync_failed()) options_.fatal("the queue's database could not be synced");
+        }
+        mailboxes_.writer.post([this] {
+            lightening_ = false;
+            spool_->lightened();
+        });
+    });
 }
 
 bool EngineCore::close_door() {

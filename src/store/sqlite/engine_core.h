@@ -112,6 +112,7 @@ class EngineCore : public Store {
 
   private:
     SteadyTime batch_due(SteadyTime since) const;
+    void lighten();
     void end_if_unsynced(const Error<Errc>& error);
     enum class When { at_once, with_the_batch };
     /// Runs `work(reply)` from that mailbox, or answers `reply` with closed.
@@ -130,6 +131,7 @@ class EngineCore : public Store {
     const Clock& clock_;
     std::unique_ptr<Spool> spool_;           // the writer's, but for its bodies()
     std::unique_ptr<Reader> reader_;         // the reader's
+    bool lightening_ = false;                // the writer's: see Spool::wal_is_long()
     std::optional<SteadyTime> batch_since_;  // the writer's: when the first of what is gathered came
     SteadyTime tick_;                        // the writer's: the next upkeep
     std::shared_mutex closing_;              // shared: somebody is posting; whole: close_door()

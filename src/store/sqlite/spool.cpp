@@ -433,6 +433,11 @@ void Spool::forget_old() {
     if (history_) note("history-removal", history_->forget(now));
 }
 
+bool Spool::wal_is_long() const {
+    return index_->wal_pages() >= options_.checkpoint_pages ||
+           (history_ && history_->wal_pages() >= options_.checkpoint_pages);
+}
+
 void Spool::maintain() {
     look_at_space();
     forget_old();
@@ -455,10 +460,10 @@ void Spool::maintain() {
     const auto durable = [&] {
         return std::min(index_->durable_position().segment, history_durable_.segment);
     };
-    const int history_pages = history_ ? history_->wal_pages() : 0;
-    if (index_->wal_pages() >= options_.checkpoint_pages || history_pages >= options_.checkpoint_pages ||
-        (enough && idle.front() >= durable()))
-        checkpoint();
+    // Should nobody come to help, it is done all the same before it is far too long.
+    const bool alone = !options_.checkpoint_elsewhere || index_->wal_pages() >= 8 * options_.checkpoint_pages;
+    const bool long_wal = wal_is_long() && (std::exchange(lightened_, false) || alone);
+    if (long_wal || (enough && idle.front() >= durable())) checkpoint();
     if (!enough) return;
     std::erase_if(idle, [&](std::uint64_t id) { return id >= durable(); });
     if (!idle.empty()) note("segments", reclaim(idle));

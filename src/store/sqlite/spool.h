@@ -25,10 +25,11 @@ struct SpoolOptions {
     std::uint64_t min_free = 64UL * 1024 * 1024;   // below that no mail is accepted; results still are
     std::size_t max_backlog = 50'000;              // journal entries that the index may be behind
     int checkpoint_pages = 4000;                   // of WAL, then it is moved into the database
-    std::size_t idle_segments = 2;                 // so many in which nothing lives go together
-    bool write_ahead = false;                      // a new spool begins with a spare file for its journal
-    std::chrono::days outcome_days{40};            // how long TLS outcomes are kept
-    std::chrono::days history_days{14};            // how long attempts are; 0: no history
+    bool checkpoint_elsewhere = false;   // somebody else does the long part of it, see wal_is_long()
+    std::size_t idle_segments = 2;       // so many in which nothing lives go together
+    bool write_ahead = false;            // a new spool begins with a spare file for its journal
+    std::chrono::days outcome_days{40};  // how long TLS outcomes are kept
+    std::chrono::days history_days{14};  // how long attempts are; 0: no history
 };
 
 /// What a Spool works with; all of it outlives the Spool.
@@ -61,6 +62,11 @@ class Spool {
     void apply();
     /// Checkpoints, removes segments and looks at the free space, where it is time for one of them.
     void maintain();
+    /// With checkpoint_elsewhere: most of the WAL is to be moved into the database by another connection, on
+    /// another thread (Database::checkpoint()), and lightened() called then. What came in the meantime is
+    /// left to maintain(): mail that waits for its 250 waits for that alone.
+    bool wal_is_long() const;
+    void lightened() { lightened_ = true; }
     /// commit(), apply(), and the whole WAL into the database.
     void close();
     /// Where read_history() finds what apply() has written.
@@ -108,6 +114,7 @@ class Spool {
     WallTime old_forgotten_;
     std::chrono::microseconds steps_{};  // wall time less steady time, at the start
     bool short_of_space_ = false;
+    bool lightened_ = false;
 };
 
 }  // namespace sternpost::store::sqlite

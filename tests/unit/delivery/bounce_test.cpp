@@ -101,6 +101,47 @@ class BouncerTest : public testing::Test {
     fake::IoLoop loop_;
 };
 
+TEST_F(BouncerTest, TellsOfSuccessAtAHostThatDoesNot) {  // SMTP-95
+    store::NewMessage message;
+    message.id = ids_.next();
+    message.arrived = clock_.wall();
+    message.envelope = from("alice@corp.example");
+    message.envelope.envid = "QQ+2B314";
+    std::vector<store::DeliveryResult> results;
+    for (const char* path : {"a@dest.example", "b@dest.example", "c@dest.example"}) {
+        mail::Recipient recipient(mail::ForwardPath::parse(path).value());
+        recipient.notify.success = recipient.notify.failure = path[0] != 'c';
+        if (path[0] == 'a') recipient.orcpt = "rfc822;First+2BA@dest.example";
+        message.recipients.emplace_back(std::move(recipient), "dest.example");
+        store::DeliveryResult result;
+        result.recipient = static_cast<std::uint32_t>(results.size());
+        result.state = store::RecipientState::sent;
+        result.status = "2.1.5";
+        result.text = "250 2.1.5 ok";
+        result.relayed = path[0] != 'b';  // b's host tells of it itself
+        results.push_back(std::move(result));
+    }
+    message.body = store::Body::of("Subject: hi\r\n\r\nsecret body\r\n");
+    BounceOptions options;
+    options.hostname = "relay.example";
+    Bouncer bouncer(options, store_, clock_, random_, log_, ids_);
+    const auto stored = std::make_shared<const store::StoredMessage>(store::StoredMessage::of(message));
+    const auto notices = loop_.run(bouncer.notices(stored, results));
+    ASSERT_EQ(notices.size(), 1U);
+    const Read read(*notices[0].body.octets);
+    EXPECT_EQ(read.field("Subject"), "Your message was handed over");
+    ASSERT_EQ(read.parts.size(), 3U);
+    for (const char* line :
+         {"Original-Envelope-Id: QQ+314\r\n", "Original-Recipient: rfc822; First+A@dest.example\r\n",
+          "Final-Recipient: rfc822; a@dest.example\r\n", "Action: relayed\r\n", "Status: 2.1.5\r\n"})
+        EXPECT_TRUE(read.parts[1].has(line)) << line << read.parts[1].body;
+    for (const char* other : {"b@dest.example", "c@dest.example", "Will-Retry-Until"})
+        EXPECT_FALSE(read.parts[1].has(other)) << other << ": SMTP-108, SMTP-107";
+    EXPECT_EQ(read.parts[2].type(), "text/rfc822-headers") << "SMTP-103: no text of it comes back";
+    results[0].relayed = false;
+    EXPECT_TRUE(loop_.run(bouncer.notices(stored, results)).empty());
+}
+
 const char* const plain_text = "Subject: hi\r\n\r\nsecret body\r\n";
 
 TEST_F(BouncerTest, SendsAsciiWhereAllIsAscii) {  // RFC 3464

@@ -786,7 +786,7 @@ TEST(Dsn, TakesEveryWishForNotices) {  // SMTP-92
          "C: DATA\nS: 354 …\n"
          "C: Subject: x\nC: \nC: y\nC: .\nS: 250 2.0.0 …\n");
     ASSERT_EQ(peer.messages.size(), 1U);
-    const store::NewMessage& message = peer.messages[0].message;
+    const store::NewMessage& message = peer.messages[0].envelope;
     EXPECT_EQ(message.envelope.ret, mail::Ret::hdrs);
     EXPECT_EQ(message.envelope.envid, "QQ+2B314") << "as it came";
     const auto& to = message.recipients;
