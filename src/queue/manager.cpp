@@ -176,7 +176,10 @@ void Manager::accepted(std::vector<store::StoredMessage> messages) {
 asio::awaitable<store::Result<std::vector<store::StoredMessage>>> Manager::find(store::QueueFilter filter) {
     using Found = store::Result<std::vector<store::StoredMessage>>;
     auto ask = [this, held = std::move(filter)](Reply<Found> reply) { store_.find(held, std::move(reply)); };
-    co_return co_await call<Found>(std::move(ask));
+    core_->asking();
+    auto found = co_await call<Found>(std::move(ask));
+    core_->answered();
+    co_return found;
 }
 
 // Mail that sleeps in the store and is due comes to memory.
