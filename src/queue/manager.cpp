@@ -315,7 +315,14 @@ void Manager::settle_all(std::vector<store::DeliveryResult> results, std::string
 asio::awaitable<void> Manager::settle(MessagePtr message, std::vector<store::DeliveryResult> results,
                                       std::shared_ptr<void> until_done) {
     auto notices = co_await hooks_.notices(message, results);
-    co_await record(std::move(results), std::move(notices));
+    while (!notices) {  // a full disk: nobody's mail ends without its sender being told
+        Event(log_, Level::error, "bounce")
+            .kv("for", message->id.text())
+            .reason(notices.error().text + "; tried again in a second");
+        co_await timer_.until(clock_.steady() + std::chrono::seconds(1));
+        notices = co_await hooks_.notices(message, results);
+    }
+    co_await record(std::move(results), std::move(*notices));
     until_done.reset();
 }
 

@@ -84,8 +84,8 @@ class BouncerTest : public testing::Test {
         Bouncer bouncer(options, store_, clock_, random_, log_, ids_);
         auto stored = std::make_shared<const store::StoredMessage>(store::StoredMessage::of(message));
         auto notices = loop_.run(bouncer.notices(std::move(stored), std::move(results)));
-        EXPECT_EQ(notices.size(), 1U);
-        return notices.at(0);
+        EXPECT_EQ(notices.value().size(), 1U);
+        return notices->at(0);
     }
     static mail::Envelope from(std::string_view path) {
         mail::Envelope out;
@@ -100,6 +100,22 @@ class BouncerTest : public testing::Test {
     store::IdSource ids_{clock_, 0, {}};
     fake::IoLoop loop_;
 };
+
+TEST_F(BouncerTest, ANoticeThatThereIsNoRoomForIsNoReasonToGoOnWithoutIt) {
+    store_.refuse_write = store::Errc::full;
+    store::NewMessage message;
+    message.envelope = from("alice@example.org");
+    message.recipients.emplace_back(mail::Recipient(mail::ForwardPath::parse("bob@example.com").value()),
+                                    "hop");
+    message.body = store::Body::of("Subject: hi\r\n\r\n");
+    store::DeliveryResult bounced;
+    bounced.state = store::RecipientState::bounced;
+    Bouncer bouncer({"relay.example"}, store_, clock_, random_, log_, ids_);
+    const auto stored = std::make_shared<const store::StoredMessage>(store::StoredMessage::of(message));
+    const auto notices = loop_.run(bouncer.notices(stored, {bounced}));
+    ASSERT_FALSE(notices);
+    EXPECT_EQ(notices.error().code, store::Errc::full);
+}
 
 const char* const plain_text = "Subject: hi\r\n\r\nsecret body\r\n";
 
