@@ -110,7 +110,9 @@ TEST_F(BouncerTest, ANoticeThatThereIsNoRoomForIsNoReasonToGoOnWithoutIt) {
     message.body = store::Body::of("Subject: hi\r\n\r\n");
     store::DeliveryResult bounced;
     bounced.state = store::RecipientState::bounced;
-    Bouncer bouncer({"relay.example"}, store_, clock_, random_, log_, ids_);
+    BounceOptions options;
+    options.hostname = "relay.example";
+    Bouncer bouncer(options, store_, clock_, random_, log_, ids_);
     const auto stored = std::make_shared<const store::StoredMessage>(store::StoredMessage::of(message));
     const auto notices = loop_.run(bouncer.notices(stored, {bounced}));
     ASSERT_FALSE(notices);
