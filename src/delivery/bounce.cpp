@@ -53,10 +53,12 @@ Bouncer::Bouncer(BounceOptions options, store::Store& store, const Clock& clock,
                  store::IdSource& ids)
     : options_(std::move(options)), store_(store), clock_(clock), random_(random), log_(log), ids_(ids) {}
 
-asio::awaitable<std::vector<store::NewMessage>> Bouncer::notices(queue::MessagePtr message,
-                                                                 std::vector<store::DeliveryResult> results) {
+asio::awaitable<store::Result<std::vector<store::NewMessage>>> Bouncer::notices(
+    queue::MessagePtr message, std::vector<store::DeliveryResult> results) {
     std::vector<store::NewMessage> out;
-    if (auto told = co_await relayed(message, results)) out.push_back(std::move(*told));
+    auto told = co_await relayed(message, results);
+    if (!told) co_return fail(std::move(told).error());
+    if (*told) out.push_back(std::move(**told));
     std::vector<store::DeliveryResult> bounced;
     const bool double_bounce = message->envelope.reverse_path.is_null();
     for (const auto& result : results) {
@@ -94,12 +96,13 @@ asio::awaitable<std::vector<store::NewMessage>> Bouncer::notices(queue::MessageP
     for (const auto& result : bounced)
         what.recipients.push_back(status_of(*message, result, dsn::Action::failed));
     auto notice = co_await make(std::move(message), std::move(what));
-    if (notice) out.push_back(std::move(*notice));
+    if (!notice) co_return fail(std::move(notice).error());
+    out.push_back(std::move(*notice));
     co_return out;
 }
 
 // RFC 3461 §5.2.2: the host behind us does not know that success is to be told.
-asio::awaitable<std::optional<store::NewMessage>> Bouncer::relayed(
+asio::awaitable<store::Result<std::optional<store::NewMessage>>> Bouncer::relayed(
     queue::MessagePtr message, std::vector<store::DeliveryResult> results) {
     std::erase_if(results, [&](const store::DeliveryResult& r) {
         return !r.relayed || !message->recipients[r.recipient].address.recipient.notify.success;
@@ -114,7 +117,9 @@ asio::awaitable<std::optional<store::NewMessage>> Bouncer::relayed(
                 false};
     for (const auto& result : results)
         what.recipients.push_back(status_of(*message, result, dsn::Action::relayed));
-    co_return co_await make(std::move(message), std::move(what));
+    auto notice = co_await make(std::move(message), std::move(what));
+    if (!notice) co_return fail(std::move(notice).error());
+    co_return std::move(*notice);
 }
 
 asio::awaitable<std::optional<store::NewMessage>> Bouncer::delay_warning(
@@ -132,10 +137,14 @@ asio::awaitable<std::optional<store::NewMessage>> Bouncer::delay_warning(
         what.recipients.back().retry_until = until;
     }
     if (what.recipients.empty()) co_return std::nullopt;
-    co_return co_await make(std::move(message), std::move(what));
+    const std::string id = message->id.text();
+    auto notice = co_await make(std::move(message), std::move(what));
+    if (notice) co_return std::move(*notice);
+    Event(log_, Level::warning, "delay-warning").kv("for", id).reason(notice.error().text);
+    co_return std::nullopt;
 }
 
-asio::awaitable<std::optional<store::NewMessage>> Bouncer::make(queue::MessagePtr message, Notice what) {
+asio::awaitable<store::Result<store::NewMessage>> Bouncer::make(queue::MessagePtr message, Notice what) {
     mail::ForwardPath& to = what.to;
     dsn::NoticeRequest request;
     request.reporting_host = options_.hostname;
@@ -181,13 +190,7 @@ asio::awaitable<std::optional<store::NewMessage>> Bouncer::make(queue::MessagePt
     auto sink = store_.new_body(text.size());
     auto written = sink->write(text);
     auto body = written ? sink->finish() : store::Result<store::Body>(fail(written.error()));
-    if (!body) {
-        Event(log_, Level::warning, "bounce")
-            .kv("for", message->id.text())
-            .kv("status", "dropped")
-            .reason("the notice cannot be stored: " + body.error().text);
-        co_return std::nullopt;
-    }
+    if (!body) co_return fail(body.error().code, "the notice cannot be stored: " + body.error().text);
     store::NewMessage notice;
     notice.id = ids_.next();
     notice.submission = what.submission;

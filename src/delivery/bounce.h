@@ -30,9 +30,9 @@ class Bouncer {
     /// The notices that `results` of `message` call for: of failure, and of success at a host that does not
     /// tell of it itself (RFC 3461 §5.2.2); none where nothing bounced, the sender wants none, or there is no
     /// sender. A notice's submission id is made from what it reports, so that it is accepted once however
-    /// often it is made.
-    asio::awaitable<std::vector<store::NewMessage>> notices(queue::MessagePtr message,
-                                                            std::vector<store::DeliveryResult> results);
+    /// often it is made. An error: it cannot be written now, and the results must not be recorded without it.
+    asio::awaitable<store::Result<std::vector<store::NewMessage>>> notices(
+        queue::MessagePtr message, std::vector<store::DeliveryResult> results);
     /// The delay warning (RFC 3461 §5.2.5) about these recipients, which wait for what `text` and `status`
     /// say and are given up at `until`. Nothing: there is no sender who wants it. Its submission id is made
     /// from the message's alone: a message is warned of once.
@@ -41,9 +41,9 @@ class Bouncer {
 
   private:
     struct Notice;
-    asio::awaitable<std::optional<store::NewMessage>> relayed(queue::MessagePtr message,
-                                                              std::vector<store::DeliveryResult> results);
-    asio::awaitable<std::optional<store::NewMessage>> make(queue::MessagePtr message, Notice what);
+    asio::awaitable<store::Result<std::optional<store::NewMessage>>> relayed(
+        queue::MessagePtr message, std::vector<store::DeliveryResult> results);
+    asio::awaitable<store::Result<store::NewMessage>> make(queue::MessagePtr message, Notice what);
 
     BounceOptions options_;
     store::Store& store_;

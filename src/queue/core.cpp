@@ -234,7 +234,8 @@ std::vector<store::DeliveryResult> Core::swept(const Sweep& sweep, std::vector<s
     std::vector<store::DeliveryResult> out;
     for (auto& stored : page) {
         const store::MessageId id = stored.id;
-        if (messages_.contains(id) || stored.held || !over(stored, sweep.began, now)) continue;
+        if (messages_.contains(id) || is_stale(id) || stored.held || !over(stored, sweep.began, now))
+            continue;
         Message* message = insert(std::move(stored), now);
         if (message == nullptr) continue;
         const auto unit = message->units.find(sweep.hop);
@@ -434,9 +435,11 @@ std::vector<store::DeliveryResult> Core::finished(const Work& work, std::vector<
         out.push_back(result);
     }
     if (message.removed) {
-        // Deleted while the attempt ran: what it delivered is recorded, a deferral has nothing to wait for.
-        std::erase_if(
-            out, [](const store::DeliveryResult& r) { return r.state == store::RecipientState::queued; });
+        // Deleted while the attempt ran: what it delivered is recorded, a deferral has nothing to wait for,
+        // but may be the one to tell of a session's TLS.
+        std::erase_if(out, [](const store::DeliveryResult& r) {
+            return r.state == store::RecipientState::queued && r.detail.outcomes.empty();
+        });
         message.recording += out.size();
         if (active_recipients(message) == 0 && message.recording == 0) forget(known);
         return out;
@@ -629,7 +632,7 @@ void Core::let_go_if_far(store::MessageId id, Now now) {
 }
 
 void Core::forget(Messages::iterator known) {
-    if (loading_) touched_.insert(known->first);
+    touch(known->first);
     std::vector<std::string> names;
     for (const auto& [name, unit] : known->second.units) names.push_back(name);
     // Lists that still name it pass over an id that is gone.
@@ -650,7 +653,7 @@ void Core::recorded(const std::vector<store::DeliveryResult>& results, Now now) 
         if (known == messages_.end()) continue;
         Message& message = known->second;
         if (message.recording > 0) --message.recording;
-        if (loading_) touched_.insert(result.message);
+        touch(result.message);
         ids.insert(result.message);
         store::StoredRecipient& recipient = message.stored->recipients[result.recipient];
         if (result.state == store::RecipientState::queued || recipient.state != store::RecipientState::queued)
@@ -698,10 +701,22 @@ const Core::Hop* Core::blocking(const std::string& hop_name, const store::Stored
 
 // ---- delay warnings
 
+void Core::touch(store::MessageId id) {
+    if (loading_) touched_.insert(id);
+    if (asking_ > 0) changed_.insert(id);
+}
+
+void Core::answered() {
+    stale_ = changed_;
+    if (--asking_ == 0) changed_.clear();
+}
+
 std::optional<Delayed> Core::delayed(const store::StoredMessage& found, Now now, bool& later) const {
     later = false;
     const auto known = messages_.find(found.id);
     const bool here = known != messages_.end();
+    later = is_stale(found.id);
+    if (later) return std::nullopt;
     const store::StoredMessage& message = here ? *known->second.stored : found;
     if (message.warned || !wants_warning(message) || (here && known->second.removed)) return std::nullopt;
     if (now.wall >= deadline(message)) return std::nullopt;  // the next it hears is the end
@@ -721,7 +736,7 @@ std::optional<Delayed> Core::delayed(const store::StoredMessage& found, Now now,
 }
 
 void Core::warned(store::MessageId id) {
-    if (loading_) touched_.insert(id);
+    touch(id);
     if (const auto known = messages_.find(id); known != messages_.end()) known->second.stored->warned = true;
 }
 
@@ -750,7 +765,7 @@ Selected Core::select(const store::StoredMessage& found, const store::QueueFilte
     const auto known = messages_.find(found.id);
     const bool here = known != messages_.end();
     out.message = here ? MessagePtr(known->second.stored) : std::make_shared<store::StoredMessage>(found);
-    if (here && known->second.removed) return out;
+    if (is_stale(found.id) || (here && known->second.removed)) return out;
     std::size_t queued = 0;
     for (std::uint32_t n = 0; n < found.recipients.size(); ++n) {
         if (out.message->recipients[n].state != store::RecipientState::queued) continue;
@@ -802,7 +817,7 @@ void Core::take_out(const std::vector<Selected>& selected) {
 void Core::retry(const std::vector<Selected>& selected, Now now) {
     take_out(selected);
     for (const Selected& one : selected) {
-        if (loading_) touched_.insert(one.message->id);
+        touch(one.message->id);
         for (const auto n : one.recipients) {
             const auto at = hops_.find(store::hop_of(*one.message, n));
             if (at == hops_.end()) continue;
@@ -824,7 +839,7 @@ void Core::retry(const std::vector<Selected>& selected, Now now) {
 void Core::hold(const std::vector<Selected>& selected, Now now) {
     take_out(selected);
     for (const Selected& one : selected) {
-        if (loading_) touched_.insert(one.message->id);
+        touch(one.message->id);
         const auto known = messages_.find(one.message->id);
         if (known == messages_.end()) continue;
         known->second.stored->held = true;
@@ -834,7 +849,7 @@ void Core::hold(const std::vector<Selected>& selected, Now now) {
 
 void Core::release(const std::vector<Selected>& selected, Now now) {
     for (const Selected& one : selected) {
-        if (loading_) touched_.insert(one.message->id);
+        touch(one.message->id);
         const auto known = messages_.find(one.message->id);
         if (known == messages_.end()) continue;
         Message& message = known->second;
@@ -849,7 +864,7 @@ void Core::reroute(const std::vector<Selected>& selected, const std::string& fro
                    Now now) {
     take_out(selected);
     for (const Selected& one : selected) {
-        if (loading_) touched_.insert(one.message->id);
+        touch(one.message->id);
         const auto known = messages_.find(one.message->id);
         if (known == messages_.end()) continue;
         Message& message = known->second;
@@ -887,7 +902,7 @@ std::vector<store::DeliveryResult> Core::end(const std::vector<Selected>& select
         const store::MessageId id = one.message->id;
         // What only the store has comes in for its end.
         if (!messages_.contains(id)) {
-            if (loading_) touched_.insert(id);
+            touch(id);
             store::StoredMessage stored = *one.message;
             insert(std::move(stored), now);
         }
@@ -919,7 +934,7 @@ std::vector<store::DeliveryResult> Core::end(const std::vector<Selected>& select
 
 void Core::remove(const std::vector<store::MessageId>& ids) {
     for (const auto id : ids) {
-        if (loading_) touched_.insert(id);
+        touch(id);
         const auto known = messages_.find(id);
         if (known == messages_.end()) continue;
         known->second.removed = true;

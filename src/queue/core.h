@@ -116,6 +116,11 @@ class Core {
     void load_failed(Now now);
     /// Mail of a suspended sender that has turned up: it is to be put on hold in the store.
     std::vector<store::MessageId> to_hold();
+    /// The store is asked for messages of whatever kind; then comes the answer. What has changed in between
+    /// and is in memory no more is another thing than the answer says: select(), swept() and delayed() pass
+    /// over it.
+    void asking() { ++asking_; }
+    void answered();
     /// A next hop failed, and some of its mail may sleep: what of that arrived up to `until` is over with it.
     struct Sweep {
         std::string hop;
@@ -245,6 +250,8 @@ class Core {
     std::size_t active_recipients(const Message& message) const;
     bool may_go(const Message& message, Now now) const;
     void let_go_if_far(store::MessageId id, Now now);
+    void touch(store::MessageId id);
+    bool is_stale(store::MessageId id) const { return stale_.contains(id) && !messages_.contains(id); }
     void forget(Messages::iterator known);
     void forget_hop_if_idle(const std::string& name);
     void bounce_unit(Message& message, Unit& unit, const HopFate& fate, bool expired, Now now,
@@ -272,6 +279,9 @@ class Core {
     bool more_ = false;                     // there is more in the store that is due, of whatever hop
     std::optional<SteadyTime> asleep_due_;  // when the next of what sleeps is
     std::set<store::MessageId> touched_;    // changed since the question that is under way
+    unsigned asking_ = 0;                   // questions for messages that are under way
+    std::set<store::MessageId> changed_;    // since the first of these
+    std::set<store::MessageId> stale_;      // of these, at the last answer
     std::vector<store::MessageId> to_hold_;
     std::vector<Sweep> sweeps_;
     WallTime oldest_ = WallTime::max() - std::chrono::hours(24 * 365 * 100);  // nothing in the store is older

@@ -176,7 +176,10 @@ void Manager::accepted(std::vector<store::StoredMessage> messages) {
 asio::awaitable<store::Result<std::vector<store::StoredMessage>>> Manager::find(store::QueueFilter filter) {
     using Found = store::Result<std::vector<store::StoredMessage>>;
     auto ask = [this, held = std::move(filter)](Reply<Found> reply) { store_.find(held, std::move(reply)); };
-    co_return co_await call<Found>(std::move(ask));
+    core_->asking();
+    auto found = co_await call<Found>(std::move(ask));
+    core_->answered();
+    co_return found;
 }
 
 // Mail that sleeps in the store and is due comes to memory.
@@ -312,7 +315,14 @@ void Manager::settle_all(std::vector<store::DeliveryResult> results, std::string
 asio::awaitable<void> Manager::settle(MessagePtr message, std::vector<store::DeliveryResult> results,
                                       std::shared_ptr<void> until_done) {
     auto notices = co_await hooks_.notices(message, results);
-    co_await record(std::move(results), std::move(notices));
+    while (!notices) {  // a full disk: nobody's mail ends without its sender being told
+        Event(log_, Level::error, "bounce")
+            .kv("for", message->id.text())
+            .reason(notices.error().text + "; tried again in a second");
+        co_await timer_.until(clock_.steady() + std::chrono::seconds(1));
+        notices = co_await hooks_.notices(message, results);
+    }
+    co_await record(std::move(results), std::move(*notices));
     until_done.reset();
 }
 

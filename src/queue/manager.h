@@ -72,9 +72,10 @@ struct Hooks {
     /// Delivers what the lane has, until it has no more. Reports by the lane; never throws for what the world
     /// does.
     std::function<asio::awaitable<void>(Lane&)> deliver;
-    /// The notices (bounces) that these results of one message call for.
-    std::function<asio::awaitable<std::vector<store::NewMessage>>(MessagePtr,
-                                                                  std::vector<store::DeliveryResult>)>
+    /// The notices (bounces) that these results of one message call for. An error: not now; asked again in a
+    /// second.
+    std::function<asio::awaitable<store::Result<std::vector<store::NewMessage>>>(
+        MessagePtr, std::vector<store::DeliveryResult>)>
         notices;
     /// The delay warning that the sender of this is to have, if any.
     std::function<asio::awaitable<std::optional<store::NewMessage>>(Delayed)> delay_warning;

@@ -45,11 +45,13 @@ class Process::Spy final : public StoreDouble {
         const std::size_t known = question.known.size();
         const std::size_t full = question.full.size();
         auto heard = [this, known, full, answer = std::move(reply)](store::Result<store::Due> due) mutable {
+            std::string hops;
             if (due)
-                trace().step("due: {} messages, {} hops, {}{}; {} were known, {} hops full",
-                             due->messages.size(), due->hops.size(), due->more ? "more, " : "",
-                             due->next ? "next " + rfc3339(*due->next) : std::string("none next"), known,
-                             full);
+                for (const auto& [state, more] : due->hops) hops += ' ' + state.next_hop + (more ? "+" : "");
+            if (due)
+                trace().step("due: {} messages,{}{}, next {}; {} were known, {} hops full",
+                             due->messages.size(), hops, due->more ? ", more" : "",
+                             due->next ? rfc3339(*due->next) : "never", known, full);
             answer(std::move(due));
         };
         real().due(std::move(question), std::move(heard));

@@ -143,7 +143,9 @@ void Oracle::asked_to_record(const std::vector<store::DeliveryResult>& results,
 
 void Oracle::recorded(const std::vector<store::DeliveryResult>& results,
                       const std::vector<store::NewMessage>& notices) {
-    for (const auto& notice : notices) messages_.at(notice.id).acknowledged = true;
+    // The same report a second time is known by its submission id, and the first one stands.
+    for (const auto& notice : notices)
+        if (!notice.submission || submissions_.insert(*notice.submission).second) accepted(notice.id);
     for (const auto& result : results) {
         Message& message = messages_.at(result.message);
         count(result.detail, &Sessions::asked, &Sessions::told);

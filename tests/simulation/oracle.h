@@ -207,6 +207,7 @@ class Oracle {
     std::map<std::string, Letter> letters_;
     std::map<store::MessageId, Message> messages_;
     std::map<std::pair<std::string, std::string>, Copy> copies_;  // by identity and address
+    std::set<store::SubmissionId> submissions_;                   // of notices that are kept
     std::map<std::string, std::vector<Served>> served_;
     std::map<std::string, Told<MxTold>> mx_;
     std::map<std::string, Told<TlsaTold>> tlsa_;

@@ -31,7 +31,7 @@ queue::Options queue_of(Chance& chance) {
         out.window.per_sender = chance.between(1, 3);
         out.window.hops = chance.between(2, 20);
     }
-    out.window.horizon = chance.pick(std::vector<seconds>{seconds(1), seconds(60), hours(1)});
+    out.window.horizon = chance.pick(std::vector<seconds>{seconds(1), seconds(60)});
     return out;
 }
 

@@ -84,8 +84,8 @@ class BouncerTest : public testing::Test {
         Bouncer bouncer(options, store_, clock_, random_, log_, ids_);
         auto stored = std::make_shared<const store::StoredMessage>(store::StoredMessage::of(message));
         auto notices = loop_.run(bouncer.notices(std::move(stored), std::move(results)));
-        EXPECT_EQ(notices.size(), 1U);
-        return notices.at(0);
+        EXPECT_EQ(notices.value().size(), 1U);
+        return notices->at(0);
     }
     static mail::Envelope from(std::string_view path) {
         mail::Envelope out;
@@ -100,6 +100,24 @@ class BouncerTest : public testing::Test {
     store::IdSource ids_{clock_, 0, {}};
     fake::IoLoop loop_;
 };
+
+TEST_F(BouncerTest, ANoticeThatThereIsNoRoomForIsNoReasonToGoOnWithoutIt) {
+    store_.refuse_write = store::Errc::full;
+    store::NewMessage message;
+    message.envelope = from("alice@example.org");
+    message.recipients.emplace_back(mail::Recipient(mail::ForwardPath::parse("bob@example.com").value()),
+                                    "hop");
+    message.body = store::Body::of("Subject: hi\r\n\r\n");
+    store::DeliveryResult bounced;
+    bounced.state = store::RecipientState::bounced;
+    BounceOptions options;
+    options.hostname = "relay.example";
+    Bouncer bouncer(options, store_, clock_, random_, log_, ids_);
+    const auto stored = std::make_shared<const store::StoredMessage>(store::StoredMessage::of(message));
+    const auto notices = loop_.run(bouncer.notices(stored, {bounced}));
+    ASSERT_FALSE(notices);
+    EXPECT_EQ(notices.error().code, store::Errc::full);
+}
 
 TEST_F(BouncerTest, TellsOfSuccessAtAHostThatDoesNot) {  // SMTP-95
     store::NewMessage message;
@@ -126,7 +144,7 @@ TEST_F(BouncerTest, TellsOfSuccessAtAHostThatDoesNot) {  // SMTP-95
     options.hostname = "relay.example";
     Bouncer bouncer(options, store_, clock_, random_, log_, ids_);
     const auto stored = std::make_shared<const store::StoredMessage>(store::StoredMessage::of(message));
-    const auto notices = loop_.run(bouncer.notices(stored, results));
+    const auto notices = loop_.run(bouncer.notices(stored, results)).value();
     ASSERT_EQ(notices.size(), 1U);
     const Read read(*notices[0].body.octets);
     EXPECT_EQ(read.field("Subject"), "Your message was handed over");
@@ -139,7 +157,7 @@ TEST_F(BouncerTest, TellsOfSuccessAtAHostThatDoesNot) {  // SMTP-95
         EXPECT_FALSE(read.parts[1].has(other)) << other << ": SMTP-108, SMTP-107";
     EXPECT_EQ(read.parts[2].type(), "text/rfc822-headers") << "SMTP-103: no text of it comes back";
     results[0].relayed = false;
-    EXPECT_TRUE(loop_.run(bouncer.notices(stored, results)).empty());
+    EXPECT_TRUE(loop_.run(bouncer.notices(stored, results)).value().empty());
 }
 
 const char* const plain_text = "Subject: hi\r\n\r\nsecret body\r\n";

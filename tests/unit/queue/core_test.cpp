@@ -465,6 +465,20 @@ TEST_F(Queue, MailDeletedDuringItsAttemptEndsWithIt) {
     EXPECT_EQ(core.take("d.test", now), std::nullopt);
 }
 
+TEST_F(Queue, ADeletedMessagesLastAttemptTellsOfItsSessions) {
+    const auto id = add({{"a@d.test", "d.test"}});
+    const auto work = core.take("d.test", now);
+    core.remove({id});
+    Fate deferred = fate(0, RecipientState::queued);
+    deferred.result.detail.outcomes.emplace_back();
+    const auto results = core.finished(*work, {deferred}, now);
+    ASSERT_EQ(results.size(), 1U) << "each session counts";
+    core.recorded(results, now);
+    EXPECT_EQ(core.message(id), nullptr);
+    pass(24h);
+    EXPECT_EQ(core.take("d.test", now), std::nullopt);
+}
+
 TEST_F(Queue, AFurtherTransactionComesAtOnce) {  // SMTP-19
     add({{"a@d.test", "d.test"}, {"b@d.test", "d.test"}});
     const auto work = core.take("d.test", now);
@@ -615,6 +629,19 @@ TEST_F(QueueWindow, AHopOfWhichNothingIsDueIsAskedForOnceMoreAtMost) {
     ASSERT_TRUE(core.wanted(now)) << "e.test may have more that is due";
     core.loaded({{}, {}, false, now.wall + 10min}, now);
     EXPECT_EQ(core.wanted(now), std::nullopt) << "it has not";
+}
+
+TEST_F(QueueWindow, WhatEndsWhileTheStoreIsAskedForMessagesDoesNotEndAgain) {
+    const auto id = add({{"a@d.test", "d.test"}});
+    const store::StoredMessage stored = *core.message(id);
+    core.asking();
+    record(core.finished(*core.take("d.test", now), {fate(0, RecipientState::sent)}, now));
+    ASSERT_EQ(core.message(id), nullptr);
+    core.answered();
+    pass(24h * 30);
+    EXPECT_TRUE(core.select(stored, {}).recipients.empty());
+    const Core::Sweep sweep{"d.test", id, {false, "4.4.1", "refused"}, now};
+    EXPECT_TRUE(core.swept(sweep, {stored}, now).empty());
 }
 
 TEST_F(QueueWindow, WhatChangesWhileTheStoreIsAskedIsNotTakenFromItsAnswer) {
