@@ -11,7 +11,7 @@ namespace sternpost::delivery {
 namespace {
 
 constexpr auto site_pause =
-    std::chrono::seconds(1);             // ours: how soon a busy site is asked for a connection again
+    std::chrono::seconds(5);  // ours: how soon a busy site is asked again if nobody says that it has room
 constexpr std::size_t max_reasons = 20;  // ours: hosts and addresses that a record tells of
 constexpr std::size_t max_outcomes =
     20;  // ours: of sessions and hosts, that one record holds with their policies
@@ -66,6 +66,7 @@ struct Delivery::Attempt {
     HopPlan plan;
     Limits limits;
     std::unique_ptr<SiteVisit> visit;
+    bool beyond = false;  // the site has all that it may; an idle connection is to be taken over, or to go
     std::optional<SteadyTime> paced;  // no further message before this
 
     store::AttemptDetail detail;   // reasons, a failed dialogue, outcomes that no record has yet
@@ -113,10 +114,10 @@ struct Delivery::Attempt {
 
 Delivery::Delivery(asio::io_context& context, Options options, dns::Resolver& resolver, sts::Lookups& lookups,
                    Overrides& overrides, Dialer& dialer, const Clock& clock, Timer& timer, Random& random,
-                   Log& log, OnSession on_session)
+                   Log& log, OnSession on_session, OnRoom on_room)
     : context_(context),
       options_(std::move(options)),
-      sites_(options_.dead_host_time),
+      sites_(options_.dead_host_time, std::move(on_room)),
       limits_(options_.destinations, options_.connections_per_site, options_.messages_per_connection),
       lookups_(lookups),
       overrides_(overrides),
@@ -154,8 +155,7 @@ asio::awaitable<void> Delivery::work(Attempt& attempt) {
     attempt.plan = std::move(*plan);
     const bool entered = co_await enter_site(attempt);
     if (!entered) {
-        attempt.lane.put_back(*std::exchange(attempt.work, std::nullopt));
-        attempt.lane.pause(site_pause);
+        wait_for_room(attempt);
         co_return;
     }
     if (attempt.paced = rates_.take(attempt.limits, clock_.steady()); attempt.paced) {
@@ -192,6 +192,12 @@ asio::awaitable<void> Delivery::work(Attempt& attempt) {
     end(fate_of(attempt));
 }
 
+void Delivery::wait_for_room(Attempt& attempt) {
+    attempt.lane.put_back(*std::exchange(attempt.work, std::nullopt));
+    attempt.lane.pause(site_pause);
+    sites_.wait(attempt.limits.site, attempt.lane.hop());
+}
+
 // The destination has had all the messages that it may have for now.
 void Delivery::wait_for_turn(Attempt& attempt) {
     attempt.lane.put_back(*std::exchange(attempt.work, std::nullopt));
@@ -206,13 +212,9 @@ asio::awaitable<bool> Delivery::enter_site(Attempt& attempt) {
     attempt.limits = limits_.of(attempt.plan.domain, names, std::move(set));
     const Limits& limits = attempt.limits;
     bool entered = sites_.enter(limits.site, limits.connections);
-    if (!entered) {
-        auto evicted = connections_.evict(limits.site);
-        if (evicted) {
-            co_await evicted->channel->quit();
-            sites_.leave(limits.site);
-            entered = sites_.enter(limits.site, limits.connections);
-        }
+    if (!entered && connections_.has(limits.site)) {
+        sites_.enter_beyond(limits.site);
+        attempt.beyond = entered = true;
     }
     if (entered) attempt.visit = std::make_unique<SiteVisit>(sites_, limits.site);
     co_return entered;
@@ -289,7 +291,9 @@ asio::awaitable<Delivery::Tried> Delivery::try_idle(Attempt& attempt, const Host
     };
     auto idle = connections_.take(host.candidate.host, host.addresses.usable, host.port, fits);
     if (!idle) co_return Tried::next;
-    sites_.leave(idle->site);
+    // Its place goes to us, or ours was the one beyond the limit.
+    sites_.taken_over(idle->site);
+    attempt.beyond = false;
     DialRequest request = std::move(idle->request);
     auto channel = std::move(idle->channel);
     const unsigned carried = std::max(idle->carried, 1U);  // not fresh: its host may have left it
@@ -314,6 +318,17 @@ DialRequest Delivery::request_for(const HostPlan& host, dns::Address address) co
 asio::awaitable<Delivery::Tried> Delivery::try_address(Attempt& attempt, const HostPlan& host,
                                                        dns::Address address) {
     const Requirement& requirement = host.requirement;
+    if (attempt.beyond) {
+        // None of the idle ones would do: one of them makes room for a new one.
+        auto evicted = connections_.evict(attempt.limits.site);
+        if (!evicted) {
+            wait_for_room(attempt);
+            co_return Tried::over;
+        }
+        attempt.beyond = false;
+        co_await evicted->channel->quit();
+        sites_.taken_over(attempt.limits.site);
+    }
     DialRequest request = request_for(host, address);
     for (;;) {
         auto channel = co_await dialer_.open(request);
@@ -400,6 +415,7 @@ asio::awaitable<Delivery::Tried> Delivery::carry(Attempt& attempt, const HostPla
         idle.until = clock_.steady() + options_.idle_time;
         connections_.put(std::move(idle));
         attempt.visit->hand_over();
+        sites_.room(attempt.limits.site);
         idle_->ring();
     } else {
         co_await channel->quit();

@@ -37,12 +37,16 @@ struct Options {
 /// alarms. Called on the control thread.
 using OnSession = std::function<void(const store::TlsOutcome& outcome, bool without_dane)>;
 
+/// Told of a hop whose mail has waited for a connection to a busy site, when there may be one. Called on the
+/// control thread.
+using OnRoom = std::function<void(const std::string& hop)>;
+
 /// Lives on the control thread.
 class Delivery {
   public:
     Delivery(asio::io_context& context, Options options, dns::Resolver& resolver, sts::Lookups& lookups,
              Overrides& overrides, Dialer& dialer, const Clock& clock, Timer& timer, Random& random, Log& log,
-             OnSession on_session);
+             OnSession on_session, OnRoom on_room);
 
     /// Works for the lane until it has nothing more, or the next hop cannot take it.
     asio::awaitable<void> deliver(queue::Lane& lane);
@@ -70,6 +74,7 @@ class Delivery {
     asio::awaitable<unsigned> serve(Attempt& attempt, const HostPlan& host, const DialRequest& request,
                                     Channel& channel, unsigned carried);
     asio::awaitable<bool> enter_site(Attempt& attempt);
+    void wait_for_room(Attempt& attempt);
     void wait_for_turn(Attempt& attempt);
     std::vector<queue::Fate> judge(const Attempt& attempt, const queue::Work& work, const HostPlan& host,
                                    const DialRequest& request, const Channel& channel,

@@ -37,6 +37,10 @@ std::optional<IdleConnection> Connections::take(const std::optional<dns::MxHost>
     }));
 }
 
+bool Connections::has(const std::string& site) const {
+    return std::any_of(idle_.begin(), idle_.end(), [&](const IdleConnection& c) { return c.site == site; });
+}
+
 std::optional<IdleConnection> Connections::evict(const std::string& site) {
     return remove(
         std::find_if(idle_.begin(), idle_.end(), [&](const IdleConnection& c) { return c.site == site; }));

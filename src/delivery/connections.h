@@ -38,6 +38,8 @@ class Connections {
     std::optional<IdleConnection> take(const std::optional<dns::MxHost>& host,
                                        const std::vector<dns::Address>& addresses, std::uint16_t port,
                                        const std::function<bool(const IdleConnection&)>& fits);
+    /// Whether the site has any.
+    bool has(const std::string& site) const;
     /// The oldest of a site: another needs its place.
     std::optional<IdleConnection> evict(const std::string& site);
     /// One whose time is over.

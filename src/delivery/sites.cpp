@@ -25,6 +25,26 @@ bool Sites::enter(const std::string& site, unsigned most) {
 }
 
 void Sites::leave(const std::string& site) {
+    taken_over(site);
+    room(site);
+}
+
+void Sites::wait(const std::string& site, const std::string& hop) {
+    auto& line = waiting_[site];
+    if (std::find(line.begin(), line.end(), hop) == line.end()) line.push_back(hop);
+}
+
+// One at a time: whoever finds no room after all waits again.
+void Sites::room(const std::string& site) {
+    const auto known = waiting_.find(site);
+    if (known == waiting_.end()) return;
+    const std::string hop = std::move(known->second.front());
+    known->second.pop_front();
+    if (known->second.empty()) waiting_.erase(known);
+    if (on_room_) on_room_(hop);
+}
+
+void Sites::taken_over(const std::string& site) {
     const auto known = open_.find(site);
     assert(known != open_.end() && known->second > 0);
     if (--known->second == 0) open_.erase(known);

@@ -3,6 +3,8 @@
 #pragma once
 
 #include <chrono>
+#include <deque>
+#include <functional>
 #include <map>
 #include <string>
 #include <vector>
@@ -15,7 +17,10 @@ namespace sternpost::delivery {
 class Sites {
   public:
     /// `dead_for`: how long an address that took no connection is left alone.
-    explicit Sites(std::chrono::seconds dead_for) : dead_for_(dead_for) {}
+    /// `on_room`: see wait(); may be left out.
+    explicit Sites(std::chrono::seconds dead_for,
+                   std::function<void(const std::string& hop)> on_room = nullptr)
+        : dead_for_(dead_for), on_room_(std::move(on_room)) {}
 
     /// The name of a set of hosts, whatever their order.
     static std::string name_of(std::vector<std::string> hosts);
@@ -23,6 +28,14 @@ class Sites {
     /// One connection more; false when the site has `most` already. After true comes leave().
     bool enter(const std::string& site, unsigned most);
     void leave(const std::string& site);
+    /// One more though the site may have all that it may: for who takes over a connection that is open and
+    /// carries nothing, and gives its place back by taken_over().
+    void enter_beyond(const std::string& site) { ++open_[site]; }
+    void taken_over(const std::string& site);
+    /// The hop's mail waits for a connection of the site. `on_room` hears of it when there may be one.
+    void wait(const std::string& site, const std::string& hop);
+    /// There may be one: a connection carries nothing now.
+    void room(const std::string& site);
 
     void took_no_connection(const dns::Address& address, SteadyTime now);
     bool is_dead(const dns::Address& address, SteadyTime now);
@@ -31,7 +44,9 @@ class Sites {
 
   private:
     std::chrono::seconds dead_for_;
+    std::function<void(const std::string& hop)> on_room_;
     std::map<std::string, unsigned> open_;
+    std::map<std::string, std::deque<std::string>> waiting_;  // hops, by site, each once
     std::map<dns::Address, SteadyTime> dead_until_;
 };
 

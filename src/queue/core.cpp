@@ -562,6 +562,13 @@ void Core::pause(const std::string& hop_name, std::chrono::milliseconds time, No
     set_timer(hop_name, paused, paused.next_at);
 }
 
+void Core::resume(const std::string& hop_name) {
+    const auto known = hops_.find(hop_name);
+    if (known == hops_.end() || known->second.failures > 0) return;
+    known->second.next_at = SteadyTime::min();
+    candidates_.insert(hop_name);
+}
+
 void Core::lane_ended(const std::string& hop_name) {
     Hop& left = hop(hop_name);
     assert(left.lanes > 0 && lanes_ > 0);

@@ -93,6 +93,11 @@ class Manager {
     /// many there are.
     asio::awaitable<store::Result<std::size_t>> load(WallTime newest);
     void start();
+    /// The site that the hop's mail has waited for may have room.
+    void resume(const std::string& hop) {
+        core_->resume(hop);
+        kick();
+    }
     /// New mail that is on stable storage.
     void accepted(std::vector<store::StoredMessage> messages);
     /// Aborts what has not reached DATA, waits up to `patience` for the rest (DESIGN §4: 90 s).

@@ -166,9 +166,10 @@ store::Result<void> Process::open() {
         if (const auto alarm = watch_.saw(outcome, without_dane))
             alarms_->raise(alarm->kind, alarm->subject, alarm->text);
     };
+    auto on_room = [this](const std::string& hop) { queue_->resume(hop); };
     delivery_ = std::make_unique<delivery::Delivery>(context, settings_.delivery, resolver, *lookups_,
                                                      overrides_, dialer, clock, timer, around_.random,
-                                                     around_.log, std::move(on_session));
+                                                     around_.log, std::move(on_session), std::move(on_room));
     delivery::BounceOptions bounces;
     bounces.hostname = "relay.example";
     bouncer_ = std::make_unique<delivery::Bouncer>(std::move(bounces), *spy_, clock, around_.random,

@@ -22,6 +22,26 @@ TEST(Sites, HaveSoManyConnectionsAndNoMore) {  // SMTP-43
     EXPECT_TRUE(sites.enter("a", 2));
 }
 
+TEST(Sites, TellWhoWaitsForRoomOneAtATime) {
+    std::vector<std::string> told;
+    Sites sites(60s, [&](const std::string& hop) { told.push_back(hop); });
+    EXPECT_TRUE(sites.enter("a", 1));
+    EXPECT_FALSE(sites.enter("a", 1));
+    sites.wait("a", "x.test");
+    sites.wait("a", "x.test");
+    sites.wait("a", "y.test");
+    sites.enter_beyond("a");
+    sites.taken_over("a");
+    EXPECT_TRUE(told.empty()) << "a place that changed hands is no room";
+    sites.room("a");
+    EXPECT_EQ(told, std::vector<std::string>{"x.test"});
+    sites.leave("a");
+    EXPECT_EQ(told, (std::vector<std::string>{"x.test", "y.test"}));
+    EXPECT_TRUE(sites.enter("a", 1));
+    sites.leave("a");
+    EXPECT_EQ(told.size(), 2U);
+}
+
 TEST(DeadHosts, AreLeftAloneForAWhile) {  // SMTP-42
     Sites sites(60s);
     const SteadyTime now(1000s);
