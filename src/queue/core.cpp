@@ -173,14 +173,23 @@ std::optional<store::DueQuestion> Core::wanted(Now now) {
     out.now = now.wall;
     out.messages = std::min(window.messages - messages_.size(), load_at_once);
     out.per_hop = std::max<std::size_t>(window.per_hop / 2, 1);
-    for (const auto& [name, hop] : hops_)
-        if (blocked(name, hop, now.steady) || hop.loaded > window.per_hop / 2) out.full.push_back(name);
+    if (asleep_due_ && *asleep_due_ <= now.steady) asleep_due_.reset();
+    for (auto& [name, hop] : hops_) {
+        const bool blocks = blocked(name, hop, now.steady);
+        if (!blocks && hop.loaded <= window.per_hop / 2) continue;
+        out.full.push_back(name);
+        // The answer says nothing of these: what of theirs is due already is asked for when they can have it.
+        if (blocks && hop.next_at > now.steady) asleep(hop.next_at);
+        if (!blocks) {
+            hop.more = true;
+            hungry_.insert(name);
+        }
+    }
     for (const auto& suspension : suspensions_.list())
         if (suspension.kind == store::SuspensionKind::next_hop && !suspension.scope.starts_with('.'))
             for (const auto& group : store::groups_of(suspension.scope)) out.full.push_back(group);
     std::sort(out.full.begin(), out.full.end());
     for (const auto& [id, message] : messages_) out.known.push_back(id);
-    if (asleep_due_ && *asleep_due_ <= now.steady) asleep_due_.reset();
     more_ = false;
     loading_ = true;
     not_asked_ = out.full;

@@ -631,6 +631,38 @@ TEST_F(QueueWindow, AHopOfWhichNothingIsDueIsAskedForOnceMoreAtMost) {
     EXPECT_EQ(core.wanted(now), std::nullopt) << "it has not";
 }
 
+TEST_F(QueueWindow, WhatABlockedHopHasInTheStoreIsAskedForWhenItIsNoMore) {
+    const auto id = add({{"a@d.test", "d.test"}});
+    core.asleep(now.steady + 1s);
+    ASSERT_EQ(core.lanes_wanted(now).size(), 1U);
+    core.lane_failed("d.test", {false, "4.4.1", "refused"}, now, now);
+    core.lane_ended("d.test");
+    ASSERT_EQ(core.message(id), nullptr) << "it waits in the store";
+    pass(1s);
+    const auto question = core.wanted(now);
+    ASSERT_TRUE(question);
+    EXPECT_EQ(question->full, std::vector<std::string>{"d.test"});
+    core.loaded({{}, {}, false, std::nullopt}, now);
+    pass(5min);
+    ASSERT_TRUE(core.next_wake());
+    EXPECT_LE(*core.next_wake(), now.steady);
+    EXPECT_TRUE(core.wanted(now));
+}
+
+TEST_F(QueueWindow, AFullHopIsAskedForWhenItHasRoomAgain) {
+    for (int i = 0; i < 30; ++i) add_from("192.0.2.1", "d.test");
+    core.asleep(now.steady);
+    const auto question = core.wanted(now);
+    ASSERT_TRUE(question);
+    EXPECT_EQ(question->full, std::vector<std::string>{"d.test"});
+    core.loaded({{}, {}, false, std::nullopt}, now);
+    for (int i = 0; i < 25; ++i) {
+        const auto work = core.take("d.test", now);
+        record(core.finished(*work, {fate(0, RecipientState::sent)}, now));
+    }
+    EXPECT_TRUE(core.wanted(now)) << "what was due in the store is due still";
+}
+
 TEST_F(QueueWindow, WhatEndsWhileTheStoreIsAskedForMessagesDoesNotEndAgain) {
     const auto id = add({{"a@d.test", "d.test"}});
     const store::StoredMessage stored = *core.message(id);
