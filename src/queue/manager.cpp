@@ -175,6 +175,7 @@ void Manager::accepted(std::vector<store::StoredMessage> messages) {
 
 asio::awaitable<store::Result<std::vector<store::StoredMessage>>> Manager::find(store::QueueFilter filter) {
     using Found = store::Result<std::vector<store::StoredMessage>>;
+    filter.current = true;
     auto ask = [this, held = std::move(filter)](Reply<Found> reply) { store_.find(held, std::move(reply)); };
     core_->asking();
     auto found = co_await call<Found>(std::move(ask));

@@ -35,6 +35,7 @@ struct QueueFilter {
     MessageId after{};            // of those with ids behind this one
     MessageId until{UINT64_MAX};  // this one included
     bool unwarned = false;        // only those whose sender has heard of no delay
+    bool current = false;         // rather an error (busy) than an answer that may be out of date
     std::size_t limit = 1000;
 };
 

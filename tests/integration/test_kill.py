@@ -81,6 +81,12 @@ def number_of(data):
     return head[1].decode()
 
 
+def sound(sternpost):
+    """The doctor finds nothing wrong in what so many kills have left."""
+    found = sternpost.ask('doctor', '--spool')['findings']
+    expect_equal(found, [], 'findings of the doctor')
+
+
 @test
 def nothing_acknowledged_is_lost_over_ten_kills(machine):
     Dns(machine, ['sink MX 10 mx.sink', 'mx.sink A 127.0.0.40'])
@@ -190,7 +196,9 @@ def what_sendmail_took_is_not_lost_when_the_daemon_is_killed(machine):
     print(
         '      %d taken by sendmail, all arrived; %d duplicates' % (len(done), sum(n - 1 for n in arrived.values()))
     )
+    sound(sternpost)
     sternpost.stop()
+    sound(sternpost)
 
 
 @test

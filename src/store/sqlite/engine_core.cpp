@@ -124,12 +124,15 @@ void EngineCore::submit(Mailbox& where, Reply<Result<T>> reply, Work work, When 
 }
 
 // Questions go by way of the writer, which first brings the index to the journal's end: what was acknowledged
-// is in the answer.
+// is in the answer. Where that cannot be (somebody holds a lock on the index, the disk is full), people get
+// what there is; but mail is never sent, bounced or held by an index that may not know of its end.
 template <class T, class Question>
-void EngineCore::ask(Reply<Result<T>> reply, Question question) {
+void EngineCore::ask(Reply<Result<T>> reply, Question question, bool current) {
     submit<T>(mailboxes_.writer, std::move(reply),
-              [this, asked = std::move(question)](Reply<Result<T>> answer) mutable {
+              [this, asked = std::move(question), current](Reply<Result<T>> answer) mutable {
                   spool_->apply();
+                  if (current && !spool_->applied())
+                      return answer(fail(Errc::busy, "the index cannot follow the journal now"));
                   mailboxes_.reader.post([this, held = std::move(answer),
                                           inner = std::move(asked)]() mutable { held(inner(*reader_)); });
               });
@@ -232,7 +235,8 @@ void EngineCore::read_body(const StoredMessage& message, std::uint64_t offset, s
 }
 
 void EngineCore::due(DueQuestion question, Reply<Result<Due>> reply) {
-    ask<Due>(std::move(reply), [held = std::move(question)](Reader& reader) { return reader.due(held); });
+    auto due = [held = std::move(question)](Reader& reader) { return reader.due(held); };
+    ask<Due>(std::move(reply), std::move(due), true);
 }
 
 void EngineCore::hops(HopFilter filter, Reply<Result<std::vector<HopLoad>>> reply) {
@@ -241,8 +245,9 @@ void EngineCore::hops(HopFilter filter, Reply<Result<std::vector<HopLoad>>> repl
 }
 
 void EngineCore::find(QueueFilter filter, Reply<Result<std::vector<StoredMessage>>> reply) {
-    ask<std::vector<StoredMessage>>(std::move(reply),
-                                    [held = std::move(filter)](Reader& reader) { return reader.find(held); });
+    const bool current = filter.current;
+    auto find = [held = std::move(filter)](Reader& reader) { return reader.find(held); };
+    ask<std::vector<StoredMessage>>(std::move(reply), std::move(find), current);
 }
 
 void EngineCore::totals(Reply<Result<QueueTotals>> reply) {

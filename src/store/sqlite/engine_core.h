@@ -119,7 +119,7 @@ class EngineCore : public Store {
     template <class T, class Work>
     void submit(Mailbox& where, Reply<Result<T>> reply, Work work, When when = When::at_once);
     template <class T, class Question>
-    void ask(Reply<Result<T>> reply, Question question);
+    void ask(Reply<Result<T>> reply, Question question, bool current = false);
     /// Runs `work` from the writer's mailbox; nobody waits for it.
     template <class Work>
     void tell(Work work);

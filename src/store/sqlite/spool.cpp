@@ -332,7 +332,7 @@ void Spool::check_syncs() {
 }
 
 void Spool::apply() {
-    if (pending_.empty() && journal_.end() == index_->position()) return;
+    if (applied()) return;
     auto released = index_->apply(pending_, journal_.end(), false);
     note("index", released ? Result<void>{} : Result<void>(fail(released.error())));
     if (!released) return;

@@ -72,6 +72,8 @@ class Spool {
     /// Where read_history() finds what apply() has written.
     HistoryPlace history_place() const { return HistoryPlace::beside(parts_.disk, parts_.database); }
 
+    /// All that was committed is in the index.
+    bool applied() const { return pending_.empty() && journal_.end() == index_->position(); }
     /// What was committed and is not in the index yet.
     std::size_t backlog() const { return pending_.size(); }
     const Index& index() const { return *index_; }

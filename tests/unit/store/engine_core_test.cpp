@@ -5,6 +5,7 @@
 
 #include "fake/hand_mailbox.h"
 #include "fake/sim_disk.h"
+#include "store/sqlite/database.h"
 #include "store/sqlite/layout.h"
 #include "store/sqlite/vfs.h"
 #include "store_testing.h"
@@ -38,6 +39,33 @@ class PumpedEngine : public ::testing::Test {
     std::string died_;
     std::unique_ptr<EngineCore> engine_;
 };
+
+// Mail that was sent is no mail that is due, though the index has not heard of it.
+TEST_F(PumpedEngine, SaysNothingOfWhatIsDueWhileTheIndexCannotFollow) {
+    const NewMessage message = message_to(7, {"bob@example.com"}, "x");
+    engine_->accept(message, Reply<Result<MessageId>>([](const Result<MessageId>&) {}));
+    writer_.run_all();
+    engine_->pump(start);
+    const auto ask = [&] {
+        Result<Due> due;
+        DueQuestion question;
+        question.now = message.arrived;
+        engine_->due(question, Reply<Result<Due>>([&](Result<Due> answer) { due = std::move(answer); }));
+        writer_.run_all();
+        reader_.run_all();
+        return due;
+    };
+    ASSERT_EQ(ask().value().messages.size(), 1U);
+    auto other = Database::open({index_name, vfs_name}, Access::write).value();
+    other->run("BEGIN IMMEDIATE");
+    engine_->record(testing::sent(message), {}, Reply<Result<void>>([](const Result<void>&) {}));
+    writer_.run_all();
+    engine_->pump(start + std::chrono::milliseconds(1));
+    ASSERT_FALSE(ask());
+    EXPECT_EQ(ask().error().code, Errc::busy);
+    other->run("COMMIT");
+    EXPECT_TRUE(ask().value().messages.empty());
+}
 
 TEST_F(PumpedEngine, AnswersAnAcceptWhenItIsPumpedAndNotBefore) {
     bool answered = false;
