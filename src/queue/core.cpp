@@ -161,7 +161,8 @@ bool Core::wants_more(const std::string& name, const Hop& hop, Now now) const {
 
 std::optional<store::DueQuestion> Core::wanted(Now now) {
     const Window& window = options_.window;
-    if (loading_ || messages_.size() >= window.messages) return std::nullopt;
+    if (loading_ || messages_.size() >= window.messages || now.steady < not_asked_before_)
+        return std::nullopt;
     const bool wanted = (asleep_due_ && *asleep_due_ <= now.steady) ||
                         (more_ && messages_.size() <= window.messages / 2) ||
                         std::any_of(hungry_.begin(), hungry_.end(), [&](const std::string& name) {
@@ -199,7 +200,8 @@ std::optional<store::DueQuestion> Core::wanted(Now now) {
 void Core::load_failed(Now now) {
     loading_ = false;
     touched_.clear();
-    asleep(now.steady + load_again);
+    not_asked_before_ = now.steady + load_again;
+    asleep(not_asked_before_);
 }
 
 void Core::loaded(store::Due due, Now now) {
