@@ -13,8 +13,10 @@ namespace {
 constexpr std::size_t backlog_per_connection =
     10;  // ours: hosts count connections, and a message more is cheap on an open one
 constexpr std::size_t load_at_once = 2000;  // ours: messages, so that nobody else waits long for the reader
-constexpr auto soonest_again = std::chrono::seconds(1);  // ours: a hop whose mail ended while it failed
-constexpr auto load_again = std::chrono::seconds(1);     // ours: after the store could not answer
+// ours: a hop whose mail ended while it failed. Longer than the store lets a next hop's state alone wait for
+// its batch, so that the hop is not asked for before the store knows.
+constexpr auto soonest_again = std::chrono::seconds(3);
+constexpr auto load_again = std::chrono::seconds(1);  // ours: after the store could not answer
 
 SteadyTime to_steady(WallTime when, Now now) {
     // Far enough for whoever waits, and no overflow.
