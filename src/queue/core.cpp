@@ -13,8 +13,10 @@ namespace {
 constexpr std::size_t backlog_per_connection =
     10;  // ours: hosts count connections, and a message more is cheap on an open one
 constexpr std::size_t load_at_once = 2000;  // ours: messages, so that nobody else waits long for the reader
-constexpr auto soonest_again = std::chrono::seconds(1);  // ours: a hop whose mail ended while it failed
-constexpr auto load_again = std::chrono::seconds(1);     // ours: after the store could not answer
+// ours: a hop whose mail ended while it failed. Longer than the store lets a next hop's state alone wait for
+// its batch, so that the hop is not asked for before the store knows.
+constexpr auto soonest_again = std::chrono::seconds(3);
+constexpr auto load_again = std::chrono::seconds(1);  // ours: after the store could not answer
 
 SteadyTime to_steady(WallTime when, Now now) {
     // Far enough for whoever waits, and no overflow.
@@ -161,7 +163,8 @@ bool Core::wants_more(const std::string& name, const Hop& hop, Now now) const {
 
 std::optional<store::DueQuestion> Core::wanted(Now now) {
     const Window& window = options_.window;
-    if (loading_ || messages_.size() >= window.messages) return std::nullopt;
+    if (loading_ || messages_.size() >= window.messages || now.steady < not_asked_before_)
+        return std::nullopt;
     const bool wanted = (asleep_due_ && *asleep_due_ <= now.steady) ||
                         (more_ && messages_.size() <= window.messages / 2) ||
                         std::any_of(hungry_.begin(), hungry_.end(), [&](const std::string& name) {
@@ -199,7 +202,8 @@ std::optional<store::DueQuestion> Core::wanted(Now now) {
 void Core::load_failed(Now now) {
     loading_ = false;
     touched_.clear();
-    asleep(now.steady + load_again);
+    not_asked_before_ = now.steady + load_again;
+    asleep(not_asked_before_);
 }
 
 void Core::loaded(store::Due due, Now now) {

@@ -277,7 +277,8 @@ class Core {
     Suspensions suspensions_;
 
     bool loading_ = false;
-    std::vector<std::string> not_asked_;    // ascending: hops that the last question left out
+    SteadyTime not_asked_before_ = SteadyTime::min();  // after a question that failed
+    std::vector<std::string> not_asked_;               // ascending: hops that the last question left out
     bool more_ = false;                     // there is more in the store that is due, of whatever hop
     std::optional<SteadyTime> asleep_due_;  // when the next of what sleeps is
     std::set<store::MessageId> touched_;    // changed since the question that is under way

@@ -711,6 +711,8 @@ TEST_F(QueueWindow, AHopThatFailsInTheStoreIsNotTried) {
 TEST_F(QueueWindow, AStoreThatCannotAnswerIsAskedAgain) {
     core.asleep(now.steady);
     ASSERT_TRUE(core.wanted(now));
+    core.loaded({{}, {hop_of("d.test", true)}, false, std::nullopt}, now);  // there is more, and room for it
+    ASSERT_TRUE(core.wanted(now));
     core.load_failed(now);
     EXPECT_EQ(core.wanted(now), std::nullopt);
     pass(1s);
