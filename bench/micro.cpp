@@ -217,7 +217,7 @@ void queue_add_take_finish(benchmark::State& state) {
         fate.result.status = "2.0.0";
         std::vector<queue::Fate> fates;
         fates.push_back(std::move(fate));
-        core.recorded(core.finished(*work, std::move(fates), now));
+        core.recorded(core.finished(*work, std::move(fates), now), now);
     }
 }
 BENCHMARK(queue_add_take_finish)->Arg(0)->Arg(100000);
