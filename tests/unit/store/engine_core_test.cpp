@@ -60,7 +60,8 @@ TEST_F(PumpedEngine, SaysNothingOfWhatIsDueWhileTheIndexCannotFollow) {
     other->run("BEGIN IMMEDIATE");
     engine_->record(testing::sent(message), {}, Reply<Result<void>>([](const Result<void>&) {}));
     writer_.run_all();
-    engine_->pump(start + std::chrono::milliseconds(1));
+    engine_->pump(start + std::chrono::milliseconds(1));  // gathers
+    engine_->pump(start + std::chrono::milliseconds(3));  // writes
     ASSERT_FALSE(ask());
     EXPECT_EQ(ask().error().code, Errc::busy);
     other->run("COMMIT");
