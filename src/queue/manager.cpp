@@ -518,8 +518,7 @@ asio::awaitable<store::Result<DeedDone>> Manager::act(Deed deed, store::QueueFil
                                                       std::string to) {
     DeedDone out;
     std::string first;
-    meant.limit = deeds_at_once;
-    meant.until = store::MessageId::last_at(clock_.wall());  // not what comes while this is done
+    meant.limit = deeds_at_once;  // in the order of their ids, which the clock need not have left behind it
     for (bool last = false; !last;) {
         auto page = co_await find(meant);
         if (!page) co_return fail(std::move(page).error());

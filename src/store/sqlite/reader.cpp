@@ -253,6 +253,9 @@ Result<Due> Reader::due(const DueQuestion& question) {
             auto found = message(one, false);
             one.reset();
             if (!found) return fail(std::move(found).error());
+            // What was not tried yet is due, though the clock was ahead when it arrived.
+            for (StoredRecipient& r : found->recipients)
+                if (r.tries == 0 && r.status.empty()) r.next_at = std::min(r.next_at, question.now);
             // What was not looked at may have more.
             for (std::size_t n = 0; n < found->recipients.size(); ++n)
                 if (found->recipients[n].state == RecipientState::queued)

@@ -135,6 +135,16 @@ TEST_F(WhatSleeps, IsDueWhenItHasNotBeenTriedOrItsTimeHasCome) {
     EXPECT_EQ(due(start + 24h).next, std::nullopt);
 }
 
+TEST_F(WhatSleeps, IsDueThoughTheClockWasAheadWhenItArrived) {
+    accept(1, {"a@d.test"});
+    EXPECT_EQ(due(start - 24h).messages.size(), 0U) << "its hop is due later";
+    act(ActKind::retry, 1);
+    accept(2, {"a@d.test"});
+    const Due now = due(start + 1min);
+    ASSERT_EQ(now.messages.size(), 2U);
+    for (const auto& message : now.messages) EXPECT_LE(message.recipients[0].next_at, start + 1min);
+}
+
 TEST_F(WhatSleeps, WaitsForItsHopAsOneRow) {
     for (std::uint64_t id = 1; id <= 5; ++id) accept(id, {"a@d.test"});
     accept(6, {"a@e.test"});
