@@ -168,7 +168,7 @@ int Daemon::open() {
         if (const auto alarm = watch_.saw(outcome, without_dane))
             alarms_->raise(alarm->kind, alarm->subject, alarm->text);
     };
-    auto on_room = [this](const std::string& hop) { queue_->resume(hop); };
+    auto on_room = [this](const std::string& hop) { return queue_->resume(hop); };
     delivery_ = std::make_unique<delivery::Delivery>(
         control_, delivery_of(settings_, hostname_), *resolver_, *lookups_, overrides_, *dialer_, clock_,
         control_timer_, random_, log_, std::move(on_session), std::move(on_room));

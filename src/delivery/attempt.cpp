@@ -11,7 +11,7 @@ namespace sternpost::delivery {
 namespace {
 
 constexpr auto site_pause =
-    std::chrono::seconds(5);  // ours: how soon a busy site is asked again if nobody says that it has room
+    std::chrono::seconds(1);  // ours: how soon a busy site is asked again if nobody says that it has room
 constexpr std::size_t max_reasons = 20;  // ours: hosts and addresses that a record tells of
 constexpr std::size_t max_outcomes =
     20;  // ours: of sessions and hosts, that one record holds with their policies

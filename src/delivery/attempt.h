@@ -37,9 +37,9 @@ struct Options {
 /// alarms. Called on the control thread.
 using OnSession = std::function<void(const store::TlsOutcome& outcome, bool without_dane)>;
 
-/// Told of a hop whose mail has waited for a connection to a busy site, when there may be one. Called on the
-/// control thread.
-using OnRoom = std::function<void(const std::string& hop)>;
+/// Told of a hop whose mail has waited for a connection to a busy site, when there may be one; whether it
+/// still wants one. Called on the control thread.
+using OnRoom = std::function<bool(const std::string& hop)>;
 
 /// Lives on the control thread.
 class Delivery {

@@ -34,14 +34,14 @@ void Sites::wait(const std::string& site, const std::string& hop) {
     if (std::find(line.begin(), line.end(), hop) == line.end()) line.push_back(hop);
 }
 
-// One at a time: whoever finds no room after all waits again.
+// The first that still wants one: whoever finds no room after all waits again.
 void Sites::room(const std::string& site) {
-    const auto known = waiting_.find(site);
-    if (known == waiting_.end()) return;
-    const std::string hop = std::move(known->second.front());
-    known->second.pop_front();
-    if (known->second.empty()) waiting_.erase(known);
-    if (on_room_) on_room_(hop);
+    for (auto known = waiting_.find(site); known != waiting_.end(); known = waiting_.find(site)) {
+        const std::string hop = std::move(known->second.front());
+        known->second.pop_front();
+        if (known->second.empty()) waiting_.erase(known);
+        if (on_room_ && on_room_(hop)) return;
+    }
 }
 
 void Sites::taken_over(const std::string& site) {

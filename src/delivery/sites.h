@@ -17,9 +17,9 @@ namespace sternpost::delivery {
 class Sites {
   public:
     /// `dead_for`: how long an address that took no connection is left alone.
-    /// `on_room`: see wait(); may be left out.
+    /// `on_room`: see wait(); whether the hop still wants a connection. May be left out.
     explicit Sites(std::chrono::seconds dead_for,
-                   std::function<void(const std::string& hop)> on_room = nullptr)
+                   std::function<bool(const std::string& hop)> on_room = nullptr)
         : dead_for_(dead_for), on_room_(std::move(on_room)) {}
 
     /// The name of a set of hosts, whatever their order.
@@ -44,7 +44,7 @@ class Sites {
 
   private:
     std::chrono::seconds dead_for_;
-    std::function<void(const std::string& hop)> on_room_;
+    std::function<bool(const std::string& hop)> on_room_;
     std::map<std::string, unsigned> open_;
     std::map<std::string, std::deque<std::string>> waiting_;  // hops, by site, each once
     std::map<dns::Address, SteadyTime> dead_until_;

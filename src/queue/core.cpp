@@ -575,11 +575,12 @@ void Core::pause(const std::string& hop_name, std::chrono::milliseconds time, No
     set_timer(hop_name, paused, paused.next_at);
 }
 
-void Core::resume(const std::string& hop_name) {
+bool Core::resume(const std::string& hop_name, Now now) {
     const auto known = hops_.find(hop_name);
-    if (known == hops_.end() || known->second.failures > 0) return;
+    if (known == hops_.end() || known->second.failures > 0) return false;
     known->second.next_at = SteadyTime::min();
     candidates_.insert(hop_name);
+    return wants_lane(hop_name, known->second, now);
 }
 
 void Core::lane_ended(const std::string& hop_name) {

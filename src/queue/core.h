@@ -157,8 +157,8 @@ class Core {
     void lane_ended(const std::string& hop);
     /// No further connection to the hop for so long: its site has all it may have. Not a failure.
     void pause(const std::string& hop, std::chrono::milliseconds time, Now now);
-    /// The site may have room: a pause ends.
-    void resume(const std::string& hop);
+    /// The site may have room: a pause ends. Whether mail is due there that a further connection is worth.
+    bool resume(const std::string& hop, Now now);
     /// Results that are on stable storage: what is finished is forgotten, what waits for long is let go of.
     void recorded(const std::vector<store::DeliveryResult>& results, Now now);
     /// The hop's state for the store, after lane_failed() or lane_connected() changed it.

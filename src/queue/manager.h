@@ -94,9 +94,9 @@ class Manager {
     asio::awaitable<store::Result<std::size_t>> load(WallTime newest);
     void start();
     /// The site that the hop's mail has waited for may have room.
-    void resume(const std::string& hop) {
-        core_->resume(hop);
+    bool resume(const std::string& hop) {
         kick();
+        return core_->resume(hop, now());
     }
     /// New mail that is on stable storage.
     void accepted(std::vector<store::StoredMessage> messages);

@@ -166,7 +166,7 @@ store::Result<void> Process::open() {
         if (const auto alarm = watch_.saw(outcome, without_dane))
             alarms_->raise(alarm->kind, alarm->subject, alarm->text);
     };
-    auto on_room = [this](const std::string& hop) { queue_->resume(hop); };
+    auto on_room = [this](const std::string& hop) { return queue_->resume(hop); };
     delivery_ = std::make_unique<delivery::Delivery>(context, settings_.delivery, resolver, *lookups_,
                                                      overrides_, dialer, clock, timer, around_.random,
                                                      around_.log, std::move(on_session), std::move(on_room));
