@@ -140,7 +140,7 @@ class Million:
         return json.loads(sink.log().splitlines()[-1])
 
     def run(self):
-        count, sample = self.settings.messages, max(self.settings.messages // 33, 1000)
+        count, sample = self.settings.messages, max(self.settings.messages // 33, 5000)
         empty = disk_use(self.relay.spool)
         sent = self.inject(self.flow, sample)
         self.note(
@@ -257,7 +257,7 @@ class Million:
         self.progress('%d messages for a host that will die' % count)
         self.inject(Flow(1), count)
         self.settle()
-        sink, other = self.sink(), {}
+        sink, other = self.sink('--count', '1000', '--linger', '200'), {}
         source = threading.Thread(target=lambda: other.update(self.inject(Flow(0, 5, 50), 1000)))  # for twenty seconds
         source.start()
         time.sleep(5)
@@ -267,7 +267,7 @@ class Million:
         wait_for('the next hop is deferred', lambda: len(self.hop_events()) > seen, 120)
         seconds = time.monotonic() - died
         source.join(120)
-        taken = self.sunk(sink)
+        taken = Bench.sunk(sink, 30)  # the last ones are on their way
         if not other or taken['unique'] != 1000:
             raise Failure('of 1000 messages for another host %d arrived' % taken['unique'])
         self.note(
