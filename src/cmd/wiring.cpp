@@ -48,7 +48,7 @@ mail::LocalNames local_names_of(const config::Settings& settings, const std::str
 
 store::sqlite::Options store_of(const config::Settings& settings) {
     store::sqlite::Options out;
-    out.spool.history_days = std::chrono::ceil<std::chrono::days>(settings.history);
+    out.spool.follower.history_days = std::chrono::ceil<std::chrono::days>(settings.history);
     out.spool.write_ahead = true;
     return out;
 }

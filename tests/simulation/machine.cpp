@@ -9,7 +9,7 @@ namespace {
 
 constexpr const char* vfs_name = "simulation";
 constexpr std::uint64_t most_turns_at_once = 50'000;
-constexpr std::uint64_t sources = 5;  // of what there is to do: the loop and four mailboxes
+constexpr std::uint64_t sources = 6;  // of what there is to do: the loop and five mailboxes
 
 }  // namespace
 
@@ -130,7 +130,8 @@ store::Result<void> Process::open() {
     };
     const store::sqlite::StorePlace place{seen_disk_, {store::sqlite::index_name, vfs_name}};
     engine_ = std::make_unique<store::sqlite::EngineCore>(
-        place, options, store::sqlite::EngineMailboxes{writer_, reader_, pool_}, around_.log, clock);
+        place, options, store::sqlite::EngineMailboxes{writer_, follower_, reader_, pool_}, around_.log,
+        clock);
     planted_control_ = around_.plant.control(control_);
     Mailbox& control = planted_control_ ? *planted_control_ : control_;
     auto on_accepted = [this, &control](std::vector<store::StoredMessage> messages) {
@@ -247,6 +248,10 @@ bool Process::run_one(std::uint64_t which) {
             reader_.run_one();
             return true;
         case 3:
+            if (follower_.empty()) return false;
+            follower_.run_one();
+            return true;
+        case 4:
             if (pool_.empty()) return false;
             pool_.run(around_.chance.below(pool_.size()));
             return true;
@@ -280,7 +285,7 @@ void Process::settle() {
 }
 
 std::optional<SteadyTime> Process::store_wake() const {
-    if (!engine_ || (engine_->idle() && writer_.empty())) return std::nullopt;
+    if (!engine_ || (engine_->idle() && writer_.empty() && follower_.empty())) return std::nullopt;
     return std::max(engine_->wake(), stalled_);
 }
 
@@ -305,9 +310,10 @@ void Process::go_dead() {
 void Process::close() {
     if (!engine_) return;
     engine_->close_door();
-    while (!writer_.empty() || !pool_.empty() || !reader_.empty()) {
+    while (!writer_.empty() || !follower_.empty() || !pool_.empty() || !reader_.empty()) {
         pool_.run_all();
         writer_.run_all();
+        follower_.run_all();
         reader_.run_all();
     }
     engine_->finish_writing();

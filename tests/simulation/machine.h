@@ -97,6 +97,7 @@ class Process {
     Network network_;
     std::unique_ptr<store::sqlite::DiskVfs> vfs_;
     fake::HandMailbox writer_;
+    fake::HandMailbox follower_;
     fake::HandMailbox reader_;
     fake::HandMailbox pool_;
     fake::HandMailbox control_;

@@ -47,9 +47,9 @@ delivery::Options delivery_of(Chance& chance) {
 store::sqlite::Options store_of(Chance& chance) {
     store::sqlite::Options out;
     out.spool.journal.segment_octets = chance.between(16, 128) * 1024;
-    out.spool.checkpoint_pages = static_cast<int>(chance.between(10, 120));
-    out.spool.history_days = std::chrono::days(400);
-    out.spool.outcome_days = std::chrono::days(400);
+    out.spool.follower.checkpoint_pages = static_cast<int>(chance.between(10, 120));
+    out.spool.follower.history_days = std::chrono::days(400);
+    out.spool.follower.outcome_days = std::chrono::days(400);
     out.min_free = 64UL * 1024;
     return out;
 }

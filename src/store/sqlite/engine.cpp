@@ -33,7 +33,7 @@ const char* unfit_file_system(const std::string& path) {
 }  // namespace
 
 SqliteStore::SqliteStore(StorePlace place, const Options& options, Log& log, const Clock& clock)
-    : EngineCore(std::move(place), options, {to_writer_, to_reader_, pool_}, log, clock),
+    : EngineCore(std::move(place), options, {to_writer_, to_follower_, to_reader_, pool_}, log, clock),
       clock_(clock),
       pool_(pool_threads) {}
 
@@ -67,7 +67,9 @@ Result<std::unique_ptr<SqliteStore>> SqliteStore::open(StorePlace place, Options
     if (auto done = store->recover(random, std::move(on_accepted)); !done)
         return fail(std::move(done).error());
     store->writer_thread_ = std::thread([self = store.get()] { self->run_writer(); });
-    store->reader_thread_ = std::thread([self = store.get()] { self->run_reader(); });
+    store->follower_thread_ =
+        std::thread([self = store.get()] { run(self->to_follower_, self->follower_stops_); });
+    store->reader_thread_ = std::thread([self = store.get()] { run(self->to_reader_, self->reader_stops_); });
     return store;
 }
 
@@ -77,16 +79,16 @@ SqliteStore::~SqliteStore() {
 
 void SqliteStore::stop() {
     if (!close_door()) return;
-    // In the order in which they hand work on: pool to writer to reader.
+    // In the order in which they hand work on: pool to writer to follower to reader.
     pool_.join();
-    if (writer_thread_.joinable()) {
-        to_writer_.post([this] { writer_stops_ = true; });
-        writer_thread_.join();
-    }
-    if (reader_thread_.joinable()) {
-        to_reader_.post([this] { reader_stops_ = true; });
-        reader_thread_.join();
-    }
+    const auto end = [](std::thread& thread, Inbox& inbox, bool& stops) {
+        if (!thread.joinable()) return;
+        inbox.post([&stops] { stops = true; });
+        thread.join();
+    };
+    end(writer_thread_, to_writer_, writer_stops_);
+    end(follower_thread_, to_follower_, follower_stops_);
+    end(reader_thread_, to_reader_, reader_stops_);
     close();
 }
 
@@ -98,9 +100,9 @@ void SqliteStore::run_writer() {
     finish_writing();
 }
 
-void SqliteStore::run_reader() {
-    while (!reader_stops_)
-        for (auto& task : to_reader_.take(SteadyTime::max())) task();
+void SqliteStore::run(Inbox& inbox, const bool& stops) {
+    while (!stops)
+        for (auto& task : inbox.take(SteadyTime::max())) task();
 }
 
 }  // namespace sternpost::store::sqlite

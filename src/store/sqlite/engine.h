@@ -1,5 +1,6 @@
-// The store with its threads: one that writes, one that answers questions, and a small pool for what is slow
-// and touches neither (syncs and reads of bodies). What they do is engine_core's.
+// The store with its threads: one that writes the journal, one that brings the index to its end, one that
+// answers questions, and a small pool for what is slow and touches none of them (syncs and reads of bodies).
+// What they do is engine_core's.
 #pragma once
 
 #include <memory>
@@ -34,16 +35,20 @@ class SqliteStore final : public EngineCore {
   private:
     SqliteStore(StorePlace place, const Options& options, Log& log, const Clock& clock);
     void run_writer();
-    void run_reader();
+    static void run(Inbox& inbox, const bool& stops);
 
     const Clock& clock_;
     util::Fd lock_;
     Inbox to_writer_;
+    Inbox to_follower_;
     Inbox to_reader_;
     Pool pool_;
-    bool writer_stops_ = false;  // on the writing thread
-    bool reader_stops_ = false;  // on the reading thread
+    // Each is its thread's.
+    bool writer_stops_ = false;
+    bool follower_stops_ = false;
+    bool reader_stops_ = false;
     std::thread writer_thread_;
+    std::thread follower_thread_;
     std::thread reader_thread_;
 };
 

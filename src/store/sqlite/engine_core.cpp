@@ -20,9 +20,8 @@ bool is_large(const Body& body) {
 EngineCore::EngineCore(StorePlace place, const Options& options, EngineMailboxes mailboxes, Log& log,
                        const Clock& clock)
     : place_(std::move(place)), options_(options), mailboxes_(mailboxes), log_(log), clock_(clock) {
-    options_.spool.submission_memory = options_.submission_memory;
+    options_.spool.follower.submission_memory = options_.submission_memory;
     options_.spool.min_free = options_.min_free;
-    options_.spool.checkpoint_elsewhere = true;
     if (!options_.fatal)
         options_.fatal = [&log](const std::string& reason) {
             Event(log, Level::error, "store-died")
@@ -65,27 +64,25 @@ void EngineCore::pump(SteadyTime now) {
         tick_ = std::min(tick_, now + options_.apply_interval);
     }
     if (now < tick_) return;
-    spool_->apply();
-    lighten();
-    spool_->maintain();
+    spool_->look_at_space();
+    if (!following_) follow();
     tick_ = now + (spool_->backlog() == 0 ? std::chrono::milliseconds(idle_tick) : options_.apply_interval);
 }
 
-// The long part of a checkpoint, beside the writer.
-void EngineCore::lighten() {
-    if (lightening_ || !spool_->wal_is_long()) return;
-    lightening_ = true;
-    mailboxes_.pool.post([this] {
-        auto database = Database::open(place_.database, Access::write);
-        // Whatever goes wrong goes wrong for the writer too, and is told by it; but a failed sync is told
-        // once.
-        if (database) {
-            [[maybe_unused]] const auto moved = (*database)->checkpoint(false);
-            if ((*database)->sync_failed()) options_.fatal("the queue's database could not be synced");
-        }
-        mailboxes_.writer.post([this] {
-            lightening_ = false;
-            spool_->lightened();
+// One round at a time: what was committed goes to the follower; how far it came, and which segments nobody
+// needs any more, comes back; and the follower hears which of their files went.
+void EngineCore::follow() {
+    following_ = true;
+    mailboxes_.follower.post([this, handed = spool_->hand_over()]() mutable {
+        Follower& follower = spool_->follower();
+        const bool quiet = std::exchange(followed_, handed.end) == handed.end;
+        follower.take(std::move(handed));
+        mailboxes_.writer.post([this, reached = follower.reached(), leaving = follower.maintain(quiet)] {
+            following_ = false;
+            spool_->followed(reached);
+            if (leaving.empty()) return;
+            mailboxes_.follower.post(
+                [this, gone = spool_->retire(leaving)] { spool_->follower().gone(gone); });
         });
     });
 }
@@ -97,7 +94,6 @@ bool EngineCore::close_door() {
 
 void EngineCore::finish_writing() {
     spool_->commit();
-    spool_->apply();
 }
 
 void EngineCore::close() {
@@ -123,18 +119,28 @@ void EngineCore::submit(Mailbox& where, Reply<Result<T>> reply, Work work, When 
     reply(fail(Errc::closed, "the store is shutting down"));
 }
 
-// Questions go by way of the writer, which first brings the index to the journal's end: what was acknowledged
-// is in the answer. Where that cannot be (somebody holds a lock on the index, the disk is full), people get
-// what there is; but mail is never sent, bounced or held by an index that may not know of its end.
+// Questions go by way of the writer, which knows what was acknowledged, and of the follower, which first
+// brings the index to there: it is in the answer. Where that cannot be (somebody holds a lock on the index,
+// the disk is full), people get what there is; but mail is never sent, bounced or held by an index that may
+// not know of its end.
 template <class T, class Question>
 void EngineCore::ask(Reply<Result<T>> reply, Question question, bool current) {
+    auto read = [this, asked = std::move(question)](Reply<Result<T>> answer) mutable {
+        mailboxes_.reader.post(
+            [this, held = std::move(answer), inner = std::move(asked)]() mutable { held(inner(*reader_)); });
+    };
+    auto catch_up = [this, current, next = std::move(read)](Handed handed, Reply<Result<T>> answer) mutable {
+        Follower& follower = spool_->follower();
+        follower.take(std::move(handed));
+        if (current && !follower.current())
+            return answer(fail(Errc::busy, "the index cannot follow the journal now"));
+        next(std::move(answer));
+    };
     submit<T>(mailboxes_.writer, std::move(reply),
-              [this, asked = std::move(question), current](Reply<Result<T>> answer) mutable {
-                  spool_->apply();
-                  if (current && !spool_->applied())
-                      return answer(fail(Errc::busy, "the index cannot follow the journal now"));
-                  mailboxes_.reader.post([this, held = std::move(answer),
-                                          inner = std::move(asked)]() mutable { held(inner(*reader_)); });
+              [this, next = std::move(catch_up)](Reply<Result<T>> answer) mutable {
+                  mailboxes_.follower.post(
+                      [handed = spool_->hand_over(), held = std::move(answer),
+                       inner = std::move(next)]() mutable { inner(std::move(handed), std::move(held)); });
               });
 }
 

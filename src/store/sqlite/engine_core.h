@@ -1,5 +1,5 @@
 // The store that keeps a journal and an SQLite index, without its threads: what is asked of it goes into
-// three mailboxes, and who empties them pumps it. sqlite/engine does so with threads, the simulator step by
+// four mailboxes, and who empties them pumps it. sqlite/engine does so with threads, the simulator step by
 // step.
 #pragma once
 
@@ -35,10 +35,11 @@ struct StorePlace {
                              // file system
 };
 
-/// Where the engine's work is done. Writer and reader are emptied in order, by one thread each; the pool in
-/// any order. They outlive every task in them.
+/// Where the engine's work is done. Writer, follower and reader are emptied in order, by one thread each; the
+/// pool in any order. They outlive every task in them.
 struct EngineMailboxes {
-    Mailbox& writer;
+    Mailbox& writer;    // the journal's
+    Mailbox& follower;  // the index's, as it is brought up to date
     Mailbox& reader;
     Mailbox& pool;
 };
@@ -66,8 +67,8 @@ class EngineCore : public Store {
     /// That is soon, since somebody waits for the batch that is being gathered: what is posted lazily to the
     /// writer's mailbox may wait for it.
     bool gathering() const { return spool_->writer().has_mail() || spool_->writer().has_others(); }
-    /// After tasks of the writer's mailbox have run, or at wake(): writes the batch that is due, brings the
-    /// index up to date, does the upkeep.
+    /// After tasks of the writer's mailbox have run, or at wake(): writes the batch that is due, has the
+    /// index brought up to date and the upkeep done.
     void pump(SteadyTime now);
     /// Nothing is gathered and the index is up to date: pump() has upkeep alone to do.
     bool idle() const { return spool_->writer().idle() && spool_->backlog() == 0; }
@@ -75,9 +76,9 @@ class EngineCore : public Store {
     // ---- the end, in this order; what is asked after the first is answered with closed
     /// False: the door is closed already.
     bool close_door();
-    /// Writes and applies what came before. After the last task of pool and writer.
+    /// Writes what came before. After the last task of pool and writer.
     void finish_writing();
-    /// Moves the WAL into the database. After the last task of all three, on any thread.
+    /// Brings the index to its end, and the WAL into the database. After the last task of all, on any thread.
     void close();
 
     std::unique_ptr<BodySink> new_body(std::uint64_t limit) override;
@@ -112,7 +113,7 @@ class EngineCore : public Store {
 
   private:
     SteadyTime batch_due(SteadyTime since) const;
-    void lighten();
+    void follow();
     void end_if_unsynced(const Error<Errc>& error);
     enum class When { at_once, with_the_batch };
     /// Runs `work(reply)` from that mailbox, or answers `reply` with closed.
@@ -129,9 +130,10 @@ class EngineCore : public Store {
     EngineMailboxes mailboxes_;
     Log& log_;
     const Clock& clock_;
-    std::unique_ptr<Spool> spool_;           // the writer's, but for its bodies()
+    std::unique_ptr<Spool> spool_;           // the writer's, but for bodies() and follower()
     std::unique_ptr<Reader> reader_;         // the reader's
-    bool lightening_ = false;                // the writer's: see Spool::wal_is_long()
+    bool following_ = false;                 // the writer's: the follower is at work
+    JournalPosition followed_;               // the follower's: the journal's end when it did its upkeep last
     std::optional<SteadyTime> batch_since_;  // the writer's: when the first of what is gathered came
     SteadyTime tick_;                        // the writer's: the next upkeep
     std::shared_mutex closing_;              // shared: somebody is posting; whole: close_door()

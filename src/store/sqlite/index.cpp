@@ -87,7 +87,6 @@ struct Index::Statements {
                   "ON CONFLICT (name) DO UPDATE SET at = ?2, next_at = ?3, failures = ?4, status = ?5, "
                   "text = ?6, reason_code = ?7, detail = ?8 RETURNING id"),
           add_submission(db, "INSERT OR IGNORE INTO submission VALUES (?1, ?2, ?3)"),
-          find_submission(db, "SELECT message FROM submission WHERE id = ?1"),
           drop_submissions(db, "DELETE FROM submission WHERE at < ?1"),
           find_text(db, "SELECT id FROM policy_text WHERE hash = ?1 AND text = ?2"),
           add_text(db, "INSERT INTO policy_text (hash, text) VALUES (?1, ?2) RETURNING id"),
@@ -127,7 +126,7 @@ struct Index::Statements {
     Statement add_recipient, set_recipient, hold_recipients, release_recipients, retry_recipients,
         unblock_hop, waiting_at, move_recipient, drop_recipients, settle_hop;
     Statement find_hop, add_hop, put_hop;
-    Statement add_submission, find_submission, drop_submissions;
+    Statement add_submission, drop_submissions;
     Statement find_text, add_text, put_policy, put_version, trim_versions;
     Statement put_discovery, put_override, drop_override, put_suspension, drop_suspension, find_alarm,
         put_alarm;
@@ -644,16 +643,6 @@ Result<void> Index::set_complete() {
         return done;
     complete_ = true;
     return checkpoint(true);
-}
-
-std::optional<MessageId> Index::submitted(const SubmissionId& id) {
-    auto& find = statements_->find_submission.with(Blob{std::string(id.octets.begin(), id.octets.end())});
-    std::optional<MessageId> found;
-    if (find.row()) found = MessageId{find.id(0)};
-    find.reset();
-    // Unreadable is not unknown, but a message twice is better than one refused.
-    database_->take_error();
-    return found;
 }
 
 Result<std::vector<std::string>> Index::apply(std::span<const JournalEntry> entries,

@@ -47,8 +47,6 @@ class Index {
     MessageId newest() const { return newest_; }
     const std::map<std::uint64_t, SegmentUse>& segments() const { return segments_; }
 
-    std::optional<MessageId> submitted(const SubmissionId& id);
-
     /// All of `entries` and the position behind them, in one transaction, or nothing. A message that is
     /// accepted and finished within `entries` touches no table of the queue. Returns the files of bodies that
     /// no message has any more. `held`: messages begin on hold.

@@ -1,18 +1,17 @@
-// Journal, bodies and index as one store on one thread: recovery, batches, applying, checkpoints, removal of
-// segments. A core: who runs it says when; the engine pumps it, and tests stop the world between any two of
-// its disk operations.
+// Journal, bodies and index as one store, without threads: what writes, and the Follower, which may be on a
+// thread of its own. A core: who runs it says when; the engine pumps both, and tests stop the world between
+// any two of its disk operations.
 #pragma once
 
 #include <map>
 #include <memory>
-#include <set>
 #include <string>
 #include <vector>
 
 #include "store/body.h"
 #include "store/journal.h"
-#include "store/sqlite/history.h"
-#include "store/sqlite/index.h"
+#include "store/sqlite/follower.h"
+#include "store/sqlite/troubles.h"
 #include "store/writer.h"
 #include "util/log.h"
 
@@ -20,16 +19,11 @@ namespace sternpost::store::sqlite {
 
 struct SpoolOptions {
     JournalOptions journal;
-    std::chrono::seconds submission_memory = std::chrono::hours(24 * 7);
+    FollowerOptions follower;
     std::size_t body_memory = 16UL * 1024 * 1024;  // of bodies on their way in
     std::uint64_t min_free = 64UL * 1024 * 1024;   // below that no mail is accepted; results still are
     std::size_t max_backlog = 50'000;              // journal entries that the index may be behind
-    int checkpoint_pages = 4000;                   // of WAL, then it is moved into the database
-    bool checkpoint_elsewhere = false;   // somebody else does the long part of it, see wal_is_long()
-    std::size_t idle_segments = 2;       // so many in which nothing lives go together
-    bool write_ahead = false;            // a new spool begins with a spare file for its journal
-    std::chrono::days outcome_days{40};  // how long TLS outcomes are kept
-    std::chrono::days history_days{14};  // how long attempts are; 0: no history
+    bool write_ahead = false;                      // a new spool begins with a spare file for its journal
 };
 
 /// What a Spool works with; all of it outlives the Spool.
@@ -43,11 +37,13 @@ struct SpoolParts {
     Writer::OnAccepted on_accepted;
 };
 
-/// One thread; bodies() from any.
+/// One thread; but bodies() is for any, and follower() may be used on another one, if apply(), maintain() and
+/// close() are not called then.
 class Spool {
   public:
     /// Recovers what is there. Errors: newer_schema, damaged, full, io; the text says what to do.
     static Result<std::unique_ptr<Spool>> open(SpoolParts parts, const SpoolOptions& options);
+    ~Spool();
 
     const Opened& opened() const { return opened_; }
     Bodies& bodies() { return bodies_; }
@@ -55,48 +51,42 @@ class Spool {
 
     /// Refused with full when disk or index have no room for more mail.
     void accept(NewMessage message, Reply<Result<MessageId>> reply);
-
     /// Syncs and answers what the writer has gathered.
     void commit();
-    /// Brings the index to the journal's end. Trouble is logged and the next call tries again.
+    /// Sees whether the disk has room for mail.
+    void look_at_space();
+
+    // ---- what follows, and how the two hear of each other
+    Follower& follower() { return follower_; }
+    /// What was committed since the last call, for Follower::take().
+    Handed hand_over();
+    /// How far the follower says that it is.
+    void followed(const JournalPosition& position);
+    /// Journal entries that the index is known to lack.
+    std::uint64_t backlog() const { return journal_.end().sequence - followed_.sequence; }
+    /// Lets the files of segments go that Follower::maintain() named. Returns those that went, for its
+    /// gone().
+    std::vector<std::uint64_t> retire(const std::vector<std::uint64_t>& segments);
+
+    // ---- both on one thread
+    /// Brings the index to the journal's end.
     void apply();
-    /// Checkpoints, removes segments and looks at the free space, where it is time for one of them.
+    /// What is to be done from time to time, where it is time for it.
     void maintain();
-    /// With checkpoint_elsewhere: most of the WAL is to be moved into the database by another connection, on
-    /// another thread (Database::checkpoint()), and lightened() called then. What came in the meantime is
-    /// left to maintain(): mail that waits for its 250 waits for that alone.
-    bool wal_is_long() const;
-    void lightened() { lightened_ = true; }
     /// commit(), apply(), and the whole WAL into the database.
     void close();
-    /// Where read_history() finds what apply() has written.
+    /// Where read_history() finds what the follower has written.
     HistoryPlace history_place() const { return HistoryPlace::beside(parts_.disk, parts_.database); }
 
-    /// All that was committed is in the index.
-    bool applied() const { return pending_.empty() && journal_.end() == index_->position(); }
-    /// What was committed and is not in the index yet.
-    std::size_t backlog() const { return pending_.size(); }
-    const Index& index() const { return *index_; }
-
   private:
+    struct Submissions;
+    struct Unfollowed {
+        MessageId message;
+        std::uint64_t sequence = 0;
+    };
     Spool(SpoolParts parts, const SpoolOptions& options);
     Result<void> recover();
-    Result<void> read_journal();
-    Result<void> catch_history_up();
-    void apply_history(std::span<const JournalEntry> entries);
-    Result<void> checkpoint_history();
-    void forget_old();
-    Result<void> reconcile_bodies();
-    Result<void> reconcile_segments();
     std::optional<MessageId> known(const SubmissionId& id);
-    void checkpoint();
-    Result<void> remove(std::uint64_t segment);
-    Result<void> reclaim(const std::vector<std::uint64_t>& idle);
-    Result<void> save_results(std::uint64_t segment);
-    void look_at_space();
-    void check_syncs();
-    /// Logs `trouble` once, until it is nullopt again.
-    void note(const char* what, const Result<void>& result);
 
     SpoolParts parts_;
     SpoolOptions options_;
@@ -104,19 +94,14 @@ class Spool {
     Bodies bodies_;
     Journal journal_;
     Writer writer_;
-    std::unique_ptr<Index> index_;
-    std::unique_ptr<HistoryFiles> history_;  // null: none is kept
-    JournalPosition history_durable_;        // up to here it is on stable storage
-    std::vector<JournalEntry> pending_;
-    std::map<SubmissionId, MessageId> pending_submissions_;
-    std::set<std::uint64_t> segments_;  // on disk
-    std::map<std::string, std::string> troubles_;
+    Follower follower_;
+    Troubles troubles_;
+    std::unique_ptr<Submissions> submissions_;
+    std::vector<JournalEntry> pending_;              // committed, and not handed over yet
+    std::map<SubmissionId, Unfollowed> unfollowed_;  // of what may not be in the index yet
+    JournalPosition followed_;
     JournalPosition maintained_;  // the journal's end when maintain() looked last
-    WallTime submissions_forgotten_;
-    WallTime old_forgotten_;
-    std::chrono::microseconds steps_{};  // wall time less steady time, at the start
     bool short_of_space_ = false;
-    bool lightened_ = false;
 };
 
 }  // namespace sternpost::store::sqlite

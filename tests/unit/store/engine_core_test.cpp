@@ -23,8 +23,8 @@ class PumpedEngine : public ::testing::Test {
         Options options;
         options.fatal = [this](const std::string& why) { died_ = why; };
         const StorePlace place{disk_, {index_name, vfs_name}};
-        engine_ = std::make_unique<EngineCore>(place, options, EngineMailboxes{writer_, reader_, pool_}, log_,
-                                               clock_);
+        engine_ = std::make_unique<EngineCore>(
+            place, options, EngineMailboxes{writer_, follower_, reader_, pool_}, log_, clock_);
         EXPECT_TRUE(engine_->recover(random_, nullptr));
     }
 
@@ -34,6 +34,7 @@ class PumpedEngine : public ::testing::Test {
     testing::SeededRandom random_{1};
     DiskVfs vfs_;
     fake::HandMailbox writer_;
+    fake::HandMailbox follower_;
     fake::HandMailbox reader_;
     fake::HandMailbox pool_;
     std::string died_;
@@ -52,6 +53,7 @@ TEST_F(PumpedEngine, SaysNothingOfWhatIsDueWhileTheIndexCannotFollow) {
         question.now = message.arrived;
         engine_->due(question, Reply<Result<Due>>([&](Result<Due> answer) { due = std::move(answer); }));
         writer_.run_all();
+        follower_.run_all();
         reader_.run_all();
         return due;
     };
@@ -102,6 +104,7 @@ TEST_F(PumpedEngine, AQuestionSeesWhatWasAcknowledgedBefore) {
     engine_->find({}, Reply<Result<std::vector<StoredMessage>>>(
                           [&](const auto& messages) { found = messages ? messages->size() : 0; }));
     writer_.run_all();
+    follower_.run_all();
     reader_.run_all();
     EXPECT_EQ(found, 1U);
 }

@@ -565,7 +565,7 @@ TEST_F(Knowledge, OfABlockedNextHopSaysWhichHostsWereTried) {
 
 TEST_F(Knowledge, OfHistoryCanBeSwitchedOff) {
     Options options;
-    options.spool.history_days = std::chrono::days(0);
+    options.spool.follower.history_days = std::chrono::days(0);
     auto store = SqliteStore::open(dir_, options, log_, clock_, random_, nullptr).value();
     fill(*store);
     store->stop();

@@ -25,8 +25,8 @@ constexpr const char* vfs_name = "spool-test";
 SpoolOptions small_options() {
     SpoolOptions options;
     options.journal.segment_octets = 12UL * 1024;
-    options.checkpoint_pages = 12;
-    options.idle_segments = 1;
+    options.follower.checkpoint_pages = 12;
+    options.follower.idle_segments = 1;
     options.write_ahead = true;
     return options;
 }
@@ -491,7 +491,7 @@ TEST(Spool, KeepsASegmentWhileAReaderHoldsTheCheckpointBack) {
         machine.spool().commit();
     }
     machine.spool().apply();
-    ASSERT_GT(machine.spool().index().position().segment, 1U);
+    ASSERT_GT(machine.spool().follower().index().position().segment, 1U);
     machine.spool().maintain();
     EXPECT_TRUE(machine.disk().exists(segment_name(1)).value())
         << "a crash would need it: the index has not been synced";
@@ -534,7 +534,7 @@ class HistoryBehindTheIndex : public ::testing::Test {
 };
 
 TEST_F(HistoryBehindTheIndex, IsMadeWholeAfterACrash) {
-    ASSERT_GT(machine_.spool().index().durable_position().segment, 1U)
+    ASSERT_GT(machine_.spool().follower().index().durable_position().segment, 1U)
         << "the index should be on stable storage";
     // Closing a database would bring it to stable storage: the power goes first.
     machine_.disk().stop_before(machine_.disk().operations());

@@ -1,0 +1,97 @@
+// What follows the journal: the index, the history, and the upkeep of both and of the journal's segments. It
+// may be behind; what it is handed it keeps until the index has taken it.
+#pragma once
+
+#include <set>
+#include <span>
+#include <vector>
+
+#include "store/body.h"
+#include "store/sqlite/history.h"
+#include "store/sqlite/index.h"
+#include "store/sqlite/troubles.h"
+#include "store/writer.h"
+
+namespace sternpost::store::sqlite {
+
+struct FollowerOptions {
+    std::chrono::seconds submission_memory = std::chrono::hours(24 * 7);
+    int checkpoint_pages = 4000;         // of WAL, then it is moved into the database
+    std::size_t idle_segments = 2;       // so many in which nothing lives go together
+    std::chrono::days outcome_days{40};  // how long TLS outcomes are kept
+    std::chrono::days history_days{14};  // how long attempts are; 0: no history
+};
+
+/// What a Follower works with; all of it outlives it.
+struct FollowerParts {
+    Disk& disk;
+    DatabasePlace database;
+    Bodies& bodies;
+    Log& log;
+    const Clock& clock;
+    Random& random;
+    Fatal fatal;
+};
+
+/// What the journal has on stable storage and the follower has not been told of: records, and the position
+/// behind them.
+struct Handed {
+    std::vector<JournalEntry> entries;
+    JournalPosition end;
+};
+
+/// One thread at a time.
+class Follower {
+  public:
+    Follower(FollowerParts parts, const FollowerOptions& options)
+        : parts_(std::move(parts)), options_(options), troubles_(parts_.log) {}
+
+    /// Opens index and history, once and before anything else, and brings them to the journal's end; returns
+    /// where that is. Errors: newer_schema, damaged, full, io; the text says what to do.
+    Result<JournalPosition> recover(Opened& opened);
+
+    /// Brings the index to the end of what was handed over, now or before. Trouble is logged, and the next
+    /// call tries again.
+    void take(Handed handed);
+    /// All that was handed over is in the index.
+    bool current() const { return waiting_.empty() && end_ == index_->position(); }
+    /// How far the journal is in the index.
+    const JournalPosition& reached() const { return index_->position(); }
+
+    /// Checkpoints and forgets what has had its time. Returns segments that the journal can do without,
+    /// oldest first: whoever owns it lets their files go, and says so by gone() before the next call.
+    /// `quiet`: no record has come since the last call.
+    std::vector<std::uint64_t> maintain(bool quiet);
+    /// The files of these segments are gone.
+    void gone(const std::vector<std::uint64_t>& segments);
+    /// Moves the WAL into the database: as much as readers let it, or all of it, waiting for them.
+    void checkpoint(bool whole);
+
+    const Index& index() const { return *index_; }
+
+  private:
+    Result<void> catch_history_up();
+    void apply_history(std::span<const JournalEntry> entries);
+    Result<void> checkpoint_history();
+    Result<void> read_journal(Opened& opened);
+    Result<void> reconcile_segments();
+    Result<void> reconcile_bodies(Opened& opened);
+    Result<void> save_results(std::uint64_t segment);
+    void forget_old();
+    void note(const char* what, const Result<void>& result);
+
+    FollowerParts parts_;
+    FollowerOptions options_;
+    Troubles troubles_;
+    std::unique_ptr<Index> index_;
+    std::unique_ptr<HistoryFiles> history_;  // null: none is kept
+    JournalPosition history_durable_;        // up to here it is on stable storage
+    std::vector<JournalEntry> waiting_;      // what the index has not taken yet
+    JournalPosition end_;                    // behind them
+    std::set<std::uint64_t> segments_;       // on disk
+    WallTime submissions_forgotten_;
+    WallTime old_forgotten_;
+    std::chrono::microseconds steps_{};  // wall time less steady time, at the start
+};
+
+}  // namespace sternpost::store::sqlite
