@@ -280,7 +280,7 @@ void Core::set_timer(const std::string& name, Hop& hop, SteadyTime when) {
 
 // Puts a message's unit where it belongs: due now, or asleep until the first of its recipients is.
 void Core::sleep_or_ready(const std::string& hop_name, Message& message, store::MessageId id, Now now) {
-    Unit& unit = message.units[hop_name];
+    const Unit& unit = message.units.at(hop_name);
     if (unit.waiting.empty() || message.removed || message.stored->held) return;
     Hop& known = hop(hop_name);
     WallTime first = WallTime::max();
@@ -374,7 +374,9 @@ std::optional<Work> Core::take(const std::string& hop_name, Now now) {
         const auto known = messages_.find(id);
         if (known == messages_.end() || known->second.removed || known->second.stored->held) continue;
         Message& message = known->second;
-        Unit& unit = message.units[hop_name];
+        const auto waits = message.units.find(hop_name);
+        if (waits == message.units.end()) continue;  // it was let go of, and came again without that
+        Unit& unit = waits->second;
         Work work{message.stored, {}, now};
         std::vector<std::uint32_t> later;
         for (const auto n : unit.waiting) {
@@ -398,7 +400,7 @@ void Core::put_back(const Work& work) {
     const auto known = messages_.find(work.message->id);
     if (known == messages_.end()) return;
     const std::string hop_name = store::hop_of(*work.message, work.recipients.front());
-    Unit& unit = known->second.units[hop_name];
+    Unit& unit = known->second.units.at(hop_name);
     unit.active -= work.recipients.size();
     unit.waiting.insert(unit.waiting.end(), work.recipients.begin(), work.recipients.end());
     hop(hop_name).ready.push_front(known->second.place, work.message->id);
@@ -411,7 +413,7 @@ std::vector<store::DeliveryResult> Core::finished(const Work& work, std::vector<
     assert(known != messages_.end());
     Message& message = known->second;
     const std::string hop_name = store::hop_of(*work.message, work.recipients.front());
-    Unit& unit = message.units[hop_name];
+    Unit& unit = message.units.at(hop_name);
     unit.active -= work.recipients.size();
     bool again = false;
     for (Fate& fate : fates) {
@@ -535,9 +537,11 @@ std::vector<store::DeliveryResult> Core::lane_failed(const std::string& hop_name
         const auto known = messages_.find(id);
         if (known == messages_.end() || known->second.removed || known->second.stored->held) return true;
         Message& message = known->second;
+        const auto waits = message.units.find(hop_name);
+        if (waits == message.units.end()) return true;
         const bool expired = over(*message.stored, began, now);
         if (fate.permanent || expired) {
-            bounce_unit(message, message.units[hop_name], fate, !fate.permanent, now, out);
+            bounce_unit(message, waits->second, fate, !fate.permanent, now, out);
             return true;
         }
         if (deadline(*message.stored) > now.wall)
@@ -881,6 +885,12 @@ void Core::release(const std::vector<Selected>& selected, Now now) {
     asleep(now.steady);
 }
 
+// False: it is finished, or an attempt has begun.
+bool Core::stops_waiting(Message& message, const std::string& hop_name, std::uint32_t recipient) {
+    const auto unit = message.units.find(hop_name);
+    return unit != message.units.end() && std::erase(unit->second.waiting, recipient) > 0;
+}
+
 void Core::reroute(const std::vector<Selected>& selected, const std::string& from, const std::string& to,
                    Now now) {
     take_out(selected);
@@ -894,7 +904,7 @@ void Core::reroute(const std::vector<Selected>& selected, const std::string& fro
             store::StoredRecipient& recipient = message.stored->recipients[n];
             if (!from.empty() && recipient.address.next_hop != from) continue;
             const std::string old_name = store::hop_of(*message.stored, n);
-            if (std::erase(message.units[old_name].waiting, n) == 0) continue;
+            if (!stops_waiting(message, old_name, n)) continue;
             recipient.address.next_hop = to;
             const std::string new_name = store::hop_of(*message.stored, n);
             const auto [unit, fresh] = message.units.try_emplace(new_name);
@@ -903,7 +913,7 @@ void Core::reroute(const std::vector<Selected>& selected, const std::string& fro
             left.insert(old_name);
         }
         for (const auto& name : left) {
-            const Unit& unit = message.units[name];
+            const Unit& unit = message.units.at(name);
             if (!unit.waiting.empty() || unit.active > 0) continue;
             message.units.erase(name);
             --hop(name).loaded;
@@ -932,7 +942,7 @@ std::vector<store::DeliveryResult> Core::end(const std::vector<Selected>& select
         Message& message = known->second;
         for (const auto n : one.recipients) {
             const std::string hop_name = store::hop_of(*message.stored, n);
-            if (std::erase(message.units[hop_name].waiting, n) == 0) continue;  // an attempt has begun
+            if (!stops_waiting(message, hop_name, n)) continue;
             store::StoredRecipient& recipient = message.stored->recipients[n];
             const Hop* hop = blocking(hop_name, recipient);
             const std::string& reason = hop != nullptr ? hop->text : recipient.text;

@@ -260,6 +260,7 @@ class Core {
                      std::vector<store::DeliveryResult>& out);
     const Hop* blocking(const std::string& hop_name, const store::StoredRecipient& recipient) const;
     void take_out(const std::vector<Selected>& selected);
+    static bool stops_waiting(Message& message, const std::string& hop_name, std::uint32_t recipient);
     store::DeliveryResult why_waiting(const store::StoredMessage& message, const std::string& hop_name,
                                       std::uint32_t n) const;
 

@@ -26,6 +26,7 @@ enum MessageTag : std::uint64_t {
     message_body_crc = 16,
     message_body_eight_bit = 17,
     message_recipient = 18,  // repeated
+    message_copied = 20,     // flags: a copy made by thinning
 };
 enum MessageFlag : std::uint64_t {
     flag_smtputf8 = 1,
@@ -34,11 +35,18 @@ enum MessageFlag : std::uint64_t {
     flag_eight_bit_header = 8,
     flag_dkim_signed = 16,
 };
+enum CopiedFlag : std::uint64_t { copied = 1, copied_held = 2, copied_warned = 4 };
 enum RecipientTag : std::uint64_t {
     recipient_path = 1,
     recipient_notify = 2,
     recipient_orcpt = 3,
-    recipient_hop = 4
+    recipient_hop = 4,
+    // of a copy
+    recipient_state = 5,
+    recipient_next_at = 6,
+    recipient_tries = 7,
+    recipient_status = 8,
+    recipient_text = 9,
 };
 enum ResultTag : std::uint64_t {
     result_message = 1,
@@ -195,16 +203,31 @@ bool read_fields(std::string_view fields, Take take) {
     return !reader.damaged();
 }
 
-std::string encode_recipient(const QueuedRecipient& recipient) {
+std::string encode_recipient(const QueuedRecipient& recipient, const Standing::Recipient* standing) {
     FieldWriter out;
     out.octets(recipient_path, recipient.recipient.path.text());
     out.some_number(recipient_notify, notify_bits(recipient.recipient.notify));
     out.some_octets(recipient_orcpt, recipient.recipient.orcpt);
     out.octets(recipient_hop, recipient.next_hop);
+    if (standing == nullptr) return out.take();
+    out.some_number(recipient_state, static_cast<std::uint64_t>(standing->state));
+    out.time(recipient_next_at, standing->next_at);
+    out.some_number(recipient_tries, standing->tries);
+    out.some_octets(recipient_status, standing->status);
+    out.some_octets(recipient_text, standing->text);
     return out.take();
 }
 
-std::optional<QueuedRecipient> decode_recipient(std::string_view fields) {
+void put_recipients(FieldWriter& out, const NewMessage& message) {
+    const Standing* standing = message.standing ? &*message.standing : nullptr;
+    for (std::size_t n = 0; n < message.recipients.size(); ++n)
+        out.octets(message_recipient, encode_recipient(message.recipients[n],
+                                                       standing != nullptr && n < standing->recipients.size()
+                                                           ? &standing->recipients[n]
+                                                           : nullptr));
+}
+
+std::optional<QueuedRecipient> decode_recipient(std::string_view fields, Standing::Recipient& standing) {
     std::optional<mail::ForwardPath> path;
     std::uint64_t notify = 0;
     std::string orcpt;
@@ -222,6 +245,21 @@ std::optional<QueuedRecipient> decode_recipient(std::string_view fields) {
                 break;
             case recipient_hop:
                 into.text(hop);
+                break;
+            case recipient_state:
+                into.choice(standing.state, RecipientState::deleted);
+                break;
+            case recipient_next_at:
+                into.time(standing.next_at);
+                break;
+            case recipient_tries:
+                into.number(standing.tries);
+                break;
+            case recipient_status:
+                into.text(standing.status);
+                break;
+            case recipient_text:
+                into.text(standing.text);
                 break;
             default:
                 break;
@@ -380,8 +418,13 @@ mail::Notify notify_of(std::uint64_t bits) {
 std::string encode(const NewMessage& message) {
     FieldWriter out;
     put_head(out, message, Keep::all);
-    for (const auto& recipient : message.recipients)
-        out.octets(message_recipient, encode_recipient(recipient));
+    if (message.standing) {
+        std::uint64_t flags = copied;
+        if (message.standing->held) flags |= copied_held;
+        if (message.standing->warned) flags |= copied_warned;
+        out.number(message_copied, flags);
+    }
+    put_recipients(out, message);
     return out.take();
 }
 
@@ -395,13 +438,15 @@ std::string encode_for_history(const NewMessage& message) {
     FieldWriter out;
     put_head(out, message, Keep::for_history);
     for (const auto& recipient : message.recipients)
-        out.octets(message_recipient, encode_recipient(recipient));
+        out.octets(message_recipient, encode_recipient(recipient, nullptr));
     return out.take();
 }
 
 Result<NewMessage> decode_message(std::string_view fields) {
     NewMessage message;
     bool has_id = false;
+    std::uint64_t copy = 0;
+    Standing standing;
     const bool ok = read_fields(fields, [&](const Field& field, Into& into) {
         switch (field.tag) {
             case message_id:
@@ -469,15 +514,23 @@ Result<NewMessage> decode_message(std::string_view fields) {
                 into.flag(message.body.eight_bit);
                 break;
             case message_recipient:
-                if (auto recipient = decode_recipient(field.octets))
+                if (auto recipient = decode_recipient(field.octets, standing.recipients.emplace_back()))
                     message.recipients.push_back(std::move(*recipient));
                 else
                     into.refuse();
+                break;
+            case message_copied:
+                into.number(copy);
                 break;
             default:
                 break;
         }
     });
+    if (copy != 0) {
+        standing.held = (copy & copied_held) != 0;
+        standing.warned = (copy & copied_warned) != 0;
+        message.standing = std::move(standing);
+    }
     // A body file's name becomes part of a path: nothing but what we make ourselves may stand there.
     const auto odd = message.body.file.find_first_not_of("0123456789abcdef");
     if (!ok || !has_id || odd != std::string::npos) return damaged("message");

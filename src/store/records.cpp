@@ -120,6 +120,18 @@ StoredMessage StoredMessage::of(const NewMessage& message) {
         out.recipients.emplace_back(recipient);
         out.recipients.back().next_at = message.arrived;
     }
+    if (!message.standing) return out;
+    out.held = message.standing->held;
+    out.warned = message.standing->warned;
+    for (std::size_t n = 0; n < out.recipients.size() && n < message.standing->recipients.size(); ++n) {
+        const Standing::Recipient& then = message.standing->recipients[n];
+        StoredRecipient& recipient = out.recipients[n];
+        recipient.state = then.state;
+        recipient.next_at = then.next_at;
+        recipient.tries = then.tries;
+        recipient.status = then.status;
+        recipient.text = then.text;
+    }
     return out;
 }
 

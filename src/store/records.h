@@ -110,6 +110,25 @@ struct QueuedRecipient {
     QueuedRecipient(mail::Recipient r, std::string hop) : recipient(std::move(r)), next_hop(std::move(hop)) {}
 };
 
+enum class RecipientState : std::uint8_t { queued = 0, sent = 1, bounced = 2, deleted = 3 };
+std::string_view name_of(RecipientState state);
+
+/// What had become of a message when its accept record was copied forward in the journal.
+struct Standing {
+    struct Recipient {
+        RecipientState state = RecipientState::queued;
+        WallTime next_at;
+        std::uint32_t tries = 0;
+        std::string status;
+        std::string text;
+        bool operator==(const Recipient&) const = default;
+    };
+    bool held = false;
+    bool warned = false;
+    std::vector<Recipient> recipients;  // in the message's order
+    bool operator==(const Standing&) const = default;
+};
+
 /// A message on its way into the store. envelope.recipients is empty here: the recipients stand in
 /// `recipients`.
 struct NewMessage {
@@ -121,10 +140,8 @@ struct NewMessage {
     std::vector<QueuedRecipient> recipients;
     Origin origin;
     Body body;
+    std::optional<Standing> standing;  // of a copy; its recipients' next hops are those of then
 };
-
-enum class RecipientState : std::uint8_t { queued = 0, sent = 1, bounced = 2, deleted = 3 };
-std::string_view name_of(RecipientState state);
 
 enum class PolicyType : std::uint8_t { no_policy_found = 0, sts = 1, tlsa = 2 };  // RFC 8460 §4.4 policy-type
 std::string_view name_of(PolicyType type);

@@ -84,6 +84,21 @@ void Writer::add(Request request) {
     requests_.push_back(std::move(request));
 }
 
+void Writer::copy(std::vector<NewMessage> messages) {
+    Request request;
+    for (auto& message : messages) {
+        Item item;
+        item.octets = std::move(message.body.octets);
+        item.record = {RecordType::accept, encode(message), item.octets};
+        request.octets +=
+            item.record.fields.size() + record_overhead + (item.octets ? item.octets->size() : 0);
+        item.what = Accepted{std::move(message)};
+        request.items.push_back(std::move(item));
+    }
+    request.answer = [](const Result<void>&) {};
+    add(std::move(request));
+}
+
 void Writer::accept(NewMessage message, Reply<Result<MessageId>> reply) {
     Request request;
     const MessageId id = message.id;
@@ -192,7 +207,7 @@ Result<void> Writer::write(std::vector<Request> batch, std::vector<JournalEntry>
         for (auto& item : request.items) {
             if (auto* accepted = std::get_if<Accepted>(&item.what)) {
                 if (item.octets) accepted->message.body.place = *place;
-                if (on_accepted_) {
+                if (on_accepted_ && !accepted->message.standing) {
                     news.push_back(StoredMessage::of(accepted->message));
                     news.back().body.octets = item.octets;
                     Bodies::settle(news.back().body);
@@ -244,7 +259,8 @@ void Writer::refuse(std::vector<Request>& batch, const Error<Errc>& why) {
     const Result<void> refused = fail(why);
     for (auto& request : batch) {
         for (const auto& item : request.items)
-            if (const auto* accepted = std::get_if<Accepted>(&item.what))
+            if (const auto* accepted = std::get_if<Accepted>(&item.what);
+                accepted != nullptr && !accepted->message.standing)
                 bodies_.discard(accepted->message.body);
         request.answer(refused);
     }

@@ -17,7 +17,8 @@
 
 namespace sternpost::store {
 
-/// A message that the journal holds. Its body's octets are not kept here.
+/// A message that the journal holds, or holds once more: then it has a standing. Its body's octets are not
+/// kept here.
 struct Accepted {
     NewMessage message;  // body.place is set
 };
@@ -54,6 +55,9 @@ class Writer {
     void record(std::vector<DeliveryResult> results, std::vector<NewMessage> notices,
                 Reply<Result<void>> reply);
     void act(const std::vector<Act>& acts, Reply<Result<void>> reply);
+    /// Messages that the journal has, once more, with their standing and small bodies: one batch, whole or
+    /// not at all. Nobody waits for it.
+    void copy(std::vector<NewMessage> messages);
     void put_policy(const StoredPolicy& policy, Reply<Result<void>> reply);
     void put_override(const StoredOverride& override, Reply<Result<void>> reply);
     void put_suspension(const StoredSuspension& suspension, Reply<Result<void>> reply);

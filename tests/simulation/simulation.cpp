@@ -48,6 +48,7 @@ store::sqlite::Options store_of(Chance& chance) {
     store::sqlite::Options out;
     out.spool.journal.segment_octets = chance.between(16, 128) * 1024;
     out.spool.follower.checkpoint_pages = static_cast<int>(chance.between(10, 120));
+    out.spool.follower.thin_from = chance.between(1, 8);
     out.spool.follower.history_days = std::chrono::days(400);
     out.spool.follower.outcome_days = std::chrono::days(400);
     out.min_free = 64UL * 1024;

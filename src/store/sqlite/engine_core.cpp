@@ -77,12 +77,25 @@ void EngineCore::follow() {
         Follower& follower = spool_->follower();
         const bool quiet = std::exchange(followed_, handed.end) == handed.end;
         follower.take(std::move(handed));
-        mailboxes_.writer.post([this, reached = follower.reached(), leaving = follower.maintain(quiet)] {
+        mailboxes_.writer.post([this, reached = follower.reached(), upkeep = follower.maintain(quiet)] {
+            done_following(reached, upkeep);
+        });
+    });
+}
+
+void EngineCore::done_following(const JournalPosition& reached, const Upkeep& upkeep) {
+    spool_->followed(reached);
+    if (!upkeep.leaving.empty())
+        mailboxes_.follower.post(
+            [this, gone = spool_->retire(upkeep.leaving)] { spool_->follower().gone(gone); });
+    following_ = upkeep.thin.has_value();
+    if (!upkeep.thin) return;
+    spool_->begin_copy();
+    mailboxes_.follower.post([this, segment = *upkeep.thin, handed = spool_->hand_over()]() mutable {
+        spool_->follower().take(std::move(handed));
+        mailboxes_.writer.post([this, copies = spool_->follower().copies(segment)]() mutable {
+            spool_->copy(std::move(copies));
             following_ = false;
-            spool_->followed(reached);
-            if (leaving.empty()) return;
-            mailboxes_.follower.post(
-                [this, gone = spool_->retire(leaving)] { spool_->follower().gone(gone); });
         });
     });
 }
@@ -235,8 +248,16 @@ void EngineCore::put_policy(StoredPolicy policy, Reply<Result<void>> reply) {
 void EngineCore::read_body(const StoredMessage& message, std::uint64_t offset, std::size_t most,
                            Reply<Result<std::string>> reply) {
     submit<std::string>(mailboxes_.pool, std::move(reply),
-                        [this, body = message.body, offset, most](Reply<Result<std::string>> answer) {
-                            answer(store::read_body(*place_.disk, body, offset, most));
+                        [this, id = message.id, body = message.body, offset,
+                         most](Reply<Result<std::string>> answer) mutable {
+                            auto octets = store::read_body(*place_.disk, body, offset, most);
+                            if (octets || !body.place) return answer(std::move(octets));
+                            // Its record may have been copied forward since, and the segment be gone.
+                            mailboxes_.reader.post([this, id, known = std::move(body), offset, most,
+                                                    held = std::move(answer)]() mutable {
+                                if (const auto place = reader_->place_of(id)) known.place = *place;
+                                held(store::read_body(*place_.disk, known, offset, most));
+                            });
                         });
 }
 

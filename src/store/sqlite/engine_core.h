@@ -114,6 +114,7 @@ class EngineCore : public Store {
   private:
     SteadyTime batch_due(SteadyTime since) const;
     void follow();
+    void done_following(const JournalPosition& reached, const Upkeep& upkeep);
     void end_if_unsynced(const Error<Errc>& error);
     enum class When { at_once, with_the_batch };
     /// Runs `work(reply)` from that mailbox, or answers `reply` with closed.

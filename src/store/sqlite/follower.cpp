@@ -10,7 +10,9 @@
 namespace sternpost::store::sqlite {
 namespace {
 
-constexpr std::size_t chunk_entries = 10'000;  // of a replay that one transaction takes
+constexpr std::size_t chunk_entries = 10'000;   // of a replay that one transaction takes
+constexpr std::uint64_t thin_part = 8;          // of a segment: what may be copied so that the rest can go
+constexpr std::uint64_t segments_emptying = 4;  // the latest: mail that is on its way leaves them by itself
 
 // The message that a result or act record is about.
 std::optional<MessageId> message_of(RecordType type, std::string_view fields) {
@@ -111,11 +113,13 @@ Result<JournalPosition> Follower::recover(Opened& opened) {
         return fail(std::move(index).error());
     }
     index_ = std::move(*index);
-    // The folders and the database, before anything is promised that needs them.
-    if (auto synced = parts_.disk.sync_dir(""); !synced) {
-        parts_.fatal(synced.error().text);
-        return fail(std::move(synced).error());
-    }
+    // The folders, the database and the segment that will be gone on with, before anything is promised that
+    // needs them: an earlier process may have ended between making a file and syncing its folder.
+    for (const char* folder : {"", "journal"})
+        if (auto synced = parts_.disk.sync_dir(folder); !synced) {
+            parts_.fatal(synced.error().text);
+            return fail(std::move(synced).error());
+        }
     if (options_.history_days.count() > 0)
         history_ = std::make_unique<HistoryFiles>(HistoryPlace::beside(parts_.disk, parts_.database),
                                                   options_.history_days);
@@ -316,11 +320,13 @@ Result<void> Follower::save_results(std::uint64_t segment) {
         const auto type = static_cast<RecordType>(record->type);
         const auto message = message_of(type, record->fields);
         if (!message) continue;
+        const auto copies = index_->copied_to(*message);
         for (const auto other : segments_) {
             if (other >= segment) break;
             const auto use = index_->segments().find(other);
             if (use == index_->segments().end()) continue;
-            if (use->second.min_message <= *message && *message <= use->second.max_message)
+            const bool within = use->second.min_message <= *message && *message <= use->second.max_message;
+            if (within || std::find(copies.begin(), copies.end(), other) != copies.end())
                 by_segment[other].push_back({type, record->sequence, std::string(record->fields)});
         }
     }
@@ -344,7 +350,62 @@ void Follower::forget_old() {
     if (history_) note("history-removal", history_->forget(now));
 }
 
-std::vector<std::uint64_t> Follower::maintain(bool quiet) {
+// The one in which the fewest messages live, of those that are not still emptying by themselves.
+std::optional<std::uint64_t> Follower::thin_segment() const {
+    if (segments_.size() <= options_.thin_from || !current()) return std::nullopt;
+    std::optional<std::uint64_t> out;
+    std::uint64_t fewest = segment_octets_ / thin_part / 128;  // as many records do not fit
+    for (const auto id : segments_) {
+        if (id + segments_emptying >= index_->position().segment) break;
+        const auto use = index_->segments().find(id);
+        if (use == index_->segments().end() || use->second.messages == 0) continue;
+        const auto looked_at = not_thin_.find(id);
+        if (looked_at != not_thin_.end() && use->second.messages > looked_at->second / 2) continue;
+        if (use->second.messages >= fewest) continue;
+        fewest = use->second.messages;
+        out = id;
+    }
+    return out;
+}
+
+std::vector<NewMessage> Follower::copies(std::uint64_t segment) {
+    std::vector<NewMessage> out;
+    const auto use = index_->segments().find(segment);
+    if (!current() || use == index_->segments().end()) return out;
+    const std::uint64_t messages = use->second.messages;
+    const auto octets = read_all(parts_.disk, segment_name(segment));
+    note("thinning", octets ? Result<void>{} : Result<void>(fail(octets.error())));
+    if (!octets) return out;
+    const auto header = decode_segment_header(*octets, segment);
+    std::uint64_t size = 0;
+    for (std::uint64_t offset = records_begin; header && offset < octets->size() && out.size() < messages;) {
+        const auto record = decode_record(*octets, offset, *header);
+        offset += record ? record->size : 8;
+        if (!record || record->body_damaged || static_cast<RecordType>(record->type) != RecordType::accept)
+            continue;
+        auto message = decode_message(record->fields);
+        if (!message) continue;
+        message->standing = index_->standing(*message, record->place);
+        if (!message->standing) continue;
+        size += record->size;
+        if (message->body.file.empty())
+            message->body.octets = std::make_shared<const std::string>(record->body);
+        out.push_back(std::move(*message));
+    }
+    // What cannot be copied keeps the segment, and is not looked for again and again.
+    not_thin_.erase(segment);
+    if (size > segment_octets_ / thin_part || out.size() < messages) not_thin_[segment] = messages;
+    if (size > segment_octets_ / thin_part) out.clear();
+    if (!out.empty())
+        Event(parts_.log, Level::info, "store-thins")
+            .kv("segment", segment)
+            .kv("messages", out.size())
+            .kv("octets", size);
+    return out;
+}
+
+Upkeep Follower::maintain(bool quiet) {
+    Upkeep out;
     forget_old();
     const WallTime now = parts_.clock.wall();
     if (now - submissions_forgotten_ > std::chrono::hours(1)) {
@@ -367,14 +428,14 @@ std::vector<std::uint64_t> Follower::maintain(bool quiet) {
     const bool wal_is_long = index_->wal_pages() >= options_.checkpoint_pages ||
                              (history_ && history_->wal_pages() >= options_.checkpoint_pages);
     if (wal_is_long || (enough && idle.front() >= durable())) checkpoint(false);
-    if (!enough) return {};
-    std::vector<std::uint64_t> out;
-    for (const auto id : idle) {  // oldest first
+    out.thin = thin_segment();
+    if (!enough) return out;
+    for (const auto id : idle) {
         if (id >= durable()) break;
         const auto saved = save_results(id);
         note("segments", saved);
         if (!saved) break;
-        out.push_back(id);
+        out.leaving.push_back(id);
     }
     return out;
 }
@@ -386,6 +447,7 @@ void Follower::gone(const std::vector<std::uint64_t>& segments) {
     };
     for (const auto id : segments) {
         segments_.erase(id);
+        not_thin_.erase(id);
         const auto has_done = parts_.disk.exists(done_file_name(id));
         if (!has_done)
             keep_first(fail(has_done.error()));

@@ -18,6 +18,7 @@ struct FollowerOptions {
     std::chrono::seconds submission_memory = std::chrono::hours(24 * 7);
     int checkpoint_pages = 4000;         // of WAL, then it is moved into the database
     std::size_t idle_segments = 2;       // so many in which nothing lives go together
+    std::size_t thin_from = 8;           // more segments than that, and one in which little lives is thinned
     std::chrono::days outcome_days{40};  // how long TLS outcomes are kept
     std::chrono::days history_days{14};  // how long attempts are; 0: no history
 };
@@ -40,11 +41,21 @@ struct Handed {
     JournalPosition end;
 };
 
+/// What is to be done in the journal by who owns it.
+struct Upkeep {
+    std::vector<std::uint64_t> leaving;  // segments that it can do without, oldest first
+    std::optional<std::uint64_t> thin;   // one in which little lives: Follower::copies()
+};
+
 /// One thread at a time.
 class Follower {
   public:
-    Follower(FollowerParts parts, const FollowerOptions& options)
-        : parts_(std::move(parts)), options_(options), troubles_(parts_.log) {}
+    /// `segment_octets`: as JournalOptions.
+    Follower(FollowerParts parts, const FollowerOptions& options, std::uint64_t segment_octets)
+        : parts_(std::move(parts)),
+          options_(options),
+          segment_octets_(segment_octets),
+          troubles_(parts_.log) {}
 
     /// Opens index and history, once and before anything else, and brings them to the journal's end; returns
     /// where that is. Errors: newer_schema, damaged, full, io; the text says what to do.
@@ -58,10 +69,13 @@ class Follower {
     /// How far the journal is in the index.
     const JournalPosition& reached() const { return index_->position(); }
 
-    /// Checkpoints and forgets what has had its time. Returns segments that the journal can do without,
-    /// oldest first: whoever owns it lets their files go, and says so by gone() before the next call.
-    /// `quiet`: no record has come since the last call.
-    std::vector<std::uint64_t> maintain(bool quiet);
+    /// Checkpoints and forgets what has had its time. What it asks for is to be done, and gone() called,
+    /// before the next call. `quiet`: no record has come since the last one.
+    Upkeep maintain(bool quiet);
+    /// What lives in the segment, to be written once more so that it can go: each message with its standing
+    /// and its small body. Nothing where that is more than an eighth of a segment, or the index is not
+    /// current.
+    std::vector<NewMessage> copies(std::uint64_t segment);
     /// The files of these segments are gone.
     void gone(const std::vector<std::uint64_t>& segments);
     /// Moves the WAL into the database: as much as readers let it, or all of it, waiting for them.
@@ -77,18 +91,22 @@ class Follower {
     Result<void> reconcile_segments();
     Result<void> reconcile_bodies(Opened& opened);
     Result<void> save_results(std::uint64_t segment);
+    std::optional<std::uint64_t> thin_segment() const;
     void forget_old();
     void note(const char* what, const Result<void>& result);
 
     FollowerParts parts_;
     FollowerOptions options_;
+    std::uint64_t segment_octets_;
     Troubles troubles_;
     std::unique_ptr<Index> index_;
-    std::unique_ptr<HistoryFiles> history_;  // null: none is kept
-    JournalPosition history_durable_;        // up to here it is on stable storage
-    std::vector<JournalEntry> waiting_;      // what the index has not taken yet
-    JournalPosition end_;                    // behind them
-    std::set<std::uint64_t> segments_;       // on disk
+    std::unique_ptr<HistoryFiles> history_;            // null: none is kept
+    JournalPosition history_durable_;                  // up to here it is on stable storage
+    std::vector<JournalEntry> waiting_;                // what the index has not taken yet
+    JournalPosition end_;                              // behind them
+    std::set<std::uint64_t> segments_;                 // on disk
+    std::map<std::uint64_t, std::uint64_t> not_thin_;  // segments, and how many lived in them when more did
+                                                       // than may be copied
     WallTime submissions_forgotten_;
     WallTime old_forgotten_;
     std::chrono::microseconds steps_{};  // wall time less steady time, at the start

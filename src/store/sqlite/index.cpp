@@ -40,6 +40,13 @@ struct Index::Statements {
                         "UPDATE position SET segment = ?1, offset = ?2, sequence = ?3, newest_message = ?4"),
           put_segment(db, "INSERT OR REPLACE INTO segment VALUES (?1, ?2, ?3, ?4, ?5, ?6)"),
           drop_segment(db, "DELETE FROM segment WHERE id = ?1"),
+          note_copy(db, "INSERT OR IGNORE INTO copied VALUES (?1, ?2)"),
+          find_copies(db, "SELECT segment FROM copied WHERE message = ?1"),
+          drop_copies(db, "DELETE FROM copied WHERE segment = ?1"),
+          get_place(db, "SELECT segment, offset, held, warned FROM message WHERE id = ?1 AND NOT damaged"),
+          get_recipients(db,
+                         "SELECT r.state, r.next_at, r.tries, r.status, r.text, h.name FROM recipient r "
+                         "JOIN hop h ON h.id = r.hop WHERE r.message = ?1 ORDER BY r.n"),
           add_message(db, "INSERT INTO message VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11)"),
           find_message(db, "SELECT segment, size, unfinished FROM message WHERE id = ?1"),
           move_message(db, "UPDATE message SET segment = ?2, offset = ?3 WHERE id = ?1"),
@@ -121,6 +128,7 @@ struct Index::Statements {
           put_history(db, "UPDATE history SET segment = ?1, offset = ?2, sequence = ?3") {}
 
     Statement move_position, put_segment, drop_segment;
+    Statement note_copy, find_copies, drop_copies, get_place, get_recipients;
     Statement add_message, find_message, move_message, drop_message, one_less, set_held, set_warned,
         set_damaged, get_file, all_files;
     Statement add_recipient, set_recipient, hold_recipients, release_recipients, retry_recipients,
@@ -158,14 +166,8 @@ class Index::Application {
     MessageId newest() const { return newest_; }
 
   private:
-    struct Recipient {
-        RecipientState state = RecipientState::queued;
-        WallTime next_at;
-        std::uint32_t tries = 0;
-        std::string status;
-        std::string text;
-        bool tried() const { return tries > 0 || !status.empty(); }
-    };
+    using Recipient = Standing::Recipient;
+    static bool tried(const Recipient& recipient) { return recipient.tries > 0 || !recipient.status.empty(); }
     struct Fresh {
         const NewMessage* message = nullptr;
         std::vector<std::string> hops;  // of the recipients: groups
@@ -223,7 +225,8 @@ class Index::Application {
     bool held_;
 };
 
-// A second accept record with a known id is the same message, copied forward from a segment that was to go.
+// A second accept record with a known id is the same message, copied forward from a segment that was to go:
+// the index knows more of it than the copy. Where it is not known, the index is being rebuilt.
 bool Index::Application::moved(const JournalEntry& entry, const NewMessage& message) {
     if (const auto it = fresh_.find(message.id.value); it != fresh_.end()) {
         it->second.place = entry.place;
@@ -250,8 +253,12 @@ bool Index::Application::moved(const JournalEntry& entry, const NewMessage& mess
 void Index::Application::take(const JournalEntry& entry, const Accepted& accepted) {
     const NewMessage& message = accepted.message;
     auto& segment = use(entry.place.segment);
-    segment.min_message = std::min(segment.min_message, message.id);
-    segment.max_message = std::max(segment.max_message, message.id);
+    if (message.standing) {
+        sql_.note_copy.with(message.id.value, entry.place.segment).run();
+    } else {
+        segment.min_message = std::min(segment.min_message, message.id);
+        segment.max_message = std::max(segment.max_message, message.id);
+    }
     if (moved(entry, message)) return;
     newest_ = std::max(newest_, message.id);
     latest_ = std::max(latest_, message.arrived);
@@ -269,6 +276,15 @@ void Index::Application::take(const JournalEntry& entry, const Accepted& accepte
     Recipient queued;
     queued.next_at = message.arrived;
     fresh.recipients.assign(message.recipients.size(), queued);
+    if (message.standing) {
+        fresh.held = held_ || message.standing->held;
+        fresh.warned = message.standing->warned;
+        fresh.recipients = message.standing->recipients;
+        fresh.recipients.resize(message.recipients.size(), queued);
+        fresh.unfinished = static_cast<std::size_t>(
+            std::count_if(fresh.recipients.begin(), fresh.recipients.end(),
+                          [](const Recipient& r) { return r.state == RecipientState::queued; }));
+    }
     for (std::size_t n = 0; n < message.recipients.size(); ++n) fresh.hops.push_back(hop_of(message, n));
     fresh_.emplace(message.id.value, std::move(fresh));
 }
@@ -392,7 +408,7 @@ void Index::Application::take(const JournalEntry&, const Act& act) {
             for (std::size_t n = 0; n < fresh->recipients.size(); ++n) {
                 Recipient& recipient = fresh->recipients[n];
                 if (recipient.state != RecipientState::queued) continue;
-                if (recipient.tried()) recipient.next_at = act.at;
+                if (tried(recipient)) recipient.next_at = act.at;
                 const auto hop = hop_id(fresh->hops[n]);
                 touch(hop, 0);
                 sql_.unblock_hop.with(hop, act.at).run();
@@ -552,8 +568,8 @@ void Index::Application::write(const Fresh& fresh) {
         const auto& address = message.recipients[n];
         const auto& state = fresh.recipients[n];
         const auto hop = hop_id(fresh.hops[n]);
-        const int tier = fresh.held ? 2 : state.tried() ? 1 : 0;
-        const bool in_line = !state.tried() && state.state == RecipientState::queued;
+        const int tier = fresh.held ? 2 : tried(state) ? 1 : 0;
+        const bool in_line = !tried(state) && state.state == RecipientState::queued;
         const WallTime next_at = in_line ? ranks_.rank(hop, sender, message.arrived) : state.next_at;
         sql_.add_recipient
             .with(message.id.value, std::uint64_t{n}, hop, as_int(state.state), next_at, state.tries,
@@ -624,7 +640,7 @@ Result<void> Index::begin_rebuild() {
     auto done = database_->transaction([&] {
         for (const char* table : {"message", "recipient", "hop", "submission", "segment", "policy",
                                   "policy_text", "policy_version", "discovery", "override", "suspension",
-                                  "alarm", "tls_outcome", "tls_policy", "tls_host"})
+                                  "alarm", "tls_outcome", "tls_policy", "tls_host", "copied"})
             database_->run(("DELETE FROM " + std::string(table)).c_str());
         database_->run(
             "UPDATE position SET segment = 0, offset = 0, sequence = 1, newest_message = 0, complete = 0");
@@ -663,6 +679,35 @@ Result<std::vector<std::string>> Index::apply(std::span<const JournalEntry> entr
     newest_ = application.newest();
     segments_ = application.segments_taken();
     return application.released_taken();
+}
+
+std::optional<Standing> Index::standing(NewMessage& message, const JournalPlace& place) {
+    auto& where = statements_->get_place.with(message.id.value);
+    const bool lives = where.row() && where.id(0) == place.segment && where.id(1) == place.offset;
+    Standing out;
+    if (lives) {
+        out.held = where.integer(2) != 0;
+        out.warned = where.integer(3) != 0;
+    }
+    where.reset();
+    if (!lives) return std::nullopt;
+    auto& row = statements_->get_recipients.with(message.id.value);
+    while (row.row()) {
+        const std::size_t n = out.recipients.size();
+        if (n < message.recipients.size())
+            message.recipients[n].next_hop = HopName::parse(row.octets(5)).next_hop;
+        out.recipients.push_back({static_cast<RecipientState>(row.integer(0)), row.time(1),
+                                  static_cast<std::uint32_t>(row.integer(2)), row.text(3), row.text(4)});
+    }
+    if (database_->take_error() || out.recipients.size() != message.recipients.size()) return std::nullopt;
+    return out;
+}
+
+std::vector<std::uint64_t> Index::copied_to(MessageId message) {
+    std::vector<std::uint64_t> out;
+    auto& row = statements_->find_copies.with(message.value);
+    while (row.row()) out.push_back(row.id(0));
+    return out;
 }
 
 Result<std::vector<std::string>> Index::body_files() {
@@ -723,7 +768,10 @@ Result<void> Index::forget_old(WallTime now, std::chrono::days outcome_days) {
 }
 
 Result<void> Index::forget_segment(std::uint64_t segment) {
-    auto done = database_->transaction([&] { statements_->drop_segment.with(segment).run(); });
+    auto done = database_->transaction([&] {
+        statements_->drop_segment.with(segment).run();
+        statements_->drop_copies.with(segment).run();
+    });
     if (done) segments_.erase(segment);
     return done;
 }

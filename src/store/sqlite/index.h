@@ -22,7 +22,7 @@ struct SegmentUse {
     std::uint64_t messages = 0;    // unfinished, with their accept record there
     std::uint64_t recipients = 0;  // unfinished
     std::uint64_t octets = 0;
-    MessageId min_message{UINT64_MAX};  // ids of all its accept records, finished ones too
+    MessageId min_message{UINT64_MAX};  // ids of all its accept records but copies, finished ones too
     MessageId max_message;
 };
 
@@ -52,6 +52,12 @@ class Index {
     /// no message has any more. `held`: messages begin on hold.
     Result<std::vector<std::string>> apply(std::span<const JournalEntry> entries,
                                            const JournalPosition& after, bool held);
+
+    /// How an unfinished message whose accept record is at `place` stands; sets its recipients' next hops to
+    /// those of now. nullopt: it is finished, damaged, unreadable, or its record is elsewhere by now.
+    std::optional<Standing> standing(NewMessage& message, const JournalPlace& place);
+    /// Segments that hold a copy of the message's accept record.
+    std::vector<std::uint64_t> copied_to(MessageId message);
 
     /// Files of large bodies that unfinished messages have.
     Result<std::vector<std::string>> body_files();

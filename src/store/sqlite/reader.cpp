@@ -93,12 +93,13 @@ struct Reader::Statements {
                       "SELECT o.domain, o.alike, o.n, o.last, t.text FROM tls_outcome o "
                       "LEFT JOIN policy_text t ON t.id = o.policy WHERE o.day = ?1 AND o.domain = ?2"),
           outcome_days(db, "SELECT (SELECT min(day) FROM tls_outcome), (SELECT max(day) FROM tls_outcome)"),
-          position(db, "SELECT segment, offset, sequence FROM position") {}
+          position(db, "SELECT segment, offset, sequence FROM position"),
+          place(db, "SELECT segment, offset FROM message WHERE id = ?1") {}
 
     Statement from, one, of_hop, recipients, totals, waiting_hops, failing_hops, one_hop, due, in_line, again,
         next_due, policies;
     Statement versions, discoveries, overrides, suspensions, alarms, hosts_seen, outcomes, outcomes_of,
-        outcome_days, position;
+        outcome_days, position, place;
 };
 
 std::vector<std::string> Reader::queries_of_the_queue() {
@@ -473,6 +474,15 @@ Result<std::vector<StoredOutcome>> Reader::outcomes(const OutcomeFilter& filter)
         if (!done) return fail(std::move(done).error());
         return out;
     });
+}
+
+std::optional<JournalPlace> Reader::place_of(MessageId message) {
+    auto& row = statements_->place.with(message.value);
+    std::optional<JournalPlace> out;
+    if (row.row()) out = JournalPlace{row.id(0), row.id(1)};
+    row.reset();
+    database_->take_error();  // whoever asked has trouble already
+    return out;
 }
 
 Result<JournalPosition> Reader::position() {

@@ -33,6 +33,9 @@ class Reader {
     Result<std::vector<StoredAlarm>> alarms(WallTime since);  // the latest first
     Result<std::vector<StoredHost>> hosts_seen();
     Result<std::vector<StoredOutcome>> outcomes(const OutcomeFilter& filter);
+    /// Where the journal holds the message's accept record, or the latest copy of it; nullopt: it is
+    /// finished.
+    std::optional<JournalPlace> place_of(MessageId message);
     /// How far the journal is in the index.
     Result<JournalPosition> position();
 

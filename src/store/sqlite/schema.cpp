@@ -227,6 +227,14 @@ UPDATE hop SET waiting = (SELECT count(*) FROM recipient r WHERE r.hop = hop.id 
 UPDATE hop SET due_at = max(next_at, ifnull((SELECT min(r.next_at) FROM recipient r
     WHERE r.hop = hop.id AND r.state = 0 AND r.tier < 2), 9223372036854775807));
 )sql"},
+    Migration{R"sql(
+-- Accept records that were copied forward: messages of each segment beyond those between its smallest and largest id.
+CREATE TABLE copied (
+    message INTEGER NOT NULL,
+    segment INTEGER NOT NULL,
+    PRIMARY KEY (message, segment)
+) WITHOUT ROWID;
+)sql"},
 };
 
 // Recipients of mail that says something of TLS were in the row of their next hop, and get that of their

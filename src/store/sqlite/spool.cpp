@@ -19,7 +19,7 @@ Spool::Spool(SpoolParts parts, const SpoolOptions& options)
           journal_, bodies_, [this](const SubmissionId& id) { return known(id); }, parts_.on_accepted),
       follower_(
           {parts_.disk, parts_.database, bodies_, parts_.log, parts_.clock, parts_.random, parts_.fatal},
-          options.follower),
+          options.follower, options.journal.segment_octets),
       troubles_(parts_.log) {}
 
 Spool::~Spool() = default;
@@ -70,6 +70,11 @@ void Spool::commit() {
     auto written = writer_.commit();
     if (asked) troubles_.note("journal", writer_.committed());
     for (const auto& entry : written) {
+        if (changed_) {
+            if (const auto* result = std::get_if<DeliveryResult>(&entry.what))
+                changed_->insert(result->message);
+            if (const auto* act = std::get_if<Act>(&entry.what)) changed_->insert(act->message);
+        }
         const auto* accepted = std::get_if<Accepted>(&entry.what);
         if (accepted != nullptr && accepted->message.submission)
             unfollowed_[*accepted->message.submission] = {accepted->message.id, entry.sequence};
@@ -98,6 +103,15 @@ std::vector<std::uint64_t> Spool::retire(const std::vector<std::uint64_t>& segme
     return gone;
 }
 
+void Spool::copy(std::vector<NewMessage> copies) {
+    commit();
+    std::erase_if(copies, [&](const NewMessage& copy) { return changed_->contains(copy.id); });
+    changed_.reset();
+    if (copies.empty()) return;
+    writer_.copy(std::move(copies));
+    commit();
+}
+
 void Spool::apply() {
     follower_.take(hand_over());
     followed(follower_.reached());
@@ -106,8 +120,11 @@ void Spool::apply() {
 void Spool::maintain() {
     look_at_space();
     const bool quiet = std::exchange(maintained_, journal_.end()) == journal_.end();
-    const auto leaving = follower_.maintain(quiet);
-    if (!leaving.empty()) follower_.gone(retire(leaving));
+    const auto upkeep = follower_.maintain(quiet);
+    if (!upkeep.leaving.empty()) follower_.gone(retire(upkeep.leaving));
+    if (!upkeep.thin) return;
+    begin_copy();
+    copy(follower_.copies(*upkeep.thin));
 }
 
 void Spool::look_at_space() {

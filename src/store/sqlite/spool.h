@@ -5,6 +5,8 @@
 
 #include <map>
 #include <memory>
+#include <optional>
+#include <set>
 #include <string>
 #include <vector>
 
@@ -68,6 +70,12 @@ class Spool {
     /// gone().
     std::vector<std::uint64_t> retire(const std::vector<std::uint64_t>& segments);
 
+    /// Thinning: from begin_copy() on it is noted which messages change, and copy() writes those of
+    /// Follower::copies() once more that have not. What was committed before begin_copy() must have been
+    /// handed to the follower before it is asked.
+    void begin_copy() { changed_.emplace(); }
+    void copy(std::vector<NewMessage> copies);
+
     // ---- both on one thread
     /// Brings the index to the journal's end.
     void apply();
@@ -100,7 +108,8 @@ class Spool {
     std::vector<JournalEntry> pending_;              // committed, and not handed over yet
     std::map<SubmissionId, Unfollowed> unfollowed_;  // of what may not be in the index yet
     JournalPosition followed_;
-    JournalPosition maintained_;  // the journal's end when maintain() looked last
+    std::optional<std::set<MessageId>> changed_;  // since begin_copy()
+    JournalPosition maintained_;                  // the journal's end when maintain() looked last
     bool short_of_space_ = false;
 };
 

@@ -792,5 +792,27 @@ TEST_F(QueueWindow, ReroutedMailWaitsForItsNewHop) {
     record(core.finished(*work, {fate(0, RecipientState::sent)}, now));
 }
 
+// A selection comes from the store, and may be of a moment ago: what it says of a recipient that has ended
+// since counts for nothing, nor does the next hop where that one waited.
+TEST_F(QueueWindow, ASelectionThatIsOfAMomentAgoEndsWhatStillWaits) {
+    const auto other = add({{"b@d.test", "d.test"}});
+    store::StoredMessage message;
+    message.id = {++last};
+    message.arrived = now.wall;
+    for (const char* hop : {"d.test", "e.test"})
+        message.recipients.emplace_back(store::QueuedRecipient(
+            mail::Recipient(mail::ForwardPath::parse(std::string("a@") + hop).value()), hop));
+    const Selected before{std::make_shared<store::StoredMessage>(message), {0, 1}};
+    message.recipients[0].state = RecipientState::sent;
+    core.add(std::move(message), now);
+    const auto results = core.end({before}, RecipientState::deleted, "5.7.0", "deleted", now);
+    ASSERT_EQ(results.size(), 1U);
+    EXPECT_EQ(results[0].recipient, 1U);
+    record(results);
+    EXPECT_EQ(core.message({last}), nullptr);
+    record(core.end(select({}), RecipientState::deleted, "5.7.0", "deleted", now));
+    EXPECT_EQ(core.message(other), nullptr);
+}
+
 }  // namespace
 }  // namespace sternpost::queue

@@ -382,6 +382,192 @@ TEST(Spool, LosesNothingWhereverThePowerGoes) {
     }
 }
 
+// Others come and go; two fill a segment.
+void pass_by(Machine& machine, Ledger& ledger, std::uint64_t from, std::uint64_t to) {
+    Driver driver(machine, ledger);
+    Spool& spool = machine.spool();
+    for (std::uint64_t id = from; id < to; ++id) {
+        const NewMessage message = message_to(id, {"dave@example.org"}, std::string(5000, 'm'));
+        driver.submit(message);
+        spool.commit();
+        driver.record(message, {0}, RecipientState::sent);
+        spool.commit();
+        spool.apply();
+        spool.maintain();
+    }
+}
+
+// A message sleeps meanwhile: its segment is thinned, twice.
+void work_around_a_sleeper(Machine& machine, Ledger& ledger) {
+    Driver driver(machine, ledger);
+    const NewMessage sleeper = message_to(1, {"bob@example.com", "carol@example.net"}, std::string(500, 's'));
+    driver.submit(sleeper);
+    driver.record(sleeper, {0}, RecipientState::sent);
+    pass_by(machine, ledger, 10, 22);
+    driver.record(sleeper, {1}, RecipientState::queued);
+    pass_by(machine, ledger, 22, 34);
+}
+
+std::uint64_t segment_of(Machine& machine, std::uint64_t id) {
+    for (const auto& message : machine.queue())
+        if (message.id.value == id) return message.body.place->segment;
+    return 0;
+}
+
+SpoolOptions thinning_options() {
+    SpoolOptions options = small_options();
+    options.follower.thin_from = 1;
+    return options;
+}
+
+TEST(Spool, CopiesWhatLivesForwardSoThatASegmentCanGo) {
+    Machine machine(20);
+    Ledger ledger;
+    ASSERT_TRUE(machine.start(thinning_options()));
+    Driver(machine, ledger).submit(message_to(1, {"bob@example.com"}, std::string(500, 's')));
+    pass_by(machine, ledger, 10, 24);
+    const std::uint64_t first = segment_of(machine, 1);
+    EXPECT_GT(first, 1U);
+    EXPECT_FALSE(machine.disk().exists(segment_name(1)).value());
+    pass_by(machine, ledger, 24, 40);
+    EXPECT_GT(segment_of(machine, 1), first) << "a copy is copied too";
+    EXPECT_LE(segments(machine.disk())->size(), 8U);
+    expect_kept(machine, ledger);
+}
+
+TEST(Spool, LosesNothingWhereverThePowerGoesInThinning) {
+    std::uint64_t operations = 0;
+    {
+        Machine machine(21);
+        Ledger ledger;
+        ASSERT_TRUE(machine.start(thinning_options()));
+        work_around_a_sleeper(machine, ledger);
+        operations = machine.disk().operations();
+        ASSERT_GT(segment_of(machine, 1), 6U);
+    }
+    for (std::uint64_t cut = operations / 4; cut < operations; cut += 2) {
+        SCOPED_TRACE(cut);
+        Machine machine(21);
+        Ledger ledger;
+        machine.disk().stop_before(cut);
+        if (machine.start(thinning_options())) work_around_a_sleeper(machine, ledger);
+        machine.crash(cut);
+        const bool lost = cut % 3 == 0 && machine.disk().exists(index_name).value();
+        if (lost) {
+            ASSERT_TRUE(machine.disk().unlink(index_name));
+        }
+        const auto started = machine.start(thinning_options());
+        ASSERT_TRUE(started) << started.error().text;
+        expect_kept(machine, ledger, lost);
+        if (::testing::Test::HasFailure()) return;
+    }
+}
+
+TEST(Spool, ACopyTellsAllThatIsKnownOfTheMessageWhenTheIndexIsLost) {
+    Machine machine(22);
+    Ledger ledger;
+    ASSERT_TRUE(machine.start(thinning_options()));
+    Driver driver(machine, ledger);
+    const NewMessage sleeper =
+        message_to(1, {"bob@example.com", "carol@example.net", "dave@example.org"}, std::string(500, 's'));
+    driver.submit(sleeper);
+    machine.spool().commit();
+    const WallTime at = machine.clock().now;
+    const auto act = [&](ActKind kind, const char* from, const char* to) {
+        machine.spool().writer().act({{kind, sleeper.id, at, "root", from, to}},
+                                     Reply<Result<void>>([](const Result<void>&) {}));
+    };
+    driver.record(sleeper, {0}, RecipientState::sent);
+    DeliveryResult deferred;
+    deferred.message = sleeper.id;
+    deferred.recipient = 1;
+    deferred.at = at;
+    deferred.next_at = at + std::chrono::minutes(20);
+    deferred.tries = 3;
+    deferred.status = "4.2.1";
+    deferred.text = "not yet";
+    machine.spool().writer().record({deferred}, {}, Reply<Result<void>>([](const Result<void>&) {}));
+    act(ActKind::reroute, "example.net", "relay.example");
+    act(ActKind::warned, "", "");
+    act(ActKind::hold, "", "");
+    machine.spool().commit();
+    const auto before = machine.queue();
+    pass_by(machine, ledger, 10, 24);
+    ASSERT_FALSE(machine.disk().exists(segment_name(1)).value());
+    machine.stop();
+    ASSERT_TRUE(machine.disk().unlink(index_name));
+    ASSERT_TRUE(machine.start(thinning_options()));
+    const auto after = machine.queue();
+    ASSERT_EQ(after.size(), 1U);
+    ASSERT_EQ(before.size(), 1U);
+    EXPECT_TRUE(after[0].held);
+    EXPECT_TRUE(after[0].warned);
+    ASSERT_EQ(after[0].recipients.size(), 3U);
+    for (std::size_t n = 0; n < 3; ++n) {
+        const auto& then = before[0].recipients[n];
+        const auto& now = after[0].recipients[n];
+        EXPECT_EQ(now.state, then.state);
+        EXPECT_EQ(now.tries, then.tries);
+        EXPECT_EQ(now.status, then.status);
+        EXPECT_EQ(now.text, then.text);
+        EXPECT_EQ(now.address.next_hop, then.address.next_hop);
+    }
+    EXPECT_EQ(after[0].recipients[1].next_at, deferred.next_at);
+    EXPECT_EQ(after[0].recipients[1].address.next_hop, "relay.example");
+    EXPECT_EQ(read_body(machine.disk(), after[0].body, 0, 1000).value(), std::string(500, 's'));
+}
+
+TEST(Spool, CopiesNothingThatChangedWhileItWasReadToBeCopied) {
+    Machine machine(23);
+    Ledger ledger;
+    ASSERT_TRUE(machine.start(thinning_options()));
+    Driver driver(machine, ledger);
+    const NewMessage ended = message_to(1, {"bob@example.com"}, "one");
+    const NewMessage sleeper = message_to(2, {"bob@example.com"}, "two");
+    driver.submit(ended);
+    driver.submit(sleeper);
+    Spool& spool = machine.spool();
+    spool.commit();
+    spool.apply();
+    spool.begin_copy();
+    auto copies = spool.follower().copies(1);
+    ASSERT_EQ(copies.size(), 2U);
+    driver.record(ended, {0}, RecipientState::sent);
+    spool.commit();
+    const NewMessage last = message_to(3, {"bob@example.com"}, "three");
+    driver.submit(last);  // gathered, and written first
+    spool.copy(std::move(copies));
+    std::vector<std::uint64_t> accepts;
+    const auto read =
+        replay(machine.disk(), {}, false, [&](const RecordView& record, const JournalPosition&) {
+            if (const auto entry = decode_entry(record).value())
+                if (const auto* accepted = std::get_if<Accepted>(&entry->what))
+                    accepts.push_back(accepted->message.id.value);
+            return Result<void>();
+        });
+    ASSERT_TRUE(read);
+    EXPECT_EQ(accepts, (std::vector<std::uint64_t>{1, 2, 3, 2}));
+    expect_kept(machine, ledger);
+}
+
+TEST(Spool, AFullDiskCostsNoBodyOfWhatWasToBeCopied) {
+    Machine machine(24);
+    Ledger ledger;
+    ASSERT_TRUE(machine.start(thinning_options()));
+    Driver driver(machine, ledger);
+    driver.submit(driver.large(1));
+    Spool& spool = machine.spool();
+    spool.commit();
+    spool.apply();
+    spool.begin_copy();
+    auto copies = spool.follower().copies(1);
+    ASSERT_EQ(copies.size(), 1U);
+    machine.disk().set_room(0);
+    spool.copy(std::move(copies));
+    machine.disk().set_room(UINT64_MAX);
+    expect_kept(machine, ledger);
+}
+
 TEST(Spool, RebuildsALostIndexOnHold) {
     Machine machine(2);
     Ledger ledger;
@@ -471,6 +657,31 @@ TEST(Spool, DiesOfASyncThatFailsAndAcknowledgesNothing) {
     machine.spool().commit();
     EXPECT_NE(machine.died(), "");
     EXPECT_TRUE(ledger.accepted.empty());
+}
+
+// The folder of a segment was never synced, and the process that made it is gone; the machine is not, until
+// the next one has taken mail.
+TEST(Spool, GoesOnInASegmentOnlyWhenItsFolderIsSynced) {
+    for (std::uint64_t seed = 0; seed < 20; ++seed) {
+        SCOPED_TRACE(seed);
+        Machine machine(seed);
+        Ledger ledger;
+        SpoolOptions options = small_options();
+        options.write_ahead = false;  // a spare file is synced before it is a segment
+        ASSERT_TRUE(machine.start(options));
+        machine.disk().fail_syncs(true);
+        Driver(machine, ledger).submit(message_to(1, {"bob@example.com"}, "x"));
+        machine.spool().commit();
+        ASSERT_TRUE(machine.disk().exists(segment_name(1)).value());
+        machine.disk().fail_syncs(false);
+        ASSERT_TRUE(machine.start());
+        Driver(machine, ledger).submit(message_to(2, {"bob@example.com"}, "x"));
+        machine.spool().commit();
+        ASSERT_TRUE(ledger.accepted.contains(2));
+        machine.crash(seed);
+        ASSERT_TRUE(machine.start());
+        expect_kept(machine, ledger);
+    }
 }
 
 TEST(Spool, KeepsASegmentWhileAReaderHoldsTheCheckpointBack) {
