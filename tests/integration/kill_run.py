@@ -4,9 +4,9 @@
 usage: kill_run.py [--kills N] [--seed N] [--json FILE]
 
 A moment is awaited where the daemon cannot hide it, in its state directory: a segment of the journal made or removed, a done-file, a
-large body's file, the first page that a checkpoint moves into the index or into the history, the first page that a replay writes. The
-process is stopped there (SIGSTOP), what its threads are in is noted, and it is killed. Some kills come twice, the second into the
-recovery; before some of those the index is locked for a second, so that there is much to replay.
+large body's file, the first page that a checkpoint moves into the index or into the history, the first page that a replay writes; or in
+its log, that a segment is thinned. The process is stopped there (SIGSTOP), what its threads are in is noted, and it is killed. Some kills
+come twice, the second into the recovery; before some of those the index is locked for a second, so that there is much to replay.
 
 test_kill.py has the short form. Ends with 1 when an acknowledged message is lost, altered, or doubled without a kill that explains it.
 """
@@ -96,6 +96,7 @@ MOMENTS = {
 # How often each comes in a round of twenty.
 ROUND = ['random'] * 6 + ['in recovery'] * 4 + ['in replay'] * 3 + ['checkpoint of the index'] * 2
 ROUND += [name for name in MOMENTS if name != 'checkpoint of the index']
+ROUND += ['thinning'] * 2
 
 SYNCS = {74: 'fsync', 75: 'fdatasync', 18: 'pwrite', 77: 'ftruncate', 87: 'unlink', 263: 'unlinkat'}  # x86-64's numbers
 
@@ -187,6 +188,20 @@ class KillRun:
         self.missed[moment] += 1
         self.kill('random')
 
+    def into_thinning(self):
+        """When what lives in a segment has been read, and is written once more or the segment goes."""
+        with open(self.sternpost.process.log_path, 'rb') as log:
+            log.seek(0, os.SEEK_END)
+            deadline, seen = time.monotonic() + PATIENCE, b''
+            while time.monotonic() < deadline and b'store-thins ' not in seen:
+                seen = seen[-20:] + log.read()
+                time.sleep(0.002)
+        if b'store-thins ' not in seen:
+            self.missed['thinning'] += 1
+            return self.kill('random')
+        time.sleep(self.random.choice([0, self.random.uniform(0, 0.01), self.random.uniform(0, 0.3)]))
+        self.kill('thinning')
+
     def into_recovery(self):
         """One kill, and another at some moment of the start that follows."""
         self.kill('random')
@@ -231,6 +246,8 @@ class KillRun:
                 self.into_recovery()
             elif aim == 'in replay':
                 self.into_replay()
+            elif aim == 'thinning':
+                self.into_thinning()
             else:
                 self.at(aim)
             self.start()
