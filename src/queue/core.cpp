@@ -123,6 +123,7 @@ Core::Message* Core::insert(store::StoredMessage stored, Now now) {
         return nullptr;
     }
     Message message;
+    if (stored.body.octets && bodies_ + stored.body.size > options_.window.octets) stored.body.octets.reset();
     message.place = FairQueue::place_of(stored);
     message.stored = std::make_shared<store::StoredMessage>(std::move(stored));
     for (std::uint32_t n = 0; n < message.stored->recipients.size(); ++n) {
@@ -132,6 +133,7 @@ Core::Message* Core::insert(store::StoredMessage stored, Now now) {
         ++message.unfinished;
     }
     if (message.unfinished == 0) return nullptr;
+    if (message.stored->body.octets) bodies_ += message.stored->body.size;
     Message& kept = messages_.insert_or_assign(id, std::move(message)).first->second;
     for (const auto& [name, unit] : kept.units) {
         ++hop(name).loaded;
@@ -660,6 +662,7 @@ void Core::forget(Messages::iterator known) {
     touch(known->first);
     std::vector<std::string> names;
     for (const auto& [name, unit] : known->second.units) names.push_back(name);
+    if (known->second.stored->body.octets) bodies_ -= known->second.stored->body.size;
     // Lists that still name it pass over an id that is gone.
     messages_.erase(known);
     for (const auto& name : names) {

@@ -21,7 +21,9 @@ namespace sternpost::queue {
 
 /// How much of the queue is in memory: what is due, or soon will be. The rest sleeps in the store.
 struct Window {
-    std::size_t messages = 5000;       // no more are asked for; new mail may double it
+    std::size_t messages = 5000;  // no more are asked for; new mail may double it
+    std::size_t octets =
+        8UL * 1024 * 1024;             // of bodies that stay with new mail; the rest is read when it goes
     std::size_t per_hop = 1000;        // of one next hop
     std::size_t per_sender = 20;       // of a sender at a next hop: so many always find room
     std::size_t hops = 20'000;         // next hops that are remembered though nothing of theirs is in memory
@@ -268,6 +270,7 @@ class Core {
     Random& random_;
     ClockGuard guard_;
     Messages messages_;
+    std::size_t bodies_ = 0;  // octets of theirs that are in memory
     std::unordered_map<std::string, Hop> hops_;
     std::set<std::string> candidates_;  // hops that may want a further lane
     std::set<std::string> hungry_;      // hops of which there may be more in the store

@@ -23,6 +23,8 @@ constexpr std::size_t record_header_octets = 48;
 constexpr std::size_t record_crc_at = 44;
 constexpr std::size_t alignment = 8;
 
+constexpr std::size_t window_octets = 1UL << 20U;  // of a segment that is read
+
 constexpr std::string_view spare_suffix = ".spare";
 constexpr std::size_t write_ahead_piece = 256UL * 1024;
 constexpr std::uint64_t reserve_step = 1UL << 20U;  // ours: room on the disk that is set aside in advance
@@ -161,6 +163,49 @@ Result<std::string> read_all(Disk& disk, std::string_view name) {
     if (!got) return fail(got.error());
     out.resize(*got);
     return out;
+}
+
+Result<SegmentRecords> SegmentRecords::open(Disk& disk, std::uint64_t segment) {
+    auto file = disk.open(segment_name(segment), OpenMode::read);
+    if (!file) return fail(std::move(file).error());
+    std::string octets(records_begin, '\0');
+    const auto got = (*file)->read(0, octets);
+    if (!got) return fail(got.error());
+    octets.resize(*got);
+    const auto header = decode_segment_header(octets, segment);
+    if (!header) return fail(Errc::damaged, segment_name(segment) + ": its header is damaged");
+    return SegmentRecords(std::move(*file), *header);
+}
+
+// So many octets from the next record on are in the window, or all that the file has.
+Result<void> SegmentRecords::have(std::uint64_t octets) {
+    if (all_ || at_ + octets <= begin_ + window_.size()) return {};
+    window_.resize(std::max<std::size_t>(octets, window_octets));
+    const auto got = file_->read(at_, window_);
+    if (!got) return fail(got.error());
+    begin_ = at_;
+    all_ = *got < window_.size();
+    window_.resize(*got);
+    return {};
+}
+
+Result<std::optional<RecordView>> SegmentRecords::next() {
+    for (;; at_ += alignment) {
+        if (auto there = have(record_header_octets); !there) return fail(std::move(there).error());
+        const std::uint64_t offset = at_ - begin_;
+        if (offset + record_header_octets > window_.size()) return std::optional<RecordView>();
+        if (!has_record_magic(window_, offset)) continue;
+        const std::uint64_t fields_size = get_u32(window_, offset + 8);
+        const std::uint64_t body_size = get_u32(window_, offset + 12);
+        if (fields_size > max_fields || body_size > max_inline_body) continue;
+        if (auto there = have(padded(record_header_octets + fields_size + body_size)); !there)
+            return fail(std::move(there).error());
+        auto record = decode_record(window_, at_ - begin_, header_);
+        if (!record) continue;
+        record->place.offset = at_;
+        at_ += record->size;
+        return record;
+    }
 }
 
 Result<std::string> read_record_body(Disk& disk, const Body& body, std::uint64_t offset, std::size_t most) {

@@ -86,6 +86,28 @@ Result<std::vector<std::uint64_t>> segments(Disk& disk);
 /// The whole file.
 Result<std::string> read_all(Disk& disk, std::string_view name);
 
+/// The records of one segment, in order; what cannot be read is passed over. Holds 1 MiB of it in memory, or
+/// the longest record. One thread.
+class SegmentRecords {
+  public:
+    /// Errors: damaged (its header), not_found, io.
+    static Result<SegmentRecords> open(Disk& disk, std::uint64_t segment);
+    /// The next one, valid until the next call; nullopt: that was all. Errors: io.
+    Result<std::optional<RecordView>> next();
+
+  private:
+    SegmentRecords(std::unique_ptr<DiskFile> file, const SegmentHeader& header)
+        : file_(std::move(file)), header_(header) {}
+    Result<void> have(std::uint64_t octets);
+
+    std::unique_ptr<DiskFile> file_;
+    SegmentHeader header_;
+    std::string window_;
+    std::uint64_t begin_ = records_begin;  // of the window, in the file
+    std::uint64_t at_ = records_begin;     // of the next record, in the file
+    bool all_ = false;                     // the file ends with the window
+};
+
 /// A small body from its accept record: `most` octets from `offset`. Errors: damaged, not_found, io. Any
 /// thread.
 Result<std::string> read_record_body(Disk& disk, const Body& body, std::uint64_t offset, std::size_t most);

@@ -12,6 +12,7 @@ namespace {
 
 constexpr std::size_t chunk_entries = 10'000;   // of a replay that one transaction takes
 constexpr std::uint64_t thin_part = 8;          // of a segment: what may be copied so that the rest can go
+constexpr std::uint64_t thin_record = 1024;     // what a message takes there at least, as a rule
 constexpr std::uint64_t segments_emptying = 4;  // the latest: mail that is on its way leaves them by itself
 
 // The message that a result or act record is about.
@@ -308,17 +309,17 @@ void Follower::checkpoint(bool whole) {
 // rebuilt without it.
 Result<void> Follower::save_results(std::uint64_t segment) {
     if (segments_.empty() || *segments_.begin() >= segment) return {};  // none is older, as a rule
-    auto octets = read_all(parts_.disk, segment_name(segment));
-    if (!octets) return fail(std::move(octets).error());
-    const auto header = decode_segment_header(*octets, segment);
-    if (!header) return {};  // unreadable, and reported as such when it was found
+    auto records = SegmentRecords::open(parts_.disk, segment);
+    if (!records && records.error().code == Errc::damaged) return {};  // reported when it was found
+    if (!records) return fail(std::move(records).error());
     std::map<std::uint64_t, std::vector<DoneRecord>> by_segment;
-    for (std::uint64_t offset = records_begin; offset < octets->size();) {
-        const auto record = decode_record(*octets, offset, *header);
-        offset += record ? record->size : 8;
-        if (!record) continue;
-        const auto type = static_cast<RecordType>(record->type);
-        const auto message = message_of(type, record->fields);
+    for (;;) {
+        const auto record = records->next();
+        if (!record) return fail(record.error());
+        if (!*record) break;
+        const RecordView& found = **record;
+        const auto type = static_cast<RecordType>(found.type);
+        const auto message = message_of(type, found.fields);
         if (!message) continue;
         const auto copies = index_->copied_to(*message);
         for (const auto other : segments_) {
@@ -327,11 +328,11 @@ Result<void> Follower::save_results(std::uint64_t segment) {
             if (use == index_->segments().end()) continue;
             const bool within = use->second.min_message <= *message && *message <= use->second.max_message;
             if (within || std::find(copies.begin(), copies.end(), other) != copies.end())
-                by_segment[other].push_back({type, record->sequence, std::string(record->fields)});
+                by_segment[other].push_back({type, found.sequence, std::string(found.fields)});
         }
     }
-    for (const auto& [other, records] : by_segment)
-        if (auto saved = append_done(parts_.disk, other, records, parts_.random, parts_.fatal); !saved)
+    for (const auto& [other, done] : by_segment)
+        if (auto saved = append_done(parts_.disk, other, done, parts_.random, parts_.fatal); !saved)
             return saved;
     return {};
 }
@@ -354,7 +355,7 @@ void Follower::forget_old() {
 std::optional<std::uint64_t> Follower::thin_segment() const {
     if (segments_.size() <= options_.thin_from || !current()) return std::nullopt;
     std::optional<std::uint64_t> out;
-    std::uint64_t fewest = segment_octets_ / thin_part / 128;  // as many records do not fit
+    std::uint64_t fewest = segment_octets_ / thin_part / thin_record + 1;
     for (const auto id : segments_) {
         if (id + segments_emptying >= index_->position().segment) break;
         const auto use = index_->segments().find(id);
@@ -373,29 +374,29 @@ std::vector<NewMessage> Follower::copies(std::uint64_t segment) {
     const auto use = index_->segments().find(segment);
     if (!current() || use == index_->segments().end()) return out;
     const std::uint64_t messages = use->second.messages;
-    const auto octets = read_all(parts_.disk, segment_name(segment));
-    note("thinning", octets ? Result<void>{} : Result<void>(fail(octets.error())));
-    if (!octets) return out;
-    const auto header = decode_segment_header(*octets, segment);
+    const std::uint64_t most = segment_octets_ / thin_part;
+    // What cannot be copied keeps the segment, and is not looked for again and again.
+    not_thin_[segment] = messages;
+    auto records = SegmentRecords::open(parts_.disk, segment);
     std::uint64_t size = 0;
-    for (std::uint64_t offset = records_begin; header && offset < octets->size() && out.size() < messages;) {
-        const auto record = decode_record(*octets, offset, *header);
-        offset += record ? record->size : 8;
-        if (!record || record->body_damaged || static_cast<RecordType>(record->type) != RecordType::accept)
-            continue;
-        auto message = decode_message(record->fields);
+    while (records && out.size() < messages && size <= most) {
+        const auto record = records->next();
+        if (!record) records = fail(record.error());
+        if (!record || !*record) break;
+        const RecordView& found = **record;
+        if (found.body_damaged || static_cast<RecordType>(found.type) != RecordType::accept) continue;
+        auto message = decode_message(found.fields);
         if (!message) continue;
-        message->standing = index_->standing(*message, record->place);
+        message->standing = index_->standing(*message, found.place);
         if (!message->standing) continue;
-        size += record->size;
+        size += found.size;
         if (message->body.file.empty())
-            message->body.octets = std::make_shared<const std::string>(record->body);
+            message->body.octets = std::make_shared<const std::string>(found.body);
         out.push_back(std::move(*message));
     }
-    // What cannot be copied keeps the segment, and is not looked for again and again.
-    not_thin_.erase(segment);
-    if (size > segment_octets_ / thin_part || out.size() < messages) not_thin_[segment] = messages;
-    if (size > segment_octets_ / thin_part) out.clear();
+    note("thinning", records ? Result<void>{} : Result<void>(fail(records.error())));
+    if (out.size() == messages && size <= most) not_thin_.erase(segment);
+    if (size > most) out.clear();
     if (!out.empty())
         Event(parts_.log, Level::info, "store-thins")
             .kv("segment", segment)

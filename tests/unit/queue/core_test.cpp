@@ -814,5 +814,27 @@ TEST_F(QueueWindow, ASelectionThatIsOfAMomentAgoEndsWhatStillWaits) {
     EXPECT_EQ(core.message(other), nullptr);
 }
 
+TEST_F(QueueWindow, KeepsTheBodiesOfNewMailUpToALimit) {
+    const auto with_body = [&](std::size_t octets) {
+        store::StoredMessage message;
+        message.id = {++last};
+        message.arrived = now.wall;
+        message.body = store::Body::of(std::string(octets, 'x'));
+        message.recipients.emplace_back(
+            store::QueuedRecipient(mail::Recipient(mail::ForwardPath::parse("a@d.test").value()), "d.test"));
+        core.add(std::move(message), now);
+        return store::MessageId{last};
+    };
+    const auto first = with_body(options().window.octets - 10);
+    const auto second = with_body(11);
+    const auto third = with_body(10);
+    EXPECT_TRUE(core.message(first)->body.octets);
+    EXPECT_FALSE(core.message(second)->body.octets) << "it is read when it goes";
+    EXPECT_EQ(core.message(second)->body.size, 11U);
+    EXPECT_TRUE(core.message(third)->body.octets);
+    record(core.end(select({}), RecipientState::deleted, "5.7.0", "deleted", now));
+    EXPECT_TRUE(core.message(with_body(options().window.octets))->body.octets) << "there is room again";
+}
+
 }  // namespace
 }  // namespace sternpost::queue
