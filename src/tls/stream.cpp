@@ -1,5 +1,6 @@
 #include "tls/stream.h"
 
+#include <algorithm>
 #include <boost/asio/as_tuple.hpp>
 #include <boost/asio/deferred.hpp>
 #include <boost/asio/use_awaitable.hpp>
@@ -20,6 +21,34 @@ util::Result<std::size_t> result_of(bool over, const boost::system::error_code& 
     return fail(util::Errc::io, ec.message());
 }
 
+constexpr std::size_t record_octets = 16384;  // in a TLS record (RFC 8446 §5.1)
+constexpr std::size_t record_overhead = 128;  // ours: header, IV, padding and MAC of any cipher suite at most
+
+// A BIO that puts what is written at the end of the std::string that is its data.
+int append(BIO* bio, const char* octets, std::size_t size, std::size_t* written) {
+    static_cast<std::string*>(BIO_get_data(bio))->append(octets, size);
+    *written = size;
+    return 1;
+}
+long control(BIO*, int command, long, void*) {
+    return command == BIO_CTRL_FLUSH ? 1 : 0;
+}
+int create(BIO* bio) {
+    BIO_set_init(bio, 1);
+    return 1;
+}
+const BIO_METHOD* appending() {
+    static const auto method = [] {
+        std::unique_ptr<BIO_METHOD, decltype(&BIO_meth_free)> out(
+            BIO_meth_new(BIO_get_new_index() | BIO_TYPE_SOURCE_SINK, "records"), &BIO_meth_free);
+        BIO_meth_set_write_ex(out.get(), append);
+        BIO_meth_set_ctrl(out.get(), control);
+        BIO_meth_set_create(out.get(), create);
+        return out;
+    }();
+    return method.get();
+}
+
 }  // namespace
 
 asio::awaitable<util::Result<std::size_t>> Stream::read_some(std::span<char> into, Deadline deadline) {
@@ -35,23 +64,43 @@ asio::awaitable<util::Result<std::size_t>> Stream::read_some(std::span<char> int
     co_return result_of(span.over(), ec, octets);
 }
 
+// As many TLS records as `octets` take, which asio would send one by one. What OpenSSL cannot seal now stays
+// in `octets`: it wants to read first, or is at its end, and asio's way of writing comes to know which.
+std::string Stream::seal(std::string_view& octets) {
+    std::string records;
+    BIO* memory = BIO_new(appending());
+    if (memory == nullptr) return records;
+    records.reserve(octets.size() + record_overhead * (octets.size() / record_octets + 1));
+    BIO_set_data(memory, &records);
+    SSL* ssl = tls_->native_handle();
+    BIO* to_asio = SSL_get_wbio(ssl);
+    BIO_up_ref(to_asio);
+    SSL_set0_wbio(ssl, memory);
+    std::size_t sealed = 0;
+    while (!octets.empty() && SSL_write_ex(ssl, octets.data(), octets.size(), &sealed) == 1)
+        octets.remove_prefix(sealed);
+    SSL_set0_wbio(ssl, to_asio);  // frees `memory`
+    return records;
+}
+
+// What the kernel takes at once, as it does with all but large messages, needs no turn of the loop.
 asio::awaitable<util::Result<void>> Stream::write(std::string_view octets, Deadline deadline) {
-    auto buffer = asio::buffer(octets.data(), octets.size());
+    const std::string records = tls_ ? seal(octets) : std::string();
+    const std::string_view wire = tls_ ? records : octets;
+    auto buffer = asio::buffer(wire.data(), wire.size());
     boost::system::error_code ec;
-    std::size_t put = 0;
-    if (!tls_) {
-        // What the kernel takes at once, as it does with all but large messages, needs no turn of the loop.
-        if (!socket_.non_blocking()) socket_.non_blocking(true, ec);
-        if (!ec) put = socket_.write_some(buffer, ec);
-        if (ec == asio::error::would_block) ec.clear();
-        if (!ec && put == octets.size()) co_return util::Result<void>();
-        buffer += put;
-    }
+    if (!socket_.non_blocking()) socket_.non_blocking(true, ec);
+    if (!ec && !wire.empty()) buffer += socket_.write_some(buffer, ec);
+    if (ec == asio::error::would_block) ec.clear();
+    if (!ec && buffer.size() == 0 && (!tls_ || octets.empty())) co_return util::Result<void>();
     const TimeLimit::Span span(limit_, deadline);
-    if (tls_)
-        std::tie(ec, put) = co_await asio::async_write(*tls_, buffer, asio::as_tuple(asio::use_awaitable));
-    else if (!ec)
+    std::size_t put = 0;
+    if (!ec && buffer.size() > 0)
         std::tie(ec, put) = co_await asio::async_write(socket_, buffer, asio::as_tuple(asio::use_awaitable));
+    if (!ec && tls_ && !octets.empty()) {
+        const auto rest = asio::buffer(octets.data(), octets.size());
+        std::tie(ec, put) = co_await asio::async_write(*tls_, rest, asio::as_tuple(asio::use_awaitable));
+    }
     if (ec) {
         broken_ = true;
         co_return fail(result_of(span.over(), ec, 0).error());

@@ -57,6 +57,8 @@ class Stream {
     asio::awaitable<void> close(Deadline deadline);
 
   private:
+    std::string seal(std::string_view& octets);
+
     asio::ip::tcp::socket socket_;
     TimeLimit limit_;
     std::shared_ptr<asio::ssl::context> context_;

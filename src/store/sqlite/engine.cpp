@@ -11,7 +11,7 @@
 namespace sternpost::store::sqlite {
 namespace {
 
-constexpr std::size_t pool_threads = 2;
+constexpr std::size_t pool_threads = 6;
 
 // Why the folder's file system is no home for a queue, or null.
 const char* unfit_file_system(const std::string& path) {
