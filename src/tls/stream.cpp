@@ -21,7 +21,7 @@ util::Result<std::size_t> result_of(bool over, const boost::system::error_code& 
     return fail(util::Errc::io, ec.message());
 }
 
-constexpr std::size_t record_octets = 16384;  // in a TLS record (RFC 8446 §5.1)
+constexpr std::size_t record_octets = 16384;  // in a TLS record
 constexpr std::size_t record_overhead = 128;  // ours: header, IV, padding and MAC of any cipher suite at most
 
 // A BIO that puts what is written at the end of the std::string that is its data.
