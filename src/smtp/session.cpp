@@ -9,7 +9,7 @@
 namespace sternpost::smtp {
 namespace {
 
-constexpr std::size_t body_piece = 65536;  // ours: how much of a message is in memory while it is sent
+constexpr std::size_t body_piece = 128UL * 1024;  // ours: how much of a message is in memory while it is sent
 
 asio::ip::address to_asio(const dns::Address& address) {
     return asio::ip::make_address(address.text());
@@ -237,6 +237,7 @@ asio::awaitable<std::optional<Failure>> Session::send_message(const Message& mes
         last = offset >= message.size || piece->empty();
         std::string wire = stuffer.stuff(*piece);
         if (last) wire += stuffer.end();
+        *piece = std::string();
         auto put = co_await stream_.write(wire, after(Stage::body));
         if (put) continue;
         const Errc code = of(put.error().code);
