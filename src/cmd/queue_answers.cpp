@@ -70,6 +70,19 @@ std::string next_hop_of(const std::string& text) {
     return domain ? domain->text() : "";
 }
 
+// In the log, and wherever else it stands who did something.
+std::string name_of(const control::Caller& caller) {
+    return "uid " + std::to_string(caller.uid);
+}
+
+json::object to_json(const queue::DeedDone& done) {
+    json::object out;
+    out["messages"] = done.messages;
+    out["recipients"] = done.recipients;
+    out["active"] = done.active;
+    return out;
+}
+
 }  // namespace
 
 bool QueueAnswers::acts(std::string_view verb) {
@@ -83,7 +96,6 @@ bool QueueAnswers::knows(std::string_view verb) {
 
 asio::awaitable<Answer> QueueAnswers::answer(json::object request, control::Caller caller) {
     const std::string verb = text_of(request, "verb");
-    std::string who = "uid " + std::to_string(caller.uid);
     if (verb == "queue.list") co_return co_await list(std::move(request));
     if (verb == "queue.show") co_return co_await show(text_of(request, "id"));
     if (verb == "queue.suspended") co_return Answer{ExitCode::done, "", suspensions()};
@@ -92,9 +104,9 @@ asio::awaitable<Answer> QueueAnswers::answer(json::object request, control::Call
         co_return Answer{ExitCode::done, "", std::move(all)};
     }
     if (verb == "queue.suspend" || verb == "queue.resume")
-        co_return co_await suspend(std::move(request), std::move(who), verb == "queue.resume");
+        co_return co_await suspend(std::move(request), name_of(caller), verb == "queue.resume");
     for (const auto& [name, deed] : deeds)
-        if (verb == name) co_return co_await act(deed, std::move(request), std::move(who));
+        if (verb == name) co_return co_await act(deed, std::move(request), std::move(caller));
     co_return no("the queue does not know the verb " + verb);
 }
 
@@ -188,7 +200,7 @@ json::array QueueAnswers::suspensions() const {
     return out;
 }
 
-asio::awaitable<Answer> QueueAnswers::act(queue::Deed deed, json::object request, std::string who) {
+asio::awaitable<Answer> QueueAnswers::act(queue::Deed deed, json::object request, control::Caller caller) {
     auto filter = filter_of(request);
     if (!filter) co_return no(filter.error().text);
     std::string to;
@@ -199,13 +211,12 @@ asio::awaitable<Answer> QueueAnswers::act(queue::Deed deed, json::object request
                          ": wanted is a domain, or an address such as [192.0.2.1] or [IPv6:2001:db8::1]");
     }
     if (deed == queue::Deed::retry) forget_backoffs_();
-    const auto done = co_await queue_.act(deed, std::move(*filter), std::move(who), std::move(to));
+    std::function<asio::awaitable<void>(queue::DeedDone)> tell;
+    if (caller.tell) tell = [&caller](const queue::DeedDone& so_far) { return caller.tell(to_json(so_far)); };
+    const auto done =
+        co_await queue_.act(deed, std::move(*filter), name_of(caller), std::move(to), std::move(tell));
     if (!done) co_return Answer{ExitCode::internal, done.error().text, {}};
-    json::object out;
-    out["messages"] = done->messages;
-    out["recipients"] = done->recipients;
-    out["active"] = done->active;
-    Answer answer{ExitCode::done, "", std::move(out)};
+    Answer answer{ExitCode::done, "", to_json(*done)};
     if (done->messages == 0) {
         answer.code = ExitCode::no;
         answer.text = "nothing in the queue matches";

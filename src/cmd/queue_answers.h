@@ -36,7 +36,8 @@ class QueueAnswers {
   private:
     asio::awaitable<control::Answer> list(control::json::object request);
     asio::awaitable<control::Answer> show(std::string id);
-    asio::awaitable<control::Answer> act(queue::Deed deed, control::json::object request, std::string who);
+    asio::awaitable<control::Answer> act(queue::Deed deed, control::json::object request,
+                                         control::Caller caller);
     asio::awaitable<control::Answer> suspend(control::json::object request, std::string who, bool ended);
 
     queue::Manager& queue_;

@@ -177,6 +177,11 @@ void print_doctor(const Answer& answer) {
                    : fmt::format("{} finding(s)", data.at("findings").as_array().size()));
 }
 
+// Overwrites itself on a terminal.
+void print_progress(const json::object& so_far) {
+    std::cerr << "\r\033[K" << text(so_far, "messages") << " messages so far" << std::flush;
+}
+
 void print_suspension(const json::object& one) {
     fmt::print("SUSPENDED {} {} since {} by {}: {}\n", text(one, "kind"), printable(text(one, "scope")),
                text(one, "set"), printable(text(one, "author")), printable(text(one, "reason"), 1000));
@@ -503,7 +508,10 @@ CLI::App* Command::verb(CLI::App* parent, const std::string& name, const std::st
             if (probe_) request["probe"] = true;
             for (const auto& [key, value] : texts_)
                 if (!value.empty()) request[key] = value;
-            auto answer = control::ask(loaded.settings.control_socket, request, patience);
+            const bool shown = !reads && ::isatty(STDERR_FILENO) != 0;
+            if (shown) request["progress"] = true;
+            auto answer = control::ask(loaded.settings.control_socket, request, patience, print_progress);
+            if (shown) std::cerr << "\r\033[K" << std::flush;
             if (!answer && reads) answer = offline(loaded.settings, request);
             if (!answer)
                 answer = Answer{

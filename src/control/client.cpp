@@ -11,8 +11,8 @@
 
 namespace sternpost::control {
 
-std::optional<Answer> ask(const std::string& path, const json::object& request,
-                          std::chrono::seconds timeout) {
+std::optional<Answer> ask(const std::string& path, const json::object& request, std::chrono::seconds timeout,
+                          const std::function<void(const json::object& so_far)>& progress) {
     sockaddr_un address{};
     address.sun_family = AF_UNIX;
     if (path.size() >= sizeof address.sun_path) return std::nullopt;
@@ -35,7 +35,15 @@ std::optional<Answer> ask(const std::string& path, const json::object& request,
         const ssize_t got = ::recv(fd.get(), chunk, sizeof chunk, 0);
         if (got <= 0) break;
         answer.append(chunk, static_cast<std::size_t>(got));
-        if (answer.back() == '\n') return answer_of(answer);
+        // Lines that say how far it is, and one that is the answer: nothing comes behind that.
+        while (answer.starts_with(progress_begin)) {
+            const auto end = answer.find('\n');
+            if (end == std::string::npos) break;
+            const auto so_far = progress_of(std::string_view(answer).substr(0, end));
+            if (so_far && progress) progress(*so_far);
+            answer.erase(0, end + 1);
+        }
+        if (!answer.empty() && answer.back() == '\n') return answer_of(answer);
     }
     return Answer{ExitCode::unavailable, "the daemon did not answer in time", {}};
 }

@@ -19,6 +19,19 @@ std::string_view name_of(store::MessageClass message_class) {
 
 }  // namespace
 
+std::string progress_line(const json::object& so_far) {
+    return json::serialize(json::object{{"progress", so_far}}) + "\n";
+}
+
+std::optional<json::object> progress_of(std::string_view line) {
+    boost::system::error_code ec;
+    const json::value read = json::parse(line, ec);
+    const auto* object = read.if_object();
+    const auto* so_far = object == nullptr ? nullptr : object->if_contains("progress");
+    if (ec || so_far == nullptr || !so_far->is_object()) return std::nullopt;
+    return so_far->as_object();
+}
+
 std::string to_line(const Answer& answer) {
     json::object out;
     out["code"] = static_cast<int>(answer.code);

@@ -3,6 +3,7 @@
 #pragma once
 
 #include <boost/json.hpp>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -34,6 +35,12 @@ struct Answer {
     std::string text;
     json::value data;
 };
+
+/// Before its answer, a request with `progress: true` may get lines that say how far it is.
+inline constexpr std::string_view progress_begin = "{\"progress\":";
+std::string progress_line(const json::object& so_far);
+/// What such a line says; nullopt: it is an answer.
+std::optional<json::object> progress_of(std::string_view line);
 
 std::string to_line(const Answer& answer);
 Answer answer_of(std::string_view line);

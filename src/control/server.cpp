@@ -72,7 +72,7 @@ asio::awaitable<void> Server::accept_loop() {
 }
 
 asio::awaitable<void> Server::talk(asio::local::stream_protocol::socket socket) {
-    const Caller caller = caller_of(socket);
+    Caller caller = caller_of(socket);
     std::string line;
     const Deadline soon = std::chrono::steady_clock::now() + std::chrono::seconds(10);
     auto got = co_await until(
@@ -86,11 +86,17 @@ asio::awaitable<void> Server::talk(asio::local::stream_protocol::socket socket) 
         answer.text = "not a request";
     } else {
         json::object object = std::move(request.as_object());
+        const auto* progress = object.if_contains("progress");
+        if (progress != nullptr && progress->is_bool() && progress->as_bool())
+            caller.tell = [&socket](json::object so_far) { return put(socket, progress_line(so_far)); };
         answer = co_await handler_(std::move(object), caller);
     }
-    const std::string out = to_line(answer);
+    co_await put(socket, to_line(answer));
+}
+
+asio::awaitable<void> Server::put(asio::local::stream_protocol::socket& socket, std::string line) {
     const Deadline later = std::chrono::steady_clock::now() + std::chrono::seconds(60);
-    (void)co_await until(later, asio::async_write(socket, asio::buffer(out), asio::deferred));
+    (void)co_await until(later, asio::async_write(socket, asio::buffer(line), asio::deferred));
 }
 
 }  // namespace sternpost::control

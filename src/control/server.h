@@ -21,6 +21,8 @@ namespace asio = boost::asio;
 struct Caller {
     std::uint32_t uid = 0;
     bool may_act = false;  // root, or the daemon's own account: others may only look
+    /// Tells them how far their answer is; null: they do not want to know.
+    std::function<asio::awaitable<void>(json::object so_far)> tell;
 };
 
 /// Lives on the control thread.
@@ -36,6 +38,7 @@ class Server {
   private:
     asio::awaitable<void> accept_loop();
     asio::awaitable<void> talk(asio::local::stream_protocol::socket socket);
+    static asio::awaitable<void> put(asio::local::stream_protocol::socket& socket, std::string line);
 
     asio::io_context& context_;
     Handler handler_;

@@ -515,7 +515,8 @@ asio::awaitable<store::Result<void>> Manager::do_deed(Deed deed, std::vector<Sel
 }
 
 asio::awaitable<store::Result<DeedDone>> Manager::act(Deed deed, store::QueueFilter meant, std::string who,
-                                                      std::string to) {
+                                                      std::string to,
+                                                      std::function<asio::awaitable<void>(DeedDone)> tell) {
     DeedDone out;
     std::string first;
     meant.limit = deeds_at_once;  // in the order of their ids, which the clock need not have left behind it
@@ -538,6 +539,7 @@ asio::awaitable<store::Result<DeedDone>> Manager::act(Deed deed, store::QueueFil
         auto kept = co_await do_deed(deed, std::move(selected), meant, who, to);
         if (!kept) co_return fail(std::move(kept).error());
         if (stopping_) co_return fail(store::Errc::closed, "the daemon stops");
+        if (tell && !last) co_await tell(out);
     }
     if (out.messages > 0) {
         Event event(log_, Level::info, "queue");

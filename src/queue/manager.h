@@ -105,8 +105,10 @@ class Manager {
 
     // ---- the administrator
     /// Answers after it is on stable storage, with who did it and when. `to`: where a reroute leads.
-    asio::awaitable<store::Result<DeedDone>> act(Deed deed, store::QueueFilter meant, std::string who,
-                                                 std::string to = {});
+    /// `tell`: told after each part of a long selection how much is done.
+    asio::awaitable<store::Result<DeedDone>> act(
+        Deed deed, store::QueueFilter meant, std::string who, std::string to = {},
+        std::function<asio::awaitable<void>(DeedDone so_far)> tell = {});
     /// Suspends, or resumes where it has ended; a sender's mail is put on hold, or released. Answers after it
     /// is on stable storage.
     asio::awaitable<store::Result<DeedDone>> suspend(store::StoredSuspension suspension);

@@ -144,8 +144,11 @@ class Sternpost:
         ]
 
     # ----------------------------------------------------------------------------------------------------------- its programs
+    def argv(self, *args, config=True):
+        return [program('sternpost'), *(['--config', self.config] if config else []), *args]
+
     def command(self, *args, config=True, **kw):
-        argv = [program('sternpost'), *(['--config', self.config] if config else []), *args]
+        argv = self.argv(*args, config=config)
         done = subprocess.run(
             argv, env=clean_environment(), stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=60, **kw
         )

@@ -1,5 +1,8 @@
 #!/usr/bin/python3
 """The queue as an administrator steers it, and as it is when little of it fits in memory."""
+import os
+import pty
+import subprocess
 import sys
 
 from machine import expect, expect_equal, run, test, wait_for
@@ -69,6 +72,26 @@ def a_suspended_next_hop_waits_and_goes_when_it_is_resumed(machine):
     expect_equal((again.code, again.err), (1, 'sternpost: sink.test is not suspended\n'), 'resumed twice')
     expect(sternpost.events('suspend') == [] and sternpost.wait_event('resume')['hop'] == 'sink.test', 'it is logged')
     expect(identity is not None, 'the message waited')
+
+
+@test
+def what_is_done_to_many_messages_says_on_a_terminal_how_far_it_is(machine):
+    Dns(machine, RECORDS)
+    sternpost = Sternpost(machine)
+    sternpost.do('queue', 'suspend', '--domain', 'dead.test', '--reason', 'a test')
+    send_many(1200, 'a@dead.test')
+    main, terminal = pty.openpty()
+    try:
+        done = subprocess.run(sternpost.argv('queue', 'hold', '--all'), stdout=subprocess.PIPE, stderr=terminal, timeout=60)
+        shown = os.read(main, 10000).decode()
+    finally:
+        os.close(terminal)
+        os.close(main)
+    expect_equal((done.returncode, done.stdout), (0, b'on hold: 1200 message(s), 1200 recipient(s)\n'), 'the answer')
+    expect('500 messages so far' in shown and '1000 messages so far' in shown, 'on the terminal: %r' % shown)
+    expect(shown.endswith('\r\033[K'), 'it is wiped away: %r' % shown)
+    quiet = sternpost.command('queue', 'release', '--all')
+    expect_equal((quiet.code, quiet.err), (0, ''), 'where no terminal is')
 
 
 @test
