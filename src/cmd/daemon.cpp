@@ -439,6 +439,7 @@ asio::awaitable<control::Answer> Daemon::status() {
     dnssec["reason"] = validation_.text;
     out["dnssec"] = std::move(dnssec);
     out["clock_trusted"] = queue_->clock_trusted();
+    out["results_waiting"] = queue_->core().refused();
     policy_answers_->end_expired();
     out["overrides"] = policy_answers_->list_overrides().data;
     const WallTime week_ago = clock_.wall() - std::chrono::days(7);

@@ -212,6 +212,11 @@ void print_status(const Answer& answer) {
             "CLOCK: it has leapt, or is behind the mail in the queue: nothing expires until it is set right "
             "again or, if "
             "it is right now, the daemon is restarted\n");
+    if (const std::string waiting = text(data, "results_waiting"); !waiting.empty() && waiting != "0")
+        fmt::print(
+            "STORE: {} result(s) of deliveries cannot be kept: nothing is delivered until they are; the log "
+            "says why (results-wait)\n",
+            waiting);
     if (const auto* overrides = data.if_contains("overrides"); overrides != nullptr && overrides->is_array())
         for (const auto& item : overrides->as_array())
             if (!flag(item.as_object(), "expired"))

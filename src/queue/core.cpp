@@ -332,7 +332,7 @@ bool Core::wants_lane(const std::string& name, const Hop& hop, Now now) const {
 std::vector<std::string> Core::lanes_wanted(Now now) {
     run_timers(now);
     std::vector<std::string> out;
-    if (lanes_ >= options_.max_deliveries) return out;
+    if (refused_ > 0 || lanes_ >= options_.max_deliveries) return out;
     std::map<std::string, std::deque<std::string>> wanting;  // hops, by whose mail is next there
     for (auto name = candidates_.begin(); name != candidates_.end();) {
         const auto known = hops_.find(*name);
@@ -368,7 +368,7 @@ std::vector<std::string> Core::lanes_wanted(Now now) {
 
 std::optional<Work> Core::take(const std::string& hop_name, Now now) {
     Hop& hop = this->hop(hop_name);
-    if (suspensions_.of_hop(hop_name) != nullptr) return std::nullopt;
+    if (refused_ > 0 || suspensions_.of_hop(hop_name) != nullptr) return std::nullopt;
     wake(hop_name, hop, now);
     std::optional<Work> out;
     while (!out && !hop.ready.empty()) {

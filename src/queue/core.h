@@ -163,6 +163,12 @@ class Core {
     bool resume(const std::string& hop, Now now);
     /// Results that are on stable storage: what is finished is forgotten, what waits for long is let go of.
     void recorded(const std::vector<store::DeliveryResult>& results, Now now);
+    /// The store has refused to keep `results` results; they wait, and are tried again. Until kept() has been
+    /// said of all of them no attempt begins: a crash would repeat whatever is sent and not known to be.
+    void refused(std::size_t results) { refused_ += results; }
+    void kept(std::size_t results) { refused_ -= results; }
+    /// Results that wait because the store refused them.
+    std::size_t refused() const { return refused_; }
     /// The hop's state for the store, after lane_failed() or lane_connected() changed it.
     std::optional<store::HopState> changed_hop(const std::string& hop, Now now);
 
@@ -278,6 +284,7 @@ class Core {
         timers_;               // when to look at a hop again; stale ones are passed over
     std::string served_last_;  // the sender whose mail a connection was opened for last
     unsigned lanes_ = 0;
+    std::size_t refused_ = 0;  // results
     Suspensions suspensions_;
 
     bool loading_ = false;

@@ -316,13 +316,13 @@ void Manager::settle_all(std::vector<store::DeliveryResult> results, std::string
 asio::awaitable<void> Manager::settle(MessagePtr message, std::vector<store::DeliveryResult> results,
                                       std::shared_ptr<void> until_done) {
     auto notices = co_await hooks_.notices(message, results);
+    const std::size_t waiting = notices ? 0 : results.size();
+    if (!notices) refused(waiting, notices.error().text);
     while (!notices) {  // a full disk: nobody's mail ends without its sender being told
-        Event(log_, Level::error, "bounce")
-            .kv("for", message->id.text())
-            .reason(notices.error().text + "; tried again in a second");
         co_await timer_.until(clock_.steady() + std::chrono::seconds(1));
         notices = co_await hooks_.notices(message, results);
     }
+    if (waiting > 0) kept(waiting);
     co_await record(std::move(results), std::move(*notices));
     until_done.reset();
 }
@@ -336,24 +336,47 @@ void Manager::settle_sent(std::vector<store::DeliveryResult> results) {
         asio::post(context_, [this] { settling_.spawn("settle", record(std::exchange(sent_, {}), {})); });
 }
 
+// Said once, however many wait and however often they are tried again.
+void Manager::refused(std::size_t results, const std::string& why) {
+    if (core_->refused() == 0)
+        Event(log_, Level::error, "results-wait")
+            .kv("results", results)
+            .reason(why +
+                    "; nothing is delivered until what became of earlier mail can be kept, which is "
+                    "tried each second");
+    core_->refused(results);
+}
+
+void Manager::kept(std::size_t results) {
+    core_->kept(results);
+    if (core_->refused() > 0) return;
+    Event(log_, Level::info, "results-kept");
+    kick();
+}
+
 // Until it has succeeded, or the store is closed.
 asio::awaitable<void> Manager::record(std::vector<store::DeliveryResult> results,
                                       std::vector<store::NewMessage> notices) {
-    for (;;) {
+    for (std::size_t waiting = 0;;) {
         auto put = [this, &results, &notices](Reply<store::Result<void>> reply) {
             store_.record(results, notices, std::move(reply));
         };
         const auto done = co_await call<store::Result<void>>(std::move(put));
         if (done) {
             core_->recorded(results, now());
+            if (waiting > 0) kept(waiting);
             kick();  // there may be room for more
             co_return;
         }
-        Event(log_, Level::error, "record")
-            .kv("qid", results.front().message.text())
-            .kv("results", results.size())
-            .reason(done.error().text + "; tried again in a second");
-        if (done.error().code == store::Errc::closed) co_return;
+        if (done.error().code == store::Errc::closed) {
+            Event(log_, Level::error, "record")
+                .kv("qid", results.front().message.text())
+                .kv("results", results.size())
+                .reason(done.error().text);
+            co_return;
+        }
+        if (waiting == 0) refused(results.size(), done.error().text);
+        waiting = results.size();
         co_await timer_.until(clock_.steady() + std::chrono::seconds(1));
     }
 }

@@ -138,6 +138,8 @@ class Manager {
     void settle_sent(std::vector<store::DeliveryResult> results);
     asio::awaitable<void> record(std::vector<store::DeliveryResult> results,
                                  std::vector<store::NewMessage> notices);
+    void refused(std::size_t results, const std::string& why);
+    void kept(std::size_t results);
     asio::awaitable<void> warn(Delayed delayed);
     asio::awaitable<store::Result<void>> record_acts(std::vector<store::Act> acts);
     asio::awaitable<store::Result<void>> do_deed(Deed deed, std::vector<Selected> selected,

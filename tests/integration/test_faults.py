@@ -416,14 +416,13 @@ def results_wait_for_a_journal_that_cannot_be_written(machine):
     shim.fail('write 5 */journal/*')
     later.refuse.clear()
     later.wait_taken(20)
-    says(sternpost, 'record', 'Input/output error')
+    says(sternpost, 'results-wait', 'Input/output error')
     shim.heal()
     book.settle(sternpost)
     sternpost.stop()
 
 
 @test
-@known('messages were delivered whose results could not be kept')
 def deliveries_stop_while_results_cannot_be_kept(machine):
     """Else a crash delivers all of them again."""
     Dns(machine, RECORDS)
@@ -434,12 +433,19 @@ def deliveries_stop_while_results_cannot_be_kept(machine):
     book.must_take(400, to='u@later.test')
     shim.fail('write 5 */journal/*')
     later.refuse.clear()
-    says(sternpost, 'record', 'Input/output error')
+    says(sternpost, 'results-wait', 'Input/output error')
     time.sleep(4)  # time enough for all of them
     taken = len(later.taken)
+    status = sternpost.ask('status')
+    expect(status['results_waiting'] > 0, 'status says that %s results wait' % status['results_waiting'])
+    expect('cannot be kept' in sternpost.do('status'), 'status does not say that results cannot be kept')
     shim.heal()
+    says(sternpost, 'results-kept')
     book.settle(sternpost)
     expect(taken <= 100, '%d messages were delivered whose results could not be kept' % taken)
+    expect_equal(len(sternpost.events('results-wait')), 1, 'lines about it')
+    expect_equal(len(sternpost.events('results-kept')), 1, 'lines about its end')
+    expect_equal(sternpost.ask('status')['results_waiting'], 0, 'results that wait')
     sternpost.stop()
 
 

@@ -148,6 +148,7 @@ void Oracle::recorded(const std::vector<store::DeliveryResult>& results,
         if (!notice.submission || submissions_.insert(*notice.submission).second) accepted(notice.id);
     for (const auto& result : results) {
         Message& message = messages_.at(result.message);
+        refused_.erase({result.message, result.recipient});
         count(result.detail, &Sessions::asked, &Sessions::told);
         Recipient& recipient = message.recipients[result.recipient];
         if (result.state == RecipientState::queued) {
@@ -164,7 +165,11 @@ void Oracle::recorded(const std::vector<store::DeliveryResult>& results,
 }
 
 void Oracle::not_recorded(const std::vector<store::DeliveryResult>& results) {
-    for (const auto& result : results) count(result.detail, &Sessions::asked, &Sessions::open);
+    if (refused_.empty()) refused_since_ = clock_.steady();
+    for (const auto& result : results) {
+        count(result.detail, &Sessions::asked, &Sessions::open);
+        refused_.emplace(result.message, result.recipient);
+    }
 }
 
 void Oracle::hop_recorded(const store::HopState& state) {
@@ -378,6 +383,10 @@ void Oracle::judge(const queue::Work& work, const Truth& session) {
     const auto& lanes = lanes_[hop_name];
     const WallTime begin = lanes.empty() ? clock_.wall() : *lanes.begin();
     hops_[hop_name].activity = clock_.wall();
+    if (!refused_.empty() && work.began.steady > refused_since_)
+        trace_.violated("kept-first", work.message->id.text() + " is sent, though " +
+                                          std::to_string(refused_.size()) +
+                                          " result(s) that the store refused are not kept");
     const auto known = messages_.find(work.message->id);
     if (known == messages_.end()) {
         trace_.violated("known-mail", work.message->id.text() + " is sent, and nobody sent it");
@@ -454,6 +463,7 @@ void Oracle::ended() {
                 if (copy != copies_.end() && copy->second.taken > 0) copy->second.excused = true;
             }
     // An override that was given up at the same moment may or may not stand: only the store knows.
+    refused_.clear();
 }
 
 void Oracle::started() {

@@ -225,6 +225,8 @@ class Oracle {
     std::map<std::string, Sessions> sessions_;
     Sessions outcomes_;
     WallTime up_since_{};
+    std::set<std::pair<store::MessageId, std::uint32_t>> refused_;  // results that the store would not keep
+    SteadyTime refused_since_;
     bool disk_trouble_ = false;
 };
 

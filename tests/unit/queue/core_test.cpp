@@ -122,6 +122,28 @@ TEST_F(Queue, DeliversAndForgetsOnlyWhatIsRecorded) {
     EXPECT_EQ(core.in_memory().messages, 0U);
 }
 
+TEST_F(Queue, BeginsNothingWhileResultsCannotBeKept) {
+    add({{"a@d.test", "d.test"}});
+    add({{"b@d.test", "d.test"}});
+    add({{"c@e.test", "e.test"}});
+    ASSERT_EQ(core.lanes_wanted(now), (std::vector<std::string>{"d.test", "e.test"}));
+    const auto work = core.take("d.test", now);
+    ASSERT_TRUE(work);
+    core.lane_ended("e.test");
+    core.refused(1);
+    core.refused(2);
+    EXPECT_EQ(core.take("d.test", now), std::nullopt) << "nor on a connection that is open";
+    EXPECT_TRUE(core.lanes_wanted(now).empty());
+    const auto results = core.finished(*work, {fate(0, RecipientState::sent)}, now);
+    EXPECT_EQ(results.size(), 1U) << "what is under way ends";
+    core.kept(2);
+    EXPECT_TRUE(core.lanes_wanted(now).empty()) << "one waits still";
+    EXPECT_EQ(core.refused(), 1U);
+    core.kept(1);
+    EXPECT_EQ(core.lanes_wanted(now), std::vector<std::string>{"e.test"});
+    EXPECT_TRUE(core.take("d.test", now)) << "the connection goes on";
+}
+
 TEST_F(Queue, RetriesByTheSchedule) {  // SMTP-41
     add({{"a@d.test", "d.test"}});
     for (const auto wait : {5min, 10min, 20min, 30min, 60min, 120min, 120min}) {
