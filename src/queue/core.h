@@ -3,6 +3,7 @@
 // part of the queue is in memory, and when the store is asked for more of it.
 #pragma once
 
+#include <algorithm>
 #include <cstdint>
 #include <map>
 #include <memory>
@@ -247,6 +248,7 @@ class Core {
 
     WallTime deadline(const store::StoredMessage& message) const;
     bool over(const store::StoredMessage& message, Now began, Now now) const;
+    WallTime latest(Now now) const { return std::max(now.wall, guard_.trusted_wall(now)); }
     Hop& hop(const std::string& name);
     Message* insert(store::StoredMessage message, Now now);
     bool admits(const store::StoredMessage& message, Now now);
@@ -289,6 +291,7 @@ class Core {
 
     bool loading_ = false;
     SteadyTime not_asked_before_ = SteadyTime::min();  // after a question that failed
+    WallTime asked_at_{};                              // what the last question called now
     std::vector<std::string> not_asked_;               // ascending: hops that the last question left out
     bool more_ = false;                     // there is more in the store that is due, of whatever hop
     std::optional<SteadyTime> asleep_due_;  // when the next of what sleeps is

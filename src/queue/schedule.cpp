@@ -11,12 +11,4 @@ std::chrono::microseconds Schedule::wait(unsigned failures, Random& random) cons
     return std::chrono::duration_cast<std::chrono::microseconds>(step * factor);
 }
 
-bool ClockGuard::trusts(Now now) const {
-    constexpr auto most = std::chrono::minutes(10);
-    if (now.wall + most < newest_) return false;
-    const auto wall = now.wall - start_.wall;
-    const auto steady = std::chrono::duration_cast<std::chrono::microseconds>(now.steady - start_.steady);
-    return wall - steady <= most && steady - wall <= most;
-}
-
 }  // namespace sternpost::queue

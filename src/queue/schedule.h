@@ -4,10 +4,14 @@
 #include <chrono>
 #include <vector>
 
+#include "store/clock_guard.h"
 #include "util/clock.h"
 #include "util/random.h"
 
 namespace sternpost::queue {
+
+using store::ClockGuard;
+using store::Now;
 
 struct Schedule {
     /// Waits after the first, second, … failure; the last repeats (DESIGN: 5, 10, 20, 30, 60 minutes, then
@@ -24,25 +28,6 @@ struct Schedule {
 
     /// The wait after failure number `failures` (1 …).
     std::chrono::microseconds wait(unsigned failures, Random& random) const;
-};
-
-/// Wall and steady time of one moment.
-struct Now {
-    WallTime wall;
-    SteadyTime steady;
-};
-
-/// Whether the wall clock may be believed about ages: it has not leapt by more than ten minutes against the
-/// steady one since the start, and is not before the newest time in the store. While it may not, nothing
-/// expires (DESIGN §4).
-class ClockGuard {
-  public:
-    ClockGuard(Now start, WallTime newest_stored) : start_(start), newest_(newest_stored) {}
-    bool trusts(Now now) const;
-
-  private:
-    Now start_;
-    WallTime newest_;
 };
 
 }  // namespace sternpost::queue

@@ -678,7 +678,6 @@ def a_clock_that_steps_back_and_forth_loses_and_bounces_nothing(machine):
 
 
 @test
-@known('bounces: expected []')
 def mail_accepted_while_the_clock_was_a_week_behind_is_not_returned_when_it_is_right(machine):
     Dns(machine, RECORDS)
     shim, later = Shim(machine), Sink(machine, '127.0.0.41')

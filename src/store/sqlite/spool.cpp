@@ -20,7 +20,8 @@ Spool::Spool(SpoolParts parts, const SpoolOptions& options)
       follower_(
           {parts_.disk, parts_.database, bodies_, parts_.log, parts_.clock, parts_.random, parts_.fatal},
           options.follower, options.journal.segment_octets),
-      troubles_(parts_.log) {}
+      troubles_(parts_.log),
+      guard_(now(), WallTime{}) {}
 
 Spool::~Spool() = default;
 
@@ -41,6 +42,7 @@ Result<void> Spool::recover() {
     submissions_ = std::make_unique<Submissions>(std::move(*database));
     if (options_.write_ahead && end->segment == 0) journal_.write_ahead();
     followed_ = *end;
+    guard_ = ClockGuard(now(), opened_.newest.time());
     look_at_space();
     return {};
 }
@@ -60,7 +62,10 @@ void Spool::accept(NewMessage message, Reply<Result<MessageId>> reply) {
     const char* why = nullptr;
     if (short_of_space_) why = "the disk has too little free space";
     if (backlog() > options_.max_backlog) why = "the queue's index cannot follow";
-    if (why == nullptr) return writer_.accept(std::move(message), std::move(reply));
+    if (why == nullptr) {
+        if (const Now moment = now(); !guard_.trusts(moment)) message.arrived = guard_.trusted_wall(moment);
+        return writer_.accept(std::move(message), std::move(reply));
+    }
     bodies_.discard(message.body);
     reply(fail(Errc::full, why));
 }

@@ -11,6 +11,7 @@
 #include <vector>
 
 #include "store/body.h"
+#include "store/clock_guard.h"
 #include "store/journal.h"
 #include "store/sqlite/follower.h"
 #include "store/sqlite/troubles.h"
@@ -51,7 +52,8 @@ class Spool {
     Bodies& bodies() { return bodies_; }
     Writer& writer() { return writer_; }  // but mail comes in by accept()
 
-    /// Refused with full when disk or index have no room for more mail.
+    /// Refused with full when disk or index have no room for more mail. What comes while the clock is not
+    /// trusted is kept with the time that is (ClockGuard): its age must not come of a clock that was wrong.
     void accept(NewMessage message, Reply<Result<MessageId>> reply);
     /// Syncs and answers what the writer has gathered.
     void commit();
@@ -95,6 +97,7 @@ class Spool {
     Spool(SpoolParts parts, const SpoolOptions& options);
     Result<void> recover();
     std::optional<MessageId> known(const SubmissionId& id);
+    Now now() const { return {parts_.clock.wall(), parts_.clock.steady()}; }
 
     SpoolParts parts_;
     SpoolOptions options_;
@@ -111,6 +114,7 @@ class Spool {
     std::optional<std::set<MessageId>> changed_;  // since begin_copy()
     JournalPosition maintained_;                  // the journal's end when maintain() looked last
     bool short_of_space_ = false;
+    ClockGuard guard_;
 };
 
 }  // namespace sternpost::store::sqlite

@@ -225,6 +225,19 @@ TEST_F(Queue, ALeapingClockExpiresNothing) {
     EXPECT_TRUE(core.lane_failed("d.test", {false, "4.4.1", "refused"}, now, now).empty());
 }
 
+TEST_F(Queue, NewMailGoesAtOnceThoughTheClockIsBehindTheTimeThatItIsKeptWith) {
+    store::StoredMessage message;
+    message.id = {1};
+    message.arrived = now.wall;
+    message.recipients.emplace_back(
+        store::QueuedRecipient(mail::Recipient(mail::ForwardPath::parse("a@d.test").value()), "d.test"));
+    message.recipients[0].next_at = now.wall;
+    now.wall -= 7 * 24h;  // the wall clock alone
+    core.add(message, now);
+    EXPECT_EQ(core.lanes_wanted(now), std::vector<std::string>{"d.test"});
+    EXPECT_TRUE(core.take("d.test", now));
+}
+
 TEST_F(Queue, AHopThatIsGoneForeverBouncesAllThatWaits) {
     add({{"a@d.test", "d.test"}, {"b@e.test", "e.test"}});
     add({{"c@d.test", "d.test"}});
@@ -586,6 +599,19 @@ TEST_F(QueueWindow, WhatWaitsForLongSleepsInTheStore) {
     core.loaded({{stored}, {hop_of("d.test", false)}, false, std::nullopt}, now);
     EXPECT_EQ(core.lanes_wanted(now), std::vector<std::string>{"d.test"});
     EXPECT_EQ(core.take("d.test", now)->message->id, id);
+}
+
+TEST_F(QueueWindow, WhatSleepsIsDueByTheTimeThatIsTrustedThoughTheClockIsBehind) {
+    store::StoredMessage stored = sleeping(1, "d.test");
+    stored.recipients[0].next_at = now.wall;
+    core.asleep(now.steady);
+    now.wall -= 7 * 24h;  // the wall clock alone
+    const auto question = core.wanted(now);
+    ASSERT_TRUE(question);
+    EXPECT_EQ(question->now, now.wall + 7 * 24h);
+    core.loaded({{stored}, {hop_of("d.test", false)}, false, question->now + 30s}, now);
+    EXPECT_TRUE(core.take("d.test", now));
+    EXPECT_EQ(core.next_wake(), now.steady + 30s) << "the next is due by the same time";
 }
 
 TEST_F(QueueWindow, ResultsThatAreNotOnStableStorageKeepAMessage) {

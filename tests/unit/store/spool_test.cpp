@@ -628,6 +628,30 @@ TEST(Spool, RefusesMailButNotResultsWhenTheDiskIsNearlyFull) {
     EXPECT_TRUE(ledger.accepted.contains(3));
 }
 
+TEST(Spool, KeepsMailWithATimeThatIsTrusted) {
+    using namespace std::chrono_literals;
+    Machine machine(7);
+    const WallTime began = machine.clock().now;
+    ASSERT_TRUE(machine.start());
+    Ledger ledger;
+    Driver driver(machine, ledger);
+    const auto arrive = [&](std::uint64_t id, std::chrono::seconds ahead) {
+        machine.clock().now = began + ahead;
+        NewMessage message = message_to(id, {"bob@example.com"}, "hello");
+        message.arrived = machine.clock().now;
+        driver.submit(std::move(message));
+    };
+    arrive(1, 5min);
+    arrive(2, -7 * 24h);
+    arrive(3, 7 * 24h);
+    machine.spool().commit();
+    const auto queue = machine.queue();
+    ASSERT_EQ(queue.size(), 3U);
+    EXPECT_EQ(queue[0].arrived, began + 5min);
+    EXPECT_EQ(queue[1].arrived, began) << "the clock was behind";
+    EXPECT_EQ(queue[2].arrived, began) << "the clock was ahead";
+}
+
 TEST(Spool, SurvivesADiskThatIsFull) {
     for (std::uint64_t room = 0; room < 60'000; room += 1500) {
         SCOPED_TRACE(room);
