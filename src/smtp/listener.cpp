@@ -22,6 +22,10 @@ using Accepted = store::Result<store::MessageId>;
 // reads.
 constexpr std::size_t small_chunk = 8192;
 constexpr std::size_t large_chunk = 65536;
+// ours: of connections that could not be accepted is said that they are again, and once more that they are
+// not
+constexpr auto over_after = std::chrono::seconds(1);
+constexpr auto forgotten_after = std::chrono::minutes(1);
 constexpr std::uint64_t room_for_fields =
     4096;  // ours: what trace and added fields may come to beyond the size limit
 
@@ -407,6 +411,7 @@ void Listener::start() {
 }
 
 asio::awaitable<void> Listener::accept_all(tcp::acceptor& acceptor) {
+    std::optional<SteadyTime> failed;  // last, until it is said to be over
     for (;;) {
         Worker& worker = *workers_[next_worker_++ % workers_.size()];
         tcp::socket socket(worker.thread.context);
@@ -415,10 +420,20 @@ asio::awaitable<void> Listener::accept_all(tcp::acceptor& acceptor) {
         if (draining_ || ec == asio::error::operation_aborted) co_return;
         if (ec == asio::error::connection_aborted) continue;
         if (ec) {  // no descriptors left, as a rule: some will be closed
-            Event(log_, Level::error, "smtp-listener").reason("cannot accept a connection: " + ec.message());
+            const SteadyTime now = clock_.steady();
+            if (!failed || now - *failed > forgotten_after)
+                Event(log_, Level::error, "smtp-listener")
+                    .reason("cannot accept connections: " + ec.message() +
+                            "; they wait, and it is tried ten times a second");
+            failed = now;
             asio::steady_timer pause(home_, std::chrono::milliseconds(100));
             co_await pause.async_wait(asio::as_tuple(asio::use_awaitable));
             continue;
+        }
+        // A connection that ends lets one in: that is not the end of it yet.
+        if (failed && clock_.steady() - *failed > over_after) {
+            Event(log_, Level::info, "smtp-listener").reason("accepts connections again");
+            failed.reset();
         }
         const dns::Address client = address_of(peer);
         const auto verdict = limits_.connect(client, clock_.steady());
