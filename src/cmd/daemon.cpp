@@ -213,6 +213,7 @@ int Daemon::open() {
         return EX_CONFIG;
     }
     listener_->use_tls(std::move(*certificate));
+    listener_->use_room([this](std::uint64_t octets) { return store_->has_room(octets); });
     for (auto& bound : bound_) {
         const auto adopted = bound.socket ? listener_->adopt(std::move(*bound.socket), bound.v6)
                                           : Expected<void, smtp::ListenErrc>(fail(bound.socket.error()));

@@ -54,7 +54,7 @@ class Listener::Session {
     asio::awaitable<Step> send();
     asio::awaitable<Step> receive();
     asio::awaitable<Step> start_tls();
-    asio::awaitable<void> ask_transaction();
+    asio::awaitable<void> ask_transaction(std::uint64_t size);
     asio::awaitable<void> ask_next_hop(dns::Domain domain);
     asio::awaitable<void> accept(store::NewMessage message);
     void write_body(std::string_view octets);
@@ -196,8 +196,8 @@ asio::awaitable<Listener::Session::Step> Listener::Session::perform(Action actio
     } else if (std::holds_alternative<action::StartTls>(action)) {
         const Step started = co_await start_tls();
         co_return started;
-    } else if (std::holds_alternative<action::AskTransaction>(action)) {
-        co_await ask_transaction();
+    } else if (auto* mail = std::get_if<action::AskTransaction>(&action)) {
+        co_await ask_transaction(mail->size);
     } else if (std::holds_alternative<action::BeginBody>(action)) {
         sink_ = listener_.store_.new_body(options_->max_message_size + room_for_fields);
         server_.begin_body(worker_.thread.ids.next(), listener_.clock_.wall());
@@ -288,7 +288,12 @@ void Listener::Session::write_body(std::string_view octets) {
     server_.written(sink_->write(octets));
 }
 
-asio::awaitable<void> Listener::Session::ask_transaction() {
+asio::awaitable<void> Listener::Session::ask_transaction(std::uint64_t size) {
+    if (listener_.has_room_ && !listener_.has_room_(size)) {
+        const bool any = listener_.has_room_(0);
+        server_.transaction(any ? TransactionVerdict::does_not_fit : TransactionVerdict::no_space);
+        co_return;
+    }
     bool within = true;
     if (options_->messages_per_minute > 0) {
         auto start = [this](sternpost::Reply<bool> reply) {

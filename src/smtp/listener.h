@@ -34,6 +34,9 @@ struct IoThread {
 /// Answers what is already known of a next hop; called on any I/O thread, answers on any.
 using AskNextHop = std::function<void(dns::Domain, sternpost::Reply<NextHopKnowledge>)>;
 
+/// Whether a message of so many octets would find room; called on any I/O thread.
+using HasRoom = std::function<bool(std::uint64_t)>;
+
 /// A bound TCP socket, for Listener::adopt(): so that a port below 1024 can be had while we are root and have
 /// no threads.
 Expected<util::Fd, ListenErrc> bind_listener(const dns::Address& address, std::uint16_t port);
@@ -56,6 +59,8 @@ class Listener {
     /// What sessions that begin from now on do STARTTLS with; those under way keep what they began with.
     /// Until it was called, and after null, STARTTLS is not offered.
     void use_tls(std::shared_ptr<asio::ssl::context> context) { tls_ = std::move(context); }
+    /// Before start(). Until it was called, all mail finds room.
+    void use_room(HasRoom has_room) { has_room_ = std::move(has_room); }
     /// Begins to accept.
     void start();
     /// Stops accepting; idle sessions get 421 4.3.2, those past the final dot get the store's answer first.
@@ -73,6 +78,7 @@ class Listener {
 
     std::shared_ptr<const ServerOptions> options_;
     AskNextHop ask_next_hop_;
+    HasRoom has_room_;
     store::Store& store_;
     const Clock& clock_;
     Log& log_;

@@ -352,7 +352,7 @@ void Server::mail(std::string_view rest) {
         return;
     }
     if (!client_.role) return transaction(TransactionVerdict::go);  // no message can come of it
-    ask(Waiting::transaction, action::AskTransaction{});
+    ask(Waiting::transaction, action::AskTransaction{announced_});
 }
 
 void Server::transaction(TransactionVerdict verdict) {
@@ -362,6 +362,15 @@ void Server::transaction(TransactionVerdict verdict) {
                "450 4.7.1 too many messages from " + client_.address.text() + ", try again in a minute");
         return end_transaction();
     }
+    if (verdict == TransactionVerdict::no_space) {  // not a line in the log for each: the store has said it
+        reply("452 4.3.1 no space for the message, try again later");
+        return end_transaction();
+    }
+    if (verdict == TransactionVerdict::does_not_fit) {
+        reject("MAIL", {},
+               fmt::format("452 4.3.1 no space for a message of {} octets, try again later", announced_));
+        return end_transaction();
+    }
     in_transaction_ = true;
     reply("250 2.1.0 ok");
 }
@@ -369,6 +378,7 @@ void Server::transaction(TransactionVerdict verdict) {
 // Parameters of MAIL (RFC 5321 §4.1.1.11). False: refused, with its reply.
 bool Server::mail_parameters(std::string_view text) {
     size_given_ = body_given_ = false;
+    announced_ = 0;
     for (const auto word : split(text, ' ')) {
         if (word.empty()) continue;
         const auto equals = word.find('=');
@@ -400,6 +410,7 @@ bool Server::mail_parameter(std::string_view keyword, std::optional<std::string_
                    fmt::format("552 5.3.4 messages have at most {} octets here", options_.max_message_size));
             return false;
         }
+        announced_ = *size;
         return true;
     }
     if (iequals(keyword, "BODY") && !iequals(value.value_or(""), "BINARYMIME")) {  // RFC 6152 §2

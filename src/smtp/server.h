@@ -57,14 +57,16 @@ std::optional<ClientRole> role_of(const ServerOptions& options, const dns::Addre
 /// What the DNS cache knows of a next hop at RCPT.
 enum class NextHopKnowledge { usable_or_unknown, no_such_domain, null_mx };
 
-enum class TransactionVerdict { go, too_many };
+enum class TransactionVerdict { go, too_many, no_space, does_not_fit };
 
 /// What the shell does next. "→ f" names the method that gives the answer; until then next() must not be
 /// called.
 namespace action {
-struct NeedInput {};       // send output(), read from the peer → feed()
-struct SendOutput {};      // send output() at once: the peer waits for it (RFC 2920 §3.2)
-struct AskTransaction {};  // may this client begin another message? → transaction()
+struct NeedInput {};   // send output(), read from the peer → feed()
+struct SendOutput {};  // send output() at once: the peer waits for it (RFC 2920 §3.2)
+struct AskTransaction {
+    std::uint64_t size = 0;  // announced (RFC 1870); 0: not
+};                           // may this client begin another message? → transaction()
 struct AskNextHop {
     dns::Domain domain;
 };  // → next_hop()
@@ -181,6 +183,7 @@ class Server {
     bool rcpt_refused_ = false;
     bool size_given_ = false;  // parameters of the MAIL at hand that may stand there once
     bool body_given_ = false;
+    std::uint64_t announced_ = 0;  // the SIZE of the MAIL at hand
     mail::Envelope envelope_;
     std::vector<store::QueuedRecipient> recipients_;
     std::unordered_set<std::string> known_;  // their paths: a second RCPT of the same is answered, not stored

@@ -60,6 +60,9 @@ class EngineCore : public Store {
     /// engine. Errors: newer_schema, damaged, full, io.
     Result<void> recover(Random& random, OnAccepted on_accepted);
     const Opened& opened() const { return opened_; }
+    /// Whether a message of so many octets finds room on the disk, as seen within the last second. Any
+    /// thread; what is told yes may be refused with full all the same.
+    bool has_room(std::uint64_t octets) const { return spool_->has_room(octets); }
 
     // ---- the writer's part; on one thread
     /// When pump() has something to do though no task comes.

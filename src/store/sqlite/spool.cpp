@@ -1,5 +1,7 @@
 #include "store/sqlite/spool.h"
 
+#include <algorithm>
+
 namespace sternpost::store::sqlite {
 
 // What the writing thread asks the index by itself.
@@ -135,6 +137,7 @@ void Spool::maintain() {
 void Spool::look_at_space() {
     const auto free = parts_.disk.free_octets();
     const bool is_short = free && *free < options_.min_free;
+    room_ = is_short ? 0 : free ? std::max<std::uint64_t>(*free - options_.min_free, 1) : UINT64_MAX;
     if (is_short) journal_.drop_spares();
     if (is_short && !short_of_space_)
         Event(parts_.log, Level::error, "store-full")

@@ -3,6 +3,7 @@
 // any two of its disk operations.
 #pragma once
 
+#include <atomic>
 #include <map>
 #include <memory>
 #include <optional>
@@ -40,8 +41,8 @@ struct SpoolParts {
     Writer::OnAccepted on_accepted;
 };
 
-/// One thread; but bodies() is for any, and follower() may be used on another one, if apply(), maintain() and
-/// close() are not called then.
+/// One thread; but bodies() and has_room() are for any, and follower() may be used on another one, if
+/// apply(), maintain() and close() are not called then.
 class Spool {
   public:
     /// Recovers what is there. Errors: newer_schema, damaged, full, io; the text says what to do.
@@ -57,6 +58,8 @@ class Spool {
     void accept(NewMessage message, Reply<Result<MessageId>> reply);
     /// Syncs and answers what the writer has gathered.
     void commit();
+    /// Whether a message of so many octets would be accepted, as far as look_at_space() has seen.
+    bool has_room(std::uint64_t octets) const { return room_ > 0 && octets <= room_; }
     /// Sees whether the disk has room for mail.
     void look_at_space();
 
@@ -114,6 +117,7 @@ class Spool {
     std::optional<std::set<MessageId>> changed_;  // since begin_copy()
     JournalPosition maintained_;                  // the journal's end when maintain() looked last
     bool short_of_space_ = false;
+    std::atomic<std::uint64_t> room_ = UINT64_MAX;  // octets of mail; 0: none is accepted
     ClockGuard guard_;
 };
 

@@ -80,6 +80,7 @@ class Peer {
     std::optional<store::Errc> refuse_write;
     std::optional<store::Errc> refuse_accept;
     TransactionVerdict verdict = TransactionVerdict::go;
+    std::uint64_t announced = 0;
     bool tls_available = true;
 
   private:
@@ -104,7 +105,8 @@ class Peer {
                 said_ += server_.output();
                 closed = true;
                 return;
-            } else if (std::holds_alternative<action::AskTransaction>(action)) {
+            } else if (const auto* mail = std::get_if<action::AskTransaction>(&action)) {
+                announced = mail->size;
                 server_.transaction(verdict);
             } else if (const auto* ask = std::get_if<action::AskNextHop>(&action)) {
                 server_.next_hop(ask->domain.text() == "gone.example" ? NextHopKnowledge::no_such_domain
@@ -595,6 +597,28 @@ TEST(SmtpServer, TakesTheRoleOfTheNarrowestNetwork) {  // D-36
     EXPECT_EQ(role_of(o, dns::Address::parse("192.0.2.128").value()), ClientRole::relay);
     EXPECT_EQ(role_of(o, dns::Address::parse("192.0.3.1").value()), std::nullopt);
     EXPECT_EQ(role_of(o, dns::Address::parse("2001:db8::1").value()), std::nullopt);
+}
+
+TEST(SmtpServer, RefusesMailBeforeItComesWhileThereIsNoSpace) {
+    Peer peer;
+    peer.verdict = TransactionVerdict::no_space;
+    play(peer, hello);
+    play(peer,
+         "C: MAIL FROM:<a@corp.example>\n"
+         "S: 452 4.3.1 no space for the message, try again later\n"
+         "C: RCPT TO:<b@dest.example>\n"
+         "S: 503 5.5.1 MAIL first\n");
+    EXPECT_EQ(peer.announced, 0U);
+    EXPECT_TRUE(peer.rejected.empty()) << "a line for each";
+    peer.verdict = TransactionVerdict::does_not_fit;
+    play(peer,
+         "C: MAIL FROM:<a@corp.example> SIZE=1000\n"
+         "S: 452 4.3.1 no space for a message of 1000 octets, try again later\n");
+    EXPECT_EQ(peer.announced, 1000U);
+    EXPECT_EQ(peer.rejected.size(), 1U);
+    peer.verdict = TransactionVerdict::go;
+    play(peer, "C: MAIL FROM:<a@corp.example>\nS: 250 2.1.0 ok\n");
+    EXPECT_EQ(peer.announced, 0U) << "of the last one";
 }
 
 TEST(SmtpServer, DefersWhoSendsTooOften) {

@@ -611,8 +611,10 @@ TEST(Spool, RefusesMailButNotResultsWhenTheDiskIsNearlyFull) {
     const NewMessage first = message_to(1, {"bob@example.com"}, "x");
     driver.submit(first);
     machine.spool().commit();
+    EXPECT_TRUE(machine.spool().has_room(UINT64_MAX / 2));
     machine.disk().set_room(1024UL * 1024);
     machine.spool().maintain();
+    EXPECT_FALSE(machine.spool().has_room(0));
     Errc code{};
     machine.spool().accept(
         message_to(2, {"bob@example.com"}, "x"),
@@ -621,6 +623,10 @@ TEST(Spool, RefusesMailButNotResultsWhenTheDiskIsNearlyFull) {
     driver.record(first, {0}, RecipientState::sent);
     machine.spool().commit();
     EXPECT_EQ(ledger.recorded.size(), 1U);
+    machine.disk().set_room(65UL * 1024 * 1024);
+    machine.spool().maintain();
+    EXPECT_TRUE(machine.spool().has_room(100'000));
+    EXPECT_FALSE(machine.spool().has_room(10'000'000)) << "it would leave less than min_free";
     machine.disk().set_room(UINT64_MAX);
     machine.spool().maintain();
     driver.submit(message_to(3, {"bob@example.com"}, "x"));
