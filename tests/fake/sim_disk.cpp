@@ -62,6 +62,7 @@ class SimDisk::File final : public store::DiskFile {
     Result<void> write(std::uint64_t offset, std::string_view octets) override {
         const std::lock_guard guard(disk_.mutex_);
         if (auto ok = begin("write"); !ok) return ok;
+        if (disk_.fail_writes_) return sternpost::fail(Errc::io, "cannot write " + name_ + ": injected");
         const std::uint64_t end = offset + octets.size();
         const std::uint64_t more = end > inode_->now.size() ? end - inode_->now.size() : 0;
         const bool fits = more <= disk_.room_;

@@ -46,6 +46,8 @@ class SimDisk final : public store::Disk {
     bool stopped() const { return operations_ >= stop_before_; }
     /// Every sync from now on fails.
     void fail_syncs(bool fail) { fail_syncs_ = fail; }
+    /// Every write from now on fails, and writes nothing.
+    void fail_writes(bool fail) { fail_writes_ = fail; }
     /// Room for this many more octets in files.
     void set_room(std::uint64_t octets) { room_ = octets; }
     /// The names of the operations done, newest last: `sync journal/00000001.seg`. Empty unless asked for.
@@ -82,6 +84,7 @@ class SimDisk final : public store::Disk {
     std::uint64_t room_ = UINT64_MAX;
     std::uint64_t generation_ = 0;  // counts crashes
     bool fail_syncs_ = false;
+    bool fail_writes_ = false;
     std::vector<std::string>* trace_ = nullptr;
 };
 

@@ -469,7 +469,11 @@ const std::vector<PlantEntry>& plants() {
         {"missing-sync", "the journal's syncs do nothing", loss, make<MissingSync>},
         {"missing-directory-sync", "the entry of a new segment is not synced", loss,
          make<MissingDirectorySync>},
-        {"failed-sync-believed", "a sync that failed counts as done", loss, make<FailedSyncBelieved>},
+        // "ends": what is left of the index may be no database any more
+        {"failed-sync-believed",
+         "a sync that failed counts as done",
+         {"nothing-lost", "nothing-stuck", "no-duplicate", "drains", "recovers", "ends"},
+         make<FailedSyncBelieved>},
         {"index-without-position",
          "the index forgets how far in the journal it is",
          {"each-session-once", "each-outcome-once", "one-end"},

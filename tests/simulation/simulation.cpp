@@ -181,6 +181,7 @@ void Simulation::start() {
     Plant& plant = planted_ ? *planted_ : none_;
     plant.before_start(*disk_, time_.clock(), order_);
     disk_->fail_syncs(false);
+    disk_->fail_writes(false);
     // Recovery is interrupted too.
     if (!healed_ && happens_.percent(10)) disk_->stop_before(disk_->operations() + happens_.below(40));
     oracle_.started();
@@ -268,9 +269,11 @@ void Simulation::break_something() {
             return;
         case 6: {
             oracle_.disk_trouble(true);
+            disk_->fail_writes(happens_.percent(30));
             disk_->set_room(happens_.below(200) * 1024);
-            trace_.step("the disk is nearly full");
+            trace_.step("the disk is nearly full, or takes nothing");
             plan(happens_.time(seconds(10), minutes(10)), [this] {
+                disk_->fail_writes(false);
                 disk_->set_room(UINT64_MAX);
                 trace_.step("the disk has room");
             });
@@ -417,6 +420,7 @@ void Simulation::heal() {
     world_.heal(time_.clock().wall());
     disk_->set_room(UINT64_MAX);
     disk_->fail_syncs(false);
+    disk_->fail_writes(false);
     if (!process_ && events_.empty()) start();
     // Held mail goes too.
     plan(minutes(30), [this] {
