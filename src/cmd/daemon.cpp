@@ -213,6 +213,9 @@ int Daemon::open() {
         return EX_CONFIG;
     }
     listener_->use_tls(std::move(*certificate));
+    listener_->on_limit([this](const std::string& sender, const std::string& why) {
+        asio::post(control_, [this, sender, why] { alarms_->raise("sender-limit", sender, why); });
+    });
     listener_->use_room([this](std::uint64_t octets) { return store_->has_room(octets); });
     for (auto& bound : bound_) {
         const auto adopted = bound.socket ? listener_->adopt(std::move(*bound.socket), bound.v6)
@@ -225,7 +228,11 @@ int Daemon::open() {
             .reason(adopted.error().text);
         if (fatal) return EX_OSERR;
     }
-    const local::Surroundings around{*store_, *control_ids_, clock_, log_};
+    local_limits_ = std::make_unique<mail::SenderLimits>(local_limits_of(settings_));
+    const auto on_limit = [this](const std::string& sender, const std::string& why) {
+        alarms_->raise("sender-limit", sender, why);
+    };
+    const local::Surroundings around{*store_, *control_ids_, clock_, log_, *local_limits_, on_limit};
     submissions_ =
         std::make_unique<local::SubmissionSocket>(control_, local_of(settings_, hostname_), around);
     maildrop_ = std::make_unique<local::Maildrop>(control_, local_of(settings_, hostname_), around, *pool_);

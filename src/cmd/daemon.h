@@ -101,6 +101,7 @@ class Daemon {
     std::unique_ptr<QueueAnswers> queue_answers_;
     std::unique_ptr<Alarm> next_look_;  // of look_after_things()
     std::unique_ptr<smtp::Listener> listener_;
+    std::unique_ptr<mail::SenderLimits> local_limits_;  // of the two that follow
     std::unique_ptr<local::SubmissionSocket> submissions_;
     std::unique_ptr<local::Maildrop> maildrop_;
     std::unique_ptr<control::Server> control_server_;

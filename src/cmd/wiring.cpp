@@ -155,7 +155,9 @@ smtp::ServerOptions server_of(const config::Settings& settings, const std::strin
     out.command_timeout = seconds(settings.command_timeout);
     out.max_connections = settings.max_connections;
     out.max_connections_per_client = settings.max_connections_per_client;
-    out.messages_per_minute = static_cast<unsigned>(settings.messages_per_minute_per_client);
+    out.sender_limit = {static_cast<unsigned>(settings.messages_per_minute_per_client),
+                        static_cast<unsigned>(settings.recipients_per_hour_per_client)};
+    out.sender_rules = settings.senders;
     for (const auto& client : settings.clients) {
         if (hostname.empty() && !client.network.address.is_loopback()) continue;
         out.networks.push_back({client.network, client.role == config::ClientRole::relay
@@ -194,6 +196,12 @@ tls::Result<tls::Identity> identity_of(const config::Settings& settings, const s
         if (auto written = util::write_file(file, text, 0600); !written)
             return fail(tls::Errc::bad_certificate, std::move(written.error().text));
     return out;
+}
+
+mail::SenderLimits local_limits_of(const config::Settings& settings) {
+    return {{static_cast<unsigned>(settings.messages_per_minute_per_user),
+             static_cast<unsigned>(settings.recipients_per_hour_per_user)},
+            settings.senders};
 }
 
 local::Options local_of(const config::Settings& settings, const std::string& hostname) {

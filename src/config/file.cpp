@@ -39,6 +39,10 @@ class Reader {
                 destinations(node);
                 continue;
             }
+            if (prefix.empty() && key.str() == "sender") {
+                senders(node);
+                continue;
+            }
             if (prefix.empty() && key.str() == "route") {
                 routes(node);
                 continue;
@@ -89,6 +93,7 @@ class Reader {
         names.emplace_back("client");
         names.emplace_back("route");
         names.emplace_back("destination");
+        names.emplace_back("sender");
         names.emplace_back("override");
         std::string_view near = nearest(full, names);
         for (const auto name : names)  // the right key in the wrong section
@@ -326,6 +331,26 @@ class Reader {
             }
             limit.match = std::move(*parsed);
             loaded_.settings.destinations.push_back(std::move(limit));
+        }
+    }
+
+    void senders(const toml::node& node) {
+        constexpr const char* allowed = "\"192.0.2.0/24\", \"2001:db8::1\", \"user:www-data\"";
+        for (const auto* entry :
+             sections(node, "sender", {"match", "messages_per_minute", "recipients_per_hour"})) {
+            const auto match = text_of(*entry, "sender", "match", true, allowed);
+            const auto messages = number_of(*entry, "sender", "messages_per_minute", 0);
+            const auto recipients = number_of(*entry, "sender", "recipients_per_hour", 0);
+            if (!match) continue;
+            auto rule = mail::SenderRule::parse_match(*match);
+            if (!rule) {
+                error(*entry->get("match"),
+                      fmt::format("sender.match = \"{}\": {}", printable(*match, 80), allowed));
+                continue;
+            }
+            rule->messages_per_minute = messages;
+            rule->recipients_per_hour = recipients;
+            loaded_.settings.senders.push_back(std::move(*rule));
         }
     }
 

@@ -42,6 +42,8 @@ const std::array table{
            "connections at a time from one address"},
     Option{"listener.messages_per_minute_per_client", &S::messages_per_minute_per_client, Check::any,
            "messages a minute from one address; 0: no limit"},
+    Option{"listener.recipients_per_hour_per_client", &S::recipients_per_hour_per_client, Check::any,
+           "recipients that one client may send to in an hour; 0: no limit"},
     Option{"listener.command_timeout", &S::command_timeout, Check::positive_time,
            "how long a client may be silent"},
     Option{"listener.tls_certificate", &S::tls_certificate, Check::optional_path,
@@ -90,6 +92,11 @@ const std::array table{
            "deliver to MX hosts on loopback and private addresses; only in a lab or a closed network"},
     Option{"delivery.convert_8bit", &S::convert_8bit, Check::convert,
            "which messages become 7-bit for a host without 8BITMIME; the others are returned"},
+
+    Option{"local.messages_per_minute_per_user", &S::messages_per_minute_per_user, Check::any,
+           "messages that one user of this machine may hand over by sendmail in a minute; 0: no limit"},
+    Option{"local.recipients_per_hour_per_user", &S::recipients_per_hour_per_user, Check::any,
+           "recipients that one user may send to in an hour; 0: no limit"},
 
     Option{"queue.lifetime", &S::lifetime, Check::positive_time,
            "how long a message is tried before it is returned"},

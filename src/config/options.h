@@ -13,6 +13,7 @@
 #include "delivery/limits.h"
 #include "delivery/route.h"
 #include "dns/record.h"
+#include "mail/sender_limits.h"
 #include "store/records.h"
 
 namespace sternpost::config {
@@ -53,6 +54,7 @@ struct Settings {
     std::uint64_t max_connections = 500;
     std::uint64_t max_connections_per_client = 50;
     std::uint64_t messages_per_minute_per_client = 6000;
+    std::uint64_t recipients_per_hour_per_client = 0;
     Duration command_timeout{std::chrono::minutes(5)};
     std::string tls_certificate;
     std::string tls_key;
@@ -60,6 +62,9 @@ struct Settings {
     std::vector<delivery::Route> routes;                   // [[route]]
     std::vector<store::StoredOverride> overrides;          // [[override]]
     std::vector<delivery::DestinationLimit> destinations;  // [[destination]]
+    std::vector<mail::SenderRule> senders;                 // [[sender]]
+    std::uint64_t messages_per_minute_per_user = 6000;
+    std::uint64_t recipients_per_hour_per_user = 0;
 
     std::uint64_t smtp_port = 25;
     Duration connect_timeout{std::chrono::seconds(30)};

@@ -213,6 +213,8 @@ Answer answer_of(const Error<Errc>& error) {
             return permanent("5.4.6", error.text);
         case Errc::no_space:
             return Answer{Answer::Kind::temporary, "4.3.1 no space: " + error.text};
+        case Errc::limited:
+            return Answer{Answer::Kind::temporary, "4.7.1 " + error.text};
         case Errc::not_stored:
             return Answer{Answer::Kind::temporary, "4.3.0 could not be stored: " + error.text};
         case Errc::refused:

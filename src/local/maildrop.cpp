@@ -141,6 +141,7 @@ asio::awaitable<void> Maildrop::take(DropFolder& folder, const std::string& name
     const bool passes =
         answer_of(done.error()).kind == Answer::Kind::temporary && done.error().code != Errc::incomplete;
     if (passes) {
+        if (done.error().code == Errc::limited) co_return;  // which has been said
         Event(around_.log, Level::warning, "maildrop")
             .kv("file", name)
             .reason(done.error().text + "; left for a later look");
@@ -162,6 +163,8 @@ asio::awaitable<Result<void>> Maildrop::submit(DropFolder& folder, const std::st
     auto open = [&folder, name, most] { return folder.open_file(name, most); };
     auto file = co_await on_pool<Result<DropFile>>(pool_, std::move(open));
     if (!file) co_return fail(std::move(file).error());
+    const std::string login = options_.user_name(file->uid);
+    if (auto may = around_.begin(file->uid, login); !may) co_return may;
     Intake intake(options_, around_.store, file->uid, around_.ids.next(), around_.clock.wall());
     for (;;) {
         auto read = [fd = file->fd.get()] { return read_piece(fd); };
@@ -182,7 +185,9 @@ asio::awaitable<Result<void>> Maildrop::submit(DropFolder& folder, const std::st
     if (!accepted && accepted.error().code != store::Errc::duplicate)
         co_return fail(accepted.error().code == store::Errc::full ? Errc::no_space : Errc::not_stored,
                        accepted.error().text);
-    if (accepted)
+    if (accepted) {
+        around_.limits.accepted(around_.limits.user(file->uid, login), kept.recipients.size(),
+                                around_.clock.steady());
         Event(around_.log, Level::info, "accept")
             .kv("qid", kept.id.text())
             .raw("from", "<" + kept.envelope.reverse_path.text() + ">")
@@ -191,6 +196,7 @@ asio::awaitable<Result<void>> Maildrop::submit(DropFolder& folder, const std::st
             .kv("uid", file->uid)
             .kv("via", "maildrop")
             .kv("message-id", intake.message_id());
+    }
     co_return Result<void>();
 }
 

@@ -25,6 +25,7 @@ enum class Errc {
     bad_message,       // octets that no message may have
     loop,              // too many Received fields
     no_space,          // the store is full for now
+    limited,           // the sender has handed in as much as it may for now
     not_stored,        // the store could not take it
     refused,           // in the maildrop: not a file that the daemon touches
     io,                // the operating system refused

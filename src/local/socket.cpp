@@ -41,6 +41,16 @@ std::string user_name(std::uint32_t uid) {
     return found->pw_name;
 }
 
+Result<void> Surroundings::begin(std::uint32_t uid, const std::string& login) const {
+    const auto refused = limits.message(limits.user(uid, login), clock.steady());
+    if (!refused) return {};
+    if (refused->first) {
+        Event(log, Level::warning, "sender-limit").kv("uid", uid).reason(refused->why);
+        if (on_limit) on_limit(limits.user(uid, login).name, refused->why);
+    }
+    return fail(Errc::limited, refused->why);
+}
+
 SubmissionSocket::SubmissionSocket(asio::io_context& context, Options options, Surroundings around)
     : context_(context),
       options_(std::move(options)),
@@ -109,7 +119,8 @@ asio::awaitable<void> SubmissionSocket::serve(std::list<Session>::iterator sessi
     session->uid = who.uid;
     const auto answer = co_await take(*session, deadline);
     if (!answer) co_return;
-    if (answer->kind != Answer::Kind::ok)
+    // That there is a limit has been said.
+    if (answer->kind != Answer::Kind::ok && !answer->text.starts_with("4.7.1"))
         Event(around_.log, answer->kind == Answer::Kind::permanent ? Level::info : Level::warning, "reject")
             .kv("uid", session->uid)
             .kv("via", "socket")
@@ -138,12 +149,18 @@ asio::awaitable<std::optional<Answer>> SubmissionSocket::take(Session& session, 
     }
     auto message = intake.finish();
     if (!message) co_return answer_of(message.error());
+    const std::string login = options_.user_name(session.uid);
+    if (auto may = around_.begin(session.uid, login); !may) co_return answer_of(may.error());
     const store::NewMessage kept = *message;  // bodies are shared, so this copies the envelope alone
     auto start = [this, given = std::move(*message)](Reply<Accepted> reply) mutable {
         around_.store.accept(std::move(given), std::move(reply));
     };
     const Accepted accepted = co_await call<Accepted>(std::move(start));
-    if (accepted) log_accept(around_.log, kept, intake);
+    if (accepted) {
+        around_.limits.accepted(around_.limits.user(session.uid, login), kept.recipients.size(),
+                                around_.clock.steady());
+        log_accept(around_.log, kept, intake);
+    }
     co_return answer_of(accepted, kept.id);
 }
 

@@ -4,10 +4,12 @@
 #include <boost/asio/awaitable.hpp>
 #include <boost/asio/io_context.hpp>
 #include <boost/asio/local/stream_protocol.hpp>
+#include <functional>
 #include <list>
 #include <optional>
 
 #include "local/intake.h"
+#include "mail/sender_limits.h"
 #include "util/log.h"
 #include "util/tasks.h"
 
@@ -21,6 +23,12 @@ struct Surroundings {
     store::IdSource& ids;
     const Clock& clock;
     Log& log;
+    mail::SenderLimits& limits;  // of users
+    /// A user has met a limit, for the first time since long.
+    std::function<void(const std::string& sender, const std::string& why)> on_limit;
+
+    /// One message more of this user: whether it may come. Errors: limited.
+    Result<void> begin(std::uint32_t uid, const std::string& login) const;
 };
 
 /// The login name of a uid by the system's user database; empty when it has none. Any thread; may block as

@@ -17,6 +17,7 @@ namespace {
 
 using asio::ip::tcp;
 using Accepted = store::Result<store::MessageId>;
+using Refused = std::optional<mail::SenderLimits::Refusal>;
 
 // What one read takes: a thousand idle sessions should not cost megabytes, a large message not a thousand
 // reads.
@@ -66,6 +67,7 @@ class Listener::Session {
     tls::Stream stream_;
     std::shared_ptr<asio::ssl::context> context_;  // for STARTTLS; null: not offered
     dns::Address client_;
+    const mail::Sender sender_;
     Server server_;
     std::unique_ptr<store::BodySink> sink_;
     std::vector<char> chunk_;
@@ -136,6 +138,7 @@ Listener::Session::Session(Worker& worker, tcp::socket socket, const dns::Addres
       stream_(std::move(socket)),
       context_(std::move(context)),
       client_(client),
+      sender_(listener_.sender_limits_.client(client)),
       server_(*options_, Client{client, role_of(*options_, client), context_ != nullptr}),
       chunk_(small_chunk) {}
 
@@ -294,17 +297,25 @@ asio::awaitable<void> Listener::Session::ask_transaction(std::uint64_t size) {
         server_.transaction(any ? TransactionVerdict::does_not_fit : TransactionVerdict::no_space);
         co_return;
     }
-    bool within = true;
-    if (options_->messages_per_minute > 0) {
-        auto start = [this](sternpost::Reply<bool> reply) {
-            auto ask = [this, answer = std::move(reply)]() mutable {
-                answer(listener_.limits_.message(client_, listener_.clock_.steady()));
-            };
-            listener_.at_home(worker_, std::move(ask));
-        };
-        within = co_await call<bool>(std::move(start));
+    if (sender_.limit.none()) {
+        server_.transaction(TransactionVerdict::go);
+        co_return;
     }
-    server_.transaction(within ? TransactionVerdict::go : TransactionVerdict::too_many);
+    auto start = [this](sternpost::Reply<Refused> reply) {
+        auto ask = [this, answer = std::move(reply)]() mutable {
+            answer(listener_.sender_limits_.message(sender_, listener_.clock_.steady()));
+        };
+        listener_.at_home(worker_, std::move(ask));
+    };
+    const Refused refused = co_await call<Refused>(std::move(start));
+    if (refused && refused->first) {
+        Event(listener_.log_, Level::warning, "sender-limit")
+            .kv("client", client_.text())
+            .reason(refused->why);
+        if (listener_.on_limit_) listener_.on_limit_(sender_.name, refused->why);
+    }
+    server_.transaction(refused ? TransactionVerdict::too_many : TransactionVerdict::go,
+                        refused ? refused->why : "");
 }
 
 asio::awaitable<void> Listener::Session::ask_next_hop(dns::Domain domain) {
@@ -334,6 +345,13 @@ asio::awaitable<void> Listener::Session::accept(store::NewMessage message) {
     const Accepted accepted = co_await call<Accepted>(std::move(start));
     if (accepted) {
         ++messages_;
+        if (sender_.limit.recipients_per_hour > 0) {
+            // The session may be gone by then, the listener not.
+            auto count = [l = &listener_, sender = sender_, recipients] {
+                l->sender_limits_.accepted(sender, recipients, l->clock_.steady());
+            };
+            listener_.at_home(worker_, std::move(count));
+        }
         Event(listener_.log_, Level::info, "accept")
             .kv("qid", id)
             .kv("from", "<" + from + ">")
@@ -358,7 +376,8 @@ Listener::Listener(std::vector<IoThread> threads, ServerOptions options, AskNext
       log_(log),
       home_(threads.at(0).context),
       home_mailbox_(home_),
-      limits_(options_->max_connections, options_->max_connections_per_client, options_->messages_per_minute),
+      limits_(options_->max_connections, options_->max_connections_per_client),
+      sender_limits_(options_->sender_limit, options_->sender_rules),
       tasks_(home_, log) {
     for (const auto& thread : threads) workers_.push_back(std::make_unique<Worker>(*this, thread));
 }
@@ -441,7 +460,7 @@ asio::awaitable<void> Listener::accept_all(tcp::acceptor& acceptor) {
             failed.reset();
         }
         const dns::Address client = address_of(peer);
-        const auto verdict = limits_.connect(client, clock_.steady());
+        const auto verdict = limits_.connect(client);
         if (verdict != ClientLimits::Verdict::go) {
             refuse(std::move(socket), client, verdict);
             continue;

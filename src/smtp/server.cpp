@@ -355,14 +355,15 @@ void Server::mail(std::string_view rest) {
     ask(Waiting::transaction, action::AskTransaction{announced_});
 }
 
-void Server::transaction(TransactionVerdict verdict) {
+// Neither of the first two is worth a line in the log each time: that there is a limit, or no space, has been
+// said.
+void Server::transaction(TransactionVerdict verdict, const std::string& why) {
     waiting_ = Waiting::nothing;
     if (verdict == TransactionVerdict::too_many) {
-        reject("MAIL", {},
-               "450 4.7.1 too many messages from " + client_.address.text() + ", try again in a minute");
+        reply("450 4.7.1 " + why);
         return end_transaction();
     }
-    if (verdict == TransactionVerdict::no_space) {  // not a line in the log for each: the store has said it
+    if (verdict == TransactionVerdict::no_space) {
         reply("452 4.3.1 no space for the message, try again later");
         return end_transaction();
     }

@@ -15,6 +15,7 @@
 #include "dns/record.h"
 #include "mail/envelope.h"
 #include "mail/header_filter.h"
+#include "mail/sender_limits.h"
 #include "smtp/data_reader.h"
 #include "store/records.h"
 
@@ -48,7 +49,8 @@ struct ServerOptions {
     std::chrono::seconds handshake_timeout{60};  // ours: the RFC sets none
     std::size_t max_connections = 1000;
     std::size_t max_connections_per_client = 100;
-    unsigned messages_per_minute = 60'000;  // from one client address (IPv6: one /64); 0: no limit
+    mail::SenderLimit sender_limit{60'000, 0};   // of one client address (IPv6: one /64)
+    std::vector<mail::SenderRule> sender_rules;  // where it is not that
 };
 
 /// The role of the most specific network that holds `client`; nullopt: a stranger.
@@ -122,7 +124,8 @@ class Server {
     void refuse_tls();  // 454: not now (RFC 3207 §4)
     void begin_tls();   // 220 is in output(); all that the client said is forgotten (RFC 3207 §4.2)
     void tls_started(TlsSession session);
-    void transaction(TransactionVerdict verdict);
+    /// `why`: of too_many, for the reply.
+    void transaction(TransactionVerdict verdict, const std::string& why = {});
     void next_hop(NextHopKnowledge knowledge);
     void begin_body(store::MessageId id, WallTime now);
     void written(const store::Result<void>& result);

@@ -289,6 +289,65 @@ TRICKS = [
 
 
 @test
+def a_sender_who_has_had_it_all_is_told_when_to_come_again(machine):
+    """By SMTP, by sendmail and in the maildrop, each sender by itself."""
+    sink, sternpost = world(
+        machine,
+        listener={'messages_per_minute_per_client': 3},
+        sender=[
+            {'match': '127.0.0.9', 'messages_per_minute': 0, 'recipients_per_hour': 2},
+            {'match': 'user:%d' % os.getuid(), 'messages_per_minute': 2},
+        ],
+    )
+
+    def tries(source, count, recipients=('u@bogus.test',)):
+        """The refusal of the first of so many messages that is refused."""
+        with Dialogue(source=source) as d:
+            d.ehlo()
+            for _ in range(count):
+                d.send('MAIL FROM:<a@sender.test>\r\n')
+                code, lines = d.reply()
+                if code != 250:
+                    return '%d %s' % (code, lines[-1])
+                for path in recipients:
+                    d.say('RCPT TO:<%s>' % path, '250')
+                d.say('DATA', '354')
+                d.say(HEADER + b'hello\r\n.', '250')
+        return None
+
+    expect_equal(tries('127.0.0.1', 3), None, 'as many as it may')
+    again = r'450 4.7.1 127.0.0.1 has sent as many messages as it may in a minute, 3; try again in \d+ seconds'
+    for _ in range(3):
+        refused = tries('127.0.0.1', 1)
+        expect(re.fullmatch(again, refused or ''), 'one more: %s' % refused)
+    expect_equal(tries('127.0.0.2', 1), None, 'another client')
+    expect_equal(tries('127.0.0.9', 1, ['u@bogus.test', 'v@bogus.test', 'w@bogus.test']), None, 'more recipients than are left')
+    refused = tries('127.0.0.9', 1)
+    expect(refused and 'recipients as it may in an hour, 2; try again in 60 minutes' in refused, 'after them: %s' % refused)
+    for _ in range(2):
+        sternpost.submit('-f', 'ann@sender.test', 'u@bogus.test', text='Subject: x\n\nx\n')
+    for _ in range(2):
+        done = sternpost.sendmail('-f', 'ann@sender.test', 'u@bogus.test', text='Subject: x\n\nx\n')
+        expect(done.code == 75 and 'as many messages as it may in a minute, 2' in done.err, 'sendmail: %s' % (done,))
+    expect_equal(len(sternpost.events('sender-limit')), 3, 'lines in the log')
+
+    def alarms():
+        return [a['subject'] for a in sternpost.ask('status')['alarms'] if a['kind'] == 'sender-limit']
+
+    wait_for('status names all three', lambda: len(alarms()) == 3 and {'127.0.0.1', '127.0.0.9'} < set(alarms()))
+    queued = len(sternpost.ask('queue', 'list')['messages'])
+    sternpost.stop()
+    for _ in range(3):
+        sternpost.submit('-f', 'ann@sender.test', 'u@bogus.test', text='Subject: x\n\nx\n')
+    sternpost.start()
+    wait_for('the maildrop is read', lambda: len(sternpost.ask('queue', 'list')['messages']) == queued + 2)
+    expect_equal(len(os.listdir(sternpost.options['maildrop_dir'])), 1, 'what waits in the maildrop')
+    sternpost.restart()
+    wait_for('it has had its turn', lambda: len(sternpost.ask('queue', 'list')['messages']) == queued + 3)
+    expect_equal(os.listdir(sternpost.options['maildrop_dir']), [], 'the maildrop')
+
+
+@test
 def a_stranger_gets_no_recipient_past_it(machine):
     """SMTP-69: not an open relay, whatever the sender and the spelling of the recipient."""
     host, stranger, known = (address(machine, a) for a in ('192.0.2.25', '192.0.2.99', '192.0.2.7'))

@@ -38,6 +38,10 @@ const Wrong wrong[] = {
      "\"[::]:25\"]"},
     {"BadRole", "[[client]]\nnetwork = \"192.0.2.0/24\"\nrole = \"submit\"\n",
      "f.toml:3: client.role = \"submit\": one of \"originate\", \"relay\""},
+    {"BadSender", "[[sender]]\nmatch = \"ann@example.com\"\n",
+     "f.toml:2: sender.match = \"ann@example.com\": \"192.0.2.0/24\", \"2001:db8::1\", \"user:www-data\""},
+    {"BadSendersNumber", "[[sender]]\nmatch = \"user:33\"\nmessages_per_minute = -1\n",
+     "f.toml:3: sender.messages_per_minute = -1: a number from 0 to 1000000"},
     {"BadNetwork", "[[client]]\nnetwork = \"192.0.2.0/99\"\n",
      "f.toml:2: client.network = \"192.0.2.0/99\": a network such as \"192.0.2.0/24\" or \"2001:db8::/32\""},
 };
@@ -85,6 +89,20 @@ TEST(Config, ReadsClients) {
     ASSERT_EQ(loaded.settings.clients.size(), 2U);
     EXPECT_EQ(loaded.settings.clients[0].role, ClientRole::relay);
     EXPECT_EQ(loaded.settings.clients[1].network.text(), "2001:db8::1/128");
+}
+
+TEST(Config, ReadsSenders) {
+    const auto loaded = read_text(
+        "[[sender]]\nmatch = \"192.0.2.0/24\"\nrecipients_per_hour = 5\n[[sender]]\nmatch = "
+        "\"user:www-data\"\n"
+        "messages_per_minute = 0\n",
+        "f");
+    ASSERT_EQ(loaded.settings.senders.size(), 2U);
+    EXPECT_EQ(loaded.settings.senders[0].network->text(), "192.0.2.0/24");
+    EXPECT_EQ(loaded.settings.senders[0].recipients_per_hour, 5U);
+    EXPECT_EQ(loaded.settings.senders[0].messages_per_minute, std::nullopt);
+    EXPECT_EQ(loaded.settings.senders[1].user, "www-data");
+    EXPECT_EQ(loaded.settings.senders[1].messages_per_minute, 0U);
 }
 
 TEST(Durations, AreReadAndWritten) {

@@ -49,7 +49,8 @@ class LocalSubmission : public testing::Test {
         close_socket();
         EXPECT_EQ(store_.open_sinks(), 0U);
     }
-    Surroundings around() { return {store_, ids_, clock_, log_}; }
+    mail::SenderLimits limits_{{}, {}};
+    Surroundings around() { return {store_, ids_, clock_, log_, limits_, nullptr}; }
     void open_socket() {
         socket_ = std::make_unique<SubmissionSocket>(loop_.context(), options_, around());
         loop_.call([this] { ASSERT_TRUE(socket_->open().has_value()); });

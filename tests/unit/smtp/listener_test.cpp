@@ -185,7 +185,7 @@ TEST_F(ListenerTest, LogsWhatItRefuses) {
 TEST_F(ListenerTest, HoldsClientsToTheirLimits) {
     ServerOptions o = options();
     o.max_connections_per_client = 1;
-    o.messages_per_minute = 1;
+    o.sender_limit = {1, 0};
     open(o);
     Client one(port_);
     one.open_transaction();
@@ -195,8 +195,13 @@ TEST_F(ListenerTest, HoldsClientsToTheirLimits) {
     EXPECT_EQ(two.reply(),
               "421 4.7.0 relay.example too many connections from 127.0.0.1, try again later\r\n");
     EXPECT_EQ(two.reply(), "");
+    EXPECT_EQ(one.say("MAIL FROM:<a@corp.example>").substr(0, 9), "450 4.7.1");
     EXPECT_EQ(one.say("QUIT").substr(0, 3), "221");
-    EXPECT_NE(log_.find("reject client=127.0.0.1 at=MAIL"), "");
+    EXPECT_EQ(log_.find("sender-limit "),
+              "sender-limit client=127.0.0.1 reason=\"127.0.0.1 has sent as many messages as it may in a "
+              "minute, 1; "
+              "try again in 60 seconds\"");
+    EXPECT_EQ(log_.find("reject client=127.0.0.1 at=MAIL"), "") << "said once";
     EXPECT_NE(log_.find("reject client=127.0.0.1 at=connect"), "");
 }
 
@@ -376,6 +381,7 @@ TEST_F(ListenerTest, SaysInsideTlsToo) {  // SMTP-66
     stopped.reply();
     EXPECT_EQ(stopped.say("STARTTLS").substr(0, 3), "220");
     ASSERT_EQ(stopped.handshake(), "");
+    EXPECT_EQ(stopped.say("NOOP"), "250 2.0.0 ok\r\n");  // the handshake is over on both sides
     std::thread stopping([this] { drain(20s); });
     EXPECT_EQ(stopped.reply(), "421 4.3.2 relay.example shutting down\r\n");
     stopping.join();

@@ -107,7 +107,7 @@ class Peer {
                 return;
             } else if (const auto* mail = std::get_if<action::AskTransaction>(&action)) {
                 announced = mail->size;
-                server_.transaction(verdict);
+                server_.transaction(verdict, "so many");
             } else if (const auto* ask = std::get_if<action::AskNextHop>(&action)) {
                 server_.next_hop(ask->domain.text() == "gone.example" ? NextHopKnowledge::no_such_domain
                                  : ask->domain.text() == "null.example"
@@ -627,11 +627,10 @@ TEST(SmtpServer, DefersWhoSendsTooOften) {
     play(peer, hello);
     play(peer,
          "C: MAIL FROM:<a@corp.example>\n"
-         "S: 450 4.7.1 too many messages from 192.0.2.1, try again in a minute\n"
+         "S: 450 4.7.1 so many\n"
          "C: RCPT TO:<b@dest.example>\n"
          "S: 503 5.5.1 MAIL first\n");
-    ASSERT_EQ(peer.rejected.size(), 1U);
-    EXPECT_EQ(peer.rejected[0].reverse_path, "a@corp.example");
+    EXPECT_TRUE(peer.rejected.empty()) << "a line for each";
 }
 
 // ---- the store's word
