@@ -12,6 +12,7 @@
 
 #include "control/reasons.h"
 #include "util/call.h"
+#include "util/memory.h"
 #include "util/privileges.h"
 #include "util/text.h"
 
@@ -197,6 +198,7 @@ int Daemon::open() {
         delivery_->forget_dead_hosts();
     });
     next_look_ = control_timer_.alarm();
+    next_memory_look_ = control_timer_.alarm();
 
     const bool here = !io_.front()->own;  // sessions run on this thread: no need to send them an answer
     auto ask_next_hop = [this, here](dns::Domain domain, Reply<smtp::NextHopKnowledge> reply) {
@@ -216,7 +218,8 @@ int Daemon::open() {
     listener_->on_limit([this](const std::string& sender, const std::string& why) {
         asio::post(control_, [this, sender, why] { alarms_->raise("sender-limit", sender, why); });
     });
-    listener_->use_room([this](std::uint64_t octets) { return store_->has_room(octets); });
+    listener_->use_room(
+        [this](std::uint64_t octets) { return !memory_is_short_ && store_->has_room(octets); });
     for (auto& bound : bound_) {
         const auto adopted = bound.socket ? listener_->adopt(std::move(*bound.socket), bound.v6)
                                           : Expected<void, smtp::ListenErrc>(fail(bound.socket.error()));
@@ -322,6 +325,7 @@ asio::awaitable<void> Daemon::serve() {
     if (const auto hosts = co_await call<store::Result<std::vector<store::StoredHost>>>(std::move(ask_hosts)))
         watch_.restore(*hosts);
     tasks_.spawn("looking after things", look_after_things());
+    tasks_.spawn("looking at memory", look_at_memory());
     refresher_->start();
     // The listener lives on the first I/O thread.
     auto start_listener = [this](Reply<bool> reply) {
@@ -396,6 +400,7 @@ asio::awaitable<void> Daemon::stop() {
     co_await control_server_->stop();
     https_->stop();
     next_look_->ring();
+    next_memory_look_->ring();
     co_await refresher_->stop();
     https_.reset();
     for (auto& io : io_) io->work.reset();
@@ -447,6 +452,7 @@ asio::awaitable<control::Answer> Daemon::status() {
     dnssec["reason"] = validation_.text;
     out["dnssec"] = std::move(dnssec);
     out["clock_trusted"] = queue_->clock_trusted();
+    out["memory_short"] = memory_is_short_.load();
     out["results_waiting"] = queue_->core().refused();
     policy_answers_->end_expired();
     out["overrides"] = policy_answers_->list_overrides().data;
@@ -482,6 +488,23 @@ asio::awaitable<void> Daemon::look_after_things() {
         policy_answers_->end_expired();
         if (stopping_) break;
         co_await next_look_->wait(clock_.steady() + std::chrono::minutes(1));
+    }
+}
+
+// New mail is what memory can do without.
+asio::awaitable<void> Daemon::look_at_memory() {
+    util::MemoryLimit limit(settings_.max_memory);
+    while (!stopping_) {
+        const std::uint64_t octets = util::own_memory();
+        const bool is_short = limit.exceeded(octets);
+        if (is_short != memory_is_short_.exchange(is_short)) {
+            Event event(log_, is_short ? Level::error : Level::info, is_short ? "memory-short" : "memory");
+            event.kv("octets", octets);
+            if (is_short)
+                event.reason("mail is refused with 452 until there is a tenth less than max_memory");
+        }
+        if (is_short) util::give_memory_back();
+        co_await next_memory_look_->wait(clock_.steady() + std::chrono::seconds(1));
     }
 }
 

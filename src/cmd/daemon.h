@@ -1,6 +1,7 @@
 // The daemon: builds every object, owns the threads, starts and stops in order.
 #pragma once
 
+#include <atomic>
 #include <boost/asio/executor_work_guard.hpp>
 #include <boost/asio/io_context.hpp>
 #include <boost/asio/signal_set.hpp>
@@ -57,6 +58,7 @@ class Daemon {
     asio::awaitable<control::Answer> answer(control::json::object request, control::Caller caller);
     asio::awaitable<control::Answer> status();
     asio::awaitable<void> look_after_things();
+    asio::awaitable<void> look_at_memory();
     control::Answer policies(const control::json::object& request) const;
     asio::awaitable<control::Answer> refresh_policy(std::string domain);
 
@@ -99,7 +101,9 @@ class Daemon {
     std::unique_ptr<queue::Manager> queue_;
     std::unique_ptr<PolicyAnswers> policy_answers_;
     std::unique_ptr<QueueAnswers> queue_answers_;
-    std::unique_ptr<Alarm> next_look_;  // of look_after_things()
+    std::unique_ptr<Alarm> next_look_;         // of look_after_things()
+    std::unique_ptr<Alarm> next_memory_look_;  // of look_at_memory()
+    std::atomic<bool> memory_is_short_ = false;
     std::unique_ptr<smtp::Listener> listener_;
     std::unique_ptr<mail::SenderLimits> local_limits_;  // of the two that follow
     std::unique_ptr<local::SubmissionSocket> submissions_;

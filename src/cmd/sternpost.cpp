@@ -212,6 +212,8 @@ void print_status(const Answer& answer) {
             "CLOCK: it has leapt, or is behind the mail in the queue: nothing expires until it is set right "
             "again or, if "
             "it is right now, the daemon is restarted\n");
+    if (flag(data, "memory_short"))
+        fmt::print("MEMORY: the daemon has more than max_memory: mail is refused until it has less\n");
     if (const std::string waiting = text(data, "results_waiting"); !waiting.empty() && waiting != "0")
         fmt::print(
             "STORE: {} result(s) of deliveries cannot be kept: nothing is delivered until they are; the log "

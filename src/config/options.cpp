@@ -32,6 +32,8 @@ const std::array table{
            "addresses under which the world sees this host, as behind NAT: MX hosts there are ourselves"},
     Option{"io_threads", &S::io_threads, Check::any,
            "threads that run SMTP sessions; 1: the thread that runs everything else; 0: by the processors"},
+    Option{"max_memory", &S::max_memory, Check::size,
+           "memory of the daemon's own, from which on no mail is accepted until there is less"},
 
     Option{"listener.listen", &S::listen, Check::listen, "addresses and ports that accept mail by SMTP"},
     Option{"listener.max_message_size", &S::max_message_size, Check::size,

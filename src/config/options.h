@@ -47,6 +47,7 @@ struct Settings {
     std::vector<std::string> families{"ipv4", "ipv6"};
     std::vector<std::string> own_addresses;
     std::uint64_t io_threads = 0;
+    std::uint64_t max_memory = 512UL << 20U;
 
     std::vector<std::string> listen{"127.0.0.1:25", "[::1]:25"};
     std::uint64_t max_message_size = 50UL << 20U;

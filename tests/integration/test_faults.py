@@ -256,6 +256,37 @@ def daemon(machine, shim=None, start=True, **options):
     return sternpost
 
 
+# ---------------------------------------------------------------------------------------------------------------------------- memory
+@test
+def with_too_much_memory_in_use_no_mail_is_taken_until_there_is_less(machine):
+    Dns(machine, RECORDS)
+    sink = Sink(machine, '127.0.0.40')
+    sternpost = daemon(machine, max_memory='24MiB', listener={'max_connections_per_client': 400})
+    half = b'Subject: x\r\n\r\n' + b'x\r\n' * 20000  # and no end
+    crowd = []
+    for _ in range(300):
+        d = Dialogue()
+        d.ehlo()
+        d.send('MAIL FROM:<a@sender.test>\r\n')
+        if d.reply()[0] != 250:
+            break
+        d.say('RCPT TO:<u@sink.test>', '250')
+        d.say('DATA', '354')
+        d.send(half)
+        crowd.append(d)
+    says(sternpost, 'memory-short', 'max_memory')
+    with Dialogue() as late:
+        late.ehlo()
+        late.say('MAIL FROM:<a@sender.test>', '452 4.3.1')
+        expect(sternpost.ask('status')['memory_short'], 'status does not say it')
+        for d in crowd:
+            d.close()
+        sternpost.wait_event('memory')
+        late.message('a@sender.test', ['u@sink.test'], b'Subject: x\r\n\r\nhello\r\n')
+    sink.wait_taken(1)
+    expect_equal((len(sternpost.events('memory-short')), len(sternpost.events('memory'))), (1, 1), 'lines in the log')
+
+
 # ------------------------------------------------------------------------------------------------------------------------------ disk
 @test
 def a_full_disk_refuses_mail_and_keeps_what_it_has(machine):
