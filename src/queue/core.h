@@ -1,6 +1,7 @@
 // The queue as a pure core: events in, work and results out, the time an argument. Which message goes when,
 // to which next hop, over how many connections; what an attempt's end means for the time of the next; which
-// part of the queue is in memory, and when the store is asked for more of it.
+// part of the queue is in memory, and when the store is asked for more of it (window.cpp); what an
+// administrator does to mail (deeds.cpp).
 #pragma once
 
 #include <algorithm>

@@ -11,4 +11,11 @@ std::chrono::microseconds Schedule::wait(unsigned failures, Random& random) cons
     return std::chrono::duration_cast<std::chrono::microseconds>(step * factor);
 }
 
+SteadyTime to_steady(WallTime when, Now now) {
+    // Far enough for whoever waits, and no overflow.
+    const auto wait = std::clamp<std::chrono::microseconds>(when - now.wall, -std::chrono::hours(24 * 365),
+                                                            std::chrono::hours(24 * 365));
+    return now.steady + std::chrono::duration_cast<SteadyTime::duration>(wait);
+}
+
 }  // namespace sternpost::queue

@@ -30,4 +30,7 @@ struct Schedule {
     std::chrono::microseconds wait(unsigned failures, Random& random) const;
 };
 
+/// When, on the steady clock, the wall clock will say `when`, if it goes on as now; a year away at most.
+SteadyTime to_steady(WallTime when, Now now);
+
 }  // namespace sternpost::queue

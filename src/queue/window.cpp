@@ -1,0 +1,328 @@
+// The part of Core that decides what of the queue is in memory: what comes, what the store is asked for, what
+// is let go of.
+#include <algorithm>
+#include <cassert>
+
+#include "queue/core.h"
+#include "store/hop.h"
+
+namespace sternpost::queue {
+namespace {
+
+constexpr std::size_t load_at_once = 2000;  // ours: messages, so that nobody else waits long for the reader
+// ours: a hop whose mail ended while it failed. Longer than the store lets a next hop's state alone wait for
+// its batch, so that the hop is not asked for before the store knows.
+constexpr auto soonest_again = std::chrono::seconds(3);
+constexpr auto load_again = std::chrono::seconds(1);  // ours: after the store could not answer
+}  // namespace
+
+// No attempt may begin there at `when`.
+bool Core::blocked(const std::string& name, const Hop& hop, SteadyTime when) const {
+    return hop.next_at > when || suspensions_.of_hop(name) != nullptr;
+}
+
+// New mail comes in where there is room for it. Where its next hop, or all of the memory, has as much as it
+// may, a sender of whom little waits there still finds some.
+bool Core::admits(const store::StoredMessage& message, Now now) {
+    const Window& window = options_.window;
+    if (message.held) return false;
+    const auto place = FairQueue::place_of(message);
+    const SteadyTime far = now.steady + window.horizon;
+    bool some_want = false;
+    bool room = messages_.size() < window.messages;
+    for (std::size_t n = 0; n < message.recipients.size(); ++n) {
+        if (message.recipients[n].state != store::RecipientState::queued) continue;
+        const std::string name = store::hop_of(message, n);
+        const auto known = hops_.find(name);
+        if (known == hops_.end()) {
+            some_want = some_want || (!hops_forgotten_ && suspensions_.of_hop(name) == nullptr);
+            room = room || messages_.size() < 2 * window.messages;
+            continue;
+        }
+        if (blocked(name, known->second, far)) continue;
+        const bool little = known->second.ready.waiting(place) < window.per_sender;
+        some_want = some_want || known->second.loaded < window.per_hop || little;
+        room = room || (little && messages_.size() < 2 * window.messages);
+    }
+    if (some_want && room) return true;
+    SteadyTime due = SteadyTime::max();
+    for (std::size_t n = 0; n < message.recipients.size(); ++n) {
+        const std::string name = store::hop_of(message, n);
+        const auto known = hops_.find(name);
+        if (known == hops_.end()) {
+            due = now.steady;
+            continue;
+        }
+        if (known->second.next_at > now.steady) {
+            due = std::min(due, known->second.next_at);
+        } else {
+            known->second.more = true;
+            hungry_.insert(name);
+        }
+    }
+    if (due != SteadyTime::max()) asleep(due);
+    return false;
+}
+
+bool Core::add(store::StoredMessage stored, Now now) {
+    oldest_ = std::min(oldest_, stored.arrived);
+    if (messages_.contains(stored.id)) return true;
+    for (auto& r : stored.recipients)  // due now, though its time is another clock's
+        if (r.tries == 0) r.next_at = std::min(r.next_at, now.wall);
+    if (!admits(stored, now)) {
+        if (!suspensions_.empty() && !stored.held && suspensions_.of_sender(stored) != nullptr)
+            to_hold_.push_back(stored.id);
+        return false;
+    }
+    return insert(std::move(stored), now) != nullptr;
+}
+
+// Null: nothing of it waits, or its sender is suspended.
+Core::Message* Core::insert(store::StoredMessage stored, Now now) {
+    const store::MessageId id = stored.id;
+    if (!suspensions_.empty() && !stored.held && suspensions_.of_sender(stored) != nullptr) {
+        to_hold_.push_back(id);
+        return nullptr;
+    }
+    Message message;
+    if (stored.body.octets && bodies_ + stored.body.size > options_.window.octets) stored.body.octets.reset();
+    message.place = FairQueue::place_of(stored);
+    message.stored = std::make_shared<store::StoredMessage>(std::move(stored));
+    for (std::uint32_t n = 0; n < message.stored->recipients.size(); ++n) {
+        const store::StoredRecipient& r = message.stored->recipients[n];
+        if (r.state != store::RecipientState::queued) continue;
+        message.units[store::hop_of(*message.stored, n)].waiting.push_back(n);
+        ++message.unfinished;
+    }
+    if (message.unfinished == 0) return nullptr;
+    if (message.stored->body.octets) bodies_ += message.stored->body.size;
+    Message& kept = messages_.insert_or_assign(id, std::move(message)).first->second;
+    for (const auto& [name, unit] : kept.units) {
+        ++hop(name).loaded;
+        sleep_or_ready(name, kept, id, now);
+    }
+    return &kept;
+}
+
+void Core::restore(const store::HopState& state, Now now) {
+    if (state.failures == 0 && state.next_at <= now.wall) return;
+    Hop& known = hop(state.next_hop);
+    known.failures = state.failures;
+    known.next_wall = state.next_at;
+    known.next_at = to_steady(state.next_at, now);
+    known.status = state.status;
+    known.text = state.text;
+    known.reason_code = state.reason_code;
+}
+
+void Core::asleep(SteadyTime when) {
+    if (!asleep_due_ || when < *asleep_due_) asleep_due_ = when;
+}
+
+// Never of a hop that the question itself calls full: it would be asked again and again.
+bool Core::wants_more(const std::string& name, const Hop& hop, Now now) const {
+    return hop.more && hop.ready.size() <= options_.window.per_hop / 4 &&
+           hop.loaded <= options_.window.per_hop / 2 && !blocked(name, hop, now.steady);
+}
+
+std::optional<store::DueQuestion> Core::wanted(Now now) {
+    const Window& window = options_.window;
+    if (loading_ || messages_.size() >= window.messages || now.steady < not_asked_before_)
+        return std::nullopt;
+    const bool wanted = (asleep_due_ && *asleep_due_ <= now.steady) ||
+                        (more_ && messages_.size() <= window.messages / 2) ||
+                        std::any_of(hungry_.begin(), hungry_.end(), [&](const std::string& name) {
+                            const auto known = hops_.find(name);
+                            return known != hops_.end() && wants_more(name, known->second, now);
+                        });
+    if (!wanted) return std::nullopt;
+    store::DueQuestion out;
+    // Of the two, the later: what was kept by the one is due though the other is behind.
+    asked_at_ = latest(now);
+    out.now = asked_at_;
+    out.messages = std::min(window.messages - messages_.size(), load_at_once);
+    out.per_hop = std::max<std::size_t>(window.per_hop / 2, 1);
+    if (asleep_due_ && *asleep_due_ <= now.steady) asleep_due_.reset();
+    for (auto& [name, hop] : hops_) {
+        const bool blocks = blocked(name, hop, now.steady);
+        if (!blocks && hop.loaded <= window.per_hop / 2) continue;
+        out.full.push_back(name);
+        // The answer says nothing of these: what of theirs is due already is asked for when they can have it.
+        if (blocks && hop.next_at > now.steady) asleep(hop.next_at);
+        if (!blocks) {
+            hop.more = true;
+            hungry_.insert(name);
+        }
+    }
+    for (const auto& suspension : suspensions_.list())
+        if (suspension.kind == store::SuspensionKind::next_hop && !suspension.scope.starts_with('.'))
+            for (const auto& group : store::groups_of(suspension.scope)) out.full.push_back(group);
+    std::sort(out.full.begin(), out.full.end());
+    for (const auto& [id, message] : messages_) out.known.push_back(id);
+    more_ = false;
+    loading_ = true;
+    not_asked_ = out.full;
+    return out;
+}
+
+void Core::load_failed(Now now) {
+    loading_ = false;
+    touched_.clear();
+    not_asked_before_ = now.steady + load_again;
+    asleep(not_asked_before_);
+}
+
+void Core::loaded(store::Due due, Now now) {
+    loading_ = false;
+    more_ = more_ || due.more;  // a hop that was not asked for may have run dry since
+    if (due.next) asleep(to_steady(*due.next, {latest(now), now.steady}));
+    // What was asked for and is not in an answer that is whole has nothing due.
+    if (!due.more)
+        std::erase_if(hungry_, [&](const std::string& name) {
+            if (std::binary_search(not_asked_.begin(), not_asked_.end(), name)) return false;
+            if (const auto known = hops_.find(name); known != hops_.end()) known->second.more = false;
+            return true;
+        });
+    for (const auto& [state, more] : due.hops) {
+        if (!hops_.contains(state.next_hop)) restore(state, now);
+        Hop& known = hop(state.next_hop);
+        known.more = more;
+        if (more)
+            hungry_.insert(state.next_hop);
+        else
+            hungry_.erase(state.next_hop);
+    }
+    // What has changed since the question was asked may be another thing by now; it is asked for again.
+    for (auto& message : due.messages) {
+        if (messages_.contains(message.id) || touched_.contains(message.id)) continue;
+        for (auto& r : message.recipients)
+            if (r.next_at <= asked_at_) r.next_at = std::min(r.next_at, now.wall);
+        insert(std::move(message), now);
+    }
+    touched_.clear();
+    for (const auto& [state, more] : due.hops) forget_hop_if_idle(state.next_hop);
+}
+
+std::vector<store::MessageId> Core::to_hold() {
+    return std::exchange(to_hold_, {});
+}
+
+std::vector<Core::Sweep> Core::sweeps() {
+    return std::exchange(sweeps_, {});
+}
+
+std::vector<store::DeliveryResult> Core::swept(const Sweep& sweep, std::vector<store::StoredMessage> page,
+                                               Now now) {
+    std::vector<store::DeliveryResult> out;
+    for (auto& stored : page) {
+        const store::MessageId id = stored.id;
+        if (messages_.contains(id) || is_stale(id) || stored.held || !over(stored, sweep.began, now))
+            continue;
+        Message* message = insert(std::move(stored), now);
+        if (message == nullptr) continue;
+        const auto unit = message->units.find(sweep.hop);
+        if (unit == message->units.end()) continue;
+        bounce_unit(*message, unit->second, sweep.fate, true, now, out);
+    }
+    return out;
+}
+
+void Core::not_later(const std::string& name, const store::StoredMessage& oldest, Now now) {
+    const auto known = hops_.find(name);
+    const WallTime end = std::max(deadline(oldest), now.wall + soonest_again);
+    if (known == hops_.end() || known->second.failures == 0 || end >= known->second.next_wall) return;
+    Hop& failing = known->second;
+    failing.next_wall = end;
+    failing.next_at = to_steady(end, now);
+    failing.changed = true;
+    set_timer(name, failing, failing.next_at);
+    asleep(failing.next_at);
+}
+
+// ---- letting go
+
+std::size_t Core::active_recipients(const Message& message) const {
+    std::size_t out = 0;
+    for (const auto& [name, unit] : message.units) out += unit.active;
+    return out;
+}
+
+// Nothing of it is under way, and the store knows all of it.
+bool Core::may_go(const Message& message, Now now) const {
+    if (message.recording > 0 || active_recipients(message) > 0) return false;
+    if (message.removed || message.stored->held) return true;
+    for (const auto& [name, unit] : message.units) {
+        if (unit.waiting.empty()) continue;
+        const auto known = hops_.find(name);
+        if (known != hops_.end() && blocked(name, known->second, now.steady + options_.window.horizon))
+            continue;
+        for (const auto n : unit.waiting)
+            if (message.stored->recipients[n].next_at <= now.wall + options_.window.horizon) return false;
+    }
+    return true;
+}
+
+// What waits for longer than a while need not wait in memory.
+void Core::let_go_if_far(store::MessageId id, Now now) {
+    const auto known = messages_.find(id);
+    if (known == messages_.end() || !may_go(known->second, now)) return;
+    const Message& message = known->second;
+    if (!message.removed && !message.stored->held) {
+        SteadyTime due = SteadyTime::max();
+        for (const auto& [name, unit] : message.units) {
+            if (unit.waiting.empty()) continue;
+            WallTime first = WallTime::max();
+            for (const auto n : unit.waiting) first = std::min(first, message.stored->recipients[n].next_at);
+            const auto at = hops_.find(name);
+            const SteadyTime hop_due = at == hops_.end() ? SteadyTime::min() : at->second.next_at;
+            due = std::min(due, std::max(to_steady(first, now), hop_due));
+        }
+        if (due != SteadyTime::max()) asleep(due);
+    }
+    forget(known);
+}
+
+void Core::forget(Messages::iterator known) {
+    touch(known->first);
+    std::vector<std::string> names;
+    for (const auto& [name, unit] : known->second.units) names.push_back(name);
+    if (known->second.stored->body.octets) bodies_ -= known->second.stored->body.size;
+    // Lists that still name it pass over an id that is gone.
+    messages_.erase(known);
+    for (const auto& name : names) {
+        const auto at = hops_.find(name);
+        if (at == hops_.end()) continue;
+        assert(at->second.loaded > 0);
+        --at->second.loaded;
+        forget_hop_if_idle(name);
+    }
+}
+
+void Core::recorded(const std::vector<store::DeliveryResult>& results, Now now) {
+    std::set<store::MessageId> ids;
+    for (const auto& result : results) {
+        const auto known = messages_.find(result.message);
+        if (known == messages_.end()) continue;
+        Message& message = known->second;
+        if (message.recording > 0) --message.recording;
+        touch(result.message);
+        ids.insert(result.message);
+        store::StoredRecipient& recipient = message.stored->recipients[result.recipient];
+        if (result.state == store::RecipientState::queued || recipient.state != store::RecipientState::queued)
+            continue;
+        recipient.state = result.state;
+        --message.unfinished;
+    }
+    for (const auto id : ids) {
+        const auto known = messages_.find(id);
+        if (known == messages_.end()) continue;
+        const Message& message = known->second;
+        if ((message.unfinished == 0 || message.removed) && message.recording == 0 &&
+            active_recipients(message) == 0)
+            forget(known);
+        else
+            let_go_if_far(id, now);
+    }
+}
+
+}  // namespace sternpost::queue
