@@ -19,6 +19,9 @@
 namespace sternpost::cmd {
 namespace {
 
+// ours: from there on what the heap keeps is given back now and then; it takes milliseconds
+constexpr std::uint64_t much_memory = 40UL << 20U;
+constexpr auto give_back_every = std::chrono::seconds(5);
 constexpr auto stop_patience = std::chrono::seconds(90);  // for sessions past the final dot (DESIGN §4)
 constexpr unsigned control_slot = 63;                     // of store::IdSource; I/O threads have 0 …
 constexpr std::string_view version = STERNPOST_VERSION;
@@ -494,6 +497,7 @@ asio::awaitable<void> Daemon::look_after_things() {
 // New mail is what memory can do without.
 asio::awaitable<void> Daemon::look_at_memory() {
     util::MemoryLimit limit(settings_.max_memory);
+    SteadyTime given_back{};
     while (!stopping_) {
         const std::uint64_t octets = util::own_memory();
         const bool is_short = limit.exceeded(octets);
@@ -503,7 +507,11 @@ asio::awaitable<void> Daemon::look_at_memory() {
             if (is_short)
                 event.reason("mail is refused with 452 until there is a tenth less than max_memory");
         }
-        if (is_short) util::give_memory_back();
+        const SteadyTime when = clock_.steady();
+        if (is_short || (octets > much_memory && when - given_back >= give_back_every)) {
+            util::give_memory_back();
+            given_back = when;
+        }
         co_await next_memory_look_->wait(clock_.steady() + std::chrono::seconds(1));
     }
 }
