@@ -93,6 +93,14 @@ Result<Network> Network::parse(std::string_view text) {
     return network;
 }
 
+Network Network::of_client(const Address& address) {
+    if (!address.is_v6()) return {address, 32};
+    constexpr unsigned bits = 64;
+    std::array<std::uint8_t, 16> prefix{};
+    std::copy_n(address.octets().begin(), bits / 8, prefix.begin());
+    return {Address::v6(prefix), bits};
+}
+
 std::string Network::text() const {
     return address.text() + "/" + std::to_string(bits);
 }

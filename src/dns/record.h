@@ -46,6 +46,9 @@ struct Network {
     unsigned bits = 0;
 
     static Result<Network> parse(std::string_view text);
+    /// What belongs to whoever connects from there: an IPv4 address, or an IPv6 /64, for whoever has one
+    /// address of that has them all.
+    static Network of_client(const Address& address);
     bool contains(const Address& a) const { return a.in(address, bits); }
     std::string text() const;
     auto operator<=>(const Network&) const = default;

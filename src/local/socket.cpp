@@ -119,8 +119,7 @@ asio::awaitable<void> SubmissionSocket::serve(std::list<Session>::iterator sessi
     session->uid = who.uid;
     const auto answer = co_await take(*session, deadline);
     if (!answer) co_return;
-    // That there is a limit has been said.
-    if (answer->kind != Answer::Kind::ok && !answer->text.starts_with("4.7.1"))
+    if (answer->kind != Answer::Kind::ok && !session->limited)
         Event(around_.log, answer->kind == Answer::Kind::permanent ? Level::info : Level::warning, "reject")
             .kv("uid", session->uid)
             .kv("via", "socket")
@@ -150,7 +149,10 @@ asio::awaitable<std::optional<Answer>> SubmissionSocket::take(Session& session, 
     auto message = intake.finish();
     if (!message) co_return answer_of(message.error());
     const std::string login = options_.user_name(session.uid);
-    if (auto may = around_.begin(session.uid, login); !may) co_return answer_of(may.error());
+    if (auto may = around_.begin(session.uid, login); !may) {
+        session.limited = true;
+        co_return answer_of(may.error());
+    }
     const store::NewMessage kept = *message;  // bodies are shared, so this copies the envelope alone
     auto start = [this, given = std::move(*message)](Reply<Accepted> reply) mutable {
         around_.store.accept(std::move(given), std::move(reply));

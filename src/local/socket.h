@@ -54,6 +54,7 @@ class SubmissionSocket {
         Stream stream;
         std::uint32_t uid = 0;
         bool reading = false;
+        bool limited = false;  // its sender has had its share: the log says so once, not for each message
     };
 
     asio::awaitable<void> accept_all();

@@ -3,7 +3,6 @@
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <array>
 #include <cmath>
 
 namespace sternpost::mail {
@@ -50,14 +49,11 @@ std::optional<SenderRule> SenderRule::parse_match(std::string_view text) {
 }
 
 Sender SenderLimits::client(const dns::Address& address) const {
-    Sender out{address.text(), limit_of(usual_, rules_, [&](const SenderRule& rule) {
-                   return rule.network && rule.network->contains(address);
-               })};
-    if (!address.is_v6()) return out;
-    std::array<std::uint8_t, 16> prefix{};
-    std::copy_n(address.octets().begin(), 8, prefix.begin());
-    out.name = dns::Address::v6(prefix).text() + "/64";
-    return out;
+    const dns::Network client = dns::Network::of_client(address);
+    return {address.is_v6() ? client.text() : address.text(),
+            limit_of(usual_, rules_, [&](const SenderRule& rule) {
+                return rule.network && rule.network->contains(address);
+            })};
 }
 
 Sender SenderLimits::user(std::uint32_t uid, const std::string& login) const {

@@ -32,7 +32,7 @@ struct SenderRule {
     static std::optional<SenderRule> parse_match(std::string_view text);
 };
 
-/// Who hands in. An IPv6 /64 is one sender: whoever has one address of that has them all.
+/// Who hands in: a client as dns::Network::of_client says, or a user.
 struct Sender {
     std::string name;  // 192.0.2.1, 2001:db8:1:2::/64, or `www-data (uid 33)`
     SenderLimit limit;

@@ -8,7 +8,7 @@
 
 namespace sternpost::smtp {
 
-/// A client is an IPv4 address or an IPv6 /64: whoever has one address of that has them all.
+/// A client is what dns::Network::of_client says.
 class ClientLimits {
   public:
     ClientLimits(std::size_t connections, std::size_t connections_per_client)
@@ -24,7 +24,7 @@ class ClientLimits {
     std::size_t connections_;
     std::size_t per_client_;
     std::size_t total_ = 0;
-    std::map<dns::Address, std::size_t> clients_;  // connections of each
+    std::map<dns::Network, std::size_t> clients_;  // connections of each
 };
 
 }  // namespace sternpost::smtp

@@ -3,7 +3,6 @@
 queue database that somebody else holds. For each: what clients hear, what the log says, that nothing acknowledged is lost, and that
 mail goes on when the fault is gone, by itself or after a restart (doc/design.md, "When the machine fails")."""
 import collections
-import functools
 import os
 import re
 import signal
@@ -226,26 +225,6 @@ class Load(threading.Thread):
                 time.sleep(0.02)
         if dialogue:
             dialogue.close()
-
-
-def known(fault):
-    """Marks a test of what the daemon does not do yet: it must fail, with these words. When it passes, the mark has to go."""
-
-    def decorate(function):
-        @functools.wraps(function)
-        def run_it(machine):
-            try:
-                function(machine)
-            except Failure as e:
-                if fault not in str(e):
-                    raise
-                print('      not yet: %s' % str(e)[:200])
-                return
-            raise Failure('it does this now: the mark @known is to be taken away')
-
-        return run_it
-
-    return decorate
 
 
 def daemon(machine, shim=None, start=True, **options):

@@ -45,5 +45,15 @@ TEST(Network, ContainsByPrefix) {
     EXPECT_FALSE(Network::parse("192.0.2.0/"));
 }
 
+TEST(Network, AClientIsAnAddressOrASlash64) {
+    const auto of = [](const char* address) {
+        return Network::of_client(Address::parse(address).value()).text();
+    };
+    EXPECT_EQ(of("192.0.2.7"), "192.0.2.7/32");
+    EXPECT_EQ(of("2001:db8:1:2:3:4:5:6"), "2001:db8:1:2::/64");
+    EXPECT_EQ(of("2001:db8:1:2::9"), of("2001:db8:1:2:ffff::"));
+    EXPECT_NE(of("2001:db8:1:2::9"), of("2001:db8:1:3::9"));
+}
+
 }  // namespace
 }  // namespace sternpost::dns
