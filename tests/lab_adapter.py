@@ -66,7 +66,7 @@ allow_special_addresses = true
 
 class Sternpost(Adapter):
     name = 'sternpost'
-    features = {'sts', 'dane', 'requiretls', 'tls-required-no', 'smtputf8', 'routes', 'restart', 'crash', 'lifetime'}
+    features = {'sts', 'dane', 'requiretls', 'tls-required-no', 'smtputf8', 'routes', 'restart', 'crash', 'lifetime', 'tlsrpt'}
 
     def configure(self, world):
         super().configure(world)
@@ -169,6 +169,19 @@ class Sternpost(Adapter):
             for recipient in message['recipients']
             if recipient['state'] == 'queued'
         ]
+
+
+    def tlsrpt(self, domain):
+        seen, deadline = None, time.monotonic() + 5
+        while True:  # what is counted follows deliveries within a moment
+            done = self.command('tlsrpt', 'preview', domain, '--json')
+            if done.returncode not in (0, 1):  # 1: nothing was counted
+                raise RuntimeError('tlsrpt preview: exit %d: %s' % (done.returncode, done.stderr.strip()))
+            answer = json.loads(done.stdout) if done.returncode == 0 else {}
+            if answer == seen and (answer or time.monotonic() > deadline):
+                return {} if answer.get('why_not') else answer.get('report', {})
+            seen = answer
+            time.sleep(0.3)
 
 
 ADAPTER = Sternpost

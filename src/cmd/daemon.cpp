@@ -192,14 +192,22 @@ int Daemon::open() {
                                               clock_, control_timer_, random_, log_);
 
     const auto lookup_options = lookups_of(settings_);
-    const auto schedule = queue_of(settings_).schedule;
     policy_answers_ = std::make_unique<PolicyAnswers>(
         PolicySources{*delivery_, overrides_, *resolver_, *lookups_, *https_, *store_, *queue_, clock_, log_,
-                      lookup_options.fetch, schedule.lifetime, schedule.notice_lifetime});
+                      lookup_options.fetch, queue_of(settings_).schedule});
     queue_answers_ = std::make_unique<QueueAnswers>(*queue_, *store_, clock_, [this] {
         resolver_->forget_negative();
         delivery_->forget_dead_hosts();
     });
+    report_sender_ = std::make_unique<tlsrpt::Sender>(reports_of(settings_, hostname_), *resolver_, *https_,
+                                                      *store_, clock_, random_, log_, *control_ids_);
+    tlsrpt::Surroundings around_reports;
+    around_reports.clock_trusted = [this] { return queue_->clock_trusted(); };
+    around_reports.missing = [] { return std::vector<std::string>(); };
+    reports_ = std::make_unique<tlsrpt::Daily>(control_, *report_sender_, *store_, *alarms_, clock_,
+                                               control_timer_, log_, std::move(around_reports));
+    report_answers_ = std::make_unique<ReportAnswers>(
+        ReportSources{*reports_, *report_sender_, *store_, clock_, admin_of(settings_)});
     next_look_ = control_timer_.alarm();
     next_memory_look_ = control_timer_.alarm();
 
@@ -330,6 +338,7 @@ asio::awaitable<void> Daemon::serve() {
     tasks_.spawn("looking after things", look_after_things());
     tasks_.spawn("looking at memory", look_at_memory());
     refresher_->start();
+    reports_->start();
     // The listener lives on the first I/O thread.
     auto start_listener = [this](Reply<bool> reply) {
         asio::post(io_.front()->context, [this, done = std::move(reply)]() mutable {
@@ -405,6 +414,7 @@ asio::awaitable<void> Daemon::stop() {
     next_look_->ring();
     next_memory_look_->ring();
     co_await refresher_->stop();
+    co_await reports_->stop();
     https_.reset();
     for (auto& io : io_) io->work.reset();
     store_->stop();
@@ -417,7 +427,8 @@ asio::awaitable<control::Answer> Daemon::answer(control::json::object request, c
     const std::string verb = text_of(request, "verb");
     if (verb == "status") co_return co_await status();
     if (verb == "sts.show" || verb == "sts.list") co_return policies(request);
-    const bool acts = verb == "sts.refresh" || QueueAnswers::acts(verb) || PolicyAnswers::acts(verb);
+    const bool acts = verb == "sts.refresh" || QueueAnswers::acts(verb) || PolicyAnswers::acts(verb) ||
+                      ReportAnswers::acts(verb);
     if (acts && !caller.may_act) {
         control::Answer refused;
         refused.code = control::ExitCode::not_permitted;
@@ -426,6 +437,7 @@ asio::awaitable<control::Answer> Daemon::answer(control::json::object request, c
     }
     if (PolicyAnswers::knows(verb)) co_return co_await policy_answers_->answer(std::move(request), caller);
     if (QueueAnswers::knows(verb)) co_return co_await queue_answers_->answer(std::move(request), caller);
+    if (ReportAnswers::knows(verb)) co_return co_await report_answers_->answer(std::move(request), caller);
     if (verb == "sts.refresh") {
         std::string domain = text_of(request, "domain");
         co_return co_await refresh_policy(std::move(domain));
@@ -454,6 +466,7 @@ asio::awaitable<control::Answer> Daemon::status() {
     dnssec["state"] = dns::name_of(validation_.validation);
     dnssec["reason"] = validation_.text;
     out["dnssec"] = std::move(dnssec);
+    out["tls_reports"] = report_answers_->standing();
     out["clock_trusted"] = queue_->clock_trusted();
     out["memory_short"] = memory_is_short_.load();
     out["results_waiting"] = queue_->core().refused();

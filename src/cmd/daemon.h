@@ -13,6 +13,7 @@
 
 #include "cmd/policy_answers.h"
 #include "cmd/queue_answers.h"
+#include "cmd/report_answers.h"
 #include "cmd/wiring.h"
 #include "control/server.h"
 #include "delivery/watch.h"
@@ -23,6 +24,7 @@
 #include "smtp/listener.h"
 #include "store/sqlite/engine.h"
 #include "sts/refresher.h"
+#include "tlsrpt/daily.h"
 
 namespace sternpost::cmd {
 
@@ -101,6 +103,9 @@ class Daemon {
     std::unique_ptr<queue::Manager> queue_;
     std::unique_ptr<PolicyAnswers> policy_answers_;
     std::unique_ptr<QueueAnswers> queue_answers_;
+    std::unique_ptr<tlsrpt::Sender> report_sender_;
+    std::unique_ptr<tlsrpt::Daily> reports_;
+    std::unique_ptr<ReportAnswers> report_answers_;
     std::unique_ptr<Alarm> next_look_;         // of look_after_things()
     std::unique_ptr<Alarm> next_memory_look_;  // of look_at_memory()
     std::atomic<bool> memory_is_short_ = false;

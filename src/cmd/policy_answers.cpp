@@ -237,9 +237,7 @@ asio::awaitable<Answer> PolicyAnswers::why(std::string id) {
                 facts.overrides.push_back(std::move(one));
         }
     }
-    facts.deadline =
-        facts.message.arrived +
-        (facts.message.message_class == store::MessageClass::mail ? s_.lifetime : s_.notice_lifetime);
+    facts.deadline = facts.message.arrived + s_.schedule.lifetime_of(facts.message.message_class);
     Answer out;
     out.data = control::to_json(facts);
     co_return out;

@@ -30,8 +30,7 @@ struct PolicySources {
     const Clock& clock;
     Log& log;
     sts::FetchOptions fetch;
-    std::chrono::seconds lifetime;
-    std::chrono::seconds notice_lifetime;
+    queue::Schedule schedule;
 };
 
 /// Lives on the control thread.

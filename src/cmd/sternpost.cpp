@@ -10,9 +10,11 @@
 #include <iostream>
 #include <map>
 
+#include "cmd/tlsrpt_print.h"
 #include "config/file.h"
 #include "control/client.h"
 #include "control/reasons.h"
+#include "control/reports.h"
 #include "store/hop.h"
 #include "store/sqlite/check.h"
 #include "store/sqlite/offline.h"
@@ -23,6 +25,7 @@
 namespace {
 
 using namespace sternpost;
+using namespace sternpost::cmd;
 using control::Answer;
 using control::ExitCode;
 namespace json = boost::json;
@@ -179,7 +182,11 @@ void print_doctor(const Answer& answer) {
 
 // Overwrites itself on a terminal.
 void print_progress(const json::object& so_far) {
-    std::cerr << "\r\033[K" << text(so_far, "messages") << " messages so far" << std::flush;
+    const std::string reports = text(so_far, "reports");
+    if (reports.empty())
+        std::cerr << "\r\033[K" << text(so_far, "messages") << " messages so far" << std::flush;
+    else
+        std::cerr << "\r\033[K" << reports << " of " << text(so_far, "all") << " reports" << std::flush;
 }
 
 void print_suspension(const json::object& one) {
@@ -212,6 +219,8 @@ void print_status(const Answer& answer) {
             "CLOCK: it has leapt, or is behind the mail in the queue: nothing expires until it is set right "
             "again or, if "
             "it is right now, the daemon is restarted\n");
+    if (const auto* reports = data.if_contains("tls_reports"); reports != nullptr)
+        print_reporting(reports->as_object());
     if (flag(data, "memory_short"))
         fmt::print("MEMORY: the daemon has more than max_memory: mail is refused until it has less\n");
     if (const std::string waiting = text(data, "results_waiting"); !waiting.empty() && waiting != "0")
@@ -336,10 +345,73 @@ Answer offline_why(store::sqlite::Offline& store, const config::Settings& settin
     }
     facts.hops = blocked(*hops);
     facts.history = std::move(history->entries);
-    facts.deadline = facts.message.arrived + (facts.message.message_class == store::MessageClass::mail
-                                                  ? settings.lifetime
-                                                  : settings.notice_lifetime);
+    switch (facts.message.message_class) {
+        case store::MessageClass::mail:
+            facts.deadline = facts.message.arrived + settings.lifetime;
+            break;
+        case store::MessageClass::notice:
+            facts.deadline = facts.message.arrived + settings.notice_lifetime;
+            break;
+        case store::MessageClass::report:
+            facts.deadline = facts.message.arrived + settings.tlsrpt_retry_for;
+            break;
+    }
     return {ExitCode::done, "", control::to_json(facts)};
+}
+
+Answer offline_tlsrpt(store::sqlite::Offline& store, const config::Settings& settings,
+                      const json::object& request, WallTime now) {
+    const std::string verb = text(request, "verb");
+    const auto today = std::chrono::floor<std::chrono::days>(now);
+    const bool whole = verb == "tlsrpt.list" || verb == "tlsrpt.show";
+    const auto day = control::day_of(text(request, "day"), now,
+                                     verb == "tlsrpt.digest" ? today - std::chrono::days(1) : today);
+    if (!day)
+        return {ExitCode::usage,
+                "--day " + printable(text(request, "day")) +
+                    ": wanted is a UTC day such as 2026-11-26, or yesterday",
+                {}};
+    store::ReportFilter filter;
+    if (!whole || !text(request, "day").empty()) filter.from = filter.to = *day;
+    if (whole) filter.domain = text(request, "domain");
+    filter.id = text(request, "id");
+    filter.asked_for = verb == "tlsrpt.list" && !flag(request, "all");
+    const auto reports = store.reports(filter);
+    if (!reports) return {ExitCode::internal, reports.error().text, {}};
+    if (verb == "tlsrpt.list") {
+        json::array out;
+        for (const auto& report : *reports) out.push_back(control::to_json(report));
+        return {ExitCode::done, "", out};
+    }
+    store::OutcomeFilter of_day{*day, *day, {}};
+    if (verb == "tlsrpt.show") {
+        if (filter.id.empty() || reports->empty())
+            return {ExitCode::no, "no report has the id " + printable(filter.id), {}};
+        of_day = {reports->front().day, reports->front().day, reports->front().domain};
+    }
+    if (verb == "tlsrpt.preview") of_day.domain = text(request, "domain");
+    const auto outcomes = store.outcomes(of_day);
+    if (!outcomes) return {ExitCode::internal, outcomes.error().text, {}};
+    if (verb == "tlsrpt.digest") return {ExitCode::done, "", control::digest(*day, *outcomes, *reports)};
+    json::object out;
+    if (verb == "tlsrpt.show") out = control::to_json(reports->front());
+    if (outcomes->empty() && verb == "tlsrpt.preview")
+        return {ExitCode::no,
+                "no session with a host of " + printable(of_day.domain) + " was counted on that day",
+                {}};
+    tlsrpt::Reporter by;
+    by.organization = settings.tlsrpt_organization;
+    by.contact = settings.tlsrpt_contact;
+    by.submitter = lowered(by.contact.substr(std::min(by.contact.find('@'), by.contact.size() - 1) + 1));
+    by.node = config::effective_hostname(settings);
+    const auto report = tlsrpt::make_report(by, of_day.domain, of_day.from, *outcomes);
+    for (auto& entry : control::to_json(report)) out[entry.key()] = entry.value();
+    if (verb == "tlsrpt.preview") {
+        out["places"] = json::array();
+        out["passed_over"] = json::array();
+        out["why_not"] = "the daemon is down: who asks for it is not known";
+    }
+    return {ExitCode::done, "", out};
 }
 
 Answer offline(const config::Settings& settings, const json::object& request) {
@@ -372,6 +444,9 @@ Answer offline(const config::Settings& settings, const json::object& request) {
         return {ExitCode::done, "", all};
     }
     const WallTime now = SystemClock().wall();
+    if (verb == "tlsrpt.status")
+        return {ExitCode::unavailable, "the daemon does not answer: no report is sent while it is down", {}};
+    if (verb.starts_with("tlsrpt.")) return offline_tlsrpt(**opened, settings, request, now);
     if (verb == "policy.override.list") {
         const auto all = (*opened)->overrides();
         if (!all) return trouble(all.error());
@@ -461,6 +536,7 @@ class Command {
     void add_sts();
     void add_config();
     void add_policy();
+    void add_tlsrpt();
     int publish() const;
     int doctor(bool repair) const;
     int finish(const Answer& answer, const Print& print) const;
@@ -476,6 +552,7 @@ class Command {
     std::string domain_;
     std::int64_t limit_ = 1000;
     bool all_ = false;
+    bool mail_ = false;
     bool probe_ = false;
     std::map<std::string, std::string> texts_;  // further options, by the request's key
     std::vector<std::string> mx_;
@@ -513,13 +590,15 @@ CLI::App* Command::verb(CLI::App* parent, const std::string& name, const std::st
             if (!ids_.empty()) request["ids"] = json::value_from(ids_);
             request["limit"] = limit_;
             if (probe_) request["probe"] = true;
+            if (all_) request["all"] = true;
+            if (mail_) request["mail"] = true;
             for (const auto& [key, value] : texts_)
                 if (!value.empty()) request[key] = value;
             const bool shown = !reads && ::isatty(STDERR_FILENO) != 0;
             if (shown) request["progress"] = true;
             auto answer = control::ask(loaded.settings.control_socket, request, patience, print_progress);
             if (shown) std::cerr << "\r\033[K" << std::flush;
-            if (!answer && reads) answer = offline(loaded.settings, request);
+            if (!answer && reads && !mail_) answer = offline(loaded.settings, request);
             if (!answer)
                 answer = Answer{
                     ExitCode::unavailable,
@@ -771,6 +850,40 @@ void Command::add_policy() {
     remove->add_option("SCOPE", texts_["scope"], "as it was set")->required();
 }
 
+void Command::add_tlsrpt() {
+    auto* tlsrpt = app_.add_subcommand("tlsrpt", "TLS reports (RFC 8460)")->require_subcommand(1);
+    const auto day_option = [this](CLI::App* sub, const std::string& usual) {
+        sub->add_option("--day", texts_["day"], "a UTC day such as 2026-11-26, today or yesterday; " + usual);
+    };
+    auto* preview = verb(tlsrpt, "preview", "the report that a domain would get, of what is counted by now",
+                         {{"verb", "tlsrpt.preview"}}, true, print_preview);
+    preview->add_option("DOMAIN", domain_, "the domain that mail goes to")->required();
+    day_option(preview, "else today");
+    auto* list = verb(tlsrpt, "list", "which reports were sent, and how it stands with them",
+                      {{"verb", "tlsrpt.list"}}, true, print_reports);
+    list->add_option("DOMAIN", domain_, "only those for this domain");
+    day_option(list, "else all that are kept");
+    list->add_flag("--all", all_, "with those that nobody asked for");
+    auto* show = verb(tlsrpt, "show", "one report: where it went, and what it says",
+                      {{"verb", "tlsrpt.show"}}, true, print_report);
+    show->add_option("ID", id_, "its report-id")->required();
+    auto* send =
+        verb(tlsrpt, "send", "sends now what is due later", {{"verb", "tlsrpt.send"}}, false, print_sent);
+    send->add_flag("--json", json_, "the answer as JSON");
+    send->add_option("DOMAIN", domain_, "only the report for this domain");
+    day_option(send, "else yesterday");
+    auto* resend = verb(tlsrpt, "resend", "sends a report once more, to all its places",
+                        {{"verb", "tlsrpt.resend"}}, false, print_report);
+    resend->add_flag("--json", json_, "the answer as JSON");
+    resend->add_option("ID", id_, "its report-id")->required();
+    verb(tlsrpt, "status", "whether reports are sent, and what is missing", {{"verb", "tlsrpt.status"}}, true,
+         [](const Answer& answer) { print_reporting(answer.data.as_object()); });
+    auto* digest = verb(tlsrpt, "digest", "a day's TLS with all partners, failing ones first",
+                        {{"verb", "tlsrpt.digest"}}, true, print_digest);
+    day_option(digest, "else yesterday");
+    digest->add_flag("--mail", mail_, "mails it to admin_address");
+}
+
 int Command::check_config() const {
     auto loaded = load();
     if (const auto roots = util::read_file(loaded.settings.ca_file, 64UL << 20U);
@@ -848,6 +961,7 @@ int Command::run(int argc, char** argv) {
     look->callback([this, &repair] { chosen_ = [this, &repair] { return this->doctor(repair); }; });
     add_sts();
     add_policy();
+    add_tlsrpt();
     add_config();
     try {
         app_.parse(argc, argv);

@@ -135,6 +135,7 @@ queue::Options queue_of(const config::Settings& settings) {
     for (const auto wait : settings.retry) out.schedule.retry.push_back(seconds(wait));
     out.schedule.lifetime = seconds(settings.lifetime);
     out.schedule.notice_lifetime = seconds(settings.notice_lifetime);
+    out.schedule.report_lifetime = seconds(settings.tlsrpt_retry_for);
     out.schedule.delay_warning = seconds(settings.delay_warning);
     out.connections_per_hop = static_cast<unsigned>(settings.connections_per_hop);
     out.window_start = static_cast<unsigned>(settings.window_start);
@@ -144,6 +145,23 @@ queue::Options queue_of(const config::Settings& settings) {
     out.window.per_hop = settings.in_memory_per_hop;
     out.max_deliveries = static_cast<unsigned>(settings.max_deliveries);
     out.recipients_per_transaction = settings.recipients_per_transaction;
+    return out;
+}
+
+tlsrpt::Options reports_of(const config::Settings& settings, const std::string& hostname) {
+    tlsrpt::Options out;
+    out.organization = settings.tlsrpt_organization;
+    if (auto mailbox = mail::Mailbox::parse(settings.tlsrpt_contact)) out.contact = std::move(*mailbox);
+    out.node = hostname;
+    out.send = settings.tlsrpt_send;
+    out.schedule.window = seconds(settings.tlsrpt_window);
+    out.schedule.retry_for = seconds(settings.tlsrpt_retry_for);
+    out.most_places = settings.tlsrpt_places;
+    out.most_to_one_place = settings.tlsrpt_reports_per_place;
+    out.post_timeout = settings.tlsrpt_post_timeout;
+    out.ipv4 = has_family(settings, "ipv4");
+    out.ipv6 = has_family(settings, "ipv6");
+    out.allow_special_addresses = settings.tlsrpt_special_addresses;
     return out;
 }
 

@@ -12,6 +12,7 @@
 #include "store/sqlite/engine.h"
 #include "sts/lookup.h"
 #include "tls/context.h"
+#include "tlsrpt/sender.h"
 
 namespace sternpost::cmd {
 
@@ -25,6 +26,7 @@ delivery::Options delivery_of(const config::Settings& settings, const std::strin
 delivery::BounceOptions bounces_of(const config::Settings& settings, const std::string& hostname);
 delivery::AsioDialer::Options dialer_of(const config::Settings& settings, const std::string& hostname);
 queue::Options queue_of(const config::Settings& settings);
+tlsrpt::Options reports_of(const config::Settings& settings, const std::string& hostname);
 /// Without a `hostname` only loopback is served.
 smtp::ServerOptions server_of(const config::Settings& settings, const std::string& hostname);
 /// Where the listener's certificate is; made first if it is to be our own and `hostname` has none yet that is

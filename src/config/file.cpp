@@ -119,6 +119,10 @@ class Reader {
             if (check == Check::hostname)
                 return dns::Domain::parse(text).has_value() && text.find('.') != std::string::npos;
             if (check == Check::name) return dns::Domain::parse(text).has_value();
+            if (check == Check::ascii_mailbox) {
+                const auto mailbox = mail::Mailbox::parse(text);
+                return mailbox.has_value() && !mailbox->is_literal();
+            }
             if (check == Check::mailbox) return mail::Mailbox::parse(text, true).has_value();
             const auto address = dns::Address::parse(text);
             if (check == Check::address4) return address && !address->is_v6();

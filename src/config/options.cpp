@@ -149,6 +149,23 @@ const std::array table{
            "after a failed fetch, how long the same policy id is not tried again"},
     Option{"sts.allow_special_addresses", &S::sts_special_addresses, Check::any,
            "fetch policies from loopback and private addresses; only in a lab or a closed network"},
+
+    Option{"tlsrpt.organization", &S::tlsrpt_organization, Check::any,
+           "who sends TLS reports, for people: the provider's name; empty: none are sent"},
+    Option{"tlsrpt.contact", &S::tlsrpt_contact, Check::ascii_mailbox,
+           "a mailbox for questions about TLS reports; they come from it; empty: none are sent"},
+    Option{"tlsrpt.send", &S::tlsrpt_send, Check::any, "send TLS reports; they are counted always"},
+    Option{"tlsrpt.window", &S::tlsrpt_window, Check::any,
+           "after the end of the UTC day, within which time all reports of it go out"},
+    Option{"tlsrpt.retry_for", &S::tlsrpt_retry_for, Check::positive_time,
+           "how long it is tried to bring a domain its report"},
+    Option{"tlsrpt.max_places", &S::tlsrpt_places, Check::at_least_one,
+           "places of one domain that get its report"},
+    Option{"tlsrpt.max_reports_per_place", &S::tlsrpt_reports_per_place, Check::at_least_one,
+           "reports a day to one mailbox or HTTPS host, of all domains"},
+    Option{"tlsrpt.post_timeout", &S::tlsrpt_post_timeout, Check::positive_time, "for one report by HTTPS"},
+    Option{"tlsrpt.allow_special_addresses", &S::tlsrpt_special_addresses, Check::any,
+           "post reports to loopback and private addresses; only in a lab or a closed network"},
 };
 
 std::string quoted(std::string_view text) {
@@ -213,6 +230,8 @@ std::string allowed_text(const Option& option) {
     switch (option.check) {
         case Check::hostname:
             return "a fully qualified domain name such as \"relay.example.net\"";
+        case Check::ascii_mailbox:
+            return "a mailbox in ASCII such as \"tlsrpt@example.net\", or \"\"";
         case Check::mailbox:
             return "a mail address such as \"postmaster@example.net\"";
         case Check::log_level:

@@ -123,6 +123,16 @@ struct Settings {
     std::uint64_t sts_policy_port = 443;
     Duration sts_failed_fetch_wait{std::chrono::minutes(5)};
     bool sts_special_addresses = false;
+
+    std::string tlsrpt_organization;
+    std::string tlsrpt_contact;
+    bool tlsrpt_send = true;
+    Duration tlsrpt_window{std::chrono::hours(4)};
+    Duration tlsrpt_retry_for{std::chrono::hours(24)};
+    std::uint64_t tlsrpt_places = 10;
+    std::uint64_t tlsrpt_reports_per_place = 10'000;
+    Duration tlsrpt_post_timeout{std::chrono::seconds(60)};
+    bool tlsrpt_special_addresses = false;
 };
 
 using Member =
@@ -134,6 +144,7 @@ enum class Check {
     any,
     hostname,       // a fully qualified domain name, or empty
     mailbox,        // local-part@domain, or empty
+    ascii_mailbox,  // the same in ASCII, and no address literal
     log_level,      // error, warning, info, debug
     address4,       // an IPv4 address, or empty
     address6,       // an IPv6 address, or empty

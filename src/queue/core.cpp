@@ -26,9 +26,7 @@ Core::Core(Options options, Random& random, ClockGuard guard)
     : options_(std::move(options)), random_(random), guard_(guard) {}
 
 WallTime Core::deadline(const store::StoredMessage& message) const {
-    return message.arrived + (message.message_class == store::MessageClass::mail
-                                  ? options_.schedule.lifetime
-                                  : options_.schedule.notice_lifetime);
+    return message.arrived + options_.schedule.lifetime_of(message.message_class);
 }
 
 // Age bounces nobody by accident: only an attempt that began after the deadline may be the last one (D-41).
@@ -334,7 +332,7 @@ std::vector<store::DeliveryResult> Core::lane_failed(const std::string& hop_name
     set_timer(hop_name, failed, failed.next_at);
     // What sleeps in the store waits with the rest, or ends with it.
     asleep(failed.next_at);
-    const auto shortest = std::min(options_.schedule.lifetime, options_.schedule.notice_lifetime);
+    const auto shortest = options_.schedule.shortest_lifetime();
     if (oldest_ + shortest <= failed.next_wall && guard_.trusts(now)) {
         Sweep sweep{hop_name, {}, fate, began};
         sweep.fate.detail.outcomes.clear();

@@ -11,6 +11,22 @@ std::chrono::microseconds Schedule::wait(unsigned failures, Random& random) cons
     return std::chrono::duration_cast<std::chrono::microseconds>(step * factor);
 }
 
+std::chrono::seconds Schedule::lifetime_of(store::MessageClass message_class) const {
+    switch (message_class) {
+        case store::MessageClass::mail:
+            return lifetime;
+        case store::MessageClass::notice:
+            return notice_lifetime;
+        case store::MessageClass::report:
+            return report_lifetime;
+    }
+    return lifetime;
+}
+
+std::chrono::seconds Schedule::shortest_lifetime() const {
+    return std::min({lifetime, notice_lifetime, report_lifetime});
+}
+
 SteadyTime to_steady(WallTime when, Now now) {
     // Far enough for whoever waits, and no overflow.
     const auto wait = std::clamp<std::chrono::microseconds>(when - now.wall, -std::chrono::hours(24 * 365),

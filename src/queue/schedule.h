@@ -5,6 +5,7 @@
 #include <vector>
 
 #include "store/clock_guard.h"
+#include "store/records.h"
 #include "util/clock.h"
 #include "util/random.h"
 
@@ -21,10 +22,14 @@ struct Schedule {
                                             std::chrono::hours(1),    std::chrono::hours(2)};
     double jitter = 0.2;  // ± this share, so that retries do not march in step
     std::chrono::seconds lifetime{std::chrono::hours(120)};         // RFC 5321 §4.5.4.1: 4 to 5 days
-    std::chrono::seconds notice_lifetime{std::chrono::hours(120)};  // of bounces and reports
+    std::chrono::seconds notice_lifetime{std::chrono::hours(120)};  // of bounces
+    std::chrono::seconds report_lifetime{std::chrono::hours(24)};   // of TLS reports (RFC 8460 §5.5)
 
     /// When the sender of people's mail hears that it still waits (RFC 3461 §5.2.5); 0: never.
     std::chrono::seconds delay_warning{std::chrono::hours(4)};
+
+    std::chrono::seconds lifetime_of(store::MessageClass message_class) const;
+    std::chrono::seconds shortest_lifetime() const;
 
     /// The wait after failure number `failures` (1 …).
     std::chrono::microseconds wait(unsigned failures, Random& random) const;

@@ -143,8 +143,34 @@ enum SuspensionTag : std::uint64_t {
     suspension_ended = 6,
 };
 
+enum ClosedDayTag : std::uint64_t {
+    closed_day = 1,  // days since 1970-01-01
+};
+enum ReportTag : std::uint64_t {
+    report_day = 1,  // days since 1970-01-01
+    report_domain = 2,
+    report_id = 3,
+    report_state = 4,
+    report_first_tried = 5,
+    report_at = 6,
+    report_next_at = 7,
+    report_tries = 8,
+    report_resent = 9,
+    report_text = 10,
+    report_good = 11,
+    report_failed = 12,
+    report_place = 13,  // repeated
+};
+enum ReportPlaceTag : std::uint64_t {
+    place_uri = 1,
+    place_state = 2,
+    place_at = 3,
+    place_text = 4,
+};
+
 constexpr std::size_t max_hosts = 20;
 constexpr std::size_t max_dialogue = 4096;
+constexpr std::uint32_t most_days = 3'000'000;  // since 1970
 
 tl::unexpected<Error<Errc>> damaged(const char* what) {
     return fail(Errc::damaged, std::string("not a readable record: ") + what);
@@ -177,6 +203,12 @@ class Into {
             place = *value;
         else
             ok_ = false;
+    }
+    void day(std::chrono::sys_days& place) {
+        std::uint32_t days = 0;
+        number(days);
+        if (days > most_days) ok_ = false;
+        if (ok_) place = std::chrono::sys_days(std::chrono::days(static_cast<int>(days)));
     }
     void flag(bool& place) {
         std::uint64_t value = 0;
@@ -1037,6 +1069,124 @@ Result<StoredSuspension> decode_suspension(std::string_view fields) {
     });
     if (!ok || suspension.scope.empty()) return damaged("suspension");
     return suspension;
+}
+
+std::string encode(const ClosedDay& closed) {
+    FieldWriter out;
+    out.number(closed_day, static_cast<std::uint64_t>(closed.day.time_since_epoch().count()));
+    return out.take();
+}
+
+Result<ClosedDay> decode_closed_day(std::string_view fields) {
+    ClosedDay closed;
+    const bool ok = read_fields(fields, [&](const Field& field, Into& into) {
+        if (field.tag == closed_day) into.day(closed.day);
+    });
+    if (!ok || closed.day == std::chrono::sys_days()) return damaged("closed day");
+    return closed;
+}
+
+namespace {
+
+std::string encode_place(const ReportPlace& place) {
+    FieldWriter out;
+    out.octets(place_uri, place.uri);
+    out.some_number(place_state, static_cast<std::uint64_t>(place.state));
+    out.time(place_at, place.at);
+    out.some_octets(place_text, place.text);
+    return out.take();
+}
+
+bool decode_place(std::string_view fields, ReportPlace& place) {
+    return read_fields(fields, [&](const Field& field, Into& into) {
+        switch (field.tag) {
+            case place_uri:
+                into.text(place.uri);
+                break;
+            case place_state:
+                into.choice(place.state, PlaceState::given_up);
+                break;
+            case place_at:
+                into.time(place.at);
+                break;
+            case place_text:
+                into.text(place.text);
+                break;
+            default:
+                break;
+        }
+    });
+}
+
+}  // namespace
+
+std::string encode(const StoredReport& report) {
+    FieldWriter out;
+    out.number(report_day, static_cast<std::uint64_t>(report.day.time_since_epoch().count()));
+    out.octets(report_domain, report.domain);
+    out.some_octets(report_id, report.id);
+    out.some_number(report_state, static_cast<std::uint64_t>(report.state));
+    out.time(report_first_tried, report.first_tried);
+    out.time(report_at, report.at);
+    out.time(report_next_at, report.next_at);
+    out.some_number(report_tries, report.tries);
+    out.some_number(report_resent, report.resent);
+    out.some_octets(report_text, report.text);
+    out.some_number(report_good, report.good);
+    out.some_number(report_failed, report.failed);
+    for (const auto& place : report.places) out.octets(report_place, encode_place(place));
+    return out.take();
+}
+
+Result<StoredReport> decode_report(std::string_view fields) {
+    StoredReport report;
+    const bool ok = read_fields(fields, [&](const Field& field, Into& into) {
+        switch (field.tag) {
+            case report_day:
+                into.day(report.day);
+                break;
+            case report_domain:
+                into.text(report.domain);
+                break;
+            case report_id:
+                into.text(report.id);
+                break;
+            case report_state:
+                into.choice(report.state, ReportState::given_up);
+                break;
+            case report_first_tried:
+                into.time(report.first_tried);
+                break;
+            case report_at:
+                into.time(report.at);
+                break;
+            case report_next_at:
+                into.time(report.next_at);
+                break;
+            case report_tries:
+                into.number(report.tries);
+                break;
+            case report_resent:
+                into.number(report.resent);
+                break;
+            case report_text:
+                into.text(report.text);
+                break;
+            case report_good:
+                into.number(report.good);
+                break;
+            case report_failed:
+                into.number(report.failed);
+                break;
+            case report_place:
+                if (!decode_place(field.octets, report.places.emplace_back())) into.refuse();
+                break;
+            default:
+                break;
+        }
+    });
+    if (!ok || report.domain.empty()) return damaged("report");
+    return report;
 }
 
 std::string encode(const StoredAlarm& alarm) {

@@ -65,6 +65,8 @@ std::string encode(const StoredDiscovery& discovery);
 std::string encode(const StoredOverride& override);
 std::string encode(const StoredSuspension& suspension);
 std::string encode(const StoredAlarm& alarm);
+std::string encode(const ClosedDay& closed);
+std::string encode(const StoredReport& report);
 /// At most 20 hosts and 4 KiB of dialogue are kept.
 enum class WithOutcomes { no, yes };
 std::string encode(const AttemptDetail& detail, WithOutcomes outcomes);
@@ -87,6 +89,8 @@ Result<StoredDiscovery> decode_discovery(std::string_view fields);
 Result<StoredOverride> decode_override(std::string_view fields);
 Result<StoredSuspension> decode_suspension(std::string_view fields);
 Result<StoredAlarm> decode_alarm(std::string_view fields);
+Result<ClosedDay> decode_closed_day(std::string_view fields);
+Result<StoredReport> decode_report(std::string_view fields);
 Result<AttemptDetail> decode_detail(std::string_view fields);
 Result<TlsOutcome> decode_outcome(std::string_view fields);
 

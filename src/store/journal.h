@@ -28,6 +28,8 @@ enum class RecordType : std::uint8_t {
     override = 7,
     alarm = 8,
     suspension = 9,
+    closed_day = 10,
+    report = 11,
 };
 
 constexpr std::size_t max_inline_body = 64UL * 1024;  // larger ones have a file of their own

@@ -31,6 +31,32 @@ std::string_view name_of(RecipientState state) {
     return "?";
 }
 
+std::string_view name_of(ReportState state) {
+    switch (state) {
+        case ReportState::waiting:
+            return "waiting";
+        case ReportState::done:
+            return "done";
+        case ReportState::not_asked:
+            return "not-asked";
+        case ReportState::given_up:
+            return "given-up";
+    }
+    return "";
+}
+
+std::string_view name_of(PlaceState state) {
+    switch (state) {
+        case PlaceState::waiting:
+            return "waiting";
+        case PlaceState::accepted:
+            return "accepted";
+        case PlaceState::given_up:
+            return "given-up";
+    }
+    return "";
+}
+
 std::string_view name_of(PolicyType type) {
     switch (type) {
         case PolicyType::no_policy_found:

@@ -38,4 +38,11 @@ bool matches(const QueueFilter& filter, const StoredMessage& message) {
                        [&](const StoredRecipient& r) { return matches(filter, r); });
 }
 
+bool matches(const ReportFilter& filter, const StoredReport& report) {
+    return report.day >= filter.from && report.day <= filter.to &&
+           (filter.domain.empty() || report.domain == filter.domain) &&
+           (filter.id.empty() || report.id == filter.id) &&
+           !(filter.asked_for && report.state == ReportState::not_asked);
+}
+
 }  // namespace sternpost::store

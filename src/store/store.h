@@ -77,6 +77,17 @@ struct OutcomeFilter {
     std::string domain;  // whose report counts them; empty: any
 };
 
+/// Which TLS reports a question is about. Days are UTC, both ends included.
+struct ReportFilter {
+    std::chrono::sys_days from{};
+    std::chrono::sys_days to = std::chrono::sys_days(std::chrono::days(3'000'000));
+    std::string domain;      // empty: any
+    std::string id;          // the report-id; empty: any
+    bool asked_for = false;  // without those that nobody asks for
+    std::size_t limit = 100'000;
+};
+bool matches(const ReportFilter& filter, const StoredReport& report);
+
 /// Which history a question is about: one message (`id`), a next hop, or everything. With `id`, what became
 /// of its next hops while it waited is part of the answer.
 struct HistoryFilter {
@@ -171,6 +182,17 @@ class Store {
     /// By day and domain.
     virtual void outcomes(OutcomeFilter filter, Reply<Result<std::vector<StoredOutcome>>> reply) = 0;
     virtual void history(HistoryFilter filter, Reply<Result<History>> reply) = 0;
+
+    // ---- TLS reports
+    /// Outcomes recorded from now on count in the day after `day` or later. The index says so a moment later:
+    /// reporting() tells when.
+    virtual void close_day(std::chrono::sys_days day, Reply<Result<void>> reply) = 0;
+    /// Replaces what is known of the day's report to this domain.
+    virtual void put_report(StoredReport report, Reply<Result<void>> reply) = 0;
+    virtual void reports(ReportFilter filter,
+                         Reply<Result<std::vector<StoredReport>>> reply) = 0;  // by day, domain
+    /// Days before `from` are passed over.
+    virtual void reporting(std::chrono::sys_days from, Reply<Result<ReportingState>> reply) = 0;
 };
 
 /// The newest id that was ever accepted, for IdSource.

@@ -17,8 +17,9 @@ constexpr std::string_view no_starttls = "starttls-not-supported";
 void Tally::add(const AttemptDetail& detail) {
     std::set<std::tuple<std::string_view, std::string_view, WallTime>> sessions;
     for (const auto& outcome : detail.outcomes) {
-        auto& counted = outcomes_[{std::chrono::floor<std::chrono::days>(outcome.at), outcome.domain,
-                                   outcome.policy_text, encode_alike(outcome)}];
+        const auto day =
+            std::max(std::chrono::floor<std::chrono::days>(outcome.at), closed_ + std::chrono::days(1));
+        auto& counted = outcomes_[{day, outcome.domain, outcome.policy_text, encode_alike(outcome)}];
         ++counted.n;
         counted.last = std::max(counted.last, outcome.at);
         if (outcome.mx_host.empty()) continue;

@@ -2,6 +2,7 @@
 // of MX hosts. Pure; the index keeps the sums.
 #pragma once
 
+#include <algorithm>
 #include <chrono>
 #include <compare>
 #include <cstdint>
@@ -28,6 +29,11 @@ struct OutcomeCounted {
 
 class Tally {
   public:
+    /// `closed`: days up to that one count no more.
+    explicit Tally(std::chrono::sys_days closed = {}) : closed_(closed) {}
+    /// What is added from now on counts in the day after `day` or later.
+    void close(std::chrono::sys_days day) { closed_ = std::max(closed_, day); }
+    std::chrono::sys_days closed() const { return closed_; }
     /// The outcomes of one attempt. Two of one session, for two policies, are one session of its MX host.
     void add(const AttemptDetail& detail);
 
@@ -35,6 +41,7 @@ class Tally {
     const std::map<std::string, StoredHost>& hosts() const { return hosts_; }
 
   private:
+    std::chrono::sys_days closed_;
     std::map<OutcomeKey, OutcomeCounted> outcomes_;
     std::map<std::string, StoredHost> hosts_;
 };

@@ -49,6 +49,10 @@ Result<std::optional<JournalEntry>> decode_entry(const RecordView& record) {
             return entry_of(record, decode_alarm(record.fields));
         case RecordType::suspension:
             return entry_of(record, decode_suspension(record.fields));
+        case RecordType::closed_day:
+            return entry_of(record, decode_closed_day(record.fields));
+        case RecordType::report:
+            return entry_of(record, decode_report(record.fields));
     }
     return std::optional<JournalEntry>();
 }
@@ -176,6 +180,14 @@ void Writer::put_override(const StoredOverride& override, Reply<Result<void>> re
 
 void Writer::put_suspension(const StoredSuspension& suspension, Reply<Result<void>> reply) {
     add_answered(RecordType::suspension, suspension, std::move(reply));
+}
+
+void Writer::close_day(std::chrono::sys_days day, Reply<Result<void>> reply) {
+    add_answered(RecordType::closed_day, ClosedDay{day}, std::move(reply));
+}
+
+void Writer::put_report(const StoredReport& report, Reply<Result<void>> reply) {
+    add_answered(RecordType::report, report, std::move(reply));
 }
 
 void Writer::record_hop(const HopState& state) {

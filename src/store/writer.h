@@ -24,7 +24,7 @@ struct Accepted {
 };
 
 using JournalValue = std::variant<Accepted, DeliveryResult, Act, StoredPolicy, HopState, StoredDiscovery,
-                                  StoredOverride, StoredAlarm, StoredSuspension>;
+                                  StoredOverride, StoredAlarm, StoredSuspension, ClosedDay, StoredReport>;
 
 /// One record of the journal, read.
 struct JournalEntry {
@@ -61,6 +61,8 @@ class Writer {
     void put_policy(const StoredPolicy& policy, Reply<Result<void>> reply);
     void put_override(const StoredOverride& override, Reply<Result<void>> reply);
     void put_suspension(const StoredSuspension& suspension, Reply<Result<void>> reply);
+    void close_day(std::chrono::sys_days day, Reply<Result<void>> reply);
+    void put_report(const StoredReport& report, Reply<Result<void>> reply);
     // Nobody waits for these.
     void record_hop(const HopState& state);
     void put_discovery(const StoredDiscovery& discovery);

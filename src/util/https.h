@@ -34,6 +34,7 @@ struct HttpsRequest {
     std::size_t max_body = 65536;
     std::optional<std::string> post_body;  // GET without it
     std::string content_type;              // with post_body
+    bool verify = true;  // false: any certificate will do, where the standard lets it (RFC 8460 §3)
 };
 
 struct HttpsAnswer {

@@ -96,6 +96,18 @@ class IntakeStore : public store::Store {
     void put_suspension(store::StoredSuspension, Reply<store::Result<void>> reply) override {
         reply(fail(store::Errc::closed, "takes mail in only"));
     }
+    void close_day(std::chrono::sys_days, Reply<store::Result<void>> reply) override {
+        reply(store::Result<void>());
+    }
+    void put_report(store::StoredReport, Reply<store::Result<void>> reply) override {
+        reply(store::Result<void>());
+    }
+    void reports(store::ReportFilter, Reply<store::Result<std::vector<store::StoredReport>>> reply) override {
+        reply(std::vector<store::StoredReport>());
+    }
+    void reporting(std::chrono::sys_days, Reply<store::Result<store::ReportingState>> reply) override {
+        reply(store::ReportingState());
+    }
     void suspensions(Reply<store::Result<std::vector<store::StoredSuspension>>> reply) override {
         reply(std::vector<store::StoredSuspension>());
     }

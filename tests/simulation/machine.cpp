@@ -20,7 +20,7 @@ class Process::Spy final : public StoreDouble {
     Spy(Process& process, store::Store& real) : StoreDouble(real), process_(process) {}
 
     void accept(store::NewMessage message, Answer<store::MessageId> reply) override {
-        if (message.message_class == store::MessageClass::notice) oracle().given(message, "");
+        if (message.message_class != store::MessageClass::mail) oracle().given(message, "");
         auto heard = [this, id = message.id,
                       answer = std::move(reply)](store::Result<store::MessageId> done) mutable {
             if (done && alive()) oracle().accepted(id);
@@ -186,6 +186,13 @@ store::Result<void> Process::open() {
     };
     queue_ = std::make_unique<queue::Manager>(context, settings_.queue, std::move(hooks), *spy_, clock, timer,
                                               around_.random, around_.log);
+    report_sender_ = std::make_unique<tlsrpt::Sender>(settings_.reports, resolver, https, *spy_, clock,
+                                                      around_.random, around_.log, *ids_);
+    tlsrpt::Surroundings around_reports;
+    around_reports.clock_trusted = [this] { return queue_->clock_trusted(); };
+    around_reports.missing = [] { return std::vector<std::string>(); };
+    reports_ = std::make_unique<tlsrpt::Daily>(context, *report_sender_, *spy_, *alarms_, clock, timer,
+                                               around_.log, std::move(around_reports));
     return {};
 }
 
@@ -228,6 +235,7 @@ asio::awaitable<void> Process::serve() {
     const auto hosts = co_await call<store::Result<std::vector<store::StoredHost>>>(std::move(ask_hosts));
     if (hosts) watch_.restore(*hosts);
     refresher_->start();
+    reports_->start();
     ready_ = true;
     around_.trace.step("ready with {} messages", *loaded);
 }
@@ -295,6 +303,7 @@ asio::awaitable<void> Process::stop(std::chrono::seconds patience) {
     if (delivery_) co_await delivery_->stop();
     network_.fall_silent();
     if (refresher_) co_await refresher_->stop();
+    if (reports_) co_await reports_->stop();
     tasks_.cancel();
     co_await tasks_.join();
     over_ = true;

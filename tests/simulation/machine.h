@@ -21,6 +21,7 @@
 #include "store/sqlite/engine_core.h"
 #include "store/sqlite/vfs.h"
 #include "sts/refresher.h"
+#include "tlsrpt/daily.h"
 
 namespace sternpost::simulation {
 
@@ -29,6 +30,7 @@ struct Settings {
     queue::Options queue;
     delivery::Options delivery;
     store::sqlite::Options store;
+    tlsrpt::Options reports;
     bool octets = false;  // a slow world
 };
 
@@ -123,6 +125,8 @@ class Process {
     std::unique_ptr<delivery::Delivery> delivery_;
     std::unique_ptr<delivery::Bouncer> bouncer_;
     std::unique_ptr<queue::Manager> queue_;
+    std::unique_ptr<tlsrpt::Sender> report_sender_;
+    std::unique_ptr<tlsrpt::Daily> reports_;
     std::string died_;
     SteadyTime stalled_ = SteadyTime::min();
     bool wrote_ = false;  // tasks of the writer have run since it was pumped

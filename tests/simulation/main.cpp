@@ -40,9 +40,9 @@ void print(const Outcome& outcome, const PlantEntry* plant) {
     const auto& c = outcome.counts;
     fmt::print(
         "seed {} hash {:016x} steps {} letters {} acknowledged {} notices {} taken {} again {} sessions {} "
-        "ends {}\n",
+        "reports {} ends {}\n",
         outcome.seed, outcome.hash, outcome.steps, c.letters, c.acknowledged, c.notices, c.taken, c.repeated,
-        c.sessions, outcome.crashes);
+        c.sessions, c.reports, outcome.crashes);
     if (outcome.violation)
         fmt::print(
             "seed {} VIOLATES {} at {}: {}\n  replay: build/test/tests/simulation --seed {}{} --trace\n",

@@ -3,6 +3,12 @@
 #include <algorithm>
 
 namespace sternpost::simulation {
+namespace {
+
+constexpr std::string_view reports_prefix = "_smtp._tls.";
+constexpr std::string_view collector_prefix = "collector.";
+
+}  // namespace
 
 void Network::fall_silent() {
     silent_ = true;
@@ -72,6 +78,12 @@ asio::awaitable<dns::Result<dns::Answer<dns::Mx>>> SimResolver::mx(dns::Domain n
 asio::awaitable<dns::Result<dns::Answer<dns::Address>>> SimResolver::addresses(dns::Domain name, bool v6) {
     const std::string& text = name.text();
     const bool policy_host = text.starts_with("mta-sts.");
+    if (text.starts_with(collector_prefix)) {
+        dns::Answer<dns::Address> collector;
+        collector.existence = v6 ? dns::Existence::no_data : dns::Existence::found;
+        if (!v6) collector.records.push_back(dns::Address::v4({12, 0, 0, 2}));
+        co_return collector;
+    }
     const auto domain = net_.world.domains().find(policy_host ? text.substr(8) : text);
     Host* host = net_.world.host(text);
     if (policy_host && !net_.silent()) net_.oracle.asked_for_policy(text.substr(8));
@@ -110,7 +122,25 @@ asio::awaitable<dns::Result<dns::Answer<dns::Address>>> SimResolver::aaaa(dns::D
     return addresses(std::move(name), true);
 }
 
+// RFC 8460 §3: where the domain wants its reports.
+asio::awaitable<dns::Result<dns::Answer<std::string>>> SimResolver::rua_of(dns::Domain name) {
+    const std::string domain = name.text().substr(reports_prefix.size());
+    const auto found = net_.world.domains().find(domain);
+    const bool known = found != net_.world.domains().end();
+    std::string question = "TXT " + name.text();
+    auto failed = co_await ask(std::move(question), known && found->second.dns_down);
+    if (failed) co_return fail(failed->code, failed->text);
+    dns::Answer<std::string> out;
+    out.canonical = name.text();
+    const std::string rua = known ? World::rua(domain) : "";
+    if (rua.empty()) co_return out;
+    out.existence = dns::Existence::found;
+    out.records.push_back("v=TLSRPTv1; rua=" + rua);
+    co_return out;
+}
+
 asio::awaitable<dns::Result<dns::Answer<std::string>>> SimResolver::txt(dns::Domain name) {
+    if (name.text().starts_with(reports_prefix)) co_return co_await rua_of(std::move(name));
     const std::string domain = name.text().substr(name.text().find('.') + 1);  // _mta-sts.DOMAIN
     const auto found = net_.world.domains().find(domain);
     const bool known = found != net_.world.domains().end();
@@ -170,7 +200,28 @@ asio::awaitable<dns::Result<dns::Answer<dns::Cname>>> SimResolver::cname(dns::Do
 
 void SimHttps::run(util::HttpsRequest request, Reply<Answer> reply) {
     auto held = std::make_shared<Reply<Answer>>(std::move(reply));
+    if (request.host.starts_with(collector_prefix)) {
+        tasks_.spawn("collector", collect(request.host, request.post_body.value_or(""), std::move(held)));
+        return;
+    }
     tasks_.spawn("policy host", serve(std::move(request.host), std::move(held)));
+}
+
+// Takes reports, most of the time; now and then it takes one and nobody hears of it.
+asio::awaitable<void> SimHttps::collect(std::string host, std::string body,
+                                        std::shared_ptr<Reply<Answer>> reply) {
+    co_await net_.pause(net_.chance.time(std::chrono::milliseconds(20), std::chrono::seconds(2)));
+    Answer out = fail(util::HttpsErrc::stopped, "given up");
+    if (!net_.silent()) {
+        const bool takes = !net_.chance.percent(20);
+        if (takes) net_.oracle.report_came(body);
+        util::HttpsAnswer answer;
+        answer.status = takes ? 200 : 503;
+        out = std::move(answer);
+        if (net_.chance.percent(5)) out = fail(util::HttpsErrc::connect, "the connection was lost");
+    }
+    net_.trace.step("https {}: {}", host, out ? std::to_string(out->status) : out.error().text);
+    (*reply)(std::move(out));
 }
 
 asio::awaitable<void> SimHttps::serve(std::string host, std::shared_ptr<Reply<Answer>> reply) {

@@ -70,6 +70,7 @@ class SimResolver final : public dns::Resolver {
   private:
     asio::awaitable<std::optional<Error<dns::Errc>>> ask(std::string question, bool down);
     asio::awaitable<dns::Result<dns::Answer<dns::Address>>> addresses(dns::Domain name, bool v6);
+    asio::awaitable<dns::Result<dns::Answer<std::string>>> rua_of(dns::Domain name);
     Network& net_;
 };
 
@@ -82,6 +83,7 @@ class SimHttps final : public util::Https {
 
   private:
     asio::awaitable<void> serve(std::string host, std::shared_ptr<Reply<Answer>> reply);
+    asio::awaitable<void> collect(std::string host, std::string body, std::shared_ptr<Reply<Answer>> reply);
     Answer answer(const std::string& domain);
     Network& net_;
     TaskGroup& tasks_;

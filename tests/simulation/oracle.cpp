@@ -1,6 +1,11 @@
 #include "oracle.h"
 
+#include <zlib.h>
+
 #include <algorithm>
+#include <boost/json.hpp>
+
+#include "util/text.h"
 
 namespace sternpost::simulation {
 namespace {
@@ -56,6 +61,33 @@ std::map<std::string, std::uint64_t> sessions_in(const store::AttemptDetail& det
     return out;
 }
 
+// The second part of a mailed report: what stands in base64 behind its fields (RFC 8460 §5.3).
+std::string attached(const std::string& mail) {
+    const auto part = mail.find("Content-Type: application/tlsrpt+gzip\r\n");
+    const auto begin = mail.find("\r\n\r\n", part);
+    const auto end = mail.find("\r\n\r\n", begin + 1);
+    if (part == std::string::npos || end == std::string::npos) return "";
+    std::string octets = mail.substr(begin, end - begin);
+    std::erase_if(octets, [](char c) { return c == '\r' || c == '\n'; });
+    return unbase64(octets).value_or("");
+}
+
+// nullopt: not one whole gzip member.
+std::optional<std::string> gunzipped(const std::string& octets) {
+    z_stream stream{};
+    if (inflateInit2(&stream, 15 + 16) != Z_OK) return std::nullopt;
+    std::string in = octets;
+    std::string out(4UL << 20U, '\0');
+    stream.next_in = reinterpret_cast<Bytef*>(in.data());
+    stream.avail_in = static_cast<uInt>(in.size());
+    stream.next_out = reinterpret_cast<Bytef*>(out.data());
+    stream.avail_out = static_cast<uInt>(out.size());
+    const bool whole = inflate(&stream, Z_FINISH) == Z_STREAM_END && stream.avail_in == 0;
+    out.resize(stream.total_out);
+    inflateEnd(&stream);
+    return whole ? std::optional(out) : std::nullopt;
+}
+
 }  // namespace
 
 // ---- mail in
@@ -65,12 +97,14 @@ void Oracle::given(const store::NewMessage& message, const std::string& letter) 
     kept.identity = letter.empty() ? "notice " + message.id.text() : letter;
     kept.arrived = kept.free_since = message.arrived;
     kept.recipients.clear();
+    const bool report = message.message_class == store::MessageClass::report;
     const store::StoredMessage stored = store::StoredMessage::of(message);
     for (std::size_t n = 0; n < message.recipients.size(); ++n) {
         Recipient recipient;
         recipient.address = message.recipients[n].recipient.path.text();
         recipient.hop = store::hop_of(stored, n);
         recipient.due = message.arrived;
+        if (report) report_hops_.insert(recipient.hop);
         kept.recipients.push_back(std::move(recipient));
     }
 }
@@ -120,7 +154,8 @@ void Oracle::asked_to_record(const std::vector<store::DeliveryResult>& results,
         Recipient& recipient = message.recipients[result.recipient];
         if (result.state == RecipientState::queued) {
             check_wait(result);
-            const auto lifetime = std::max(schedule_.lifetime, schedule_.notice_lifetime);
+            const auto lifetime =
+                std::max({schedule_.lifetime, schedule_.notice_lifetime, schedule_.report_lifetime});
             if (result.at > std::max(message.arrived + lifetime, message.free_since) + attempt_slack)
                 trace_.violated("lifetime",
                                 describe(result.message) + " is deferred though its time is over");
@@ -237,6 +272,8 @@ void Oracle::session_opened(const std::string& host, bool certain) {
     // Where TLSA records could not be had, mail that wants no TLS goes on, and that failure is what counts.
     for (const TlsaTold& told : told_since(found_or_empty(tlsa_, host), clock_.wall() - attempt_slack))
         certain = certain && !told.failed;
+    // A session that carries a report is in no report (RFC 8460 §3).
+    for (const auto& hop : report_hops_) certain = certain && found_or_empty(lanes_, hop).empty();
     ++(certain ? sessions_[host].open : sessions_[host].unsure);
 }
 
@@ -437,6 +474,7 @@ void Oracle::taken(const queue::Work& work, std::uint32_t recipient, bool heard)
 }
 
 void Oracle::arrived(const queue::Work& work, const std::string& octets) {
+    if (work.message->message_class == store::MessageClass::report) return report_came(attached(octets));
     const auto letter = letters_.find(messages_.at(work.message->id).identity);
     if (letter == letters_.end()) return;
     const std::string& sent = letter->second.octets;
@@ -445,6 +483,61 @@ void Oracle::arrived(const queue::Work& work, const std::string& octets) {
                                  octets.find("\r\nX-Letter: " + letter->first + "\r\n") != octets.npos
                            : octets == sent;
     if (!whole) trace_.violated("octet-for-octet", describe(work.message->id) + " arrives changed");
+}
+
+// ---- reports
+
+void Oracle::report_came(const std::string& gzip) {
+    const auto text = gunzipped(gzip);
+    boost::system::error_code ec;
+    const auto value = boost::json::parse(text.value_or(""), ec);
+    if (!text || ec) return trace_.violated("report-is-json", "a report came that is none");
+    const auto& report = value.as_object();
+    CameReport came;
+    came.json = *text;
+    came.day = std::string(report.at("date-range").at("start-datetime").as_string()).substr(0, 10);
+    const std::string id(report.at("report-id").as_string());
+    // DAY.domain.UNIQUE@submitter
+    const auto first = id.find('.');
+    came.domain = id.substr(first + 1, id.rfind('.', id.find('@')) - first - 1);
+    for (const auto& entry : report.at("policies").as_array()) {
+        const auto& summary = entry.at("summary");
+        came.sessions += summary.at("total-successful-session-count").to_number<std::uint64_t>();
+        came.sessions += summary.at("total-failure-session-count").to_number<std::uint64_t>();
+    }
+    trace_.step("report {}: {} sessions", id, came.sessions);
+    const auto [known, fresh] = came_.try_emplace(id, came);
+    if (!fresh && known->second.json != came.json)
+        trace_.violated("report-is-one", "two reports that are not the same have the id " + id);
+    if (rfc3339(clock_.wall()).substr(0, 10) <= came.day)
+        trace_.violated("report-of-a-whole-day", "the report " + id + " came before its day was over");
+}
+
+// What was reported is what was counted, and every day that is long over was reported to all that ask.
+void Oracle::check_reports(const Kept& kept) const {
+    std::map<std::pair<std::string, std::string>, std::uint64_t> sessions;  // by day and domain
+    for (const auto& one : kept.outcomes)
+        if (one.outcome.count != store::OutcomeCount::detail)
+            sessions[{rfc3339(WallTime(one.day)).substr(0, 10), one.outcome.domain}] += one.n;
+    std::set<std::pair<std::string, std::string>> reported;
+    for (const auto& [id, came] : came_) {
+        if (!reported.emplace(came.day, came.domain).second)
+            trace_.violated("one-report-a-day", came.domain + " got two reports of " + came.day);
+        const std::uint64_t counted = found_or_empty(sessions, {came.day, came.domain});
+        if (came.sessions != counted)
+            trace_.violated("reports-are-true", fmt::format("{} says {} sessions, and {} were counted", id,
+                                                            came.sessions, counted));
+    }
+    for (const auto& report : kept.reports)
+        for (const auto& place : report.places)
+            if (place.state == store::PlaceState::accepted && place.uri.starts_with("https:") &&
+                !came_.contains(report.id))
+                trace_.violated("reports-are-true", report.id + " is kept as taken, and never came");
+    if (disk_trouble_) return;
+    for (const auto& one : kept.reporting.unreported)
+        if (one.day + std::chrono::days(3) < kept.reporting.closed)
+            trace_.violated("every-day-is-reported", fmt::format("{} got no report of {}", one.domain,
+                                                                 rfc3339(WallTime(one.day)).substr(0, 10)));
 }
 
 // ---- the machine
@@ -558,6 +651,7 @@ void Oracle::finish(const Kept& kept) {
     }
     std::uint64_t sum = 0;
     for (const auto& outcome : kept.outcomes) sum += outcome.n;
+    check_reports(kept);
     if (sum < outcomes_.told || sum > outcomes_.told + outcomes_.asked + outcomes_.unsure)
         trace_.violated("each-outcome-once", fmt::format("{} outcomes are counted; {} were told, {} unsure",
                                                          sum, outcomes_.told, outcomes_.unsure));
@@ -583,6 +677,7 @@ Oracle::Counts Oracle::counts() const {
         out.taken += copy.taken;
         out.repeated += copy.excused_repeats;
     }
+    out.reports = came_.size();
     for (const auto& [host, all] : sessions_) out.sessions += all.told + all.open + all.unsure;
     return out;
 }

@@ -111,6 +111,8 @@ class Oracle {
     /// A TLS session was opened with the host: it is to show in the sums. Not `certain`: where a policy that
     /// is not enforced leaves the host out, the host counts by its name alone.
     void session_opened(const std::string& host, bool certain);
+    /// A TLS report as a collector or a mailbox got it: compressed JSON.
+    void report_came(const std::string& gzip);
     /// Whether a policy of the domain that was ever served leaves the host out.
     bool ever_unlisted(const std::string& domain, const std::string& host) const;
 
@@ -132,6 +134,8 @@ class Oracle {
         std::vector<store::StoredMessage> queue;
         std::vector<store::StoredHost> hosts;
         std::vector<store::StoredOutcome> outcomes;
+        std::vector<store::StoredReport> reports;
+        store::ReportingState reporting;
         store::History history;
     };
     /// After the queue has drained.
@@ -144,6 +148,7 @@ class Oracle {
         std::size_t taken = 0;
         std::size_t repeated = 0;  // acceptances that were excused
         std::size_t sessions = 0;
+        std::size_t reports = 0;  // that came, each once
     };
     Counts counts() const;
 
@@ -197,6 +202,7 @@ class Oracle {
     std::string breach_of_domain(const store::HopName& hop, const Truth& session, WallTime begin) const;
     void count(const store::AttemptDetail& detail, std::uint64_t Sessions::*from,
                std::uint64_t Sessions::*to);
+    void check_reports(const Kept& kept) const;
     void check_wait(const store::DeliveryResult& result);
     std::string describe(const store::MessageId& id) const;
 
@@ -223,7 +229,15 @@ class Oracle {
     };
     std::map<std::string, Hop> hops_;
     std::map<std::string, Sessions> sessions_;
+    std::set<std::string> report_hops_;  // that TLS reports went to
     Sessions outcomes_;
+    struct CameReport {
+        std::string json;
+        std::string domain;
+        std::string day;             // 2026-03-01
+        std::uint64_t sessions = 0;  // good and failed ones
+    };
+    std::map<std::string, CameReport> came_;  // by report-id
     WallTime up_since_{};
     std::set<std::pair<store::MessageId, std::uint32_t>> refused_;  // results that the store would not keep
     SteadyTime refused_since_;

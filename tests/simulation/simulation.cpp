@@ -15,7 +15,7 @@ using std::chrono::hours;
 using std::chrono::minutes;
 using std::chrono::seconds;
 
-constexpr std::uint64_t most_turns = 200'000;  // of the main loop: a world that needs more has gone astray
+constexpr std::uint64_t most_turns = 1'000'000;  // of the main loop: a world that needs more has gone astray
 
 queue::Options queue_of(Chance& chance) {
     queue::Options out;
@@ -52,6 +52,14 @@ store::sqlite::Options store_of(Chance& chance) {
     out.spool.follower.history_days = std::chrono::days(400);
     out.spool.follower.outcome_days = std::chrono::days(400);
     out.min_free = 64UL * 1024;
+    return out;
+}
+
+tlsrpt::Options reports_of() {
+    tlsrpt::Options out;
+    out.organization = "The simulation";
+    out.contact = mail::Mailbox::parse("tlsrpt@senders.example").value();
+    out.node = "relay.example";
     return out;
 }
 
@@ -125,7 +133,7 @@ Simulation::Simulation(std::uint64_t seed, const PlantEntry* plant, bool shown)
       trace_(time_.clock(), shown),
       log_(trace_),
       world_(draw_, time_.clock().wall()),
-      settings_{queue_of(draw_), delivery_of(draw_), store_of(draw_), draw_.percent(40)},
+      settings_{queue_of(draw_), delivery_of(draw_), store_of(draw_), reports_of(), draw_.percent(40)},
       oracle_(trace_, time_.clock(), settings_.queue),
       maildrop_(oracle_, trace_, *disk_) {
     if (plant != nullptr) planted_ = plant->make(seed);
@@ -212,7 +220,9 @@ void Simulation::end_process(bool power, const char* why) {
     for (std::uint64_t n = 0; !process_->over(); ++n) {
         process_->settle();
         if (process_->over()) break;
-        if (const auto next = time_.next_wait()) time_.step_to(*next);
+        std::optional<SteadyTime> next = time_.next_wait();
+        if (const auto wake = process_->store_wake(); wake && (!next || *wake < *next)) next = wake;
+        if (next) time_.step_to(*next);
         if (n > most_turns) throw std::logic_error("a dead process does not end");
     }
     process_->settle();
@@ -456,10 +466,12 @@ void Simulation::question() {
     process_->store().find(all, take(kept.queue));
     process_->store().hosts_seen(take(kept.hosts));
     process_->store().outcomes({}, take(kept.outcomes));
+    process_->store().reports({}, take(kept.reports));
+    process_->store().reporting({}, take(kept.reporting));
     store::HistoryFilter everything;
     everything.limit = 1'000'000;
     process_->store().history(everything, take(kept.history));
-    drive_to_end([&] { return answers == 4; });
+    drive_to_end([&] { return answers == 6; });
     if (!trace_.violation()) oracle_.finish(kept);
 }
 
@@ -474,7 +486,9 @@ Outcome Simulation::run() {
     again(minutes(30), [this] {
         if (up()) oracle_.look();
     });
-    const SteadyTime end = time_.clock().steady() + happens_.time(hours(24), hours(24 * 5));
+    const bool weeks = happens_.percent(3);
+    const SteadyTime end = time_.clock().steady() + (weeks ? happens_.time(hours(24 * 14), hours(24 * 21))
+                                                           : happens_.time(hours(24), hours(24 * 5)));
     drive_to_end([&] { return time_.clock().steady() >= end; });
     heal();
     watch_drain();

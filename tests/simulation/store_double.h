@@ -62,6 +62,18 @@ class StoreDouble : public store::Store {
     void put_suspension(store::StoredSuspension value, Answer<void> reply) override {
         real_.put_suspension(std::move(value), std::move(reply));
     }
+    void close_day(std::chrono::sys_days day, Answer<void> reply) override {
+        real_.close_day(day, std::move(reply));
+    }
+    void put_report(store::StoredReport report, Answer<void> reply) override {
+        real_.put_report(std::move(report), std::move(reply));
+    }
+    void reports(store::ReportFilter filter, Answer<std::vector<store::StoredReport>> reply) override {
+        real_.reports(std::move(filter), std::move(reply));
+    }
+    void reporting(std::chrono::sys_days from, Answer<store::ReportingState> reply) override {
+        real_.reporting(from, std::move(reply));
+    }
     void suspensions(Answer<std::vector<store::StoredSuspension>> reply) override {
         real_.suspensions(std::move(reply));
     }

@@ -252,4 +252,21 @@ void World::heal(WallTime now) {
     }
 }
 
+std::string World::rua(const std::string& domain) {
+    unsigned sum = 0;
+    for (const char c : domain) sum += static_cast<unsigned char>(c);
+    const std::string mail = "mailto:tls@" + domain;
+    const std::string post = "https://collector." + domain + "/tls";
+    switch (sum % 4) {
+        case 0:
+            return mail;
+        case 1:
+            return post;
+        case 2:
+            return "http://" + domain + "/," + post + "," + mail;
+        default:
+            return "";
+    }
+}
+
 }  // namespace sternpost::simulation

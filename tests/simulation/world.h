@@ -111,6 +111,8 @@ class World {
     const std::vector<std::string>& mail_domains() const { return mail_domains_; }
     const std::string& sender_domain() const { return sender_domain_; }
     Attack& attack(const std::string& domain) { return attacks_[domain]; }
+    /// Where the domain wants its TLS reports, as its record says; empty: it has none.
+    static std::string rua(const std::string& domain);
     /// The attacks on any domain that has this MX host.
     Attack attack_on_host(const std::string& host);
 

@@ -335,4 +335,26 @@ void EngineCore::history(HistoryFilter filter, Reply<Result<History>> reply) {
     });
 }
 
+void EngineCore::close_day(std::chrono::sys_days day, Reply<Result<void>> reply) {
+    submit<void>(mailboxes_.writer, std::move(reply), [this, day](Reply<Result<void>> answer) mutable {
+        spool_->writer().close_day(day, std::move(answer));
+    });
+}
+
+void EngineCore::put_report(StoredReport report, Reply<Result<void>> reply) {
+    submit<void>(mailboxes_.writer, std::move(reply),
+                 [this, held = std::move(report)](Reply<Result<void>> answer) mutable {
+                     spool_->writer().put_report(held, std::move(answer));
+                 });
+}
+
+void EngineCore::reports(ReportFilter filter, Reply<Result<std::vector<StoredReport>>> reply) {
+    ask<std::vector<StoredReport>>(
+        std::move(reply), [held = std::move(filter)](Reader& reader) { return reader.reports(held); });
+}
+
+void EngineCore::reporting(std::chrono::sys_days from, Reply<Result<ReportingState>> reply) {
+    ask<ReportingState>(std::move(reply), [from](Reader& reader) { return reader.reporting(from); });
+}
+
 }  // namespace sternpost::store::sqlite

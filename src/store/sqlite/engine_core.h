@@ -110,6 +110,10 @@ class EngineCore : public Store {
     void hosts_seen(Reply<Result<std::vector<StoredHost>>> reply) override;
     void outcomes(OutcomeFilter filter, Reply<Result<std::vector<StoredOutcome>>> reply) override;
     void history(HistoryFilter filter, Reply<Result<History>> reply) override;
+    void close_day(std::chrono::sys_days day, Reply<Result<void>> reply) override;
+    void put_report(StoredReport report, Reply<Result<void>> reply) override;
+    void reports(ReportFilter filter, Reply<Result<std::vector<StoredReport>>> reply) override;
+    void reporting(std::chrono::sys_days from, Reply<Result<ReportingState>> reply) override;
 
   protected:
     Opened opened_;

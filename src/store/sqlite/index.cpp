@@ -125,6 +125,8 @@ struct Index::Statements {
                    "INSERT INTO tls_host VALUES (?1, ?2, ?3, ?4, ?5) ON CONFLICT DO UPDATE SET "
                    "tls_sessions = tls_sessions + ?2, last_tls = max(last_tls, ?3), "
                    "last_clear = max(last_clear, ?4), last_dane = max(last_dane, ?5)"),
+          close_day(db, "UPDATE tls_closed SET day = max(day, ?1)"),
+          put_report(db, "INSERT OR REPLACE INTO tls_report VALUES (?1, ?2, ?3, ?4, ?5, ?6)"),
           put_history(db, "UPDATE history SET segment = ?1, offset = ?2, sequence = ?3") {}
 
     Statement move_position, put_segment, drop_segment;
@@ -139,6 +141,7 @@ struct Index::Statements {
     Statement put_discovery, put_override, drop_override, put_suspension, drop_suspension, find_alarm,
         put_alarm;
     Statement count_outcome, add_outcome, different_outcomes, use_policy, put_host;
+    Statement close_day, put_report;
     Statement put_history;
 };
 
@@ -148,9 +151,10 @@ class Index::Application {
   public:
     using Crowded = std::map<std::pair<std::chrono::sys_days, std::string>, Coarseness>;
     Application(Statements& statements, std::map<std::uint64_t, SegmentUse> segments, Crowded& crowded,
-                FairRanks& ranks, MessageId newest, bool held)
+                FairRanks& ranks, MessageId newest, std::chrono::sys_days closed, bool held)
         : sql_(statements),
           segments_(std::move(segments)),
+          tally_(closed),
           crowded_(crowded),
           ranks_(ranks),
           newest_(newest),
@@ -164,6 +168,7 @@ class Index::Application {
     std::map<std::uint64_t, SegmentUse> segments_taken() { return std::move(segments_); }
     std::vector<std::string> released_taken() { return std::move(released_); }
     MessageId newest() const { return newest_; }
+    std::chrono::sys_days closed() const { return tally_.closed(); }
 
   private:
     using Recipient = Standing::Recipient;
@@ -187,6 +192,8 @@ class Index::Application {
     void take(const JournalEntry& entry, const StoredOverride& override);
     void take(const JournalEntry& entry, const StoredAlarm& alarm);
     void take(const JournalEntry& entry, const StoredSuspension& suspension);
+    void take(const JournalEntry& entry, const ClosedDay& closed);
+    void take(const JournalEntry& entry, const StoredReport& report);
     void reroute(const Act& act);
     /// The hop's row is brought up to date at the end: `more` recipients wait for it.
     void touch(std::int64_t hop, std::int64_t more) { hop_changes_[hop] += more; }
@@ -475,6 +482,18 @@ void Index::Application::take(const JournalEntry&, const StoredSuspension& suspe
             .run();
 }
 
+void Index::Application::take(const JournalEntry&, const ClosedDay& closed) {
+    tally_.close(closed.day);
+    sql_.close_day.with(day_number(closed.day)).run();
+}
+
+void Index::Application::take(const JournalEntry&, const StoredReport& report) {
+    sql_.put_report
+        .with(day_number(report.day), report.domain, report.id, static_cast<int>(report.state),
+              report.next_at, Blob{encode(report)})
+        .run();
+}
+
 void Index::Application::take(const JournalEntry&, const StoredDiscovery& discovery) {
     sql_.put_discovery
         .with(discovery.domain, discovery.unknown_since, discovery.failed_id, discovery.failed_at,
@@ -632,6 +651,7 @@ Result<void> Index::load() {
                                      MessageId{segments.id(4)}, MessageId{segments.id(5)}};
     Statement history(*database_, "SELECT segment, offset, sequence FROM history");
     if (history.row()) history_ = {history.id(0), history.id(1), history.id(2)};
+    closed_ = std::chrono::sys_days(std::chrono::days(database_->number("SELECT day FROM tls_closed")));
     if (auto error = database_->take_error()) return fail(std::move(*error));
     return {};
 }
@@ -640,12 +660,14 @@ Result<void> Index::begin_rebuild() {
     auto done = database_->transaction([&] {
         for (const char* table : {"message", "recipient", "hop", "submission", "segment", "policy",
                                   "policy_text", "policy_version", "discovery", "override", "suspension",
-                                  "alarm", "tls_outcome", "tls_policy", "tls_host", "copied"})
+                                  "alarm", "tls_outcome", "tls_policy", "tls_host", "copied", "tls_report"})
             database_->run(("DELETE FROM " + std::string(table)).c_str());
         database_->run(
             "UPDATE position SET segment = 0, offset = 0, sequence = 1, newest_message = 0, complete = 0");
         database_->run("UPDATE history SET segment = 0, offset = 0, sequence = 1");
+        database_->run("UPDATE tls_closed SET day = 0");
     });
+    closed_ = {};
     position_ = {};
     history_ = {};
     newest_ = {};
@@ -654,16 +676,19 @@ Result<void> Index::begin_rebuild() {
 }
 
 Result<void> Index::set_complete() {
-    if (auto done = database_->transaction([&] { database_->run("UPDATE position SET complete = 1"); });
-        !done)
-        return done;
+    auto done = database_->transaction([&] {
+        // What was counted before the tables were lost is known in part alone: no report is made of a part.
+        database_->run("DELETE FROM tls_outcome WHERE day < (SELECT max(day) FROM tls_outcome)");
+        database_->run("UPDATE position SET complete = 1");
+    });
+    if (!done) return done;
     complete_ = true;
     return checkpoint(true);
 }
 
 Result<std::vector<std::string>> Index::apply(std::span<const JournalEntry> entries,
                                               const JournalPosition& after, bool held) {
-    Application application(*statements_, segments_, crowded_, ranks_, newest_, held);
+    Application application(*statements_, segments_, crowded_, ranks_, newest_, closed_, held);
     auto done = database_->transaction([&] {
         for (const auto& entry : entries) application.take(entry);
         application.finish();
@@ -677,6 +702,7 @@ Result<std::vector<std::string>> Index::apply(std::span<const JournalEntry> entr
     position_ = after;
     history_changed_ = false;
     newest_ = application.newest();
+    closed_ = application.closed();
     segments_ = application.segments_taken();
     return application.released_taken();
 }
@@ -744,6 +770,7 @@ Result<void> Index::forget_old(WallTime now, std::chrono::days outcome_days) {
         };
         drop("DELETE FROM tls_outcome WHERE day < ?1", day_number(first_day));
         drop("DELETE FROM tls_policy WHERE day < ?1", day_number(first_day));
+        drop("DELETE FROM tls_report WHERE day < ?1", day_number(first_day));
         drop("DELETE FROM discovery WHERE max(mailed, unknown_since, failed_at) < ?1",
              now - discovery_memory);
         drop("DELETE FROM alarm WHERE last < ?1", now - alarm_memory);

@@ -99,6 +99,7 @@ class Index {
     std::map<std::pair<std::chrono::sys_days, std::string>, Coarseness> crowded_;
     FairRanks ranks_;
     MessageId newest_;
+    std::chrono::sys_days closed_{};  // the newest day whose TLS outcomes change no more
     std::map<std::uint64_t, SegmentUse> segments_;
 };
 

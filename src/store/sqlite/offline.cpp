@@ -48,6 +48,9 @@ Result<void> Offline::overlay() {
         const auto position = reader_->position();
         if (!position) return fail(position.error());
         from = *position;
+        const auto reporting = reader_->reporting(std::chrono::sys_days(std::chrono::days(3'000'000)));
+        if (!reporting) return fail(reporting.error());
+        tally_.close(reporting->closed);
     }
     auto replayed =
         replay(*disk_, from, false, [&](const RecordView& record, const JournalPosition&) -> Result<void> {
@@ -140,6 +143,10 @@ Result<void> Offline::take(JournalEntry entry) {
         suspensions_[{suspension->kind, suspension->scope}] = std::move(*suspension);
     } else if (auto* alarm = std::get_if<StoredAlarm>(&entry.what)) {
         alarms_.push_back(std::move(*alarm));
+    } else if (const auto* closed = std::get_if<ClosedDay>(&entry.what)) {
+        tally_.close(closed->day);
+    } else if (auto* report = std::get_if<StoredReport>(&entry.what)) {
+        reports_[{report->day, report->domain}] = std::move(*report);
     }
     return {};
 }
@@ -338,17 +345,17 @@ Result<std::vector<StoredHost>> Offline::hosts_seen() {
 Result<std::vector<StoredOutcome>> Offline::outcomes(const OutcomeFilter& filter) {
     std::map<OutcomeKey, StoredOutcome> all;
     const auto add = [&](OutcomeKey key, const TlsOutcome& outcome, std::uint64_t n) {
+        const auto day = key.day;
         auto& counted = all[std::move(key)];
         if (counted.n == 0 || counted.outcome.at < outcome.at) counted.outcome = outcome;
+        counted.day = day;
         counted.n += n;
     };
     if (reader_) {
         auto stored = reader_->outcomes(filter);
         if (!stored) return stored;
-        for (const auto& [outcome, n] : *stored)
-            add({std::chrono::floor<std::chrono::days>(outcome.at), outcome.domain, outcome.policy_text,
-                 encode_alike(outcome)},
-                outcome, n);
+        for (const auto& [outcome, n, day] : *stored)
+            add({day, outcome.domain, outcome.policy_text, encode_alike(outcome)}, outcome, n);
     }
     for (const auto& [key, counted] : tally_.outcomes()) {
         if (key.day < filter.from || key.day > filter.to) continue;
@@ -357,6 +364,41 @@ Result<std::vector<StoredOutcome>> Offline::outcomes(const OutcomeFilter& filter
     }
     std::vector<StoredOutcome> out;
     for (auto& [key, counted] : all) out.push_back(std::move(counted));
+    return out;
+}
+
+Result<std::vector<StoredReport>> Offline::reports(const ReportFilter& filter) {
+    std::map<std::pair<std::chrono::sys_days, std::string>, StoredReport> all;
+    if (reader_) {
+        auto stored = reader_->reports(filter);
+        if (!stored) return stored;
+        for (auto& report : *stored) all.emplace(std::pair(report.day, report.domain), std::move(report));
+    }
+    for (const auto& [key, report] : reports_) all[key] = report;
+    std::vector<StoredReport> out;
+    for (auto& [key, report] : all)
+        if (out.size() < filter.limit && matches(filter, report)) out.push_back(std::move(report));
+    return out;
+}
+
+Result<ReportingState> Offline::reporting(std::chrono::sys_days from) {
+    std::map<std::pair<std::chrono::sys_days, std::string>, WallTime> all;
+    if (reader_) {
+        auto stored = reader_->reporting(from);
+        if (!stored) return stored;
+        for (const auto& one : stored->unreported) all[{one.day, one.domain}] = one.next_at;
+    }
+    for (const auto& [key, counted] : tally_.outcomes())
+        if (key.day >= from) all.try_emplace({key.day, key.domain});
+    for (const auto& [key, report] : reports_) {
+        if (report.state == ReportState::waiting)
+            all[key] = report.next_at;
+        else
+            all.erase(key);
+    }
+    ReportingState out;
+    out.closed = tally_.closed();
+    for (const auto& [key, next_at] : all) out.unreported.push_back({key.first, key.second, next_at});
     return out;
 }
 

@@ -32,6 +32,8 @@ class Offline {
     Result<std::vector<StoredAlarm>> alarms(WallTime since);
     Result<std::vector<StoredHost>> hosts_seen();
     Result<std::vector<StoredOutcome>> outcomes(const OutcomeFilter& filter);
+    Result<std::vector<StoredReport>> reports(const ReportFilter& filter);
+    Result<ReportingState> reporting(std::chrono::sys_days from);
     Result<History> history(const HistoryFilter& filter);
     Result<std::string> read_body(const StoredMessage& message, std::uint64_t offset, std::size_t most);
     const std::vector<std::string>& warnings() const { return warnings_; }
@@ -59,6 +61,7 @@ class Offline {
     std::map<std::string, StoredOverride> overrides_;
     std::map<std::pair<SuspensionKind, std::string>, StoredSuspension> suspensions_;
     std::vector<StoredAlarm> alarms_;
+    std::map<std::pair<std::chrono::sys_days, std::string>, StoredReport> reports_;  // by day and domain
     Tally tally_;
     HistoryOverlay history_;
     std::vector<std::string> warnings_;

@@ -86,20 +86,30 @@ struct Reader::Statements {
           hosts_seen(
               db, "SELECT name, tls_sessions, last_tls, last_clear, last_dane FROM tls_host ORDER BY name"),
           outcomes(db,
-                   "SELECT o.domain, o.alike, o.n, o.last, t.text FROM tls_outcome o "
+                   "SELECT o.domain, o.alike, o.n, o.last, t.text, o.day FROM tls_outcome o "
                    "LEFT JOIN policy_text t ON t.id = o.policy WHERE o.day BETWEEN ?1 AND ?2 "
                    "ORDER BY o.day, o.domain"),
           outcomes_of(db,
-                      "SELECT o.domain, o.alike, o.n, o.last, t.text FROM tls_outcome o "
+                      "SELECT o.domain, o.alike, o.n, o.last, t.text, o.day FROM tls_outcome o "
                       "LEFT JOIN policy_text t ON t.id = o.policy WHERE o.day = ?1 AND o.domain = ?2"),
           outcome_days(db, "SELECT (SELECT min(day) FROM tls_outcome), (SELECT max(day) FROM tls_outcome)"),
+          reports(db, "SELECT fields FROM tls_report WHERE day BETWEEN ?1 AND ?2 ORDER BY day, domain"),
+          reports_to(db, "SELECT fields FROM tls_report WHERE day = ?1 AND domain = ?2"),
+          report_by_id(db, "SELECT fields FROM tls_report WHERE id = ?1"),
+          closed(db, "SELECT day FROM tls_closed"),
+          // each domain of a day once, without reading all that was counted of it
+          unreported(db,
+                     "SELECT o.day, o.domain, ifnull(r.next_at, 0) FROM "
+                     "(SELECT DISTINCT day, domain FROM tls_outcome WHERE day >= ?1) o "
+                     "LEFT JOIN tls_report r ON r.day = o.day AND r.domain = o.domain "
+                     "WHERE ifnull(r.state, 0) = 0"),
           position(db, "SELECT segment, offset, sequence FROM position"),
           place(db, "SELECT segment, offset FROM message WHERE id = ?1") {}
 
     Statement from, one, of_hop, recipients, totals, waiting_hops, failing_hops, one_hop, due, in_line, again,
         next_due, policies;
     Statement versions, discoveries, overrides, suspensions, alarms, hosts_seen, outcomes, outcomes_of,
-        outcome_days, position, place;
+        outcome_days, reports, reports_to, report_by_id, closed, unreported, position, place;
 };
 
 std::vector<std::string> Reader::queries_of_the_queue() {
@@ -452,12 +462,12 @@ Result<std::vector<StoredOutcome>> Reader::outcomes(const OutcomeFilter& filter)
         const auto take = [&](Statement& row) -> Result<void> {
             while (row.row()) {
                 const WallTime last = row.time(3);
-                OutcomeKey key{std::chrono::floor<std::chrono::days>(last), row.text(0), row.text(4),
-                               row.text(1)};
+                OutcomeKey key{std::chrono::sys_days(std::chrono::days(row.integer(5))), row.text(0),
+                               row.text(4), row.text(1)};
                 auto outcome = outcome_of(key, last);
                 if (!outcome)
                     return fail(Errc::damaged, "a TLS outcome of " + key.domain + " is damaged in the index");
-                out.push_back({std::move(*outcome), row.id(2)});
+                out.push_back({std::move(*outcome), row.id(2), key.day});
             }
             return {};
         };
@@ -472,6 +482,40 @@ Result<std::vector<StoredOutcome>> Reader::outcomes(const OutcomeFilter& filter)
         for (; !filter.domain.empty() && done && day <= last; ++day)
             done = take(statements_->outcomes_of.with(day, filter.domain));
         if (!done) return fail(std::move(done).error());
+        return out;
+    });
+}
+
+Result<std::vector<StoredReport>> Reader::reports(const ReportFilter& filter) {
+    return snapshot([&]() -> Result<std::vector<StoredReport>> {
+        std::vector<StoredReport> out;
+        const auto from = std::int64_t{filter.from.time_since_epoch().count()};
+        const auto to = std::int64_t{filter.to.time_since_epoch().count()};
+        Statement& row = !filter.id.empty() ? statements_->report_by_id.with(filter.id)
+                         : !filter.domain.empty() && from == to
+                             ? statements_->reports_to.with(from, filter.domain)
+                             : statements_->reports.with(from, to);
+        while (out.size() < filter.limit && row.row()) {
+            auto report = decode_report(row.octets(0));
+            if (!report) return fail(Errc::damaged, "a TLS report is damaged in the index");
+            if (matches(filter, *report)) out.push_back(std::move(*report));
+        }
+        row.reset();
+        return out;
+    });
+}
+
+Result<ReportingState> Reader::reporting(std::chrono::sys_days from) {
+    return snapshot([&]() -> Result<ReportingState> {
+        const auto day = [](std::int64_t number) {
+            return std::chrono::sys_days(std::chrono::days(static_cast<int>(number)));
+        };
+        ReportingState out;
+        auto& closed = statements_->closed.with();
+        if (closed.row()) out.closed = day(closed.integer(0));
+        closed.reset();
+        auto& row = statements_->unreported.with(std::int64_t{from.time_since_epoch().count()});
+        while (row.row()) out.unreported.push_back({day(row.integer(0)), row.text(1), row.time(2)});
         return out;
     });
 }

@@ -33,6 +33,8 @@ class Reader {
     Result<std::vector<StoredAlarm>> alarms(WallTime since);  // the latest first
     Result<std::vector<StoredHost>> hosts_seen();
     Result<std::vector<StoredOutcome>> outcomes(const OutcomeFilter& filter);
+    Result<std::vector<StoredReport>> reports(const ReportFilter& filter);  // by day and domain
+    Result<ReportingState> reporting(std::chrono::sys_days from);
     /// Where the journal holds the message's accept record, or the latest copy of it; nullopt: it is
     /// finished.
     std::optional<JournalPlace> place_of(MessageId message);

@@ -235,6 +235,25 @@ CREATE TABLE copied (
     PRIMARY KEY (message, segment)
 ) WITHOUT ROWID;
 )sql"},
+    Migration{R"sql(
+-- TLS reports: the newest day that is closed (days since 1970-01-01), and how it stands with each report. fields: those
+-- of a report's record in the journal.
+CREATE TABLE tls_closed (
+    only INTEGER PRIMARY KEY CHECK (only = 1),
+    day INTEGER NOT NULL
+);
+INSERT INTO tls_closed VALUES (1, 0);
+CREATE TABLE tls_report (
+    day INTEGER NOT NULL,
+    domain TEXT NOT NULL,
+    id TEXT NOT NULL,
+    state INTEGER NOT NULL,
+    next_at INTEGER NOT NULL,
+    fields BLOB NOT NULL,
+    PRIMARY KEY (day, domain)
+) WITHOUT ROWID;
+CREATE INDEX tls_report_by_id ON tls_report (id);
+)sql"},
 };
 
 // Recipients of mail that says something of TLS were in the row of their next hop, and get that of their

@@ -453,7 +453,8 @@ class Knowledge : public Engine {
         const auto day = std::chrono::floor<std::chrono::days>(now);
         const auto outcomes = ask.outcomes(OutcomeFilter{day, day, "example.com"});
         ASSERT_EQ(outcomes.size(), 2U);
-        for (const auto& [outcome, n] : outcomes) {
+        for (const auto& [outcome, n, counted_on] : outcomes) {
+            EXPECT_EQ(counted_on, day);
             EXPECT_EQ(n, 3U);
             EXPECT_EQ(outcome.at, now);
             EXPECT_EQ(outcome.policy_domain, "example.com");

@@ -303,7 +303,7 @@ void expect_kept(Machine& machine, const Ledger& ledger, bool held = false) {
     std::uint64_t with_hosts = 0;
     const auto outcomes = (*reader)->outcomes({}).value();
     const auto hosts = (*reader)->hosts_seen().value();
-    for (const auto& [outcome, n] : outcomes) sessions += n;
+    for (const auto& [outcome, n, day] : outcomes) sessions += n;
     for (const auto& host : hosts) with_hosts += host.tls_sessions;
     EXPECT_GE(sessions, ledger.sessions_recorded) << "a TLS outcome is lost";
     EXPECT_LE(sessions, ledger.sessions_asked) << "a TLS outcome counts twice";
@@ -839,7 +839,7 @@ TEST(Spool, ForgetsSubmissionsAfterTheirTime) {
     EXPECT_TRUE(again(3));
 }
 
-// What is counted in the index is bounded, and totals stay exact.
+// RPT-70: what is counted in the index is bounded, and totals stay exact.
 TEST(Spool, MergesOutcomesThatAreTooManyAndKeepsTheTotal) {
     Machine machine(9);
     ASSERT_TRUE(machine.start());
@@ -863,7 +863,7 @@ TEST(Spool, MergesOutcomesThatAreTooManyAndKeepsTheTotal) {
     auto reader = Reader::open({index_name, vfs_name}).value();
     const auto outcomes = reader->outcomes({}).value();
     std::uint64_t total = 0;
-    for (const auto& [outcome, n] : outcomes) total += n;
+    for (const auto& [outcome, n, day] : outcomes) total += n;
     EXPECT_EQ(total, sessions);
     EXPECT_GE(outcomes.size(), 1000U);
     EXPECT_LE(outcomes.size(), 1501U);
@@ -872,6 +872,70 @@ TEST(Spool, MergesOutcomesThatAreTooManyAndKeepsTheTotal) {
     ASSERT_NE(merged, outcomes.end());
     EXPECT_GT(merged->n, 800U);
     EXPECT_EQ(merged->outcome.tls, "TLSv1.3");
+}
+
+// RPT-09, RPT-16: what is heard of after a day was closed counts in the next one, also when the power went in
+// between.
+TEST(Spool, ADayThatIsClosedChangesNoMore) {
+    Machine machine(9);
+    ASSERT_TRUE(machine.start());
+    const WallTime now = machine.clock().now;
+    const auto today = std::chrono::floor<std::chrono::days>(now);
+    const auto deliver = [&](std::uint64_t id) {
+        std::vector<DeliveryResult> results(1);
+        results[0].message = MessageId{id};
+        results[0].at = now;
+        results[0].detail.outcomes = {testing::outcome_with("mx1.example.com", now)};
+        machine.spool().writer().record(results, {}, Reply<Result<void>>([](const Result<void>&) {}));
+    };
+    const auto sessions_on = [](std::chrono::sys_days day) {
+        auto reader = Reader::open({index_name, vfs_name}).value();
+        std::uint64_t out = 0;
+        const auto outcomes = reader->outcomes(OutcomeFilter{day, day, {}}).value();
+        for (const auto& one : outcomes) {
+            EXPECT_EQ(one.day, day);
+            out += one.n;
+        }
+        return out;
+    };
+    deliver(1);
+    deliver(2);
+    machine.spool().writer().close_day(today, Reply<Result<void>>([](const Result<void>&) {}));
+    deliver(3);
+    StoredReport report;
+    report.day = today;
+    report.domain = "example.com";
+    report.id = "1@example.net";
+    report.state = ReportState::waiting;
+    report.next_at = now + std::chrono::hours(1);
+    report.places = {{"mailto:a@example.com", PlaceState::accepted, now, "queued"}};
+    machine.spool().writer().put_report(report, Reply<Result<void>>([](const Result<void>&) {}));
+    machine.spool().commit();
+    machine.spool().apply();
+    EXPECT_EQ(sessions_on(today), 2U);
+    EXPECT_EQ(sessions_on(today + std::chrono::days(1)), 1U);
+    machine.crash(5);
+    ASSERT_TRUE(machine.start());
+    deliver(4);
+    machine.spool().commit();
+    machine.spool().apply();
+    EXPECT_EQ(sessions_on(today), 2U);
+    EXPECT_EQ(sessions_on(today + std::chrono::days(1)), 2U);
+    auto reader = Reader::open({index_name, vfs_name}).value();
+    EXPECT_EQ(reader->reports({}).value(), std::vector{report});
+    ReportFilter by_id;
+    by_id.id = "2@example.net";
+    EXPECT_TRUE(reader->reports(by_id).value().empty());
+    const auto state = reader->reporting(today).value();
+    EXPECT_EQ(state.closed, today);
+    ASSERT_EQ(state.unreported.size(), 2U);
+    EXPECT_EQ(state.unreported[0].next_at, report.next_at);
+    report.state = ReportState::done;
+    machine.spool().writer().put_report(report, Reply<Result<void>>([](const Result<void>&) {}));
+    machine.spool().commit();
+    machine.spool().apply();
+    EXPECT_EQ(reader->reporting(today).value().unreported.size(), 1U);
+    EXPECT_TRUE(reader->reporting(today + std::chrono::days(2)).value().unreported.empty());
 }
 
 TEST(Spool, ForgetsOutcomesAndHistoryAfterTheirTime) {

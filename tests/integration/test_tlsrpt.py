@@ -1,0 +1,401 @@
+#!/usr/bin/python3
+"""TLS reports (RFC 8460) as the world gets them: by mail and by HTTPS, through nginx, after a day that passes because the clock says so.
+report_check.py reads each of them. The ids are those of doc/obligations.tsv.
+"""
+import collections
+import datetime
+import http.server
+import json
+import os
+import re
+import subprocess
+import sys
+import threading
+import time
+
+from cryptography.hazmat.primitives.asymmetric import ec
+
+from machine import TOP, Failure, Process, expect, expect_equal, run, test, wait_for
+from peers import Authority, environment, listens, program
+from report_check import check_mail, check_post, check_report
+from scripted import ScriptedDns, ScriptedMx, ScriptedPolicyHost, certificate
+from sternpost import Sternpost
+
+POLICY = 'version: STSv1\nmode: %s\nmx: %s\nmax_age: 864000\n'
+PLAIN = {'Content-Type': 'text/plain'}
+KEY = ec.generate_private_key(ec.SECP256R1())
+TEXT = 'From: Alice <alice@sender.test>\nTo: bob\nSubject: secret-subject\n\nhello\n'
+COLLECTOR = '127.0.0.81'
+REPORTER = {'organization': 'Nordmail e. G.', 'contact': 'tlsrpt@nordmail.test', 'window': '0s', 'allow_special_addresses': True}
+
+Post = collections.namedtuple('Post', 'host path headers body')
+
+
+def domain(name, address, rua=None, policy=False):
+    """DNS records of a domain with the MX host mx.NAME."""
+    out = {(name, 'MX'): ['10 mx.%s.' % name], ('mx.' + name, 'A'): [address]}
+    if rua:
+        out[('_smtp._tls.' + name, 'TXT')] = ['"v=TLSRPTv1; rua=%s"' % rua]
+    if policy:
+        out[('_mta-sts.' + name, 'TXT')] = ['"v=STSv1; id=1;"']
+        out[('mta-sts.' + name, 'A')] = ['127.0.0.80']
+    return out
+
+
+class Collector:
+    """nginx for https://HOST/, in front of a small program that keeps what is posted. Paths: /ok, /fail (500), /slow (no answer),
+    /moved (a redirect that nginx makes), /once-failed (500 the first time)."""
+
+    def __init__(self, machine, hosts):
+        self.posts, self.machine = [], machine
+        outer, self.failed = self, set()
+
+        class Handler(http.server.BaseHTTPRequestHandler):
+            def do_POST(self):
+                body = self.rfile.read(int(self.headers['Content-Length']))
+                if self.path == '/slow':
+                    time.sleep(20)
+                    return
+                fails = self.path == '/fail' or (self.path == '/once-failed' and self.path not in outer.failed)
+                outer.failed.add(self.path)
+                if not fails:
+                    outer.posts.append(Post(self.headers['Host'], self.path, {k.lower(): v for k, v in self.headers.items()}, body))
+                self.send_response(500 if fails else 201)
+                self.send_header('Content-Length', '0')
+                self.end_headers()
+
+            def log_message(self, *_):
+                pass
+
+        back = http.server.ThreadingHTTPServer((COLLECTOR, 8080), Handler)
+        back.daemon_threads = True
+        threading.Thread(target=back.serve_forever, daemon=True).start()
+
+        def end():
+            back.shutdown()
+            back.server_close()
+
+        machine.at_end(end)
+        folder = machine.folder('collector')
+        servers = ''
+        for host, (chain, key) in hosts.items():
+            servers += f'''
+    server {{
+        listen {COLLECTOR}:443 ssl;
+        server_name {host};
+        ssl_certificate {chain};
+        ssl_certificate_key {key};
+        location = /moved {{ return 307 https://{host}/ok; }}
+        location / {{ proxy_pass http://{COLLECTOR}:8080; proxy_set_header Host $host; }}
+    }}'''
+        kinds = ('client_body', 'proxy', 'fastcgi', 'uwsgi', 'scgi')
+        temporary = ''.join('\n    %s_temp_path %s/tmp;' % (kind, folder) for kind in kinds)
+        conf = machine.write(
+            'collector/nginx.conf',
+            f'''\
+daemon off;
+user root root;
+worker_processes 1;
+pid {folder}/nginx.pid;
+error_log stderr info;
+events {{ worker_connections 256; }}
+http {{{temporary}
+    access_log {folder}/access.log;{servers}
+}}
+''',
+        )
+        command = [program('usr/sbin/nginx'), '-e', 'stderr', '-p', folder, '-c', conf]
+        self.process = Process(machine, 'collector', command, environment())
+        self.process.ready('listens', lambda: listens(COLLECTOR, 443))
+
+    def requests(self):
+        with open(self.machine.path('collector/access.log')) as f:
+            return f.read().splitlines()
+
+
+class Days:
+    """A daemon whose wall clock is set at each start."""
+
+    def __init__(self, machine, authority, **options):
+        self.machine, library = machine, machine.path('clock.so')
+        source = os.path.join(TOP, 'tests/integration/faults.c')
+        subprocess.run([os.environ.get('CC', 'cc'), '-shared', '-fPIC', '-O1', '-o', library, source, '-ldl'], check=True)
+        self.before = ['env', 'LD_PRELOAD=' + library, 'SECONDS_AHEAD=' + machine.write('ahead', '0')]
+        self.today = datetime.datetime.now(datetime.timezone.utc).date()
+        self.days = 0
+        options.setdefault('tlsrpt', REPORTER)
+        self.daemon = Sternpost(machine, authority, start=False, **options)
+        self.noon()
+
+    def noon(self, days=0):
+        """Starts it at noon (UTC), so many days from today."""
+        self.days = days
+        noon = datetime.datetime.combine(self.today, datetime.time(12), datetime.timezone.utc) + datetime.timedelta(days=days)
+        self.machine.write('ahead', '%d' % (noon.timestamp() - time.time()))
+        self.daemon.start(before=self.before)
+        return self.daemon
+
+    def next_noon(self):
+        self.daemon.stop()
+        return self.noon(self.days + 1)
+
+    def day(self, days):
+        return str(self.today + datetime.timedelta(days=days))
+
+    def counted(self, name, sessions=1, **where):
+        """The report so far, once so many sessions are counted in it (the index follows the journal)."""
+
+        def enough():
+            done = self.daemon.command('tlsrpt', 'preview', name, '--json', *where.get('args', ()))
+            if done.code == 1:
+                return None
+            expect(done.code == 0, 'preview: exit %d: %s' % (done.code, done.err))
+            answer = json.loads(done.out)
+            summaries = [p['summary'] for p in answer['report']['policies']]
+            return answer if sum(sum(s.values()) for s in summaries) >= sessions else None
+
+        return wait_for('%d session(s) with %s are counted' % (sessions, name), enough, 20, every=0.1)
+
+
+def send(daemon, *recipients):
+    daemon.submit('-f', 'alice@sender.test', *recipients, text=TEXT)
+
+
+def policies_of(machine, authority, modes):
+    hosts = {
+        'mta-sts.' + name: (
+            certificate(machine, authority, 'mta-sts.' + name, ['mta-sts.' + name], key=KEY),
+            (200, PLAIN, POLICY % (mode, 'mx.' + name)),
+        )
+        for name, mode in modes.items()
+    }
+    return ScriptedPolicyHost(machine, hosts)
+
+
+@test
+def a_domain_that_asks_gets_its_report_when_the_day_is_over(machine):
+    """RPT-01, RPT-03, RPT-09, RPT-12, RPT-13, RPT-15, RPT-17, RPT-18, RPT-19, RPT-20, RPT-25, RPT-27, RPT-29, RPT-30, RPT-33, RPT-34,
+    RPT-35, RPT-39, RPT-57, RPT-58, RPT-59, RPT-60, RPT-61, RPT-62, RPT-67, RPT-71."""
+    authority = Authority(machine)
+    records = {
+        **domain('good.test', '127.0.1.1', 'mailto:tls@reports.test,https://collector.test/ok', policy=True),
+        **domain('bad.test', '127.0.1.2', 'mailto:tls@reports.test', policy=True),
+        **domain('quiet.test', '127.0.1.3'),
+        # what the reports go to enforces a policy that its only host cannot meet
+        **domain('reports.test', '127.0.1.4', 'mailto:tls@reports.test', policy=True),
+        ('collector.test', 'A'): [COLLECTOR],
+    }
+    records[('_smtp._tls.bad.test', 'TXT')] = ['"v=TLSRPTv1; rua=mailto:tls" "@reports.test"']  # joined without a blank
+    ScriptedDns(machine, records)
+    policies_of(machine, authority, {'good.test': 'enforce', 'bad.test': 'testing', 'reports.test': 'enforce'})
+    good = ScriptedMx(machine, '127.0.1.1', certificate(machine, authority, 'good', ['mx.good.test'], key=KEY))
+    bad = ScriptedMx(machine, '127.0.1.2', certificate(machine, authority, 'bad', ['mx.bad.test'], key=KEY, expired=True))
+    ScriptedMx(machine, '127.0.1.3')
+    mailbox = ScriptedMx(machine, '127.0.1.4')
+    collector = Collector(machine, {'collector.test': authority.issue('collector.test')})
+    days = Days(machine, authority)
+    for _ in range(2):
+        send(days.daemon, 'secret-bob@good.test')
+    send(days.daemon, 'secret-bob@bad.test', 'secret-bob@quiet.test')
+    wait_for('the mail has arrived', lambda: len(good.taken) == 2 and bad.taken)
+    days.daemon.wait_empty()
+    preview = days.counted('good.test')
+    check_report(json.dumps(preview['report']).encode())
+    expect_equal(preview['places'], ['mailto:tls@reports.test', 'https://collector.test/ok'], 'places')
+    days.counted('bad.test')
+    expect('has no TLSRPT record' in days.counted('quiet.test')['why_not'], 'preview does not say that quiet.test asks for nothing')
+    expect_equal((mailbox.taken, collector.posts), ([], []), 'reports before the day is over')
+    expect_equal(days.daemon.command('tlsrpt', 'send', '--day', days.day(0)).code, 1, '`tlsrpt send` of a day that is not over')
+
+    daemon = days.next_noon()
+    wait_for('three reports', lambda: len(mailbox.taken) == 2 and len(collector.posts) == 1)
+    by_domain = {}
+    for taken in mailbox.taken:
+        expect_equal((taken.reverse_path, taken.tls), ('tlsrpt@nordmail.test', None), 'reverse-path, TLS')
+        for secret in (b'secret', b'alice'):
+            expect(secret not in taken.data, 'a report tells what the mail was about')
+        message, report = check_mail(taken.data)
+        expect_equal(message['TLS-Required'], 'No', 'TLS-Required')
+        by_domain[message['TLS-Report-Domain']] = report
+    expect_equal(set(by_domain), {'good.test', 'bad.test'}, 'domains with a report')
+    post = collector.posts[0]
+    expect_equal(check_post(post.headers, post.body), by_domain['good.test'], 'the report by HTTPS and by mail')
+    for name, report in by_domain.items():
+        expect_equal(report['organization-name'], 'Nordmail e. G.', 'organization-name')
+        expect_equal(report['date-range']['start-datetime'][:10], days.day(0), 'the day')
+        entry = report['policies'][0]
+        expect_equal(entry['policy']['policy-string'], (POLICY % ('enforce' if name == 'good.test' else 'testing', 'mx.' + name)).split('\n')[:-1], 'policy-string')
+        expect_equal(entry['policy']['mx-host'], ['mx.' + name], 'mx-host')
+    expect_equal(by_domain['good.test']['policies'][0]['failure-details'], [], 'failures of good.test')
+    detail = by_domain['bad.test']['policies'][0]['failure-details'][0]
+    # the scripted host puts no name in front of its EHLO reply: what stands there is what it calls itself
+    wanted = ('certificate-expired', 'mx.bad.test', 'PIPELINING', '127.0.1.2', 1)
+    seen = tuple(detail.get(k) for k in ('result-type', 'receiving-mx-hostname', 'receiving-mx-helo', 'receiving-ip', 'failed-session-count'))
+    expect_equal(seen, wanted, 'the failure of bad.test')
+    # Told once, whatever happens.
+    daemon.kill()
+    days.noon(1)
+    listed = days.daemon.ask('tlsrpt', 'list')
+    expect_equal(sorted((r['domain'], r['state']) for r in listed), [('bad.test', 'done'), ('good.test', 'done')], '`tlsrpt list`')
+    all_of_them = {r['domain']: r['state'] for r in days.daemon.ask('tlsrpt', 'list', '--all')}
+    expect_equal(all_of_them.get('quiet.test'), 'not-asked', 'the report for quiet.test')
+    shown = days.daemon.ask('tlsrpt', 'show', by_domain['good.test']['report-id'])
+    expect_equal(shown['report'], by_domain['good.test'], '`tlsrpt show`')
+    # Reports are no traffic: the next day has nothing to tell.
+    days.next_noon()
+    days.daemon.wait_event('day-closed')
+    expect_equal(len(days.daemon.ask('tlsrpt', 'list', '--all')), 3, 'reports in all')
+    expect_equal((len(mailbox.taken), len(collector.posts)), (2, 1), 'mailed and posted in all')
+    digest = days.daemon.ask('tlsrpt', 'digest', '--day', days.day(0))
+    expect_equal([d['domain'] for d in digest['domains']][0], 'bad.test', 'the first domain of the digest')
+    expect_equal(len(digest['domains']), 3, 'domains in the digest')
+    words = days.daemon.command('tlsrpt', 'digest', '--day', days.day(0)).out
+    expect('the certificate has expired' in words and 'quiet.test' in words and 'asks for no report' in words, 'the digest says: ' + words)
+
+
+@test
+def a_collector_that_fails_gets_it_later_and_one_bad_place_stops_no_other(machine):
+    """RPT-06, RPT-07, RPT-08, RPT-11, RPT-68, RPT-69: errors, redirects, silence, wrong certificates, schemes that nobody knows."""
+    authority, stranger = Authority(machine), Authority(machine, 'stranger')
+    rua = {
+        'fails.test': 'https://collector.test/fail,mailto:tls@reports.test',
+        'moves.test': 'https://collector.test/moved',
+        'slow.test': 'https://collector.test/slow,https://collector.test/ok',
+        'forged.test': 'https://forged.test/ok',
+        'once.test': 'https://collector.test/once-failed',
+        'odd.test': 'http://collector.test/ok,ftp://x/,mailto:nobody,https://gone.test/,https://collector.test/ok',
+        'two.test': 'mailto:tls@reports.test',
+    }
+    records = {('collector.test', 'A'): [COLLECTOR], ('forged.test', 'A'): [COLLECTOR], **domain('reports.test', '127.0.1.4')}
+    for name, places in rua.items():
+        records.update(domain(name, '127.0.1.1', places))
+    records[('forged.test', 'A')] = [COLLECTOR]
+    records[('_smtp._tls.two.test', 'TXT')] = ['"v=TLSRPTv1; rua=mailto:a@reports.test"', '"v=TLSRPTv1; rua=mailto:b@reports.test"']
+    ScriptedDns(machine, records)
+    mx, mailbox = ScriptedMx(machine, '127.0.1.1'), ScriptedMx(machine, '127.0.1.4')
+    hosts = {'collector.test': authority.issue('collector.test'), 'forged.test': stranger.issue('forged.test')}
+    collector = Collector(machine, hosts)
+    days = Days(machine, authority, tlsrpt={**REPORTER, 'post_timeout': '2s'}, delivery={'idle_time': '0s'})
+    send(days.daemon, *['bob@' + name for name in rua])
+    wait_for('the mail has arrived', lambda: len(mx.taken) == len(rua))
+    days.daemon.wait_empty()
+    for name in rua:
+        days.counted(name)
+    daemon = days.next_noon()
+    wanted = {
+        'fails.test': 'waiting',
+        'moves.test': 'waiting',
+        'slow.test': 'waiting',
+        'forged.test': 'done',
+        'once.test': 'waiting',
+        'odd.test': 'waiting',
+        'two.test': 'not-asked',
+    }
+    listed = lambda: {r['domain']: r for r in daemon.ask('tlsrpt', 'list', '--all')}
+    states = lambda: {name: r['state'] for name, r in listed().items()}
+    wait_for('each report was tried', lambda: states() == wanted, every=0.2)
+    expect_equal(sorted(p.host + p.path for p in collector.posts), ['collector.test/ok', 'collector.test/ok', 'forged.test/ok'], 'posts')
+    for post in collector.posts:
+        check_post(post.headers, post.body)
+    expect('/ok' not in [p.path for p in collector.posts if b'moves.test' in p.body], 'a redirect was followed')
+    wait_for('the mail beside a collector that fails', lambda: mailbox.taken)
+    check_mail(mailbox.taken[0].data)
+    now = listed()
+    for name, word in {'fails.test': 'HTTP status 500', 'moves.test': 'HTTP status 307', 'odd.test': 'gone.test has no address'}.items():
+        expect(word in now[name]['reason'], '%s: %s' % (name, now[name]['reason']))
+        expect(now[name]['next_at'] > now[name]['at'], '%s is not tried again' % name)
+    expect('certificate was not believed' in now['forged.test']['places'][0]['text'], 'forged.test: %s' % now['forged.test']['places'])
+    # By hand, at once: what was taken is not sent again.
+    done = daemon.command('tlsrpt', 'send', '--day', days.day(0), '--json')
+    expect_equal(done.code, 0, '`tlsrpt send`: ' + done.err)
+    wait_for('the report to once.test is done', lambda: states()['once.test'] == 'done', every=0.2)
+    expect_equal(len([p for p in collector.posts if p.path == '/once-failed']), 1, 'reports to once.test')
+    expect_equal(len([p for p in collector.posts if p.path == '/ok']), 3, 'posts to /ok')
+    expect_equal(len(mailbox.taken), 1, 'mailed')
+    # Once more, when asked: the same report.
+    again = daemon.command('tlsrpt', 'resend', now['forged.test']['id'])
+    expect_equal(again.code, 0, '`tlsrpt resend`: ' + again.err)
+    same = [p.body for p in collector.posts if p.host == 'forged.test']
+    expect(len(same) == 2 and same[0] == same[1], 'the second report differs from the first')
+    # A day later it is over.
+    daemon = days.next_noon()
+    states_then = lambda: {n: r['state'] for n, r in {r['domain']: r for r in daemon.ask('tlsrpt', 'list')}.items()}
+    wait_for('what nobody took is given up', lambda: states_then()['moves.test'] == 'given-up', every=0.2)
+    expect_equal(states_then()['fails.test'], 'done', 'a report that one of two places took')
+    wait_for('an alarm', lambda: 'tls-report-undelivered' in [a['kind'] for a in daemon.ask('status')['alarms']], every=0.1)
+
+
+@test
+def killed_at_any_moment_it_reports_each_day_once(machine):
+    """RPT-16, RPT-21: kill -9 while days are closed and reports made; never a second report-id, the same report each time."""
+    authority = Authority(machine)
+    names = ['d%d.test' % n for n in range(12)]
+    records = {('collector.test', 'A'): [COLLECTOR], **domain('reports.test', '127.0.1.4')}
+    for name in names:
+        records.update(domain(name, '127.0.1.1', 'https://collector.test/%s,mailto:%s@reports.test' % (name, name)))
+    ScriptedDns(machine, records)
+    mx, mailbox = ScriptedMx(machine, '127.0.1.1'), ScriptedMx(machine, '127.0.1.4')
+    collector = Collector(machine, {'collector.test': authority.issue('collector.test')})
+    days = Days(machine, authority)
+    send(days.daemon, *['bob@' + name for name in names])
+    wait_for('the mail has arrived', lambda: len(mx.taken) == len(names))
+    days.daemon.wait_empty()
+    for name in names:
+        days.counted(name)
+    days.daemon.stop()
+    for moment in range(8):
+        daemon = days.noon(1)
+        wait_for('something is reported', lambda n=len(collector.posts): len(collector.posts) > n or len(collector.posts) >= len(names), 10, every=0.001)
+        daemon.kill()
+    daemon = days.noon(1)
+    wait_for('all is reported', lambda: [r['state'] for r in daemon.ask('tlsrpt', 'list')] == ['done'] * len(names), every=0.2)
+    daemon.wait_empty()
+    ids = collections.defaultdict(set)
+    for post in collector.posts:
+        report = check_post(post.headers, post.body)
+        ids[post.path.strip('/')].add(json.dumps(report))
+    mailed = collections.Counter()
+    for taken in mailbox.taken:
+        message, report = check_mail(taken.data)
+        ids[message['TLS-Report-Domain']].add(json.dumps(report))
+        mailed[message['TLS-Report-Domain']] += 1
+    expect_equal({name: len(reports) for name, reports in ids.items()}, {name: 1 for name in names}, 'different reports')
+    expect_equal(set(mailed), set(names), 'domains with a mailed report')
+
+
+@test
+def before_it_is_set_up_it_counts_and_says_what_is_missing(machine):
+    """D-38; RPT-15: `status`, `preview` and `digest` without a reporter, and with the daemon down."""
+    authority = Authority(machine)
+    ScriptedDns(machine, {**domain('good.test', '127.0.1.1', 'mailto:tls@reports.test'), **domain('reports.test', '127.0.1.4')})
+    mx, mailbox = ScriptedMx(machine, '127.0.1.1'), ScriptedMx(machine, '127.0.1.4')
+    days = Days(machine, authority, tlsrpt={'window': '0s'})
+    send(days.daemon, 'bob@good.test')
+    wait_for('the mail has arrived', lambda: mx.taken)
+    days.counted('good.test')
+    daemon = days.next_noon()
+    daemon.wait_event('day-closed')
+    standing = wait_for('the report waits', lambda: (lambda s: s if s['waiting'] else None)(daemon.ask('tlsrpt', 'status')), every=0.1)
+    expect_equal((standing['sending'], standing['waiting']), (False, 1), '`tlsrpt status`')
+    expect(any('tlsrpt.organization' in m for m in standing['missing']) and any('tlsrpt.contact' in m for m in standing['missing']), 'missing: %s' % standing['missing'])
+    expect('missing: tlsrpt.contact is not set' in daemon.command('status').out, '`status` does not say what is missing')
+    refused = daemon.command('tlsrpt', 'send')
+    expect(refused.code == 1 and 'tlsrpt.contact is not set' in refused.err, '`tlsrpt send`: %s' % (refused,))
+    daemon.stop()
+    for args in (('preview', 'good.test', '--day', days.day(0)), ('digest', '--day', days.day(0)), ('list',)):
+        done = daemon.command('tlsrpt', *args)
+        expect(done.code == 0, '`tlsrpt %s` with the daemon down: %s' % (' '.join(args), done))
+    expect_equal(daemon.command('tlsrpt', 'status').code, 69, '`tlsrpt status` with the daemon down')
+    expect_equal(daemon.command('tlsrpt', 'preview', 'good.test', '--day', 'someday').code, 64, 'a day that is none')
+    expect_equal(daemon.command('tlsrpt', 'preview', 'none.test').code, 1, 'a domain without mail')
+    daemon.change(tlsrpt=REPORTER)
+    days.noon(1)
+    wait_for('the report', lambda: mailbox.taken)
+    check_mail(mailbox.taken[0].data)
+    days.daemon.wait_empty()
+    sent = days.daemon.command('tlsrpt', 'digest', '--day', days.day(0), '--mail')
+    expect(sent.code == 0 and 'Mailed to admin_address' in sent.out, '`tlsrpt digest --mail`: %s' % (sent,))
+
+
+if __name__ == '__main__':
+    sys.exit(run())
