@@ -101,3 +101,12 @@ empty() { "$dir/mailq" | grep -F 'queue is empty'; }
 wait_for "an empty queue" empty
 "$dir/mailq" | quote
 say "B: delivered over $tls, policy=$policy"
+
+printf '\n'
+say "The day in TLS, all partners, as the administrator sees it: sternpost tlsrpt digest --day today"
+counted() { "$programs/sternpost" tlsrpt preview b.example | grep -F '1 session failed'; }
+wait_for "the sessions of b.example counted" counted
+"$programs/sternpost" tlsrpt digest --day today | quote
+printf '\n'
+say "And what b.example, which asks for it, is told of it when the day is over: sternpost tlsrpt preview b.example"
+"$programs/sternpost" tlsrpt preview b.example | quote

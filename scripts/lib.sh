@@ -7,6 +7,8 @@ steps_done=0
 
 # without these ccache caches nothing that uses the precompiled header
 export CCACHE_SLOPPINESS=${CCACHE_SLOPPINESS:-pch_defines,time_macros}
+# nor in another clone of this tree, where only the folder's name is another one
+export CCACHE_BASEDIR=${CCACHE_BASEDIR:-$root} CCACHE_NOHASHDIR=${CCACHE_NOHASHDIR:-true}
 
 # A numbered step, with the time since the script began.
 step() {

@@ -11,6 +11,7 @@
 #include <map>
 
 #include "cmd/tlsrpt_print.h"
+#include "cmd/tlsrpt_read.h"
 #include "config/file.h"
 #include "control/client.h"
 #include "control/reasons.h"
@@ -878,6 +879,10 @@ void Command::add_tlsrpt() {
     resend->add_option("ID", id_, "its report-id")->required();
     verb(tlsrpt, "status", "whether reports are sent, and what is missing", {{"verb", "tlsrpt.status"}}, true,
          [](const Answer& answer) { print_reporting(answer.data.as_object()); });
+    auto* read = tlsrpt->add_subcommand("read", "sums reports that others have sent about domains of yours");
+    read->add_option("FILE", ids_, "mails, mbox files, JSON, gzip; - is standard input")->required();
+    read->add_flag("--json", json_, "the answer as JSON");
+    read->callback([this] { chosen_ = [this] { return finish(read_reports(ids_), print_read); }; });
     auto* digest = verb(tlsrpt, "digest", "a day's TLS with all partners, failing ones first",
                         {{"verb", "tlsrpt.digest"}}, true, print_digest);
     day_option(digest, "else yesterday");

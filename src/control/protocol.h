@@ -24,6 +24,8 @@ enum class ExitCode : int {
     held = 2,        // explain: what is demanded rules every host out
     unanswered = 3,  // explain, sts diff: a look-up failed, nobody can say now
     usage = 64,
+    bad_data = 65,     // tlsrpt read: a file has no report
+    no_input = 66,     // tlsrpt read: a file cannot be read
     unavailable = 69,  // the daemon does not answer
     internal = 70,
     not_permitted = 77,

@@ -3,6 +3,7 @@
 asks, whom it gives mail, what it counts. The ids are those of doc/obligations.tsv.
 """
 import datetime
+import json
 import os
 import sqlite3
 import ssl
@@ -22,6 +23,7 @@ from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 from machine import expect, expect_equal, run, test, wait_for
 from peers import Authority
+from report_check import check_report
 from scripted import ScriptedDns, ScriptedMx, ScriptedPolicyHost, certificate, serve
 from sternpost import Sternpost
 
@@ -31,6 +33,7 @@ PLAIN = {'Content-Type': 'text/plain'}
 SERVFAIL = 'SERVFAIL'
 PROMPT = {'max_ttl': '1s', 'timeout': '1s', 'attempts': 1}  # so that a changed record is seen soon
 KEY = ec.generate_private_key(ec.SECP256R1())
+REPORTER = {'organization': 'Nordmail e. G.', 'contact': 'tlsrpt@nordmail.test'}
 
 
 class Zones(ScriptedDns):
@@ -294,7 +297,7 @@ def policies_change_with_their_ids_and_end_with_their_time(machine):
 
     web = served(machine, authority, {name: answer(name) for name in names})
     asked = lambda name: [host for host, _ in web.requests].count('mta-sts.' + name)
-    sternpost = Sternpost(machine, authority, dns=PROMPT, delivery={'idle_time': '0s'}, sts={'failed_fetch_wait': '4s'})
+    sternpost = Sternpost(machine, authority, tlsrpt=REPORTER, dns=PROMPT, delivery={'idle_time': '0s'}, sts={'failed_fetch_wait': '4s'})
     mail(sternpost, 'bob@none.test', 'bob@broken.test', 'bob@zero.test')
     taken_by(mx['none.test'])
     taken_by(mx['broken.test'])  # a valid record, no policy, nothing cached: as if there were no record (STS-28)
@@ -478,7 +481,7 @@ def dane_stands_above_the_other_demands_and_is_counted_as_itself(machine):
     nobody, plain = (ScriptedMx(machine, '127.0.2.%d' % n) for n in (1, 3))
     server = Zones(machine, records, unsigned=('unsigned.test',))
     served(machine, authority, policies)
-    sternpost = Sternpost(machine, authority, dns={'trust_ad': 'yes', 'probe_secure': '', 'probe_bogus': ''})
+    sternpost = Sternpost(machine, authority, tlsrpt=REPORTER, dns={'trust_ad': 'yes', 'probe_secure': '', 'probe_bogus': ''})
     for word, row in rows.items():
         mail(sternpost, 'bob@%s.test' % word, header=row[3])
     mail(sternpost, 'bob@bogus.test', 'bob@unsigned.test')
@@ -597,7 +600,7 @@ class Counted:
     POLICY_TYPE, COUNT, RESULT_TYPE = 3, 7, 8
 
     def __init__(self, sternpost):
-        self.path = os.path.join(sternpost.options['state_dir'], 'queue.db')
+        self.sternpost, self.path = sternpost, os.path.join(sternpost.options['state_dir'], 'queue.db')
 
     def of(self, name, details=False):
         """{(policy type, result type or ''): how often} of a domain: its sessions, or what is only a detail beside them (count 2)."""
@@ -617,6 +620,22 @@ class Counted:
         while self.of(name, details) != wanted and time.monotonic() < deadline:
             time.sleep(0.05)
         expect_equal(self.of(name, details), wanted, 'what is counted for %s (%s)' % (name, why))
+        self.reported(name, wanted, why)
+
+    def reported(self, name, wanted, why):
+        """The report that the domain would get says so, in the form that RFC 8460 wants."""
+        done = self.sternpost.command('tlsrpt', 'preview', name, '--json')
+        if not wanted:
+            expect_equal(done.code, 1, '`tlsrpt preview` of what is in no report (%s)' % why)
+            return
+        report = check_report(json.dumps(json.loads(done.out)['report']).encode())
+        for (policy, result), n in wanted.items():
+            entries = [p for p in report['policies'] if p['policy']['policy-type'] == policy]
+            if result:
+                told = sum(d['failed-session-count'] for p in entries for d in p['failure-details'] if d['result-type'] == result)
+            else:
+                told = sum(p['summary']['total-successful-session-count'] for p in entries)
+            expect_equal(told, n, 'sessions of %s in the report for %s (%s)' % (result or 'success', name, why))
 
 
 def fields_of(octets):
@@ -673,7 +692,7 @@ def sessions_are_counted_once_and_only_where_there_was_one(machine):
     ScriptedMx(machine, '127.0.2.3', breaking)
     Zones(machine, records)
     served(machine, authority, policies)
-    sternpost = Sternpost(machine, authority)
+    sternpost = Sternpost(machine, authority, tlsrpt=REPORTER)
     for word in rows:
         mail(sternpost, 'bob@%s.test' % word)
     for word in rows:
@@ -718,7 +737,7 @@ def policies_that_cannot_be_had_are_counted_beside_the_sessions(machine):
     mx['twice'] = ScriptedMx(machine, '127.0.1.99', certificate(machine, stranger, 'twice', ['mx'], key=KEY))
     Zones(machine, records)
     ScriptedPolicyHost(machine, hosts)
-    sternpost = Sternpost(machine, authority, delivery={'idle_time': '0s'})
+    sternpost = Sternpost(machine, authority, tlsrpt=REPORTER, delivery={'idle_time': '0s'})
     for person in ('bob', 'carol'):
         mail(sternpost, *['%s@%s.test' % (person, word) for word in rows])
         for word in rows:

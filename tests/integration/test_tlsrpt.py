@@ -116,22 +116,22 @@ http {{{temporary}
 class Days:
     """A daemon whose wall clock is set at each start."""
 
-    def __init__(self, machine, authority, **options):
-        self.machine, library = machine, machine.path('clock.so')
+    def __init__(self, machine, authority=None, name='sternpost', **options):
+        self.machine, self.ahead, library = machine, name + '-ahead', machine.path(name + '-clock.so')
         source = os.path.join(TOP, 'tests/integration/faults.c')
         subprocess.run([os.environ.get('CC', 'cc'), '-shared', '-fPIC', '-O1', '-o', library, source, '-ldl'], check=True)
-        self.before = ['env', 'LD_PRELOAD=' + library, 'SECONDS_AHEAD=' + machine.write('ahead', '0')]
+        self.before = ['env', 'LD_PRELOAD=' + library, 'SECONDS_AHEAD=' + machine.write(self.ahead, '0')]
         self.today = datetime.datetime.now(datetime.timezone.utc).date()
         self.days = 0
         options.setdefault('tlsrpt', REPORTER)
-        self.daemon = Sternpost(machine, authority, start=False, **options)
+        self.daemon = Sternpost(machine, authority, name=name, start=False, **options)
         self.noon()
 
     def noon(self, days=0):
         """Starts it at noon (UTC), so many days from today."""
         self.days = days
         noon = datetime.datetime.combine(self.today, datetime.time(12), datetime.timezone.utc) + datetime.timedelta(days=days)
-        self.machine.write('ahead', '%d' % (noon.timestamp() - time.time()))
+        self.machine.write(self.ahead, '%d' % (noon.timestamp() - time.time()))
         self.daemon.start(before=self.before)
         return self.daemon
 
@@ -232,6 +232,17 @@ def a_domain_that_asks_gets_its_report_when_the_day_is_over(machine):
     wanted = ('certificate-expired', 'mx.bad.test', 'PIPELINING', '127.0.1.2', 1)
     seen = tuple(detail.get(k) for k in ('result-type', 'receiving-mx-hostname', 'receiving-mx-helo', 'receiving-ip', 'failed-session-count'))
     expect_equal(seen, wanted, 'the failure of bad.test')
+    # Who gets such reports reads them with the same program.
+    files = [machine.write('mail-%d' % n, taken.data) for n, taken in enumerate(mailbox.taken)] + [machine.write('post', post.body)]
+    read = json.loads(daemon.command('tlsrpt', 'read', *files, '--json').out)
+    expect_equal([r['oddities'] for r in read['reports']], [[], [], []], 'what is odd about our own reports')
+    expect_equal(sorted(r['counted'] for r in read['reports']), [False, True, True], 'reports that were counted')
+    rows = {r['domain']: (r['organization'], r['failed'], [f['result_type'] for f in r['failures']]) for r in read['rows']}
+    expect_equal(rows, {'bad.test': ('Nordmail e. G.', 1, ['certificate-expired']), 'good.test': ('Nordmail e. G.', 0, [])}, '`tlsrpt read`')
+    shown = daemon.command('tlsrpt', 'read', *files)
+    expect(shown.code == 0 and 'the certificate has expired' in shown.out, '`tlsrpt read`: %s' % (shown,))
+    expect_equal(daemon.command('tlsrpt', 'read', machine.path('none')).code, 66, '`tlsrpt read` of no file')
+    expect_equal(daemon.command('tlsrpt', 'read', machine.write('garbage', 'hello')).code, 65, '`tlsrpt read` of no report')
     # Told once, whatever happens.
     daemon.kill()
     days.noon(1)
@@ -361,6 +372,40 @@ def killed_at_any_moment_it_reports_each_day_once(machine):
         mailed[message['TLS-Report-Domain']] += 1
     expect_equal({name: len(reports) for name, reports in ids.items()}, {name: 1 for name in names}, 'different reports')
     expect_equal(set(mailed), set(names), 'domains with a mailed report')
+
+
+@test
+def two_reporters_have_nothing_to_tell_of_each_others_reports(machine):
+    """RPT-13, RPT-14: ten days after one day with mail there has been one report each."""
+    rua = {'a.test': 'mailto:tls@a.test', 'b.test': 'mailto:tls@b.test'}
+    ScriptedDns(machine, {**domain('a.test', '127.0.1.1', rua['a.test']), **domain('b.test', '127.0.1.2', rua['b.test'])})
+    mx = {'a': ScriptedMx(machine, '127.0.1.1'), 'b': ScriptedMx(machine, '127.0.1.2')}
+    both = [
+        Days(
+            machine,
+            name=one,
+            hostname='out.%s.test' % one,
+            listener={'listen': [address + ':25']},
+            tlsrpt={**REPORTER, 'contact': 'tlsrpt@%s.test' % one},
+        )
+        for one, address in (('a', '127.0.0.1'), ('b', '127.0.0.2'))
+    ]
+    send(both[0].daemon, 'bob@b.test')
+    send(both[1].daemon, 'bob@a.test')
+    both[0].counted('b.test')
+    both[1].counted('a.test')
+    for _ in range(10):
+        for days in both:
+            days.next_noon()
+        for days in both:
+            days.daemon.wait_event('day-closed')
+            wait_for('nothing waits', lambda: days.daemon.ask('tlsrpt', 'status')['waiting'] == 0, every=0.05)
+            days.daemon.wait_empty()
+    for one, host in mx.items():
+        expect_equal(len(host.taken), 2, 'messages at ' + one)
+        check_mail(host.taken[1].data)
+    for days in both:
+        expect_equal(len(days.daemon.ask('tlsrpt', 'list', '--all')), 1, 'reports in ten days')
 
 
 @test

@@ -1,0 +1,235 @@
+#include "tlsrpt/incoming.h"
+
+#include <algorithm>
+#include <boost/json/parse.hpp>
+#include <boost/json/value.hpp>
+#include <set>
+
+#include "mail/parts.h"
+#include "tlsrpt/result_type.h"
+#include "util/gzip.h"
+#include "util/text.h"
+
+namespace sternpost::tlsrpt {
+namespace {
+
+namespace json = boost::json;
+
+constexpr std::size_t most_octets = 100UL << 20U;  // of JSON; ours
+constexpr std::size_t most_entries = 10'000;       // policies, and details of one; ours
+constexpr std::size_t most_text = 1000;            // of one value that is kept
+constexpr std::string_view bom = "\xEF\xBB\xBF";
+
+// Takes values out of somebody else's JSON and remembers each time that it had to look away.
+class Taker {
+  public:
+    explicit Taker(std::vector<std::string>& oddities) : oddities_(oddities) {}
+
+    void odd(const std::string& what) {
+        if (oddities_.size() < 50 && seen_.insert(what).second) oddities_.push_back(what);
+    }
+    std::string text(const json::object& from, std::string_view key, bool needed = false) {
+        const auto* value = from.if_contains(key);
+        if (value == nullptr || value->is_null()) {
+            if (needed) odd(std::string(key) + " is missing");
+            if (value != nullptr) odd(std::string(key) + " is null");
+            return "";
+        }
+        if (value->is_string()) return std::string(std::string_view(value->as_string()).substr(0, most_text));
+        odd(std::string(key) + " is no text");
+        return "";
+    }
+    std::uint64_t count(const json::object& from, std::string_view key) {
+        const auto* value = from.if_contains(key);
+        if (value == nullptr || value->is_null()) {
+            odd(std::string(key) + " is missing");
+            return 0;
+        }
+        boost::system::error_code ec;
+        if (value->is_number()) {
+            const auto n = value->to_number<std::uint64_t>(ec);
+            if (!ec) return n;
+        } else if (value->is_string()) {
+            odd(std::string(key) + " is a text, not a number");
+            if (const auto n = decimal(trimmed(std::string_view(value->as_string())))) return *n;
+        }
+        odd(std::string(key) + " is no count");
+        return 0;
+    }
+    const json::object* object(const json::object& from, std::string_view key, bool needed = true) {
+        const auto* value = from.if_contains(key);
+        if (value != nullptr && value->is_object()) return &value->as_object();
+        if (needed || value != nullptr)
+            odd(std::string(key) + (value == nullptr ? " is missing" : " is no object"));
+        return nullptr;
+    }
+
+  private:
+    std::vector<std::string>& oddities_;
+    std::set<std::string> seen_;
+};
+
+bool is_result_type(std::string_view text) {
+    for (int i = 0; i <= static_cast<int>(ResultType::sts_webpki_invalid); ++i)
+        if (name_of(static_cast<ResultType>(i)) == text) return true;
+    return false;
+}
+
+// RFC 3339: with a zone.
+void look_at_time(Taker& take, const std::string& text, const char* name) {
+    const bool zone = text.ends_with('Z') ||
+                      (text.size() > 6 && (text[text.size() - 6] == '+' || text[text.size() - 6] == '-') &&
+                       text.find('T') != std::string::npos);
+    if (!text.empty() && !zone) take.odd(std::string(name) + " has no time zone");
+}
+
+void look_at_list(Taker& take, const json::object& policy, std::string_view key) {
+    const auto* value = policy.if_contains(key);
+    if (value == nullptr || value->is_array()) return;
+    take.odd(std::string(key) + (value->is_string() ? " is a text, not a list" : " is no list"));
+}
+
+IncomingEntry entry_of(Taker& take, const json::object& from) {
+    IncomingEntry out;
+    if (const auto* policy = take.object(from, "policy")) {
+        const std::string type = take.text(*policy, "policy-type", true);
+        out.type = lowered(type);
+        if (out.type != type) take.odd("policy-type is written " + printable(type, 40));
+        out.domain = lowered(take.text(*policy, "policy-domain", true));
+        while (out.domain.ends_with('.')) out.domain.pop_back();
+        look_at_list(take, *policy, "policy-string");
+        look_at_list(take, *policy, "mx-host");
+    }
+    if (const auto* summary = take.object(from, "summary")) {
+        out.good = take.count(*summary, summary->contains("total-successful-session-count")
+                                            ? "total-successful-session-count"
+                                            : "total-success-session-count");
+        out.failed = take.count(*summary, "total-failure-session-count");
+    }
+    const auto* details = from.if_contains("failure-details");
+    if (details == nullptr || details->is_null()) return out;
+    const json::array one{*details};
+    const json::array& list = details->is_array() ? details->as_array() : one;
+    if (!details->is_array()) take.odd("failure-details is no list");
+    for (const auto& item : list) {
+        if (!item.is_object() || out.details.size() >= most_entries) {
+            take.odd(item.is_object() ? "there are too many failure-details"
+                                      : "a failure detail is no object");
+            continue;
+        }
+        const auto& detail = item.as_object();
+        IncomingDetail key;
+        key.result_type = lowered(take.text(detail, "result-type", true));
+        if (!key.result_type.empty() && !is_result_type(key.result_type))
+            take.odd("result-type " + printable(key.result_type, 60) + " is not one of RFC 8460");
+        key.reason = take.text(detail, "failure-reason-code");
+        if (key.reason.empty()) key.reason = take.text(detail, "failure-error-code");
+        key.sending_ip = take.text(detail, "sending-mta-ip");
+        key.mx_host = lowered(take.text(detail, "receiving-mx-hostname"));
+        key.receiving_ip = take.text(detail, "receiving-ip");
+        out.details[std::move(key)] += take.count(detail, "failed-session-count");
+    }
+    return out;
+}
+
+}  // namespace
+
+Result<IncomingReport> read_report(std::string_view octets) {
+    IncomingReport out;
+    Taker take(out.oddities);
+    std::string unpacked;
+    if (util::is_gzip(octets)) {
+        auto whole = util::gunzip(octets, most_octets);
+        if (!whole) return fail(Errc::bad_record, std::move(whole.error().text));
+        unpacked = std::move(*whole);
+        octets = unpacked;
+    }
+    if (octets.size() > most_octets) return fail(Errc::bad_record, "it is larger than 100 MiB");
+    if (octets.starts_with(bom)) {
+        take.odd("it begins with a byte order mark");
+        octets.remove_prefix(bom.size());
+    }
+    boost::system::error_code ec;
+    json::parse_options lenient;
+    lenient.allow_invalid_utf8 = true;
+    lenient.allow_trailing_commas = true;
+    const auto value = json::parse(trimmed(octets), ec, {}, lenient);
+    if (ec) return fail(Errc::bad_record, "not JSON: " + ec.message());
+    if (!valid_utf8(octets)) take.odd("it is not UTF-8");
+    if (!value.is_object()) return fail(Errc::bad_record, "JSON, but no object");
+    const auto& report = value.as_object();
+    out.organization = take.text(report, "organization-name", true);
+    out.contact = take.text(report, "contact-info");
+    if (istarts_with(out.contact, "mailto:")) take.odd("contact-info is a URI");
+    out.id = take.text(report, "report-id", true);
+    if (const auto* range = take.object(report, "date-range")) {
+        out.begin = take.text(*range, "start-datetime", true);
+        out.end = take.text(*range, "end-datetime", true);
+        look_at_time(take, out.begin, "start-datetime");
+        look_at_time(take, out.end, "end-datetime");
+    }
+    const auto* policies = report.if_contains("policies");
+    if (policies == nullptr) return fail(Errc::bad_record, "JSON without policies: not a TLS report");
+    const json::array one{*policies};
+    if (!policies->is_array()) take.odd("policies is no list");
+    for (const auto& item : policies->is_array() ? policies->as_array() : one) {
+        if (out.entries.size() >= most_entries) {
+            take.odd("there are too many policies");
+            break;
+        }
+        if (item.is_object())
+            out.entries.push_back(entry_of(take, item.as_object()));
+        else
+            take.odd("a policy is no object");
+    }
+    return out;
+}
+
+std::vector<std::string> reports_in(std::string_view file) {
+    const std::string_view text = trimmed(file.starts_with(bom) ? file.substr(bom.size()) : file);
+    const auto first = text.find_first_not_of("\r\n\t ");
+    if (util::is_gzip(file) || (first != std::string_view::npos && text[first] == '{'))
+        return {std::string(file)};
+    std::vector<std::string_view> mails;
+    constexpr std::string_view mark = "From ";  // of an mbox file
+    if (file.starts_with(mark)) {
+        for (std::size_t at = 0; at < file.size();) {
+            const auto next = file.find("\nFrom ", at);
+            const std::string_view one =
+                file.substr(at, next == std::string_view::npos ? next : next + 1 - at);
+            mails.push_back(one.substr(std::min(one.find('\n'), one.size() - 1) + 1));
+            if (next == std::string_view::npos) break;
+            at = next + 1;
+        }
+    } else {
+        mails.push_back(file);
+    }
+    std::vector<std::string> out;
+    for (const auto mail : mails)
+        for (auto& part : mail::leaves(mail)) {
+            const std::string name = lowered(part.file_name);
+            const bool named =
+                name.ends_with(".json") || name.ends_with(".gz") || name.ends_with(".json.gzip");
+            const bool typed = part.type.find("tlsrpt") != std::string::npos ||
+                               part.type.find("gzip") != std::string::npos || part.type == "application/json";
+            if (named || typed || util::is_gzip(part.octets)) out.push_back(std::move(part.octets));
+        }
+    return out;
+}
+
+bool Sums::add(const IncomingReport& report) {
+    if (!report.id.empty() && !known_.emplace(std::pair(report.organization, report.id), true).second)
+        return false;
+    std::set<Key> counted;
+    for (const auto& entry : report.entries) {
+        const Key key{entry.domain, report.organization, entry.type};
+        Row& row = rows_[key];
+        if (counted.insert(key).second) ++row.reports;
+        row.good += entry.good;
+        row.failed += entry.failed;
+        for (const auto& [detail, n] : entry.details) row.details[detail] += n;
+    }
+    return true;
+}
+
+}  // namespace sternpost::tlsrpt

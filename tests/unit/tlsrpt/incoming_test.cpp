@@ -1,0 +1,157 @@
+// Reports of others, with what they are known to get wrong.
+#include "tlsrpt/incoming.h"
+
+#include <gtest/gtest.h>
+
+#include <algorithm>
+
+#include "mail/parts.h"
+#include "tlsrpt/mail.h"
+#include "util/gzip.h"
+#include "util/text.h"
+
+namespace sternpost::tlsrpt {
+namespace {
+
+const std::string good = R"({
+  "organization-name": "Big Mail Inc.",
+  "date-range": {"start-datetime": "2026-03-14T00:00:00Z", "end-datetime": "2026-03-14T23:59:59Z"},
+  "contact-info": "tls@big.example",
+  "report-id": "1@big.example",
+  "policies": [{
+    "policy": {"policy-type": "sts", "policy-string": ["version: STSv1"], "policy-domain": "ours.example",
+               "mx-host": ["*.ours.example"]},
+    "summary": {"total-successful-session-count": 100, "total-failure-session-count": 7},
+    "failure-details": [
+      {"result-type": "certificate-expired", "sending-mta-ip": "192.0.2.1", "receiving-ip": "192.0.2.9",
+       "receiving-mx-hostname": "mx1.ours.example", "failed-session-count": 7, "failure-reason-code": "x"}]}]})";
+
+std::string with(std::string from, const std::string& to) {
+    std::string out = good;
+    const auto at = out.find(from);
+    EXPECT_NE(at, std::string::npos) << from;
+    return out.replace(at, from.size(), to);
+}
+
+TEST(Incoming, AReportAsItShouldBeHasNothingOdd) {
+    const auto report = read_report(good).value();
+    EXPECT_TRUE(report.oddities.empty()) << report.oddities.front();
+    EXPECT_EQ(report.organization, "Big Mail Inc.");
+    ASSERT_EQ(report.entries.size(), 1U);
+    const auto& entry = report.entries[0];
+    EXPECT_EQ(entry.domain, "ours.example");
+    EXPECT_EQ(entry.good, 100U);
+    EXPECT_EQ(entry.failed, 7U);
+    ASSERT_EQ(entry.details.size(), 1U);
+    EXPECT_EQ(entry.details.begin()->first.mx_host, "mx1.ours.example");
+    EXPECT_EQ(entry.details.begin()->second, 7U);
+}
+
+struct Odd {
+    const char* name;
+    std::string octets;
+    const char* told;  // a part of what is said of it
+};
+class OddReport : public testing::TestWithParam<Odd> {};
+
+TEST_P(OddReport, IsReadAllTheSame) {
+    const auto report = read_report(GetParam().octets);
+    ASSERT_TRUE(report) << report.error().text;
+    ASSERT_EQ(report->entries.size(), 1U);
+    EXPECT_EQ(report->entries[0].good, 100U);
+    EXPECT_TRUE(std::any_of(report->oddities.begin(), report->oddities.end(), [](const std::string& odd) {
+        return odd.find(GetParam().told) != std::string::npos;
+    })) << (report->oddities.empty() ? "nothing was said" : report->oddities.front());
+}
+
+const Odd odd[] = {
+    {"MxHostAsAText", with("[\"*.ours.example\"]", "\"*.ours.example\""), "mx-host is a text"},
+    {"PolicyStringAsAText", with("[\"version: STSv1\"]", "\"version: STSv1\""), "policy-string is a text"},
+    {"CountsAsTexts", with(": 100", ": \"100\""), "is a text, not a number"},
+    {"NoTimeZone", with("23:59:59Z", "23:59:59"), "end-datetime has no time zone"},
+    {"ContactIsNull", with("\"tls@big.example\"", "null"), "contact-info is null"},
+    {"ContactIsAUri", with("\"tls@big.example\"", "\"mailto:tls@big.example\""), "contact-info is a URI"},
+    {"NoOrganization", with("\"organization-name\": \"Big Mail Inc.\",", ""), "organization-name is missing"},
+    {"TypeInCapitals", with("\"sts\"", "\"STS\""), "policy-type is written STS"},
+    {"UnknownResultType", with("certificate-expired", "bad-luck"), "bad-luck is not one of"},
+    {"OneDetailWithoutAList",
+     with("[\n      {\"result", "{\"result")
+         .replace(with("[\n      {\"result", "{\"result").rfind("}]}]"), 4, "}}]"),
+     "failure-details is no list"},
+    {"ByteOrderMark", "\xEF\xBB\xBF" + good, "byte order mark"},
+    {"Latin1", with("Big Mail", "Gro\xDF"), "not UTF-8"},
+};
+INSTANTIATE_TEST_SUITE_P(Rows, OddReport, testing::ValuesIn(odd),
+                         [](const auto& row) { return std::string(row.param.name); });
+
+TEST(Incoming, WhatIsNoneIsSaidToBeNone) {
+    for (const std::string& none :
+         {std::string(), std::string("<html>"), std::string("[]"), std::string("{}"),
+          std::string("\x1F\x8B garbage"), util::gzip(good).substr(0, 60), std::string(5000, '[')}) {
+        const auto report = read_report(none);
+        ASSERT_FALSE(report) << none.substr(0, 20);
+        EXPECT_FALSE(report.error().text.empty());
+    }
+}
+
+TEST(Incoming, GzipIsUnpackedWithinItsBounds) {
+    EXPECT_EQ(read_report(util::gzip(good)).value().entries.size(), 1U);
+    const std::string two = util::gzip(good.substr(0, 50)) + util::gzip(good.substr(50));
+    EXPECT_EQ(read_report(two + "garbage").value().entries.size(), 1U);
+    std::string bomb = util::gzip(std::string(150UL << 20U, ' '));
+    EXPECT_NE(read_report(bomb).error().text.find("unpacks to more"), std::string::npos);
+}
+
+// Found in a mail, however it is put into it.
+TEST(Incoming, IsFoundInMailsOfAllKinds) {
+    Reporter by{"Northfield", "tls@northfield.example", "northfield.example", "relay"};
+    store::StoredOutcome one;
+    one.outcome.domain = one.outcome.policy_domain = "ours.example";
+    one.day = std::chrono::sys_days(std::chrono::year(2026) / 3 / 14);
+    one.n = 3;
+    const auto report = make_report(by, "ours.example", one.day, {one});
+    const std::string own =
+        compose(report, pack(report), {"tls@ours.example", "m@northfield.example", WallTime(one.day)});
+    std::string lf = own;
+    std::erase(lf, '\r');
+    const std::string zipped = base64(util::gzip(good));
+    const std::string other =
+        "From: noreply@big.example\nSubject: x\nContent-Type: "
+        "multipart/mixed;\n\tboundary=b\n\npreamble\n--b\n\ntext\n--b\n"
+        "Content-Type: application/octet-stream\nContent-Disposition: attachment;\n "
+        "filename=\"a!b!1!2.json.gz\"\n"
+        "Content-Transfer-Encoding: base64\n\n" +
+        zipped + "\n--b--\n";
+    const std::string single = "From: x\nContent-Type: application/tlsrpt+json\n\n" + good;
+    const std::string quoted =
+        "From: x\nContent-Type: application/json\nContent-Transfer-Encoding: quoted-printable\n\n" +
+        with("Big Mail", "Big=20=\nMail");
+    const std::string forwarded = "Subject: fwd\nContent-Type: message/rfc822\n\n" + other;
+    for (const std::string& mail : {own, lf, other, single, quoted, forwarded}) {
+        const auto found = reports_in(mail);
+        ASSERT_EQ(found.size(), 1U) << mail.substr(0, 200);
+        const auto read = read_report(found[0]);
+        ASSERT_TRUE(read) << read.error().text;
+        EXPECT_EQ(read->entries.size(), 1U);
+    }
+    EXPECT_EQ(reports_in(good).size(), 1U);
+    EXPECT_EQ(reports_in(util::gzip(good)).size(), 1U);
+    EXPECT_EQ(reports_in("From a Mon\n" + other + "\nFrom b Tue\n" + lf).size(), 2U);  // mbox
+    EXPECT_TRUE(reports_in("From: x\n\nhello\n").empty());
+    EXPECT_TRUE(reports_in("").empty());
+}
+
+TEST(Incoming, ManyReportsAreSummedAndNoneTwice) {
+    Sums sums;
+    EXPECT_TRUE(sums.add(read_report(good).value()));
+    EXPECT_FALSE(sums.add(read_report(good).value()));
+    EXPECT_TRUE(sums.add(read_report(with("1@big.example", "2@big.example")).value()));
+    ASSERT_EQ(sums.rows().size(), 1U);
+    const auto& row = sums.rows().begin()->second;
+    EXPECT_EQ(row.reports, 2U);
+    EXPECT_EQ(row.good, 200U);
+    EXPECT_EQ(row.details.begin()->second, 14U);
+}
+
+}  // namespace
+}  // namespace sternpost::tlsrpt
