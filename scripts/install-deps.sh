@@ -13,7 +13,7 @@ packages=(
     iproute2 ca-certificates python3
 )
 test_packages=(
-    libgtest-dev libgmock-dev python3-dnspython python3-cryptography strace procps faketime clang clang-format libclang-rt-14-dev llvm mandoc openssl
+    libgtest-dev libgmock-dev python3-dnspython python3-cryptography python3-dkim python3-nacl libmail-dkim-perl strace procps faketime clang clang-format libclang-rt-14-dev llvm mandoc openssl
 )
 bench_packages=(libbenchmark-dev linux-perf python3-cryptography)
 

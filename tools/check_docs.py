@@ -4,7 +4,7 @@
 usage: check_docs.py SOURCE-ROOT
 Options: the table in src/config/options.cpp with the defaults of options.h, man/sternpost.toml.5 and etc/sternpost.toml have the
 same names and defaults, and etc/ has a line of text above each.
-Verbs and flags: those that src/cmd/sternpost.cpp gives to CLI11 stand in man/sternpost.1, and the other way round.
+Verbs and flags: those that src/cmd/sternpost.cpp and the *_verbs.cpp beside it give to CLI11 stand in man/sternpost.1, and the other way round.
 Prints what differs; exit code 1 when anything does.
 """
 
@@ -90,22 +90,24 @@ class Checker:
         return options
 
     def check_verbs(self) -> None:
-        code, page = self.read("src/cmd/sternpost.cpp"), self.read("man/sternpost.1")
-        groups = dict(re.findall(r'auto\* (\w+) =\s*app_\.add_subcommand\("(\w+)"', code))
+        parts = [self.read("src/cmd/sternpost.cpp")]
+        parts += [path.read_text(encoding="utf-8") for path in sorted((self.root / "src" / "cmd").glob("*_verbs.cpp"))]
+        code, page = "\n".join(parts), self.read("man/sternpost.1")
+        groups = dict(re.findall(r'auto\* (\w+) =\s*app_?\.add_subcommand\("(\w+)"', code))
         for name, parent, verb in re.findall(r'auto\* (\w+) =\s*(\w+)->add_subcommand\("(\w+)"[^;]*require_subcommand', code):
             groups[name] = f"{groups[parent]} {verb}"
         verbs = re.findall(r'\b(?:deed_|suspend_)?verb\(\s*&?(\w+),\s*"(\w+)"', code) + re.findall(r'\b(\w+)->add_subcommand\("(\w+)"', code)
         verbs += [("", verb) for verb in re.findall(r'CLI::App\* \w+ =\s*app_\.add_subcommand\("(\w+)"', code)]
         known = {f"{groups[parent]} {verb}" if parent in groups else verb for parent, verb in verbs} - set(groups.values())
         told = {match.rstrip() for match in re.findall(r"(?m)^\.It Cm ([a-z]+(?: [a-z]+){0,2})(?= |$)", page)}
-        flags = set(re.findall(r'add_(?:option|flag)\("--(\w+)"', code)) | {"version", "help"}
+        flags = set(re.findall(r'add_(?:option|flag)\(\s*"--([\w-]+)"', code)) | {"version", "help"}
         for one, ones, other, others in (
             ("man/sternpost.1", told, "src/cmd/sternpost.cpp", known),
             ("src/cmd/sternpost.cpp", known, "man/sternpost.1", told),
         ):
             for verb in sorted(others - ones):
                 self.say(f"{one}: verb {verb} is missing ({other} has it)")
-        for flag in sorted(flags ^ set(re.findall(r"(?:\bFl|\|) -(\w+)", page))):
+        for flag in sorted(flags ^ set(re.findall(r"(?:\bFl|\|) -(\w[\w-]*)", page))):
             where = "man/sternpost.1" if flag in flags else "src/cmd/sternpost.cpp"
             self.say(f"{where}: --{flag} is missing")
 

@@ -101,6 +101,7 @@ int Daemon::prepare() {
     };
     for (const auto& made :
          {make_folder(settings_.state_dir, 0700, account),
+          make_folder(config::dkim_folder(settings_), 0700, account),
           make_folder(folder_of(settings_.control_socket), 0755, account),
           make_folder(folder_of(settings_.submit_socket), 0755, account),
           make_folder(settings_.maildrop_dir, drop_group ? 01730U : 0700U, account, drop_group)}) {
@@ -164,10 +165,19 @@ int Daemon::open() {
         contexts_of_io.push_back(&io->context);
         threads.push_back({io->context, io->ids});
     }
-    dialer_ = std::make_unique<delivery::AsioDialer>(
-        std::move(contexts_of_io), dialer_of(settings_, hostname_), std::move(*contexts), *store_, clock_);
     overrides_.configure(settings_.overrides);
     alarms_ = std::make_unique<store::Alarms>(*store_, clock_, log_);
+    auto on_key_trouble = [this](const std::string& domain, const std::string& text) {
+        alarms_->raise("dkim-key", domain, text);
+    };
+    signing_ = std::make_unique<delivery::Signing>(signing_of(settings_), *pool_, clock_, log_,
+                                                   std::move(on_key_trouble));
+    dkim_answers_ = std::make_unique<DkimAnswers>(dkim::KeyFolder(config::dkim_folder(settings_)), *signing_,
+                                                  *resolver_, *pool_, clock_, control_timer_);
+    dkim_answers_->load();
+    dialer_ =
+        std::make_unique<delivery::AsioDialer>(std::move(contexts_of_io), dialer_of(settings_, hostname_),
+                                               std::move(*contexts), *store_, *signing_, clock_);
     auto on_session = [this](const store::TlsOutcome& outcome, bool without_dane) {
         if (const auto alarm = watch_.saw(outcome, without_dane))
             alarms_->raise(alarm->kind, alarm->subject, alarm->text);
@@ -337,6 +347,7 @@ asio::awaitable<void> Daemon::serve() {
         watch_.restore(*hosts);
     tasks_.spawn("looking after things", look_after_things());
     tasks_.spawn("looking at memory", look_at_memory());
+    tasks_.spawn("looking at keys", dkim_answers_->watch());
     refresher_->start();
     reports_->start();
     // The listener lives on the first I/O thread.
@@ -413,6 +424,7 @@ asio::awaitable<void> Daemon::stop() {
     https_->stop();
     next_look_->ring();
     next_memory_look_->ring();
+    dkim_answers_->stop();
     co_await refresher_->stop();
     co_await reports_->stop();
     https_.reset();
@@ -428,7 +440,7 @@ asio::awaitable<control::Answer> Daemon::answer(control::json::object request, c
     if (verb == "status") co_return co_await status();
     if (verb == "sts.show" || verb == "sts.list") co_return policies(request);
     const bool acts = verb == "sts.refresh" || QueueAnswers::acts(verb) || PolicyAnswers::acts(verb) ||
-                      ReportAnswers::acts(verb);
+                      ReportAnswers::acts(verb) || DkimAnswers::acts(verb);
     if (acts && !caller.may_act) {
         control::Answer refused;
         refused.code = control::ExitCode::not_permitted;
@@ -436,6 +448,7 @@ asio::awaitable<control::Answer> Daemon::answer(control::json::object request, c
         co_return refused;
     }
     if (PolicyAnswers::knows(verb)) co_return co_await policy_answers_->answer(std::move(request), caller);
+    if (DkimAnswers::knows(verb)) co_return co_await dkim_answers_->answer(std::move(request));
     if (QueueAnswers::knows(verb)) co_return co_await queue_answers_->answer(std::move(request), caller);
     if (ReportAnswers::knows(verb)) co_return co_await report_answers_->answer(std::move(request), caller);
     if (verb == "sts.refresh") {

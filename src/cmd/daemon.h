@@ -11,6 +11,7 @@
 #include <thread>
 #include <vector>
 
+#include "cmd/dkim_answers.h"
 #include "cmd/policy_answers.h"
 #include "cmd/queue_answers.h"
 #include "cmd/report_answers.h"
@@ -97,6 +98,7 @@ class Daemon {
     delivery::Watch watch_;
     dns::ProbeResult validation_;
     std::unique_ptr<store::Alarms> alarms_;
+    std::unique_ptr<delivery::Signing> signing_;
     std::unique_ptr<delivery::AsioDialer> dialer_;
     std::unique_ptr<delivery::Delivery> delivery_;
     std::unique_ptr<delivery::Bouncer> bouncer_;
@@ -106,6 +108,7 @@ class Daemon {
     std::unique_ptr<tlsrpt::Sender> report_sender_;
     std::unique_ptr<tlsrpt::Daily> reports_;
     std::unique_ptr<ReportAnswers> report_answers_;
+    std::unique_ptr<DkimAnswers> dkim_answers_;
     std::unique_ptr<Alarm> next_look_;         // of look_after_things()
     std::unique_ptr<Alarm> next_memory_look_;  // of look_at_memory()
     std::atomic<bool> memory_is_short_ = false;

@@ -12,6 +12,7 @@
 
 #include "cmd/tlsrpt_print.h"
 #include "cmd/tlsrpt_read.h"
+#include "cmd/dkim_verbs.h"
 #include "config/file.h"
 #include "control/client.h"
 #include "control/reasons.h"
@@ -558,6 +559,7 @@ class Command {
     std::map<std::string, std::string> texts_;  // further options, by the request's key
     std::vector<std::string> mx_;
     std::function<int()> chosen_;
+    cmd::DkimVerbs dkim_;
 };
 
 config::Loaded Command::load() const {
@@ -967,6 +969,8 @@ int Command::run(int argc, char** argv) {
     add_sts();
     add_policy();
     add_tlsrpt();
+    dkim_.add(
+        app_, [this] { return load(); }, [this](std::function<int()> run) { chosen_ = std::move(run); });
     add_config();
     try {
         app_.parse(argc, argv);

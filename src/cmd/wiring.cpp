@@ -111,6 +111,13 @@ delivery::BounceOptions bounces_of(const config::Settings& settings, const std::
     return out;
 }
 
+delivery::SigningOptions signing_of(const config::Settings& settings) {
+    delivery::SigningOptions out;
+    out.sign = settings.dkim_sign == "auto";
+    out.patience = seconds(settings.dkim_patience);
+    return out;
+}
+
 delivery::AsioDialer::Options dialer_of(const config::Settings& settings, const std::string& hostname) {
     delivery::AsioDialer::Options out;
     out.helo_name = hostname;

@@ -24,6 +24,7 @@ dns::ResolverOptions resolver_of(const config::Settings& settings);
 sts::LookupOptions lookups_of(const config::Settings& settings);
 delivery::Options delivery_of(const config::Settings& settings, const std::string& hostname);
 delivery::BounceOptions bounces_of(const config::Settings& settings, const std::string& hostname);
+delivery::SigningOptions signing_of(const config::Settings& settings);
 delivery::AsioDialer::Options dialer_of(const config::Settings& settings, const std::string& hostname);
 queue::Options queue_of(const config::Settings& settings);
 tlsrpt::Options reports_of(const config::Settings& settings, const std::string& hostname);

@@ -113,6 +113,7 @@ class Reader {
                 return text == "error" || text == "warning" || text == "info" || text == "debug";
             if (check == Check::path) return text.starts_with('/');
             if (check == Check::trust) return text == "auto" || text == "yes" || text == "no";
+            if (check == Check::sign) return text == "auto" || text == "off";
             if (check == Check::convert) return text == "unsigned" || text == "always" || text == "never";
             if (text.empty()) return true;
             if (check == Check::optional_path) return text.starts_with('/');
@@ -476,6 +477,10 @@ Loaded read_file(const std::filesystem::path& path) {
             "served until "
             "hostname is a name such as \"relay.example.net\"");
     return loaded;
+}
+
+std::string dkim_folder(const Settings& settings) {
+    return settings.dkim_keys.empty() ? settings.state_dir + "/dkim" : settings.dkim_keys;
 }
 
 // On a small machine a message that goes from thread to thread costs more than the work it makes there.

@@ -30,6 +30,9 @@ std::optional<std::uint64_t> parse_size(std::string_view text);
 /// only loopback is served.
 std::string effective_hostname(const Settings& settings);
 
+/// Where DKIM's keys are.
+std::string dkim_folder(const Settings& settings);
+
 /// How many threads run SMTP sessions on a machine with so many processors. 1: the control thread does.
 unsigned effective_io_threads(const Settings& settings, unsigned processors);
 

@@ -150,6 +150,13 @@ const std::array table{
     Option{"sts.allow_special_addresses", &S::sts_special_addresses, Check::any,
            "fetch policies from loopback and private addresses; only in a lab or a closed network"},
 
+    Option{"dkim.sign", &S::dkim_sign, Check::sign,
+           "sign what originates here by DKIM, where there is an active key for its From domain"},
+    Option{"dkim.keys", &S::dkim_keys, Check::optional_path,
+           "the folder of keys; empty: dkim under state_dir"},
+    Option{"dkim.patience", &S::dkim_patience, Check::any,
+           "how long mail waits for a key that cannot be used, before it goes unsigned"},
+
     Option{"tlsrpt.organization", &S::tlsrpt_organization, Check::any,
            "who sends TLS reports, for people: the provider's name; empty: none are sent"},
     Option{"tlsrpt.contact", &S::tlsrpt_contact, Check::ascii_mailbox,
@@ -264,6 +271,8 @@ std::string allowed_text(const Option& option) {
             return "an absolute path, or \"\"";
         case Check::convert:
             return "one of \"unsigned\", \"always\", \"never\"";
+        case Check::sign:
+            return "one of \"auto\", \"off\"";
         case Check::at_least_one:
             return "a whole number, 1 or more";
         case Check::positive_time:

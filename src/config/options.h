@@ -124,6 +124,10 @@ struct Settings {
     Duration sts_failed_fetch_wait{std::chrono::minutes(5)};
     bool sts_special_addresses = false;
 
+    std::string dkim_sign = "auto";
+    std::string dkim_keys;  // empty: under state_dir
+    Duration dkim_patience{std::chrono::hours(4)};
+
     std::string tlsrpt_organization;
     std::string tlsrpt_contact;
     bool tlsrpt_send = true;
@@ -162,6 +166,7 @@ enum class Check {
     path,           // absolute
     optional_path,  // absolute, or empty
     convert,        // unsigned, always, never
+    sign,           // auto, off
 };
 
 struct Option {

@@ -94,6 +94,11 @@ constexpr std::array table{
         us},
     Row{"possibly-delivered", Why::other,
         "the next attempt; the host may have the message already, so it comes late on purpose", nobody},
+    Row{"dkim-key", Why::other,
+        "the key that the message is to be signed with can be read (\"sternpost dkim list\" says what is "
+        "wrong "
+        "with it); mail other than reports goes unsigned when it has waited for dkim.patience",
+        us},
     Row{"clock", Why::other,
         "the clock of this machine is set right again, or, if it is right now, the daemon is restarted; "
         "until "

@@ -196,6 +196,7 @@ asio::awaitable<store::Result<store::NewMessage>> Bouncer::make(queue::MessagePt
     notice.submission = what.submission;
     notice.arrived = clock_.wall();
     notice.message_class = store::MessageClass::notice;
+    notice.envelope.originated = true;
     if (body->eight_bit) notice.envelope.body = mail::BodyType::eight_bit_mime;
     notice.envelope.smtputf8 = request.smtputf8;
     notice.envelope.eight_bit_header = !is_ascii(request.to);

@@ -13,11 +13,12 @@ namespace {
 class AsioChannel final : public Channel {
   public:
     AsioChannel(asio::io_context& io, std::shared_ptr<smtp::Session> session, smtp::Opened opened,
-                store::Store& store, ConvertEightBit convert)
+                store::Store& store, Signing& signing, ConvertEightBit convert)
         : io_(io),
           session_(std::move(session)),
           opened_(std::move(opened)),
           store_(store),
+          signing_(signing),
           convert_(convert) {}
     AsioChannel(const AsioChannel&) = delete;
     AsioChannel& operator=(const AsioChannel&) = delete;
@@ -32,7 +33,10 @@ class AsioChannel final : public Channel {
 
     asio::awaitable<std::vector<smtp::RecipientOutcome>> transact(queue::Work work) override {
         const Adaptation adapted = adapt(traits_of(work), opened_.offered, convert_);
-        auto done = co_await run_on(io_, run(session_, store_, std::move(work), adapted));
+        auto job = signing_.job_for(*work.message);
+        auto done =
+            co_await run_on(io_, run(session_, store_, signing_, std::move(work), adapted, std::move(job)));
+        signing_.heard(done.signatures);
         reusable_ = done.reusable;
         dialogue_ = std::move(done.dialogue);
         co_return std::move(done.outcomes);
@@ -48,11 +52,20 @@ class AsioChannel final : public Channel {
         std::vector<smtp::RecipientOutcome> outcomes;
         bool reusable = false;
         std::string dialogue;
+        Signed signatures;
     };
+
+    // None of the recipients gets it, before anything was said to the host.
+    static std::vector<smtp::RecipientOutcome> none_of(std::size_t recipients, smtp::Errc code,
+                                                       const std::string& text) {
+        const smtp::Failure failure{smtp::Stage::body, code, text, std::nullopt};
+        return {recipients, smtp::RecipientOutcome{smtp::Reply(), failure}};
+    }
 
     // On the I/O thread.
     static asio::awaitable<Done> run(std::shared_ptr<smtp::Session> session, store::Store& store,
-                                     queue::Work work, Adaptation adapted) {
+                                     Signing& signing, queue::Work work, Adaptation adapted,
+                                     std::shared_ptr<const SigningJob> job) {
         std::vector<mail::Recipient> recipients;
         for (const auto n : work.recipients)
             recipients.push_back(work.message->recipients[n].address.recipient);
@@ -65,18 +78,30 @@ class AsioChannel final : public Channel {
         mail::Envelope envelope = work.message->envelope;
         envelope.smtputf8 = adapted.smtputf8;
         Done done;
+        done.reusable = session->reusable();
         if (adapted.convert) {
             auto converted = co_await seven_bit(store, work.message);
             if (!converted) {
-                const smtp::Failure failure{smtp::Stage::body, converted.error().code, converted.error().text,
-                                            std::nullopt};
-                for (std::size_t i = 0; i < recipients.size(); ++i)
-                    done.outcomes.push_back({smtp::Reply(), failure});
-                done.reusable = session->reusable();
+                done.outcomes = none_of(recipients.size(), converted.error().code, converted.error().text);
                 co_return done;
             }
             message = message_of(std::move(*converted));
             envelope.body = mail::BodyType::seven_bit;
+        }
+        if (job != nullptr) {
+            auto signatures = co_await signing.sign(std::move(job), message);
+            if (!signatures) {
+                done.outcomes = none_of(recipients.size(), signatures.error().code, signatures.error().text);
+                co_return done;
+            }
+            done.signatures = std::move(*signatures);
+            if (done.signatures.waits) {
+                done.outcomes =
+                    none_of(recipients.size(), smtp::Errc::not_signed, done.signatures.sentence());
+                co_return done;
+            }
+            if (!done.signatures.fields.empty())
+                message = Signing::in_front(std::exchange(done.signatures.fields, {}), std::move(message));
         }
         done.outcomes =
             co_await session->transact(std::move(envelope), std::move(recipients), std::move(message));
@@ -140,6 +165,7 @@ class AsioChannel final : public Channel {
     std::shared_ptr<smtp::Session> session_;
     smtp::Opened opened_;
     store::Store& store_;
+    Signing& signing_;
     ConvertEightBit convert_;
     bool reusable_ = true;
     std::string dialogue_;
@@ -159,11 +185,13 @@ asio::awaitable<tl::expected<smtp::Opened, smtp::Failure>> open_session(
 }  // namespace
 
 AsioDialer::AsioDialer(std::vector<asio::io_context*> io_contexts, Options options,
-                       tls::ClientContexts contexts, store::Store& store, const Clock& clock)
+                       tls::ClientContexts contexts, store::Store& store, Signing& signing,
+                       const Clock& clock)
     : io_contexts_(std::move(io_contexts)),
       options_(std::move(options)),
       contexts_(std::move(contexts)),
       store_(store),
+      signing_(signing),
       clock_(clock) {}
 
 void AsioDialer::use(tls::ClientContexts contexts) {
@@ -221,7 +249,7 @@ asio::awaitable<AsioDialer::Dialled> AsioDialer::dial(DialRequest request,
         for (auto& one : opened->tickets) tickets_.put(key, std::move(one), clock_.wall());
     opened->tickets.clear();
     std::unique_ptr<Channel> channel = std::make_unique<AsioChannel>(
-        io, std::move(session), std::move(*opened), store_, options_.convert_8bit);
+        io, std::move(session), std::move(*opened), store_, signing_, options_.convert_8bit);
     co_return channel;
 }
 

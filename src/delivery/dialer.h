@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "delivery/adapt.h"
+#include "delivery/signing.h"
 #include "delivery/tickets.h"
 #include "queue/core.h"
 #include "smtp/session.h"
@@ -61,7 +62,7 @@ class AsioDialer final : public Dialer {
         bool resume = true;  // TLS sessions are taken up again where the request allows it
     };
     AsioDialer(std::vector<asio::io_context*> io_contexts, Options options, tls::ClientContexts contexts,
-               store::Store& store, const Clock& clock);
+               store::Store& store, Signing& signing, const Clock& clock);
 
     asio::awaitable<tl::expected<std::unique_ptr<Channel>, smtp::Failure>> open(DialRequest request) override;
     /// For sessions opened from now on (a reload).
@@ -78,6 +79,7 @@ class AsioDialer final : public Dialer {
     Options options_;
     tls::ClientContexts contexts_;
     store::Store& store_;
+    Signing& signing_;
     const Clock& clock_;
     Tickets tickets_;
     std::size_t next_ = 0;

@@ -90,6 +90,7 @@ NextStep after_failed_open(const smtp::Failure& failure, bool clear_text_allowed
         case Errc::body_unreadable:
         case Errc::body_damaged:
         case Errc::not_convertible:
+        case Errc::not_signed:
         case Errc::aborted:
             return NextStep::next_host;
     }
@@ -132,6 +133,8 @@ std::string sentence_of(const smtp::Failure& failure) {
         case Errc::not_convertible:
             return "the host does not offer 8BITMIME, and the message cannot be converted to 7 bit: " +
                    failure.text;
+        case Errc::not_signed:
+            return failure.text;
         case Errc::aborted:
             return "given up: we are stopping";
     }
@@ -214,6 +217,10 @@ Meaning meaning_of(const smtp::RecipientOutcome& outcome, const TransactionFacts
         case Errc::not_convertible:  // RFC 6152 §3
             result.status = "5.6.3";
             result.state = RecipientState::bounced;
+            return out;
+        case Errc::not_signed:  // RFC 3463 §3.8: X.7.5
+            result.status = "4.7.5";
+            result.reason_code = "dkim-key";
             return out;
         case Errc::aborted:
             result.status = "4.3.2";

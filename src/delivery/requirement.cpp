@@ -79,6 +79,7 @@ Judgement judge_tls(const Observation& seen) {
         case smtp::Errc::body_unreadable:
         case smtp::Errc::body_damaged:
         case smtp::Errc::not_convertible:
+        case smtp::Errc::not_signed:
         case smtp::Errc::aborted:
             return std::nullopt;
     }

@@ -180,8 +180,12 @@ Result<store::NewMessage> Intake::finish() {
     filter_.feed(lines_, piece_);
     filter_.finish(piece_);
     if (auto written = write(); !written) return fail(std::move(written).error());
+    const bool originated = !reader_.head()->gateway;
+    if (originated && filter_.ambiguous_from())
+        return fail(Errc::bad_message, "more than one From field is in the header (RFC 5322 §3.6)");
     auto body = sink_->finish();
     if (!body) return fail(from_store(body.error()));
+    message_.envelope.originated = originated;
     // REQUIRETLS outranks the header field that asks for the opposite (RFC 8689 §4.1)
     message_.envelope.tls_required_no = filter_.tls_required_no() && !message_.envelope.requiretls;
     message_.envelope.eight_bit_header = filter_.eight_bit();

@@ -47,6 +47,8 @@ struct Envelope {
     // message can go.
     bool eight_bit_header = false;  // an octet above 127 is in it (RFC 6532)
     bool dkim_signed = false;       // it has a DKIM-Signature field, which a change would break
+    bool originated =
+        false;  // handed in here, or made here: ours to sign (D-36; DKIM-14). Else it is relayed
 
     bool operator==(const Envelope&) const = default;
 };

@@ -30,7 +30,7 @@ void HeaderFilter::begin_field() {
     any_field_ = true;
     name_ = lowered(trimmed(std::string_view(held_).substr(0, held_.find(':'))));
     if (name_ == "received") ++received_;
-    if (name_ == "from") from_ = true;
+    if (name_ == "from") ++from_;
     if (name_ == "date") date_ = true;
     if (name_ == "tls-required") ++tls_required_;
     if (name_ == "dkim-signature") dkim_signed_ = true;
@@ -53,7 +53,7 @@ void HeaderFilter::end_field() {
 void HeaderFilter::end_header(std::string& out, bool empty_line) {
     end_field();
     state_ = State::body;
-    if (!rules_.from.empty() && !from_) {
+    if (!rules_.from.empty() && from_ == 0) {
         out += field("From", rules_.from);
         eight_bit_ = eight_bit_ || !is_ascii(rules_.from);
     }

@@ -33,7 +33,9 @@ class HeaderFilter {
 
     bool ended() const { return state_ == State::body; }  // the header has
     std::size_t received() const { return received_; }
-    bool has_from() const { return from_; }
+    bool has_from() const { return from_ > 0; }
+    /// More than one From field: readers would not agree on whose message it is (RFC 5322 §3.6; DKIM-16).
+    bool ambiguous_from() const { return from_ > 1; }
     /// Message-ID's value as far as 250 octets, or the one that was added; empty: none.
     const std::string& message_id() const { return message_id_; }
     /// Exactly one `TLS-Required: No`, in any case, with blanks and comments around it (RFC 8689 §3).
@@ -61,7 +63,7 @@ class HeaderFilter {
     std::string value_;         // its first octets, for the few fields whose value matters
 
     std::size_t received_ = 0;
-    bool from_ = false;
+    std::size_t from_ = 0;
     bool date_ = false;
     bool has_message_id_ = false;
     std::string message_id_;

@@ -27,6 +27,7 @@ enum class Errc {
     body_unreadable,       // the message cannot be read from the store now
     body_damaged,          // nor ever: its octets on disk are not what was written
     not_convertible,       // it has no 7-bit form, and the host takes no other
+    not_signed,            // it is to be signed, and its key cannot be used now
     aborted,               // we stop: shutdown
 };
 

@@ -628,6 +628,9 @@ void Server::end_data() {
     prompt_ = true;
     if (reader_.bare_line_end() && client_.role == ClientRole::relay)
         fail_data("550 5.6.11 a carriage return or line feed stands alone in the message");
+    const bool originated = client_.role == ClientRole::originate;
+    if (originated && filter_.ambiguous_from())  // RFC 5322 §3.6
+        fail_data("554 5.6.0 more than one From field is in the header");
     if (reader_.nul()) fail_data("554 5.6.0 an octet of value zero is in the message");
     if (!data_error_.empty()) {
         reject("DATA", {}, data_error_);
@@ -640,6 +643,7 @@ void Server::end_data() {
     envelope_.tls_required_no = filter_.tls_required_no() && !envelope_.requiretls;
     envelope_.eight_bit_header = filter_.eight_bit();
     envelope_.dkim_signed = filter_.dkim_signed();
+    envelope_.originated = originated;
     message.envelope = envelope_;
     message.recipients = std::move(recipients_);
     message.origin.address = client_.address.text();

@@ -34,6 +34,7 @@ enum MessageFlag : std::uint64_t {
     flag_tls_required_no = 4,
     flag_eight_bit_header = 8,
     flag_dkim_signed = 16,
+    flag_originated = 32,
 };
 enum CopiedFlag : std::uint64_t { copied = 1, copied_held = 2, copied_warned = 4 };
 enum RecipientTag : std::uint64_t {
@@ -325,6 +326,7 @@ void put_head(FieldWriter& out, const NewMessage& message, Keep keep) {
     if (envelope.tls_required_no) flags |= flag_tls_required_no;
     if (envelope.eight_bit_header) flags |= flag_eight_bit_header;
     if (envelope.dkim_signed) flags |= flag_dkim_signed;
+    if (envelope.originated) flags |= flag_originated;
     out.some_number(message_flags, flags);
     out.some_octets(message_origin_address, message.origin.address);
     out.some_octets(message_origin_helo, message.origin.helo);
@@ -519,6 +521,7 @@ Result<NewMessage> decode_message(std::string_view fields) {
                 message.envelope.tls_required_no = (flags & flag_tls_required_no) != 0;
                 message.envelope.eight_bit_header = (flags & flag_eight_bit_header) != 0;
                 message.envelope.dkim_signed = (flags & flag_dkim_signed) != 0;
+                message.envelope.originated = (flags & flag_originated) != 0;
                 break;
             }
             case message_origin_address:

@@ -5,9 +5,9 @@ root=$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)
 out=$root/build/fuzz-coverage
 mkdir -p "$out"
 least=95
-measured=(sts/record sts/policy tls/dane tls/leaf dns/message mail/header_filter smtp/reply smtp/extensions)
-others=(dns/name dns/record mail/header mail/line_ends mail/seven_bit mail/address mail/trace sts/advice util/clock util/text util/random)
-targets=(sts_record sts_policy tlsa certificate dns_message smtp_reply header_filter seven_bit)
+measured=(sts/record sts/policy tls/dane tls/leaf dns/message mail/header_filter smtp/reply smtp/extensions dkim/canon dkim/sign)
+others=(dkim/key dkim/keys util/file dns/name dns/record mail/header mail/line_ends mail/seven_bit mail/address mail/trace sts/advice util/clock util/text util/random)
+targets=(sts_record sts_policy tlsa certificate dns_message smtp_reply header_filter seven_bit dkim)
 flags=(-std=c++20 -O0 -g1 "-I$root/src" -fprofile-instr-generate -fcoverage-mapping)
 {
     for source in "${measured[@]}" "${others[@]}"; do echo "$root/src/$source.cpp $out/${source//\//_}.o"; done

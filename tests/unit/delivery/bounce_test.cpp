@@ -165,6 +165,7 @@ const char* const plain_text = "Subject: hi\r\n\r\nsecret body\r\n";
 TEST_F(BouncerTest, SendsAsciiWhereAllIsAscii) {  // RFC 3464
     const auto notice = bounce(from("alice@corp.example"), {"bob@dest.example"}, plain_text);
     EXPECT_TRUE(notice.envelope.reverse_path.is_null());
+    EXPECT_TRUE(notice.envelope.originated);  // ours to sign
     EXPECT_TRUE(notice.recipients.at(0).recipient.notify.never);
     EXPECT_FALSE(notice.envelope.requiretls || notice.envelope.smtputf8 || notice.body.eight_bit);
     const Read read(*notice.body.octets);

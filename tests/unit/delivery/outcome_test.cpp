@@ -54,6 +54,7 @@ const Case cases[] = {
     {"DamagedHere", broke(Stage::body, Errc::body_damaged), RecipientState::bounced, "5.3.0", false},
     {"NotConvertible_SMTP78", broke(Stage::body, Errc::not_convertible), RecipientState::bounced, "5.6.3",
      false},
+    {"NotSigned", broke(Stage::body, Errc::not_signed), RecipientState::queued, "4.7.5", false},
     {"UnreadableHere", broke(Stage::body, Errc::body_unreadable), RecipientState::queued, "4.3.0", false},
     {"SilentAtRcpt_SMTP01", broke(Stage::rcpt, Errc::timed_out), RecipientState::queued, "4.4.2", false},
 };
@@ -107,6 +108,7 @@ TEST(ReasonCode, NamesWhatTheReplySays) {
     EXPECT_EQ(code(said(Stage::rcpt, 550, "5.7.25 no PTR record"), true), "ipv6-without-ptr");  // D-21
     EXPECT_EQ(code(said(Stage::rcpt, 550, "5.7.25 no PTR record"), false), "");
     EXPECT_EQ(code(said(Stage::rcpt, 550, "5.1.1 no"), true), "");
+    EXPECT_EQ(code(broke(Stage::body, Errc::not_signed)), "dkim-key");
     EXPECT_EQ(code(broke(Stage::dot, Errc::closed)), "possibly-delivered");
 }
 

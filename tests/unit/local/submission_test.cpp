@@ -216,6 +216,22 @@ const Refusal refusals[] = {
 INSTANTIATE_TEST_SUITE_P(Cli, RefusedSubmission, testing::ValuesIn(refusals),
                          [](const auto& row) { return row.param.name; });
 
+TEST_F(LocalSubmission, IsOursToSignUnlessItIsPassedOn) {  // DKIM-14, DKIM-16
+    open_socket();
+    for (const bool passed_on : {false, true}) {
+        const Spool spool = spool_of("From: a@corp.example\r\n\r\nhi\r\n");
+        Submission s = submission(spool);
+        s.gateway = passed_on;
+        ASSERT_EQ(submit(options_.socket_path, s, spool)->kind, Answer::Kind::ok);
+        EXPECT_EQ(store_.accepted().back().envelope.originated, !passed_on);
+        const Spool twice = spool_of("From: a@corp.example\r\nFrom: b@corp.example\r\n\r\nhi\r\n");
+        Submission t = submission(twice);
+        t.gateway = passed_on;
+        const auto answer = submit(options_.socket_path, t, twice);
+        EXPECT_EQ(answer->kind, passed_on ? Answer::Kind::ok : Answer::Kind::permanent) << answer->text;
+    }
+}
+
 TEST_F(LocalSubmission, QualifiesItsReversePath) {
     open_socket();
     const std::pair<std::optional<std::string>, const char*> rows[] = {

@@ -252,6 +252,31 @@ TEST(SmtpServer, AddsNothingButTraceForARelay) {  // SMTP-51, SMTP-53, SMTP-54, 
     EXPECT_TRUE(peer.messages[0].octets.ends_with("+0000\r\n" + sent));
 }
 
+TEST(SmtpServer, RefusesTwoFromFieldsOfWhatOriginatesHere) {  // DKIM-16
+    const std::string sent = "From: a@corp.example\r\nfrom : b@corp.example\r\n\r\nhi\r\n.\r\n";
+    Peer client;
+    play(client, hello);
+    play(client, transaction);
+    EXPECT_EQ(client.say(sent).substr(0, 10), "554 5.6.0 ");
+    EXPECT_TRUE(client.messages.empty());
+    Peer server(relay);
+    play(server, hello);
+    play(server, transaction);
+    server.say(sent);
+    EXPECT_EQ(server.messages.size(), 1U);
+}
+
+TEST(SmtpServer, NotesWhoseMailItIs) {  // DKIM-14, D-36
+    for (const bool relayed : {false, true}) {
+        Peer peer(relayed ? relay : originator);
+        play(peer, hello);
+        play(peer, transaction);
+        peer.say("From: a@corp.example\r\n\r\nhi\r\n.\r\n");
+        ASSERT_EQ(peer.messages.size(), 1U);
+        EXPECT_EQ(peer.messages[0].envelope.envelope.originated, !relayed);
+    }
+}
+
 TEST(SmtpServer, NamesNoRecipientInTraceWhenThereAreSeveral) {  // SMTP-48
     Peer peer;
     play(peer, hello);

@@ -70,6 +70,7 @@ NewMessage full_message() {
     message.envelope.requiretls = true;
     message.envelope.eight_bit_header = true;
     message.envelope.dkim_signed = true;
+    message.envelope.originated = true;
     message.envelope.tls_required_no = true;
     message.recipients[0].recipient.notify.failure = true;
     message.recipients[0].recipient.orcpt = "rfc822;bob+40example.com";

@@ -1,0 +1,53 @@
+// The daemon's side of `sternpost dkim`: keeps the keys in use up to date with their folder, and compares
+// them with what the DNS holds.
+#pragma once
+
+#include <boost/asio/awaitable.hpp>
+#include <memory>
+#include <string>
+
+#include "control/protocol.h"
+#include "control/server.h"
+#include "delivery/signing.h"
+#include "dkim/keys.h"
+#include "dns/resolver.h"
+#include "util/timer.h"
+
+namespace sternpost::cmd {
+
+/// Lives on the control thread. What it is given outlives it.
+class DkimAnswers {
+  public:
+    DkimAnswers(dkim::KeyFolder folder, delivery::Signing& signing, dns::Resolver& resolver, Mailbox& pool,
+                const Clock& clock, Timer& timer);
+
+    /// At the start: reads the folder here and now.
+    void load();
+    /// Looks at the folder every few seconds, and reads it on the pool when something has changed. Until
+    /// stop().
+    asio::awaitable<void> watch();
+    void stop();
+
+    static bool knows(std::string_view verb);
+    static bool acts(std::string_view verb);
+    asio::awaitable<control::Answer> answer(control::json::object request);
+
+  private:
+    struct Look {  // what the pool saw
+        std::string fingerprint;
+        std::shared_ptr<const dkim::KeySet> keys;  // null: as before
+    };
+    asio::awaitable<void> look();
+    asio::awaitable<control::Answer> check(std::string domain);
+
+    dkim::KeyFolder folder_;
+    delivery::Signing& signing_;
+    dns::Resolver& resolver_;
+    Mailbox& pool_;
+    const Clock& clock_;
+    std::string fingerprint_;
+    std::unique_ptr<Alarm> next_look_;
+    bool stopping_ = false;
+};
+
+}  // namespace sternpost::cmd
