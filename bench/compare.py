@@ -265,6 +265,8 @@ postlog unix-dgram n - n - 1 postlogd
 
     def stop(self):
         self.process.end(60)
+        # Its smtpd processes hold the port for a moment longer than their master lives.
+        wait_for('the port of Postfix is free', lambda: not listens('127.0.0.1', 25), 20)
 
 
 # ---------------------------------------------------------------------------------------------------------------------- figures

@@ -213,9 +213,17 @@ int Daemon::open() {
                                                       *store_, clock_, random_, log_, *control_ids_);
     tlsrpt::Surroundings around_reports;
     around_reports.clock_trusted = [this] { return queue_->clock_trusted(); };
-    around_reports.missing = [] { return std::vector<std::string>(); };
+    around_reports.missing = [this] {
+        std::vector<std::string> out;
+        const std::string& trouble = dkim_answers_->report_trouble();
+        if (!trouble.empty()) out.push_back(trouble);
+        return out;
+    };
     reports_ = std::make_unique<tlsrpt::Daily>(control_, *report_sender_, *store_, *alarms_, clock_,
                                                control_timer_, log_, std::move(around_reports));
+    if (const auto& contact = report_sender_->options().contact)
+        dkim_answers_->report_for(contact->domain(), settings_.dkim_sign != "off",
+                                  [this] { reports_->look_again_now(); });
     report_answers_ = std::make_unique<ReportAnswers>(
         ReportSources{*reports_, *report_sender_, *store_, clock_, admin_of(settings_)});
     next_look_ = control_timer_.alarm();

@@ -7,6 +7,9 @@ namespace sternpost::cmd {
 namespace {
 
 constexpr auto look_every = std::chrono::seconds(5);  // ours
+// How long an answer of the DNS to whether reports can be signed counts; ours.
+constexpr auto good_for = std::chrono::hours(1);
+constexpr auto bad_for = std::chrono::minutes(1);
 
 std::string_view name_of(dkim::Published published) {
     switch (published) {
@@ -55,13 +58,55 @@ asio::awaitable<void> DkimAnswers::look() {
     if (!seen.keys || seen.fingerprint == fingerprint_) co_return;
     fingerprint_ = std::move(seen.fingerprint);
     signing_.use(std::move(seen.keys));
+    reports_at_ = {};
 }
 
 asio::awaitable<void> DkimAnswers::watch() {
     while (!stopping_) {
+        co_await look_at_reports();
         co_await next_look_->wait(clock_.steady() + look_every);
         if (!stopping_) co_await look();
     }
+}
+
+void DkimAnswers::report_for(dns::Domain submitter, bool signs, std::function<void()> changed) {
+    report_changed_ = std::move(changed);
+    report_trouble_ = "the DKIM record of " + submitter.text() + " has not been looked up yet";
+    submitter_ = std::move(submitter);
+    signs_ = signs;
+}
+
+asio::awaitable<void> DkimAnswers::look_at_reports() {
+    if (!submitter_ || clock_.steady() < reports_at_) co_return;
+    std::string now = co_await trouble_with_reports();
+    const bool news = now != report_trouble_;
+    report_trouble_ = std::move(now);
+    reports_at_ = clock_.steady() + (report_trouble_.empty() ? good_for : bad_for);
+    if (news && report_changed_) report_changed_();
+}
+
+asio::awaitable<std::string> DkimAnswers::trouble_with_reports() {
+    if (!signs_) co_return "dkim.sign is \"off\", and TLS reports must be signed (RFC 8460 §3)";
+    const auto keys = signing_.keys();
+    const auto choice = keys->choose(*submitter_, true);
+    if (choice.trouble != nullptr)
+        co_return "the DKIM key " + choice.trouble->file + " cannot be used: " + choice.trouble->error.text;
+    std::string out = "there is no active DKIM key of " + submitter_->text() +
+                      ": \"sternpost dkim generate " + submitter_->text() + "\" makes one";
+    resolver_.forget_negative();
+    for (const auto* key : choice.keys) {
+        auto name = dns::Domain::parse(key->name());
+        if (!name) continue;
+        const auto records = co_await resolver_.txt(std::move(*name));
+        if (!records) {
+            out = "the DKIM record " + key->name() + " cannot be looked up: " + records.error().text;
+            continue;
+        }
+        const auto compared = dkim::compare(records->records, key->signer.key, key->reports_only);
+        if (compared.published == dkim::Published::yes) co_return std::string();
+        out = "the DKIM record " + key->name() + ": " + compared.text;
+    }
+    co_return out;
 }
 
 void DkimAnswers::stop() {
@@ -80,7 +125,12 @@ bool DkimAnswers::acts(std::string_view verb) {
 asio::awaitable<control::Answer> DkimAnswers::answer(control::json::object request) {
     co_await look();
     const auto* verb = request.if_contains("verb");
-    if (verb->as_string() == "dkim.reload") co_return control::Answer{};
+    if (verb->as_string() == "dkim.reload") {
+        next_look_->ring();
+        co_return control::Answer{};
+    }
+    reports_at_ = {};  // whoever asks has just changed something
+    next_look_->ring();
     const auto* domain = request.if_contains("domain");
     std::string wanted =
         domain != nullptr && domain->is_string() ? std::string(domain->as_string()) : std::string();

@@ -3,7 +3,9 @@
 #pragma once
 
 #include <boost/asio/awaitable.hpp>
+#include <functional>
 #include <memory>
+#include <optional>
 #include <string>
 
 #include "control/protocol.h"
@@ -20,6 +22,13 @@ class DkimAnswers {
   public:
     DkimAnswers(dkim::KeyFolder folder, delivery::Signing& signing, dns::Resolver& resolver, Mailbox& pool,
                 const Clock& clock, Timer& timer);
+
+    /// Whose TLS reports are to be signed, and whether anything is: from then on the DNS is asked for that
+    /// domain's keys, hourly, and each minute while something is wrong.
+    /// `changed` is called when report_trouble() says something else.
+    void report_for(dns::Domain submitter, bool signs, std::function<void()> changed);
+    /// Why no report could be signed so that it verifies (RFC 8460 §3; D-16); empty: it can.
+    const std::string& report_trouble() const { return report_trouble_; }
 
     /// At the start: reads the folder here and now.
     void load();
@@ -39,6 +48,8 @@ class DkimAnswers {
     };
     asio::awaitable<void> look();
     asio::awaitable<control::Answer> check(std::string domain);
+    asio::awaitable<void> look_at_reports();
+    asio::awaitable<std::string> trouble_with_reports();
 
     dkim::KeyFolder folder_;
     delivery::Signing& signing_;
@@ -48,6 +59,12 @@ class DkimAnswers {
     std::string fingerprint_;
     std::unique_ptr<Alarm> next_look_;
     bool stopping_ = false;
+
+    std::optional<dns::Domain> submitter_;
+    bool signs_ = true;
+    std::string report_trouble_;
+    std::function<void()> report_changed_;
+    SteadyTime reports_at_{};  // when the DNS is asked again
 };
 
 }  // namespace sternpost::cmd

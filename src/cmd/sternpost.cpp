@@ -10,9 +10,9 @@
 #include <iostream>
 #include <map>
 
+#include "cmd/dkim_verbs.h"
 #include "cmd/tlsrpt_print.h"
 #include "cmd/tlsrpt_read.h"
-#include "cmd/dkim_verbs.h"
 #include "config/file.h"
 #include "control/client.h"
 #include "control/reasons.h"

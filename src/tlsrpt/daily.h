@@ -46,6 +46,8 @@ class Daily {
     asio::awaitable<void> stop();
 
     Standing standing() const;
+    /// What was missing may be there now.
+    void look_again_now() { alarm_->ring(); }
     struct Sent {
         std::size_t reports = 0;  // that were tried
         std::size_t done = 0;     // of these: taken by every place

@@ -237,6 +237,7 @@ asio::awaitable<store::Result<store::MessageId>> Sender::submit(std::string text
     message.envelope.smtputf8 = !to.ascii();
     message.envelope.eight_bit_header = !is_ascii(std::string_view(text).substr(0, text.find("\r\n\r\n")));
     message.envelope.tls_required_no = true;
+    message.envelope.originated = true;
     if (body->eight_bit) message.envelope.body = mail::BodyType::eight_bit_mime;
     std::string next_hop = to.mailbox().host();
     mail::Recipient recipient(std::move(to));

@@ -13,6 +13,8 @@ import sys
 import threading
 import time
 
+import dkim
+import dns.rdatatype
 from cryptography.hazmat.primitives.asymmetric import ec
 
 from machine import TOP, Failure, Process, expect, expect_equal, run, test, wait_for
@@ -28,6 +30,7 @@ TEXT = 'From: Alice <alice@sender.test>\nTo: bob\nSubject: secret-subject\n\nhel
 COLLECTOR = '127.0.0.81'
 REPORTER = {'organization': 'Nordmail e. G.', 'contact': 'tlsrpt@nordmail.test', 'window': '0s', 'allow_special_addresses': True}
 
+KEYS = {}  # what was published: {name: record}
 Post = collections.namedtuple('Post', 'host path headers body')
 
 
@@ -121,11 +124,23 @@ class Days:
         source = os.path.join(TOP, 'tests/integration/faults.c')
         subprocess.run([os.environ.get('CC', 'cc'), '-shared', '-fPIC', '-O1', '-o', library, source, '-ldl'], check=True)
         self.before = ['env', 'LD_PRELOAD=' + library, 'SECONDS_AHEAD=' + machine.write(self.ahead, '0')]
-        self.today = datetime.datetime.now(datetime.timezone.utc).date()
+        # some days ago: verifiers do not like signatures of tomorrow
+        self.today = datetime.datetime.now(datetime.timezone.utc).date() - datetime.timedelta(days=3)
         self.days = 0
         options.setdefault('tlsrpt', REPORTER)
         self.daemon = Sternpost(machine, authority, name=name, start=False, **options)
         self.noon()
+
+    def sign(self, server, *args):
+        """A key for the contact's domain, in use and published at the ScriptedDns."""
+        submitter = self.daemon.options['tlsrpt']['contact'].split('@')[1]
+        made = json.loads(self.daemon.do('dkim', 'generate', submitter, '--active', '--json', *args))['made']
+        for key in made:
+            pieces = [key['record'][i : i + 255] for i in range(0, len(key['record']), 255)]
+            server.records[(key['name'], dns.rdatatype.TXT)] = [' '.join('"%s"' % p for p in pieces)]
+            KEYS[key['name']] = key['record']
+        self.daemon.command('dkim', 'check')
+        return self
 
     def noon(self, days=0):
         """Starts it at noon (UTC), so many days from today."""
@@ -161,6 +176,20 @@ def send(daemon, *recipients):
     daemon.submit('-f', 'alice@sender.test', *recipients, text=TEXT)
 
 
+def signed(octets):
+    """RPT-63, RPT-64, RPT-65: by the submitter itself, over both fields and once more, and dkimpy says that it is good."""
+    look = lambda name, timeout=5: KEYS.get(name.decode().rstrip('.'), '').encode() or None
+    expect(dkim.DKIM(octets).verify(dnsfunc=look), 'the signature of the report does not verify')
+    field = re.sub(rb'\s', b'', re.match(rb'(?i)dkim-signature:((?:[^\r]|\r\n[ \t])*)', octets)[1]).decode()
+    tags = dict(tag.split('=', 1) for tag in field.split(';') if tag)
+    expect_equal((tags['d'], 'l' in tags), ('nordmail.test', False), 'd=, l=')
+    names = tags['h'].lower().split(':')
+    for name in ('tls-report-domain', 'tls-report-submitter'):
+        expect_equal(names.count(name), 2, name + ' in h=')
+    for forged in (b'TLS-Report-Domain: x.test\r\n', b'TLS-Report-Submitter: x.test\r\n'):
+        expect(not dkim.DKIM(forged + octets).verify(dnsfunc=look), 'a second field is not noticed')
+
+
 def policies_of(machine, authority, modes):
     hosts = {
         'mta-sts.' + name: (
@@ -175,7 +204,8 @@ def policies_of(machine, authority, modes):
 @test
 def a_domain_that_asks_gets_its_report_when_the_day_is_over(machine):
     """RPT-01, RPT-03, RPT-09, RPT-12, RPT-13, RPT-15, RPT-17, RPT-18, RPT-19, RPT-20, RPT-25, RPT-27, RPT-29, RPT-30, RPT-33, RPT-34,
-    RPT-35, RPT-39, RPT-57, RPT-58, RPT-59, RPT-60, RPT-61, RPT-62, RPT-67, RPT-71."""
+    RPT-35, RPT-39, RPT-57, RPT-58, RPT-59, RPT-60, RPT-61, RPT-62, RPT-63, RPT-64,
+    RPT-65, RPT-67, RPT-71."""
     authority = Authority(machine)
     records = {
         **domain('good.test', '127.0.1.1', 'mailto:tls@reports.test,https://collector.test/ok', policy=True),
@@ -186,14 +216,14 @@ def a_domain_that_asks_gets_its_report_when_the_day_is_over(machine):
         ('collector.test', 'A'): [COLLECTOR],
     }
     records[('_smtp._tls.bad.test', 'TXT')] = ['"v=TLSRPTv1; rua=mailto:tls" "@reports.test"']  # joined without a blank
-    ScriptedDns(machine, records)
+    server = ScriptedDns(machine, records)
     policies_of(machine, authority, {'good.test': 'enforce', 'bad.test': 'testing', 'reports.test': 'enforce'})
     good = ScriptedMx(machine, '127.0.1.1', certificate(machine, authority, 'good', ['mx.good.test'], key=KEY))
     bad = ScriptedMx(machine, '127.0.1.2', certificate(machine, authority, 'bad', ['mx.bad.test'], key=KEY, expired=True))
     ScriptedMx(machine, '127.0.1.3')
     mailbox = ScriptedMx(machine, '127.0.1.4')
     collector = Collector(machine, {'collector.test': authority.issue('collector.test')})
-    days = Days(machine, authority)
+    days = Days(machine, authority).sign(server)
     for _ in range(2):
         send(days.daemon, 'secret-bob@good.test')
     send(days.daemon, 'secret-bob@bad.test', 'secret-bob@quiet.test')
@@ -215,6 +245,7 @@ def a_domain_that_asks_gets_its_report_when_the_day_is_over(machine):
         for secret in (b'secret', b'alice'):
             expect(secret not in taken.data, 'a report tells what the mail was about')
         message, report = check_mail(taken.data)
+        signed(taken.data)
         expect_equal(message['TLS-Required'], 'No', 'TLS-Required')
         by_domain[message['TLS-Report-Domain']] = report
     expect_equal(set(by_domain), {'good.test', 'bad.test'}, 'domains with a report')
@@ -282,11 +313,12 @@ def a_collector_that_fails_gets_it_later_and_one_bad_place_stops_no_other(machin
         records.update(domain(name, '127.0.1.1', places))
     records[('forged.test', 'A')] = [COLLECTOR]
     records[('_smtp._tls.two.test', 'TXT')] = ['"v=TLSRPTv1; rua=mailto:a@reports.test"', '"v=TLSRPTv1; rua=mailto:b@reports.test"']
-    ScriptedDns(machine, records)
+    server = ScriptedDns(machine, records)
     mx, mailbox = ScriptedMx(machine, '127.0.1.1'), ScriptedMx(machine, '127.0.1.4')
     hosts = {'collector.test': authority.issue('collector.test'), 'forged.test': stranger.issue('forged.test')}
     collector = Collector(machine, hosts)
     days = Days(machine, authority, tlsrpt={**REPORTER, 'post_timeout': '2s'}, delivery={'idle_time': '0s'})
+    days.sign(server)
     send(days.daemon, *['bob@' + name for name in rua])
     wait_for('the mail has arrived', lambda: len(mx.taken) == len(rua))
     days.daemon.wait_empty()
@@ -344,10 +376,10 @@ def killed_at_any_moment_it_reports_each_day_once(machine):
     records = {('collector.test', 'A'): [COLLECTOR], **domain('reports.test', '127.0.1.4')}
     for name in names:
         records.update(domain(name, '127.0.1.1', 'https://collector.test/%s,mailto:%s@reports.test' % (name, name)))
-    ScriptedDns(machine, records)
+    server = ScriptedDns(machine, records)
     mx, mailbox = ScriptedMx(machine, '127.0.1.1'), ScriptedMx(machine, '127.0.1.4')
     collector = Collector(machine, {'collector.test': authority.issue('collector.test')})
-    days = Days(machine, authority)
+    days = Days(machine, authority).sign(server)
     send(days.daemon, *['bob@' + name for name in names])
     wait_for('the mail has arrived', lambda: len(mx.taken) == len(names))
     days.daemon.wait_empty()
@@ -378,7 +410,7 @@ def killed_at_any_moment_it_reports_each_day_once(machine):
 def two_reporters_have_nothing_to_tell_of_each_others_reports(machine):
     """RPT-13, RPT-14: ten days after one day with mail there has been one report each."""
     rua = {'a.test': 'mailto:tls@a.test', 'b.test': 'mailto:tls@b.test'}
-    ScriptedDns(machine, {**domain('a.test', '127.0.1.1', rua['a.test']), **domain('b.test', '127.0.1.2', rua['b.test'])})
+    server = ScriptedDns(machine, {**domain('a.test', '127.0.1.1', rua['a.test']), **domain('b.test', '127.0.1.2', rua['b.test'])})
     mx = {'a': ScriptedMx(machine, '127.0.1.1'), 'b': ScriptedMx(machine, '127.0.1.2')}
     both = [
         Days(
@@ -390,6 +422,8 @@ def two_reporters_have_nothing_to_tell_of_each_others_reports(machine):
         )
         for one, address in (('a', '127.0.0.1'), ('b', '127.0.0.2'))
     ]
+    for days in both:
+        days.sign(server)
     send(both[0].daemon, 'bob@b.test')
     send(both[1].daemon, 'bob@a.test')
     both[0].counted('b.test')
@@ -412,7 +446,7 @@ def two_reporters_have_nothing_to_tell_of_each_others_reports(machine):
 def before_it_is_set_up_it_counts_and_says_what_is_missing(machine):
     """D-38; RPT-15: `status`, `preview` and `digest` without a reporter, and with the daemon down."""
     authority = Authority(machine)
-    ScriptedDns(machine, {**domain('good.test', '127.0.1.1', 'mailto:tls@reports.test'), **domain('reports.test', '127.0.1.4')})
+    server = ScriptedDns(machine, {**domain('good.test', '127.0.1.1', 'mailto:tls@reports.test'), **domain('reports.test', '127.0.1.4')})
     mx, mailbox = ScriptedMx(machine, '127.0.1.1'), ScriptedMx(machine, '127.0.1.4')
     days = Days(machine, authority, tlsrpt={'window': '0s'})
     send(days.daemon, 'bob@good.test')
@@ -435,6 +469,13 @@ def before_it_is_set_up_it_counts_and_says_what_is_missing(machine):
     expect_equal(daemon.command('tlsrpt', 'preview', 'none.test').code, 1, 'a domain without mail')
     daemon.change(tlsrpt=REPORTER)
     days.noon(1)
+    missing = wait_for('something is missing still', lambda: daemon.ask('tlsrpt', 'status')['missing'], every=0.1)
+    expect('no active DKIM key of nordmail.test' in missing[0] or 'not been looked up yet' in missing[0], 'missing: %s' % missing)
+    expect_equal(mailbox.taken, [], 'reports without a key')
+    made = json.loads(daemon.do('dkim', 'generate', 'nordmail.test', '--active', '--json'))['made'][0]
+    wait_for('its record is missed', lambda: made['name'] in str(daemon.ask('tlsrpt', 'status')['missing']), every=0.1)
+    expect_equal(mailbox.taken, [], 'reports with a key that is not published')
+    days.sign(server, '--algorithm', 'ed25519')
     wait_for('the report', lambda: mailbox.taken)
     check_mail(mailbox.taken[0].data)
     days.daemon.wait_empty()
