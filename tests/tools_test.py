@@ -118,8 +118,9 @@ class CheckRfc(ToolCase):
 
     @staticmethod
     def obligations() -> list[str]:
-        counts = {"STS": 75, "DANE": 30, "RTLS": 16, "TLS": 19, "MAP": 17}
-        return [f"{area}-{n:02}" for area, count in counts.items() for n in range(1, count + 1)]
+        counts = {"STS": 75, "DANE": 30, "RTLS": 16, "TLS": 19, "MAP": 17, "DKIM": 16}
+        reports = [f"RPT-{n:02}" for n in [*range(1, 40), *range(57, 72)]]
+        return [f"{area}-{n:02}" for area, count in counts.items() for n in range(1, count + 1)] + reports
 
     def write_obligations(self, more: str = "", **tests: str) -> None:
         """A row for each obligation; tests: of single ones, such as STS_01."""
