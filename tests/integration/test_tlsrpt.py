@@ -123,7 +123,7 @@ class Days:
         self.machine, self.ahead, library = machine, name + '-ahead', machine.path(name + '-clock.so')
         source = os.path.join(TOP, 'tests/integration/faults.c')
         subprocess.run([os.environ.get('CC', 'cc'), '-shared', '-fPIC', '-O1', '-o', library, source, '-ldl'], check=True)
-        self.before = ['env', 'LD_PRELOAD=' + library, 'SECONDS_AHEAD=' + machine.write(self.ahead, '0')]
+        self.before = ['env', 'TZ=Pacific/Auckland', 'LD_PRELOAD=' + library, 'SECONDS_AHEAD=' + machine.write(self.ahead, '0')]
         # some days ago: verifiers do not like signatures of tomorrow
         self.today = datetime.datetime.now(datetime.timezone.utc).date() - datetime.timedelta(days=3)
         self.days = 0

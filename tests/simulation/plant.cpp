@@ -286,6 +286,29 @@ class DnssecIgnored final : public Plant {
     }
 };
 
+// A report counts as taken though nobody has it.
+class PostNotMade final : public Plant {
+  public:
+    std::unique_ptr<util::Https> https(util::Https& real) override {
+        class Faulty final : public util::Https {
+          public:
+            using Answer = Expected<util::HttpsAnswer, util::HttpsErrc>;
+            explicit Faulty(util::Https& https) : real_(https) {}
+            void run(util::HttpsRequest request, Reply<Answer> reply) override {
+                if (!request.post_body) return real_.run(std::move(request), std::move(reply));
+                util::HttpsAnswer answer;
+                answer.status = 200;
+                reply(Answer(std::move(answer)));
+            }
+            void reload() override { real_.reload(); }
+
+          private:
+            util::Https& real_;
+        };
+        return std::make_unique<Faulty>(real);
+    }
+};
+
 // A policy host whose certificate does not hold is believed: it says what who sits between wants said.
 class BadCertificateAccepted final : public Plant {
   public:
@@ -505,6 +528,10 @@ const std::vector<PlantEntry>& plants() {
          "a policy host with a certificate that does not hold is believed",
          {"policy-is-the-domains", "no-breach"},
          make<BadCertificateAccepted>},
+        {"post-not-made",
+         "a TLS report counts as posted, and nobody got it",
+         {"reports-are-true"},
+         make<PostNotMade>},
         {"resumed-believed",
          "a TLS session is taken up again and believed, whatever it proved",
          {"no-breach"},

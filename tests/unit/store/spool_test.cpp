@@ -874,6 +874,30 @@ TEST(Spool, MergesOutcomesThatAreTooManyAndKeepsTheTotal) {
     EXPECT_EQ(merged->outcome.tls, "TLSv1.3");
 }
 
+// RPT-09: whatever the zone of the machine, a session counts on the UTC day on which it ended.
+TEST(Spool, ASessionCountsOnTheDayOnWhichItEnded) {
+    Machine machine(9);
+    ASSERT_TRUE(machine.start());
+    const auto today = std::chrono::floor<std::chrono::days>(machine.clock().now);
+    const WallTime midnight = WallTime(today) + std::chrono::days(1);
+    std::vector<DeliveryResult> results(1);
+    results[0].message = MessageId{1};
+    results[0].at = midnight + std::chrono::seconds(5);
+    for (const auto seconds : {-1, 0, 1}) {
+        auto outcome = testing::outcome_with("mx1.example.com", midnight + std::chrono::seconds(seconds));
+        results[0].detail.outcomes.push_back(std::move(outcome));
+    }
+    machine.spool().writer().record(results, {}, Reply<Result<void>>([](const Result<void>&) {}));
+    machine.spool().commit();
+    machine.spool().apply();
+    auto reader = Reader::open({index_name, vfs_name}).value();
+    std::map<std::chrono::sys_days, std::uint64_t> seen;
+    const auto outcomes = reader->outcomes({}).value();
+    for (const auto& one : outcomes) seen[one.day] += one.n;
+    EXPECT_EQ(seen[today], 1U);
+    EXPECT_EQ(seen[today + std::chrono::days(1)], 2U);
+}
+
 // RPT-09, RPT-16: what is heard of after a day was closed counts in the next one, also when the power went in
 // between.
 TEST(Spool, ADayThatIsClosedChangesNoMore) {

@@ -212,6 +212,38 @@ TEST_F(Days, ADayMissedWhileDownIsSentAfterwards) {
     EXPECT_EQ(store_.mail.size(), 1U);
 }
 
+TEST_F(Days, ARestartAtMidnightClosesTheDayAllTheSame) {
+    asks("a.test", "mailto:tls@a.test");
+    start();
+    const auto day = today();
+    session("a.test", day);
+    world_.pass(24h - 1s);
+    stop();
+    world_.pass(2s);
+    start();
+    EXPECT_TRUE(store_.closed.empty() || store_.closed.back() < day);
+    world_.pass(5min);
+    ASSERT_FALSE(store_.closed.empty());
+    EXPECT_EQ(store_.closed.back(), day);
+    world_.pass(4h);
+    EXPECT_EQ(store_.mail.size(), 1U);
+}
+
+TEST_F(Days, ALeapToTheNextDayIsFollowedOnceTheClockIsTrusted) {
+    asks("a.test", "mailto:tls@a.test");
+    start();
+    const auto day = today();
+    session("a.test", day);
+    world_.clock().set_wall(world_.clock().wall() + std::chrono::days(1) + 5h);  // somebody has set it right
+    trusted_ = false;
+    world_.pass(10min);
+    EXPECT_TRUE(store_.mail.empty());
+    trusted_ = true;
+    world_.pass(2min);
+    EXPECT_EQ(store_.closed.back(), day);
+    EXPECT_EQ(store_.mail.size(), 1U);
+}
+
 TEST_F(Days, EveryPlaceGetsItAndABadOneStopsNoOther_RPT07) {
     asks("a.test", "https://collector.test/a,http://x.test/,mailto:tls@a.test,https://nowhere.test/");
     https_.status("collector.test", 500);
