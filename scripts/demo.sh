@@ -104,7 +104,7 @@ say "B: delivered over $tls, policy=$policy"
 
 printf '\n'
 say "The day in TLS, all partners, as the administrator sees it: sternpost tlsrpt digest --day today"
-counted() { "$programs/sternpost" tlsrpt preview b.example | grep -F '1 session failed'; }
+counted() { "$programs/sternpost" tlsrpt preview b.example --json | grep -F '"total-failure-session-count":1'; }
 wait_for "the sessions of b.example counted" counted
 "$programs/sternpost" tlsrpt digest --day today | quote
 printf '\n'

@@ -86,8 +86,8 @@ void print_sent(const Answer& answer) {
 
 void print_digest(const Answer& answer) {
     const auto& digest = answer.data.as_object();
-    for (const auto line : split(control::digest_in_words(digest), '\n'))
-        fmt::print("{}\n", printable(line, 1000));
+    const std::string words = control::digest_in_words(digest);
+    for (const auto line : split(words, '\n')) fmt::print("{}\n", printable(line, 1000));
     if (const std::string queued = text(digest, "queued"); !queued.empty())
         fmt::print("Mailed to admin_address as {}.\n", queued);
 }
