@@ -292,7 +292,7 @@ def a_domain_that_asks_gets_its_report_when_the_day_is_over(machine):
     expect_equal([d['domain'] for d in digest['domains']][0], 'bad.test', 'the first domain of the digest')
     expect_equal(len(digest['domains']), 3, 'domains in the digest')
     words = days.daemon.command('tlsrpt', 'digest', '--day', days.day(0)).out
-    expect(words.startswith('TLS on %s (UTC): 3 domain(s), 1 with failures' % days.day(0)), 'the digest begins: ' + words[:200])
+    expect(words.startswith('TLS on %s (UTC): 3 domain(s), 2 with failures; 1 good and 2 failed session(s).' % days.day(0)), 'the digest begins: ' + words[:200])
     expect('the certificate has expired' in words and 'quiet.test' in words and 'asks for no report' in words, 'the digest says: ' + words)
 
 
