@@ -59,8 +59,11 @@ json::object to_json(const tlsrpt::Sums::Key& key, const tlsrpt::Sums::Row& row)
         one["mx_host"] = detail.mx_host;
         one["receiving_ip"] = detail.receiving_ip;
         one["sessions"] = n;
-        one["words"] = tlsrpt::in_words({detail.result_type, detail.reason, detail.sending_ip,
-                                         detail.receiving_ip, detail.mx_host, "", n});
+        std::string words = tlsrpt::in_words({detail.result_type, detail.reason, detail.sending_ip,
+                                              detail.receiving_ip, detail.mx_host, "", n});
+        if (detail.mx_host.empty() && !detail.receiving_ip.empty()) words += ", at " + detail.receiving_ip;
+        if (!detail.sending_ip.empty()) words += ", from " + detail.sending_ip;
+        one["words"] = std::move(words);
         failures.push_back(std::move(one));
     }
     out["failures"] = std::move(failures);

@@ -15,9 +15,10 @@ namespace {
 
 namespace json = boost::json;
 
-constexpr std::size_t most_octets = 100UL << 20U;  // of JSON; ours
-constexpr std::size_t most_entries = 10'000;       // policies, and details of one; ours
-constexpr std::size_t most_text = 1000;            // of one value that is kept
+constexpr std::size_t most_octets = 32UL << 20U;  // of JSON: a value takes some ten times its octets; ours
+constexpr std::size_t most_entries = 10'000;      // policies, and details of one; ours
+constexpr std::size_t most_text = 1000;           // of one value that is kept
+constexpr std::uint64_t most_integer = (1ULL << 53U) - 1;  // RFC 7493 §2.2
 constexpr std::string_view bom = "\xEF\xBB\xBF";
 
 // Takes values out of somebody else's JSON and remembers each time that it had to look away.
@@ -35,7 +36,7 @@ class Taker {
             if (value != nullptr) odd(std::string(key) + " is null");
             return "";
         }
-        if (value->is_string()) return std::string(std::string_view(value->as_string()).substr(0, most_text));
+        if (value->is_string()) return printable(std::string_view(value->as_string()), most_text);
         odd(std::string(key) + " is no text");
         return "";
     }
@@ -48,10 +49,11 @@ class Taker {
         boost::system::error_code ec;
         if (value->is_number()) {
             const auto n = value->to_number<std::uint64_t>(ec);
-            if (!ec) return n;
+            if (!ec) return bounded(n, key);
         } else if (value->is_string()) {
             odd(std::string(key) + " is a text, not a number");
-            if (const auto n = decimal(trimmed(std::string_view(value->as_string())))) return *n;
+            if (const auto n = decimal(trimmed(std::string_view(value->as_string()))))
+                return bounded(*n, key);
         }
         odd(std::string(key) + " is no count");
         return 0;
@@ -65,9 +67,29 @@ class Taker {
     }
 
   private:
+    std::uint64_t bounded(std::uint64_t n, std::string_view key) {
+        if (n > most_integer) odd(std::string(key) + " is larger than 2^53");
+        return std::min(n, most_integer);
+    }
+
     std::vector<std::string>& oddities_;
     std::set<std::string> seen_;
 };
+
+// Sums of what others say do not wrap.
+void add(std::uint64_t& sum, std::uint64_t n) {
+    sum = std::min(sum + n, most_integer);
+}
+
+// The value's items; of one that is no list, the value itself.
+const json::value* items_of(const json::value& value, std::size_t& count) {
+    if (!value.is_array()) {
+        count = 1;
+        return &value;
+    }
+    count = value.as_array().size();
+    return value.as_array().data();
+}
 
 bool is_result_type(std::string_view text) {
     for (int i = 0; i <= static_cast<int>(ResultType::sts_webpki_invalid); ++i)
@@ -108,10 +130,11 @@ IncomingEntry entry_of(Taker& take, const json::object& from) {
     }
     const auto* details = from.if_contains("failure-details");
     if (details == nullptr || details->is_null()) return out;
-    const json::array one{*details};
-    const json::array& list = details->is_array() ? details->as_array() : one;
     if (!details->is_array()) take.odd("failure-details is no list");
-    for (const auto& item : list) {
+    std::size_t count = 0;
+    const json::value* items = items_of(*details, count);
+    for (std::size_t i = 0; i < count; ++i) {
+        const json::value& item = items[i];
         if (!item.is_object() || out.details.size() >= most_entries) {
             take.odd(item.is_object() ? "there are too many failure-details"
                                       : "a failure detail is no object");
@@ -123,11 +146,14 @@ IncomingEntry entry_of(Taker& take, const json::object& from) {
         if (!key.result_type.empty() && !is_result_type(key.result_type))
             take.odd("result-type " + printable(key.result_type, 60) + " is not one of RFC 8460");
         key.reason = take.text(detail, "failure-reason-code");
-        if (key.reason.empty()) key.reason = take.text(detail, "failure-error-code");
+        if (key.reason.empty() && detail.contains("failure-error-code")) {
+            key.reason = take.text(detail, "failure-error-code");
+            take.odd("failure-reason-code is called failure-error-code");
+        }
         key.sending_ip = take.text(detail, "sending-mta-ip");
         key.mx_host = lowered(take.text(detail, "receiving-mx-hostname"));
         key.receiving_ip = take.text(detail, "receiving-ip");
-        out.details[std::move(key)] += take.count(detail, "failed-session-count");
+        add(out.details[std::move(key)], take.count(detail, "failed-session-count"));
     }
     return out;
 }
@@ -144,7 +170,7 @@ Result<IncomingReport> read_report(std::string_view octets) {
         unpacked = std::move(*whole);
         octets = unpacked;
     }
-    if (octets.size() > most_octets) return fail(Errc::bad_record, "it is larger than 100 MiB");
+    if (octets.size() > most_octets) return fail(Errc::bad_record, "it is larger than 32 MiB");
     if (octets.starts_with(bom)) {
         take.odd("it begins with a byte order mark");
         octets.remove_prefix(bom.size());
@@ -159,7 +185,7 @@ Result<IncomingReport> read_report(std::string_view octets) {
     if (!value.is_object()) return fail(Errc::bad_record, "JSON, but no object");
     const auto& report = value.as_object();
     out.organization = take.text(report, "organization-name", true);
-    out.contact = take.text(report, "contact-info");
+    out.contact = take.text(report, "contact-info", true);
     if (istarts_with(out.contact, "mailto:")) take.odd("contact-info is a URI");
     out.id = take.text(report, "report-id", true);
     if (const auto* range = take.object(report, "date-range")) {
@@ -170,9 +196,11 @@ Result<IncomingReport> read_report(std::string_view octets) {
     }
     const auto* policies = report.if_contains("policies");
     if (policies == nullptr) return fail(Errc::bad_record, "JSON without policies: not a TLS report");
-    const json::array one{*policies};
     if (!policies->is_array()) take.odd("policies is no list");
-    for (const auto& item : policies->is_array() ? policies->as_array() : one) {
+    std::size_t count = 0;
+    const json::value* items = items_of(*policies, count);
+    for (std::size_t i = 0; i < count; ++i) {
+        const json::value& item = items[i];
         if (out.entries.size() >= most_entries) {
             take.odd("there are too many policies");
             break;
@@ -208,26 +236,32 @@ std::vector<std::string> reports_in(std::string_view file) {
     for (const auto mail : mails)
         for (auto& part : mail::leaves(mail)) {
             const std::string name = lowered(part.file_name);
-            const bool named =
-                name.ends_with(".json") || name.ends_with(".gz") || name.ends_with(".json.gzip");
-            const bool typed = part.type.find("tlsrpt") != std::string::npos ||
-                               part.type.find("gzip") != std::string::npos || part.type == "application/json";
-            if (named || typed || util::is_gzip(part.octets)) out.push_back(std::move(part.octets));
+            const bool typed = part.type.find("tlsrpt") != std::string::npos;
+            const auto begin = part.octets.find_first_not_of(" \t\r\n");
+            const bool perhaps = name.ends_with(".json") || name.ends_with(".gz") ||
+                                 util::is_gzip(part.octets) || part.type.find("json") != std::string::npos ||
+                                 (begin != std::string::npos && part.octets[begin] == '{');
+            // Other attachments of such shapes are somebody else's, DMARC's say.
+            if (typed || (perhaps && read_report(part.octets))) out.push_back(std::move(part.octets));
         }
     return out;
 }
 
 bool Sums::add(const IncomingReport& report) {
-    if (!report.id.empty() && !known_.emplace(std::pair(report.organization, report.id), true).second)
-        return false;
+    // Some give the same id to all their reports of a day, and some give none.
+    std::string same = report.organization + "\n" + report.id + "\n" + report.begin + "\n" + report.end;
+    for (const auto& entry : report.entries)
+        same += "\n" + entry.domain + " " + entry.type + " " + std::to_string(entry.good) + " " +
+                std::to_string(entry.failed);
+    if (!known_.insert(std::move(same)).second) return false;
     std::set<Key> counted;
     for (const auto& entry : report.entries) {
         const Key key{entry.domain, report.organization, entry.type};
         Row& row = rows_[key];
         if (counted.insert(key).second) ++row.reports;
-        row.good += entry.good;
-        row.failed += entry.failed;
-        for (const auto& [detail, n] : entry.details) row.details[detail] += n;
+        tlsrpt::add(row.good, entry.good);
+        tlsrpt::add(row.failed, entry.failed);
+        for (const auto& [detail, n] : entry.details) tlsrpt::add(row.details[detail], n);
     }
     return true;
 }

@@ -4,6 +4,7 @@
 
 #include <cstdint>
 #include <map>
+#include <set>
 #include <string>
 #include <string_view>
 #include <tuple>
@@ -40,7 +41,7 @@ struct IncomingReport {
     std::vector<std::string> oddities;  // what it has that RFC 8460 does not allow, and what was made of it
 };
 
-/// One report: JSON, or JSON in gzip; at most 100 MiB of it. Errors: bad_record, with why nothing can be made
+/// One report: JSON, or JSON in gzip; at most 32 MiB of it. Errors: bad_record, with why nothing can be made
 /// of it.
 Result<IncomingReport> read_report(std::string_view octets);
 
@@ -51,7 +52,7 @@ std::vector<std::string> reports_in(std::string_view file);
 /// Reports put together by domain, reporter and type of policy.
 class Sums {
   public:
-    /// A report with an id that was added before is passed over: false.
+    /// A report that was added before, by all that it says of itself and counts, is passed over: false.
     bool add(const IncomingReport& report);
 
     struct Row {
@@ -65,7 +66,7 @@ class Sums {
 
   private:
     std::map<Key, Row> rows_;
-    std::map<std::pair<std::string, std::string>, bool> known_;  // organization and id
+    std::set<std::string> known_;
 };
 
 }  // namespace sternpost::tlsrpt

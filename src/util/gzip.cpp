@@ -35,8 +35,10 @@ Expected<std::string, GzipErrc> gunzip(std::string_view octets, std::size_t most
     constexpr int window_bits = 15;
     constexpr int gzip_header = 16;
     constexpr std::size_t piece = 65536;
+    constexpr int most_members = 1000;
     std::string out;
-    while (is_gzip(octets)) {
+    for (int members = 0; is_gzip(octets); ++members) {
+        if (members == most_members) return fail(GzipErrc::too_big, "more than 1000 gzip members");
         z_stream stream{};
         if (inflateInit2(&stream, window_bits + gzip_header) != Z_OK) throw std::bad_alloc();
         stream.next_in = reinterpret_cast<Bytef*>(const_cast<char*>(octets.data()));  // zlib only reads it

@@ -57,7 +57,7 @@ def i_json(octets):
 
     try:
         value = json.loads(text, object_pairs_hook=pairs, parse_int=number, parse_float=no, parse_constant=no)
-    except ValueError as e:
+    except (ValueError, RecursionError) as e:
         raise Failure('the report is no JSON: %s' % e) from None
 
     def walk(part):
@@ -91,7 +91,7 @@ def count(value, what):
 
 
 def time(value, what):
-    expect(re.fullmatch(r'\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ', value), '%s is no time in UTC: %r' % (what, value))
+    expect(isinstance(value, str) and re.fullmatch(r'\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ', value), '%s is no time in UTC: %r' % (what, value))
     return datetime.datetime.strptime(value, '%Y-%m-%dT%H:%M:%SZ').replace(tzinfo=datetime.timezone.utc)
 
 
@@ -162,7 +162,7 @@ def check_policy(policy):
 def check_detail(detail):
     optional = ('sending-mta-ip', 'receiving-mx-hostname', 'receiving-mx-helo', 'receiving-ip', 'additional-information', 'failure-reason-code')
     members(detail, 'a failure detail', ('result-type', 'failed-session-count'), optional)
-    expect(detail['result-type'] in RESULT_TYPES, 'no registered result type: %r' % detail['result-type'])
+    expect(text(detail['result-type'], 'result-type') in RESULT_TYPES, 'no registered result type: %r' % detail['result-type'])
     expect(count(detail['failed-session-count'], 'failed-session-count') > 0, 'a detail of no session')
     for name in ('sending-mta-ip', 'receiving-ip'):
         if name in detail:

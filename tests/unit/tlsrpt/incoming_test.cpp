@@ -70,6 +70,12 @@ const Odd odd[] = {
     {"CountsAsTexts", with(": 100", ": \"100\""), "is a text, not a number"},
     {"NoTimeZone", with("23:59:59Z", "23:59:59"), "end-datetime has no time zone"},
     {"ContactIsNull", with("\"tls@big.example\"", "null"), "contact-info is null"},
+    {"NoContact", with("\"contact-info\": \"tls@big.example\",", ""), "contact-info is missing"},
+    {"CountBeyondReason",
+     with("total-failure-session-count\": 7", "total-failure-session-count\": 18446744073709551615"),
+     "larger than 2^53"},
+    {"ReasonByAnotherName", with("failure-reason-code", "failure-error-code"),
+     "is called failure-error-code"},
     {"ContactIsAUri", with("\"tls@big.example\"", "\"mailto:tls@big.example\""), "contact-info is a URI"},
     {"NoOrganization", with("\"organization-name\": \"Big Mail Inc.\",", ""), "organization-name is missing"},
     {"TypeInCapitals", with("\"sts\"", "\"STS\""), "policy-type is written STS"},
@@ -138,6 +144,12 @@ TEST(Incoming, IsFoundInMailsOfAllKinds) {
     EXPECT_EQ(reports_in(util::gzip(good)).size(), 1U);
     EXPECT_EQ(reports_in("From a Mon\n" + other + "\nFrom b Tue\n" + lf).size(), 2U);  // mbox
     EXPECT_TRUE(reports_in("From: x\n\nhello\n").empty());
+    EXPECT_TRUE(
+        reports_in(
+            "Content-Type: application/gzip; name=dmarc.xml.gz\nContent-Transfer-Encoding: base64\n\n" +
+            base64(util::gzip("<feedback/>")) + "\n")
+            .empty());
+    EXPECT_EQ(reports_in("Content-Type: application/octet-stream\n\n" + good).size(), 1U);
     EXPECT_TRUE(reports_in("").empty());
 }
 
@@ -146,6 +158,14 @@ TEST(Incoming, ManyReportsAreSummedAndNoneTwice) {
     EXPECT_TRUE(sums.add(read_report(good).value()));
     EXPECT_FALSE(sums.add(read_report(good).value()));
     EXPECT_TRUE(sums.add(read_report(with("1@big.example", "2@big.example")).value()));
+    // the same id for another domain, or another day, is another report
+    Sums other;
+    EXPECT_TRUE(other.add(read_report(good).value()));
+    EXPECT_TRUE(other.add(read_report(with("\"ours.example\"", "\"second.example\"")).value()));
+    EXPECT_TRUE(other.add(read_report(with("2026-03-14T00:00:00Z", "2026-03-13T00:00:00Z")).value()));
+    EXPECT_TRUE(other.add(read_report(with("\"report-id\": \"1@big.example\",", "")).value()));
+    EXPECT_FALSE(other.add(read_report(with("\"report-id\": \"1@big.example\",", "")).value()));
+    EXPECT_EQ(other.rows().size(), 2U);
     ASSERT_EQ(sums.rows().size(), 1U);
     const auto& row = sums.rows().begin()->second;
     EXPECT_EQ(row.reports, 2U);
