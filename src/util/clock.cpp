@@ -4,15 +4,15 @@
 #include <fmt/format.h>
 
 #include <array>
-#include <cstdio>
+#include <charconv>
 #include <ctime>
 
 namespace sternpost {
 namespace {
 
 std::tm utc(WallTime time) {
-    const std::time_t seconds =
-        std::chrono::system_clock::to_time_t(std::chrono::floor<std::chrono::seconds>(time));
+    // not by to_time_t, whose nanoseconds end in 2262
+    const std::time_t seconds = std::chrono::floor<std::chrono::seconds>(time).time_since_epoch().count();
     std::tm parts{};
     gmtime_r(&seconds, &parts);
     return parts;
@@ -35,25 +35,25 @@ std::string rfc3339(WallTime time) {
 }
 
 std::optional<WallTime> parse_rfc3339(std::string_view text) {
-    int year = 0;
-    unsigned month = 0;
-    unsigned day = 0;
-    int hour = 0;
-    int minute = 0;
-    int second = 0;
-    int end = 0;
-    const std::string copy(text);
-    if (std::sscanf(copy.c_str(), "%4d-%2u-%2u%n", &year, &month, &day, &end) != 3) return std::nullopt;
-    if (static_cast<std::size_t>(end) != copy.size()) {
-        int rest = 0;
-        if (std::sscanf(copy.c_str() + end, "T%2d:%2d:%2dZ%n", &hour, &minute, &second, &rest) != 3 ||
-            rest == 0 || static_cast<std::size_t>(end + rest) != copy.size())
-            return std::nullopt;
+    constexpr std::string_view form = "0000-00-00T00:00:00Z";
+    constexpr std::size_t date_size = 10;
+    if (text.size() != form.size() && text.size() != date_size) return std::nullopt;
+    for (std::size_t i = 0; i < text.size(); ++i) {
+        const bool digit = text[i] >= '0' && text[i] <= '9';
+        if (form[i] == '0' ? !digit : text[i] != form[i]) return std::nullopt;
     }
-    const std::chrono::year_month_day date{std::chrono::year(year), std::chrono::month(month),
-                                           std::chrono::day(day)};
-    if (!date.ok() || hour > 23 || minute > 59 || second > 59 || hour < 0 || minute < 0 || second < 0)
-        return std::nullopt;
+    const auto number = [text](std::size_t from, std::size_t size) {
+        int out = 0;
+        if (from < text.size()) std::from_chars(text.data() + from, text.data() + from + size, out);
+        return out;
+    };
+    const std::chrono::year_month_day date{std::chrono::year(number(0, 4)),
+                                           std::chrono::month(static_cast<unsigned>(number(5, 2))),
+                                           std::chrono::day(static_cast<unsigned>(number(8, 2)))};
+    const int hour = number(11, 2);
+    const int minute = number(14, 2);
+    const int second = number(17, 2);
+    if (!date.ok() || hour > 23 || minute > 59 || second > 59) return std::nullopt;
     return WallTime(std::chrono::sys_days(date)) + std::chrono::hours(hour) + std::chrono::minutes(minute) +
            std::chrono::seconds(second);
 }
