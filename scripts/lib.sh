@@ -10,6 +10,9 @@ export CCACHE_SLOPPINESS=${CCACHE_SLOPPINESS:-pch_defines,time_macros}
 # nor in another clone of this tree, where only the folder's name is another one
 export CCACHE_BASEDIR=${CCACHE_BASEDIR:-$root} CCACHE_NOHASHDIR=${CCACHE_NOHASHDIR:-true}
 
+# What is not in the cache is compiled at once, not preprocessed first, and the precompiled header of 200 MB is hashed once
+export CCACHE_DEPEND=${CCACHE_DEPEND:-true} CCACHE_INODECACHE=${CCACHE_INODECACHE:-true}
+
 # A numbered step, with the time since the script began.
 step() {
     steps_done=$((steps_done + 1))

@@ -46,7 +46,7 @@ if $sanitize; then
     build build/sanitize tests/unit-tests sendmail
     rm -f "$root"/build/sanitize/*.xml
     if UBSAN_OPTIONS=halt_on_error=1:print_stacktrace=1 \
-        meson test -C "$root/build/sanitize" --no-rebuild --print-errorlogs unit </dev/null; then
+        meson test -C "$root/build/sanitize" --no-rebuild --print-errorlogs --suite unit </dev/null; then
         sanitized="; the unit tests passed under the sanitizers too"
     else
         sanitized="; the unit tests FAILED under the sanitizers (build/sanitize/meson-logs/testlog.txt)"
