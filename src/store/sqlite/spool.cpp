@@ -65,7 +65,9 @@ void Spool::accept(NewMessage message, Reply<Result<MessageId>> reply) {
     if (short_of_space_) why = "the disk has too little free space";
     if (backlog() > options_.max_backlog) why = "the queue's index cannot follow";
     if (why == nullptr) {
-        if (const Now moment = now(); !guard_.trusts(moment)) message.arrived = guard_.trusted_wall(moment);
+        // of a clock that may have been set right since
+        const Now arrived{message.arrived, now().steady};
+        if (!guard_.trusts(arrived)) message.arrived = guard_.trusted_wall(now());
         return writer_.accept(std::move(message), std::move(reply));
     }
     bodies_.discard(message.body);

@@ -53,8 +53,8 @@ class Spool {
     Bodies& bodies() { return bodies_; }
     Writer& writer() { return writer_; }  // but mail comes in by accept()
 
-    /// Refused with full when disk or index have no room for more mail. What comes while the clock is not
-    /// trusted is kept with the time that is (ClockGuard): its age must not come of a clock that was wrong.
+    /// Refused with full when disk or index have no room for more mail. What has a time of arrival that is
+    /// not trusted is kept with one that is (ClockGuard): its age must not come of a clock that was wrong.
     void accept(NewMessage message, Reply<Result<MessageId>> reply);
     /// Syncs and answers what the writer has gathered.
     void commit();

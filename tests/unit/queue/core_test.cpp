@@ -225,6 +225,17 @@ TEST_F(Queue, ALeapingClockExpiresNothing) {
     EXPECT_TRUE(core.lane_failed("d.test", {false, "4.4.1", "refused"}, now, now).empty());
 }
 
+TEST_F(Queue, AnAttemptThatBeganByALeapingClockIsNotTheLast) {
+    add({{"a@d.test", "d.test"}});
+    Now ahead = now;
+    ahead.wall += 10 * 24h;  // the wall clock alone, and it is set right during the attempt
+    const auto work = core.take("d.test", ahead);
+    EXPECT_EQ(core.finished(*work, {fate(0, RecipientState::queued)}, now)[0].state, RecipientState::queued);
+    add({{"a@e.test", "e.test"}});
+    ASSERT_EQ(core.lanes_wanted(now), std::vector<std::string>{"e.test"});
+    EXPECT_TRUE(core.lane_failed("e.test", {false, "4.4.1", "refused"}, ahead, now).empty());
+}
+
 TEST_F(Queue, NewMailGoesAtOnceThoughTheClockIsBehindTheTimeThatItIsKeptWith) {
     store::StoredMessage message;
     message.id = {1};

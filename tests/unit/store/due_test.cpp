@@ -19,6 +19,7 @@ constexpr const char* vfs_name = "due-test";
 class WhatSleeps : public ::testing::Test {
   protected:
     WhatSleeps() : vfs_(vfs_name, disk_, clock_, random_) {
+        clock_.now = start;
         SpoolParts parts{disk_,   {index_name, vfs_name},    log_,   clock_,
                          random_, [](const std::string&) {}, nullptr};
         spool_ = Spool::open(std::move(parts), SpoolOptions()).value();

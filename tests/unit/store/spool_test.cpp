@@ -45,9 +45,7 @@ struct Ledger {
 // One machine: a disk, and what runs on it until the power goes.
 class Machine {
   public:
-    explicit Machine(std::uint64_t seed) : random_(seed) {
-        clock_.now = message_to(0, {}, "").arrived;  // history keeps only what is not too old
-    }
+    explicit Machine(std::uint64_t seed) : random_(seed) {}
 
     fake::SimDisk& disk() { return disk_; }
     Spool& spool() { return *spool_; }
@@ -650,12 +648,21 @@ TEST(Spool, KeepsMailWithATimeThatIsTrusted) {
     arrive(1, 5min);
     arrive(2, -7 * 24h);
     arrive(3, 7 * 24h);
+    // The clock is set right between the arrival of these and their being kept.
+    for (const auto& [id, ahead] : {std::pair(4, -7 * 24h), std::pair(5, 7 * 24h)}) {
+        machine.clock().now = began;
+        NewMessage message = message_to(static_cast<std::uint64_t>(id), {"bob@example.com"}, "hello");
+        message.arrived = began + ahead;
+        driver.submit(std::move(message));
+    }
     machine.spool().commit();
     const auto queue = machine.queue();
-    ASSERT_EQ(queue.size(), 3U);
+    ASSERT_EQ(queue.size(), 5U);
     EXPECT_EQ(queue[0].arrived, began + 5min);
     EXPECT_EQ(queue[1].arrived, began) << "the clock was behind";
     EXPECT_EQ(queue[2].arrived, began) << "the clock was ahead";
+    EXPECT_EQ(queue[3].arrived, began) << "the clock had been behind";
+    EXPECT_EQ(queue[4].arrived, began) << "the clock had been ahead";
 }
 
 TEST(Spool, SurvivesADiskThatIsFull) {

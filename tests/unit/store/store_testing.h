@@ -28,18 +28,19 @@ class SeededRandom final : public Random {
     std::mt19937_64 engine_;
 };
 
+// Stands at the time at which message_to()'s mail arrives, unless it is set.
 class FixedClock final : public Clock {
   public:
     WallTime wall() const override { return now; }
     SteadyTime steady() const override { return {}; }
-    WallTime now{std::chrono::sys_days(std::chrono::year(2026) / 1 / 1)};
+    WallTime now{std::chrono::seconds(1'700'000'000)};
 };
 
 inline NewMessage message_to(std::uint64_t id, const std::vector<std::string>& recipients,
                              std::string octets) {
     NewMessage message;
     message.id = MessageId{id};
-    message.arrived = WallTime(std::chrono::seconds(1'700'000'000));
+    message.arrived = FixedClock().now;
     message.envelope.reverse_path = mail::ReversePath::parse("alice@example.org").value();
     message.origin = {"192.0.2.1", "client.example.org", "ESMTP", std::nullopt};
     for (const auto& text : recipients) {
