@@ -24,9 +24,13 @@ class ToolCase(unittest.TestCase):
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(text, encoding="utf-8")
 
-    def run_tool(self, tool: str) -> tuple[int, str]:
+    def run_tool(self, tool: str, *folders: pathlib.Path) -> tuple[int, str]:
         done = subprocess.run(
-            [sys.executable, TOOLS / tool, self.root], capture_output=True, text=True, check=False, timeout=60
+            [sys.executable, TOOLS / tool, *(folders or [self.root])],
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=60,
         )
         self.assertEqual(done.stderr, "")
         return done.returncode, done.stdout
@@ -261,10 +265,10 @@ class CheckDocs(ToolCase):
 
 
 class CountTests(ToolCase):
-    def write_logs(self, results: dict[str, str], junit: str) -> None:
+    def write_logs(self, results: dict[str, str], junit: str, folder: str = ".") -> None:
         lines = [json.dumps({"name": f"sternpost / {name}", "result": result}) for name, result in results.items()]
-        self.write("meson-logs/testlog.json", "\n".join(lines))
-        self.write("meson-logs/testlog.junit.xml", f"<testsuites>{junit}</testsuites>")
+        self.write(f"{folder}/meson-logs/testlog.json", "\n".join(lines))
+        self.write(f"{folder}/meson-logs/testlog.junit.xml", f"<testsuites>{junit}</testsuites>")
 
     def test_counts_cases_and_scripts(self) -> None:
         self.write_logs(
@@ -290,7 +294,19 @@ class CountTests(ToolCase):
 
     def test_is_not_content_when_nothing_ran(self) -> None:
         self.write_logs({}, "")
-        self.assertEqual(self.run_tool("count_tests.py"), (1, "0 passed, 0 failed\n"))
+        code, output = self.run_tool("count_tests.py")
+        self.assertEqual((code, output.splitlines()[-1]), (1, "0 passed, 1 failed"))
+
+    def test_adds_up_folders_and_is_content_only_if_all_are(self) -> None:
+        self.write_logs({"kill": "OK", "dane": "OK"}, "", "one")
+        self.write_logs({"unit": "OK"}, "", "two")
+        self.write_logs({}, "", "empty")
+        one, two, empty = (self.root / name for name in ("one", "two", "empty"))
+        self.assertEqual(self.run_tool("count_tests.py", one, two), (0, "3 passed, 0 failed\n"))
+        self.assertEqual(
+            self.run_tool("count_tests.py", one, empty),
+            (1, f"failed: no test ran in {empty}\n2 passed, 1 failed\n"),
+        )
 
 
 if __name__ == "__main__":

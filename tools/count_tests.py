@@ -1,9 +1,9 @@
 #!/usr/bin/env python3
-"""Counts what `meson test` ran in one build folder: GoogleTest's cases one by one, every other test as one.
+"""Counts what `meson test` ran in build folders: GoogleTest's cases one by one, every other test as one.
 
-usage: count_tests.py BUILD-FOLDER
+usage: count_tests.py BUILD-FOLDER...
 Prints `N passed, N failed` (and `, N skipped` where there are any), after the names of what failed. Exit code 1 when
-something failed or nothing ran.
+something failed or nothing ran in one of the folders.
 """
 
 import json
@@ -30,14 +30,11 @@ def gtest_cases(junit: pathlib.Path, names: list[str]) -> dict[str, list[tuple[s
     return cases
 
 
-def main() -> int:
-    if len(sys.argv) != 2:
-        print(__doc__, file=sys.stderr)
-        return 64
-    logs = pathlib.Path(sys.argv[1]) / "meson-logs"
+def count_folder(folder: str, count: dict[str, int]) -> list[str]:
+    """Adds the tests of one build folder to the counts; the names of those that failed."""
+    logs = pathlib.Path(folder) / "meson-logs"
     tests = [json.loads(line) for line in (logs / "testlog.json").read_text(encoding="utf-8").splitlines()]
     cases = gtest_cases(logs / "testlog.junit.xml", [test["name"] for test in tests])
-    count = {"passed": 0, "failed": 0, "skipped": 0}
     failed = []
     for test in tests:
         name = test["name"]
@@ -51,8 +48,20 @@ def main() -> int:
             count[result] += 1
             if result == "failed":
                 failed.append(f"{name} ({test['result']})")
-    for name in failed:
-        print(f"failed: {name}")
+    if not tests:
+        count["failed"] += 1
+        failed.append(f"no test ran in {folder}")
+    return failed
+
+
+def main() -> int:
+    if len(sys.argv) < 2:
+        print(__doc__, file=sys.stderr)
+        return 64
+    count = {"passed": 0, "failed": 0, "skipped": 0}
+    for folder in sys.argv[1:]:
+        for name in count_folder(folder, count):
+            print(f"failed: {name}")
     text = f"{count['passed']} passed, {count['failed']} failed"
     print(text + (f", {count['skipped']} skipped" if count["skipped"] else ""))
     return 0 if count["passed"] and not count["failed"] else 1
