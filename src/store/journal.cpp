@@ -427,6 +427,7 @@ class Replay {
     Result<Next> look_ahead(std::uint64_t id, std::uint64_t next_id, bool last, std::string& octets);
     Result<void> headless(std::uint64_t id, std::string_view octets);
     Result<void> cut_tail(std::string_view octets);
+    Result<void> make_durable(std::string_view octets, const SegmentHeader& header);
     bool acknowledged(std::string_view octets, const SegmentHeader& header, const Next& next) const;
     void keep_aside(std::string_view octets, std::uint64_t offset, const std::string& what);
     std::optional<RecordView> find_after(std::string_view octets, std::uint64_t offset,
@@ -501,6 +502,24 @@ Result<void> Replay::cut_tail(std::string_view octets) {
     return (*file)->sync();
 }
 
+// What a process wrote that ended before its sync is here as long as the machine lives, and after a sync that
+// failed the system takes for written what is not. Whoever reads it acts on it, so it is written once more
+// and synced first.
+Result<void> Replay::make_durable(std::string_view octets, const SegmentHeader& header) {
+    std::uint64_t end = at_.offset;
+    for (std::uint64_t sequence = at_.sequence;; ++sequence) {
+        const auto record = decode_record(octets, end, header);
+        if (!record || record->sequence != sequence) break;
+        end += record->size;
+    }
+    auto file = disk_.open(segment_name(at_.segment), OpenMode::read_write);
+    if (!file) return fail(std::move(file).error());
+    auto written = (*file)->write(0, octets.substr(0, records_begin));
+    if (written) written = (*file)->write(at_.offset, octets.substr(at_.offset, end - at_.offset));
+    if (!written && written.error().code != Errc::full) return written;
+    return (*file)->sync();
+}
+
 // Whether what stands at at_, and is not sound, was once.
 bool Replay::acknowledged(std::string_view octets, const SegmentHeader& header, const Next& next) const {
     if (next.first_sequence && *next.first_sequence > at_.sequence) return true;
@@ -525,6 +544,8 @@ Result<void> Replay::segment(std::uint64_t id, std::string_view octets, const Ne
         at_.offset = 0;
         return {};
     }
+    if (repair_ && !next_segment.any)
+        if (auto durable = make_durable(octets, *header); !durable) return durable;
     for (;;) {
         const auto record = decode_record(octets, at_.offset, *header);
         const bool expected = record && record->sequence == at_.sequence;

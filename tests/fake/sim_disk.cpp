@@ -82,7 +82,10 @@ class SimDisk::File final : public store::DiskFile {
     Result<void> sync() override {
         const std::lock_guard guard(disk_.mutex_);
         if (auto ok = begin("sync"); !ok) return ok;
-        if (disk_.fail_syncs_) return sternpost::fail(Errc::io, "cannot sync " + name_ + ": injected");
+        if (disk_.fail_syncs_) {
+            inode_->dirty.clear();  // Linux, too, takes it for written from now on
+            return sternpost::fail(Errc::io, "cannot sync " + name_ + ": injected");
+        }
         inode_->keep();
         return {};
     }

@@ -289,6 +289,21 @@ TEST_F(JournalTest, EndsWithTheFirstSyncThatFails) {
     EXPECT_EQ(journal_->append(batch).error().code, Errc::closed);  // never believed again
 }
 
+TEST_F(JournalTest, WritesOnceMoreWhatWasReadAndMayNotBeOnTheDisk) {
+    reopen();
+    append({hop_record("a")});
+    disk_.fail_syncs(true);
+    const std::vector<Record> batch{hop_record("b")};
+    EXPECT_FALSE(journal_->append(batch));
+    disk_.fail_syncs(false);
+    disk_.restart();
+    for (int i = 0; i < 2; ++i) {
+        reopen();
+        EXPECT_EQ(names_, (Names{"a", "b"}));
+        disk_.crash(random_);
+    }
+}
+
 TEST_F(JournalTest, ReadsAnyDamageWithoutHarm) {
     reopen();
     append({hop_record("a"), accept_record(1, std::string(100, 'x'))});
