@@ -194,7 +194,7 @@ BENCHMARK(result_record_encode);
 void queue_add_take_finish(benchmark::State& state) {
     FixedRandom random;
     const queue::Now now{WallTime(1'800'000'000s), SteadyTime(1000s)};
-    queue::Core core({}, random, queue::ClockGuard(now, WallTime::min()));
+    queue::Core core({}, random);
     store::StoredMessage message = store::StoredMessage::of(new_message());
     std::uint64_t id = 0;
     const auto add = [&](WallTime due, const std::string& hop) {

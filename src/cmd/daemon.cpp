@@ -144,8 +144,9 @@ int Daemon::open() {
     for (const auto& warning : store_->opened().warnings)
         Event(log_, Level::warning, "store").reason(warning);
     const store::MessageId newest = store_->opened().newest;
+    queue_clock_.emplace(clock_, newest.time());
     open_io(newest);
-    control_ids_ = std::make_unique<store::IdSource>(clock_, control_slot, newest);
+    control_ids_ = std::make_unique<store::IdSource>(*queue_clock_, control_slot, newest);
 
     auto contexts = tls::client_contexts({settings_.ca_file});
     if (!contexts) {
@@ -199,7 +200,7 @@ int Daemon::open() {
     };
     hooks.abort_sessions = [this] { dialer_->abort(); };
     queue_ = std::make_unique<queue::Manager>(control_, queue_of(settings_), std::move(hooks), *store_,
-                                              clock_, control_timer_, random_, log_);
+                                              *queue_clock_, control_timer_, random_, log_);
 
     const auto lookup_options = lookups_of(settings_);
     policy_answers_ = std::make_unique<PolicyAnswers>(
@@ -286,8 +287,8 @@ int Daemon::open() {
 void Daemon::open_io(store::MessageId newest) {
     const unsigned threads = config::effective_io_threads(settings_, std::thread::hardware_concurrency());
     for (unsigned slot = 0; slot < std::min(threads, control_slot); ++slot)
-        io_.push_back(
-            std::make_unique<Io>(store::IdSource(clock_, slot, newest), threads == 1 ? &control_ : nullptr));
+        io_.push_back(std::make_unique<Io>(store::IdSource(*queue_clock_, slot, newest),
+                                           threads == 1 ? &control_ : nullptr));
 }
 
 // What the resolver's cache already knows of a recipient's domain, for RCPT.
@@ -334,7 +335,7 @@ asio::awaitable<void> Daemon::serve() {
     auto discoveries =
         co_await call<store::Result<std::vector<store::StoredDiscovery>>>(std::move(ask_discoveries));
     if (policies && discoveries) lookups_->restore(std::move(*policies), std::move(*discoveries));
-    auto loaded = co_await queue_->load(store_->opened().newest.time());
+    auto loaded = co_await queue_->load();
     if (!policies || !discoveries || !loaded) {
         Event(log_, Level::error, "start")
             .reason(!policies      ? policies.error().text

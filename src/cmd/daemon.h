@@ -70,6 +70,7 @@ class Daemon {
     std::string hostname_;
     FileLog& log_;
     SystemClock clock_;
+    std::optional<store::TrustedClock> queue_clock_;  // since the store is open
     SystemRandom random_;
     WallTime started_;
     asio::io_context control_{1};

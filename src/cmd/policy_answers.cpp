@@ -192,8 +192,8 @@ asio::awaitable<Answer> PolicyAnswers::why(std::string id) {
     if (!parsed) co_return no("\"" + printable(id) + "\" is not a queue id");
     end_expired();
     delivery::WhyFacts facts;
-    facts.now = s_.clock.wall();
-    facts.clock_trusted = s_.queue.clock_trusted();
+    facts.now = s_.queue.now().wall;
+    facts.clock_trusted = s_.queue.now().trusted;
     store::HistoryFilter filter;
     filter.id = id;
     auto ask = [this, filter](Reply<store::Result<store::History>> reply) {

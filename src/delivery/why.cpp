@@ -150,9 +150,8 @@ std::vector<std::string> lines_of(const WhyFacts& facts) {
     const auto& message = facts.message;
     const std::string from =
         message.envelope.reverse_path.is_null() ? "<>" : "<" + message.envelope.reverse_path.text() + ">";
-    const std::string age = message.arrived > facts.now ? "which is yet to come by this machine's clock"
-                            : facts.in_queue            ? human_span(facts.now - message.arrived)
-                                                        : human_span(facts.now - message.arrived) + " ago";
+    const std::string age = human_span(std::max(facts.now - message.arrived, std::chrono::microseconds(0))) +
+                            (facts.in_queue ? "" : " ago");
     out.push_back(fmt::format("{} from {}: {} {} ({})", message.id.text(), printable(from),
                               facts.in_queue ? "in the queue since" : "no longer in the queue; it arrived at",
                               rfc3339(message.arrived), age));

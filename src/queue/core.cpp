@@ -22,8 +22,7 @@ bool wants_warning(const store::StoredMessage& message) {
 
 }  // namespace
 
-Core::Core(Options options, Random& random, ClockGuard guard)
-    : options_(std::move(options)), random_(random), guard_(guard) {}
+Core::Core(Options options, Random& random) : options_(std::move(options)), random_(random) {}
 
 WallTime Core::deadline(const store::StoredMessage& message) const {
     return message.arrived + options_.schedule.lifetime_of(message.message_class);
@@ -32,7 +31,7 @@ WallTime Core::deadline(const store::StoredMessage& message) const {
 // Age bounces nobody by accident: only an attempt that began after the deadline may be the last one (D-41),
 // and the clock may have been wrong then as it may be now.
 bool Core::over(const store::StoredMessage& message, Now began, Now now) const {
-    return guard_.trusts(began) && guard_.trusts(now) && began.wall >= deadline(message);
+    return began.trusted && now.trusted && began.wall >= deadline(message);
 }
 
 Core::Hop& Core::hop(const std::string& name) {
@@ -334,7 +333,7 @@ std::vector<store::DeliveryResult> Core::lane_failed(const std::string& hop_name
     // What sleeps in the store waits with the rest, or ends with it.
     asleep(failed.next_at);
     const auto shortest = options_.schedule.shortest_lifetime();
-    if (oldest_ + shortest <= failed.next_wall && guard_.trusts(now)) {
+    if (oldest_ + shortest <= failed.next_wall && now.trusted) {
         Sweep sweep{hop_name, {}, fate, began};
         sweep.fate.detail.outcomes.clear();
         sweep.until = store::MessageId::last_at(began.wall - shortest);

@@ -99,7 +99,7 @@ struct Selected {
 
 class Core {
   public:
-    Core(Options options, Random& random, ClockGuard guard);
+    Core(Options options, Random& random);
 
     // ---- mail arrives
     /// New mail. False: there is no room for it, or it is not due; it sleeps in the store.
@@ -209,8 +209,6 @@ class Core {
     std::vector<HopView> hops() const;
     store::QueueTotals in_memory() const;
 
-    /// Whether the clock is believed about ages (ClockGuard): else nothing expires.
-    bool trusts(Now now) const { return guard_.trusts(now); }
     /// When something becomes due by itself.
     std::optional<SteadyTime> next_wake() const;
 
@@ -249,7 +247,6 @@ class Core {
 
     WallTime deadline(const store::StoredMessage& message) const;
     bool over(const store::StoredMessage& message, Now began, Now now) const;
-    WallTime latest(Now now) const { return std::max(now.wall, guard_.trusted_wall(now)); }
     Hop& hop(const std::string& name);
     Message* insert(store::StoredMessage message, Now now);
     bool admits(const store::StoredMessage& message, Now now);
@@ -277,7 +274,6 @@ class Core {
 
     Options options_;
     Random& random_;
-    ClockGuard guard_;
     Messages messages_;
     std::size_t bodies_ = 0;  // octets of theirs that are in memory
     std::unordered_map<std::string, Hop> hops_;
@@ -292,7 +288,6 @@ class Core {
 
     bool loading_ = false;
     SteadyTime not_asked_before_ = SteadyTime::min();  // after a question that failed
-    WallTime asked_at_{};                              // what the last question called now
     std::vector<std::string> not_asked_;               // ascending: hops that the last question left out
     bool more_ = false;                     // there is more in the store that is due, of whatever hop
     std::optional<SteadyTime> asleep_due_;  // when the next of what sleeps is

@@ -110,7 +110,7 @@ void Lane::failed(const HopFate& fate) {
 }
 
 Manager::Manager(asio::io_context& context, Options options, Hooks hooks, store::Store& store,
-                 const Clock& clock, Timer& timer, Random& random, Log& log)
+                 const store::TrustedClock& clock, Timer& timer, Random& random, Log& log)
     : context_(context),
       options_(std::move(options)),
       hooks_(std::move(hooks)),
@@ -124,16 +124,28 @@ Manager::Manager(asio::io_context& context, Options options, Hooks hooks, store:
       time_(context, log),
       delays_(timer.alarm()),
       due_(timer.alarm()) {
-    core_ = std::make_unique<Core>(options_, random_, ClockGuard(now(), WallTime{}));
+    core_ = std::make_unique<Core>(options_, random_);
 }
 
-asio::awaitable<store::Result<std::size_t>> Manager::load(WallTime newest) {
-    const ClockGuard guard(now(), newest);
-    core_ = std::make_unique<Core>(options_, random_, guard);
-    if (!guard.trusts(now()))
+// The first look, at the start, is about the newest mail; later ones are about leaps.
+void Manager::look_at_clock() {
+    const bool trusted = now().trusted;
+    if (trusted == std::exchange(clock_was_trusted_, trusted)) return;
+    if (trusted)
+        Event(log_, Level::info, "clock").reason("the clock is as the time that has passed says again");
+    else if (!running_)
         Event(log_, Level::error, "clock")
-            .reason("the time is before that of the newest mail (" + rfc3339(newest) +
+            .reason("the time is before that of the newest mail (" + rfc3339(clock_.newest_stored()) +
                     "): nothing expires until the clock is right and the daemon is restarted");
+    else
+        Event(log_, Level::error, "clock")
+            .reason("the clock has leapt: by the time that has passed it should be " + rfc3339(now().wall) +
+                    "; the queue goes by that, and nothing expires until it is set back or, if it is right "
+                    "now, the daemon is restarted");
+}
+
+asio::awaitable<store::Result<std::size_t>> Manager::load() {
+    look_at_clock();
     auto ask_suspensions = [this](Reply<store::Result<std::vector<store::StoredSuspension>>> reply) {
         store_.suspensions(std::move(reply));
     };
@@ -206,6 +218,7 @@ void Manager::kick() {
     asio::post(context_, [this] {
         kicked_ = false;
         if (stopping_) return;
+        look_at_clock();
         for (Lane* lane : lane_list_)
             if (lane->idle_) lane->work_->ring();
         if (auto question = core_->wanted(now())) settling_.spawn("load", load_due(std::move(*question)));
@@ -245,7 +258,7 @@ asio::awaitable<void> Manager::watch_delays() {
     std::vector<store::MessageId> again;
     while (!stopping_) {
         bool whole = true;
-        if (core_->trusts(now())) {
+        if (now().trusted) {
             filter.until = store::MessageId::last_at(clock_.wall() - after);
             std::vector<store::StoredMessage> found;
             if (!again.empty()) {
@@ -442,7 +455,8 @@ asio::awaitable<void> Manager::sweep(Core::Sweep what) {
     store::QueueFilter filter;
     filter.domain = store::HopName::parse(what.hop).next_hop;
     filter.until = what.until;
-    filter.limit = deeds_at_once;
+    // Each page is in memory until all of it has ended.
+    filter.limit = std::min(deeds_at_once, options_.window.messages);
     for (bool last = false; !last && !stopping_;) {
         auto page = co_await find(filter);
         if (!page) co_return;

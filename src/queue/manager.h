@@ -85,13 +85,12 @@ struct Hooks {
 
 class Manager {
   public:
-    Manager(asio::io_context& context, Options options, Hooks hooks, store::Store& store, const Clock& clock,
-            Timer& timer, Random& random, Log& log);
+    Manager(asio::io_context& context, Options options, Hooks hooks, store::Store& store,
+            const store::TrustedClock& clock, Timer& timer, Random& random, Log& log);
 
     /// Asks the store how the queue is: what fails, what is suspended. Mail comes to memory as it becomes
-    /// due, from start() on. `newest`: the time of the newest message that was ever accepted. Returns how
-    /// many there are.
-    asio::awaitable<store::Result<std::size_t>> load(WallTime newest);
+    /// due, from start() on. Returns how many there are.
+    asio::awaitable<store::Result<std::size_t>> load();
     void start();
     /// The site that the hop's mail has waited for may have room.
     bool resume(const std::string& hop) {
@@ -115,13 +114,14 @@ class Manager {
     const Core& core() const { return *core_; }
     /// Which recipients of a message that the store has found are in an attempt, or about to be.
     std::vector<bool> active(const store::StoredMessage& found) const { return core_->active(found, now()); }
-    /// Whether ages count now: see ClockGuard.
-    bool clock_trusted() const { return core_->trusts(now()); }
+    /// The time that ages and waits go by (TrustedClock).
+    Now now() const { return clock_.now(); }
+    bool clock_trusted() const { return now().trusted; }
 
   private:
     friend class Lane;
-    Now now() const { return {clock_.wall(), clock_.steady()}; }
     void kick();
+    void look_at_clock();
     asio::awaitable<void> watch_time();
     asio::awaitable<void> run_lane(std::string hop);
     asio::awaitable<void> watch_delays();
@@ -153,7 +153,7 @@ class Manager {
     Options options_;
     Hooks hooks_;
     store::Store& store_;
-    const Clock& clock_;
+    const store::TrustedClock& clock_;
     Timer& timer_;
     Random& random_;
     Log& log_;
@@ -166,6 +166,7 @@ class Manager {
     std::unique_ptr<Alarm> due_;               // rings when what is due next has changed
     std::optional<SteadyTime> wake_;           // when something becomes due by itself
     std::vector<store::DeliveryResult> sent_;  // in this turn of the loop, not yet on their way to the store
+    bool clock_was_trusted_ = true;            // at the last look
     bool kicked_ = false;
     bool running_ = false;
     bool stopping_ = false;

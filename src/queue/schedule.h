@@ -4,14 +4,13 @@
 #include <chrono>
 #include <vector>
 
-#include "store/clock_guard.h"
 #include "store/records.h"
+#include "store/trusted_clock.h"
 #include "util/clock.h"
 #include "util/random.h"
 
 namespace sternpost::queue {
 
-using store::ClockGuard;
 using store::Now;
 
 struct Schedule {

@@ -137,9 +137,7 @@ std::optional<store::DueQuestion> Core::wanted(Now now) {
                         });
     if (!wanted) return std::nullopt;
     store::DueQuestion out;
-    // Of the two, the later: what was kept by the one is due though the other is behind.
-    asked_at_ = latest(now);
-    out.now = asked_at_;
+    out.now = now.wall;
     out.messages = std::min(window.messages - messages_.size(), load_at_once);
     out.per_hop = std::max<std::size_t>(window.per_hop / 2, 1);
     if (asleep_due_ && *asleep_due_ <= now.steady) asleep_due_.reset();
@@ -175,7 +173,7 @@ void Core::load_failed(Now now) {
 void Core::loaded(store::Due due, Now now) {
     loading_ = false;
     more_ = more_ || due.more;  // a hop that was not asked for may have run dry since
-    if (due.next) asleep(to_steady(*due.next, {latest(now), now.steady}));
+    if (due.next) asleep(to_steady(*due.next, now));
     // What was asked for and is not in an answer that is whole has nothing due.
     if (!due.more)
         std::erase_if(hungry_, [&](const std::string& name) {
@@ -193,12 +191,9 @@ void Core::loaded(store::Due due, Now now) {
             hungry_.erase(state.next_hop);
     }
     // What has changed since the question was asked may be another thing by now; it is asked for again.
-    for (auto& message : due.messages) {
-        if (messages_.contains(message.id) || touched_.contains(message.id)) continue;
-        for (auto& r : message.recipients)
-            if (r.next_at <= asked_at_) r.next_at = std::min(r.next_at, now.wall);
-        insert(std::move(message), now);
-    }
+    for (auto& message : due.messages)
+        if (!messages_.contains(message.id) && !touched_.contains(message.id))
+            insert(std::move(message), now);
     touched_.clear();
     for (const auto& [state, more] : due.hops) forget_hop_if_idle(state.next_hop);
 }

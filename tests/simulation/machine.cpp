@@ -121,7 +121,8 @@ Process::~Process() = default;
 
 store::Result<void> Process::open() {
     const Clock& clock = around_.time.clock();
-    vfs_ = std::make_unique<store::sqlite::DiskVfs>(vfs_name, *seen_disk_, clock, around_.random);
+    vfs_ = std::make_unique<store::sqlite::DiskVfs>(vfs_name, *seen_disk_, around_.machine_clock,
+                                                    around_.random);
     auto options = settings_.store;
     options.fatal = [this](const std::string& why) {
         if (!died_.empty()) return;
@@ -131,7 +132,7 @@ store::Result<void> Process::open() {
     const store::sqlite::StorePlace place{seen_disk_, {store::sqlite::index_name, vfs_name}};
     engine_ = std::make_unique<store::sqlite::EngineCore>(
         place, options, store::sqlite::EngineMailboxes{writer_, follower_, reader_, pool_}, around_.log,
-        clock);
+        around_.machine_clock);
     planted_control_ = around_.plant.control(control_);
     Mailbox& control = planted_control_ ? *planted_control_ : control_;
     auto on_accepted = [this, &control](std::vector<store::StoredMessage> messages) {
@@ -145,7 +146,8 @@ store::Result<void> Process::open() {
     for (const auto& warning : engine_->opened().warnings) around_.trace.step("recovery: {}", warning);
     planted_store_ = around_.plant.store(*engine_);
     spy_ = std::make_unique<Spy>(*this, planted_store_ ? *planted_store_ : *engine_);
-    ids_ = std::make_unique<store::IdSource>(clock, 63, engine_->opened().newest);
+    queue_clock_.emplace(around_.machine_clock, engine_->opened().newest.time());
+    ids_ = std::make_unique<store::IdSource>(*queue_clock_, 63, engine_->opened().newest);
 
     asio::io_context& context = around_.time.context();
     planted_timer_ = around_.plant.timer(around_.time, clock);
@@ -173,8 +175,8 @@ store::Result<void> Process::open() {
                                                      around_.log, std::move(on_session), std::move(on_room));
     delivery::BounceOptions bounces;
     bounces.hostname = "relay.example";
-    bouncer_ = std::make_unique<delivery::Bouncer>(std::move(bounces), *spy_, clock, around_.random,
-                                                   around_.log, *ids_);
+    bouncer_ = std::make_unique<delivery::Bouncer>(std::move(bounces), *spy_, around_.machine_clock,
+                                                   around_.random, around_.log, *ids_);
     queue::Hooks hooks;
     hooks.deliver = [this](queue::Lane& lane) { return carry(lane); };
     hooks.notices = [this](queue::MessagePtr message, std::vector<store::DeliveryResult> results) {
@@ -184,8 +186,8 @@ store::Result<void> Process::open() {
         return bouncer_->delay_warning(std::move(delayed.message), std::move(delayed.recipients),
                                        delayed.until);
     };
-    queue_ = std::make_unique<queue::Manager>(context, settings_.queue, std::move(hooks), *spy_, clock, timer,
-                                              around_.random, around_.log);
+    queue_ = std::make_unique<queue::Manager>(context, settings_.queue, std::move(hooks), *spy_,
+                                              *queue_clock_, timer, around_.random, around_.log);
     report_sender_ = std::make_unique<tlsrpt::Sender>(settings_.reports, resolver, https, *spy_, clock,
                                                       around_.random, around_.log, *ids_);
     tlsrpt::Surroundings around_reports;
@@ -214,7 +216,7 @@ asio::awaitable<void> Process::serve() {
         co_await call<store::Result<std::vector<store::StoredDiscovery>>>(std::move(ask_discoveries));
     if (!policies || !discoveries) co_return;
     lookups_->restore(std::move(*policies), std::move(*discoveries));
-    auto loaded = co_await queue_->load(engine_->opened().newest.time());
+    auto loaded = co_await queue_->load();
     if (!loaded) co_return;
     queue_->start();
     auto ask_overrides = [this](Reply<store::Result<std::vector<store::StoredOverride>>> reply) {

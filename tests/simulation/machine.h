@@ -34,14 +34,30 @@ struct Settings {
     bool octets = false;  // a slow world
 };
 
+/// What the machine takes the time for.
+class MachineClock final : public Clock {
+  public:
+    explicit MachineClock(const Clock& truth) : truth_(truth) {}
+    WallTime wall() const override { return truth_.wall() + ahead_; }
+    SteadyTime steady() const override { return truth_.steady(); }
+    /// Somebody sets it, by mistake or right.
+    void set_ahead(std::chrono::microseconds ahead) { ahead_ = ahead; }
+    bool right() const { return ahead_.count() == 0; }
+
+  private:
+    const Clock& truth_;
+    std::chrono::microseconds ahead_{0};
+};
+
 /// What a process is given.
 struct Surroundings {
     World& world;
     Oracle& oracle;
     Trace& trace;
     fake::StepWorld& time;
-    Chance& chance;  // order, latencies, faults
-    Random& random;  // the daemon's own
+    const Clock& machine_clock;  // of store and queue; what goes by policies and days is told the truth
+    Chance& chance;              // order, latencies, faults
+    Random& random;              // the daemon's own
     Log& log;
     Plant& plant;
 };
@@ -84,6 +100,7 @@ class Process {
     delivery::Overrides& overrides() { return overrides_; }
     delivery::Delivery& delivery() { return *delivery_; }
     store::IdSource& ids() { return *ids_; }
+    const Clock& queue_clock() const { return *queue_clock_; }
     TaskGroup& tasks() { return tasks_; }
     Network& network() { return network_; }
 
@@ -107,6 +124,7 @@ class Process {
     std::unique_ptr<store::Store> planted_store_;
     std::unique_ptr<store::Store> spy_;
     TaskGroup tasks_;
+    std::optional<store::TrustedClock> queue_clock_;
     std::unique_ptr<store::IdSource> ids_;
     SimResolver sim_resolver_;
     SimHttps sim_https_;

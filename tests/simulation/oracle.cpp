@@ -95,7 +95,7 @@ std::optional<std::string> gunzipped(const std::string& octets) {
 void Oracle::given(const store::NewMessage& message, const std::string& letter) {
     Message& kept = messages_[message.id];
     kept.identity = letter.empty() ? "notice " + message.id.text() : letter;
-    kept.arrived = kept.free_since = message.arrived;
+    kept.arrived = kept.free_since = clock_.wall();  // whatever the machine takes the time for
     kept.recipients.clear();
     const bool report = message.message_class == store::MessageClass::report;
     const store::StoredMessage stored = store::StoredMessage::of(message);
@@ -103,7 +103,7 @@ void Oracle::given(const store::NewMessage& message, const std::string& letter) 
         Recipient recipient;
         recipient.address = message.recipients[n].recipient.path.text();
         recipient.hop = store::hop_of(stored, n);
-        recipient.due = message.arrived;
+        recipient.due = kept.arrived;
         if (report) report_hops_.insert(recipient.hop);
         kept.recipients.push_back(std::move(recipient));
     }
@@ -156,7 +156,8 @@ void Oracle::asked_to_record(const std::vector<store::DeliveryResult>& results,
             check_wait(result);
             const auto lifetime =
                 std::max({schedule_.lifetime, schedule_.notice_lifetime, schedule_.report_lifetime});
-            if (result.at > std::max(message.arrived + lifetime, message.free_since) + attempt_slack)
+            const auto end = std::max({message.arrived + lifetime, message.free_since, clock_right_since_});
+            if (clock_right_ && result.at > end + attempt_slack)
                 trace_.violated("lifetime",
                                 describe(result.message) + " is deferred though its time is over");
             continue;

@@ -121,6 +121,11 @@ class Oracle {
     void ended();
     void started();
     /// Writes may be lost without anybody's fault from now on, or no more.
+    /// Nothing expires while the machine's clock is wrong.
+    void clock_set(bool right) {
+        if (right && !clock_right_) clock_right_since_ = clock_.wall();
+        clock_right_ = right;
+    }
     void disk_trouble(bool trouble) { disk_trouble_ = trouble; }
     /// Whether everything that waits may wait.
     void look();
@@ -242,6 +247,8 @@ class Oracle {
     std::set<std::pair<store::MessageId, std::uint32_t>> refused_;  // results that the store would not keep
     SteadyTime refused_since_;
     bool disk_trouble_ = false;
+    bool clock_right_ = true;
+    WallTime clock_right_since_{};
 };
 
 }  // namespace sternpost::simulation

@@ -84,12 +84,13 @@ class Simulation {
     void end_process(bool power, const char* why);
     void restart_politely();
     void break_something();
+    void set_clock(std::chrono::microseconds ahead);
     bool up() const { return process_ && process_->ready() && !disk_->stopped(); }
 
     // ---- people
     void send_some();
     void look_into_maildrop() {
-        if (up()) process_->tasks().spawn("maildrop", maildrop_.take_all(*process_, time_.clock()));
+        if (up()) process_->tasks().spawn("maildrop", maildrop_.take_all(*process_, machine_clock_));
     }
     Letter letter(const std::string& sender, bool bulk);
     asio::awaitable<void> submit(Letter letter, Process& process, std::string client);
@@ -106,6 +107,7 @@ class Simulation {
     Chance order_;    // whose turn it is, and what takes how long
     Chance own_;      // the daemon's own chances
     fake::StepWorld time_;
+    MachineClock machine_clock_{time_.clock()};
     Trace trace_;
     TraceLog log_;
     World world_;
@@ -190,11 +192,13 @@ void Simulation::start() {
     plant.before_start(*disk_, time_.clock(), order_);
     disk_->fail_syncs(false);
     disk_->fail_writes(false);
+    set_clock(seconds(0));  // as machines do when they come up
     // Recovery is interrupted too.
     if (!healed_ && happens_.percent(10)) disk_->stop_before(disk_->operations() + happens_.below(40));
     oracle_.started();
     process_ = std::make_unique<Process>(
-        Surroundings{world_, oracle_, trace_, time_, order_, own_, log_, plant}, settings_, disk_);
+        Surroundings{world_, oracle_, trace_, time_, machine_clock_, order_, own_, log_, plant}, settings_,
+        disk_);
     const auto opened = process_->open();
     trace_.step("start: {}", opened ? "ok" : opened.error().text);
     if (!opened) {
@@ -203,7 +207,7 @@ void Simulation::start() {
         if (!excused) return trace_.violated("recovers", opened.error().text);
         return end_process(true, "recovery is cut short");
     }
-    ids_ = std::make_unique<store::IdSource>(time_.clock(), 1, process_->ids().next());
+    ids_ = std::make_unique<store::IdSource>(process_->queue_clock(), 1, process_->ids().next());
     process_->tasks().spawn("serve", process_->serve());
 }
 
@@ -257,9 +261,16 @@ void Simulation::restart_politely() {
     start();
 }
 
+void Simulation::set_clock(std::chrono::microseconds ahead) {
+    if (ahead.count() != 0 || !machine_clock_.right())
+        trace_.step("the clock is {} s ahead", ahead / seconds(1));
+    machine_clock_.set_ahead(ahead);
+    oracle_.clock_set(machine_clock_.right());
+}
+
 void Simulation::break_something() {
     if (!process_) return;
-    switch (happens_.below(8)) {
+    switch (happens_.below(9)) {
         case 0:
         case 1:
         case 2:
@@ -287,6 +298,12 @@ void Simulation::break_something() {
                 disk_->set_room(UINT64_MAX);
                 trace_.step("the disk has room");
             });
+            return;
+        }
+        case 7: {
+            const auto by = happens_.time(seconds(1), happens_.percent(30) ? minutes(12) : hours(24 * 20));
+            set_clock(happens_.percent(50) ? by : -by);
+            plan(happens_.time(minutes(1), hours(12)), [this] { set_clock(seconds(0)); });
             return;
         }
         default:
@@ -360,7 +377,7 @@ asio::awaitable<void> Simulation::submit(Letter letter, Process& process, std::s
     }
     store::NewMessage message;
     message.id = ids_->next();
-    message.arrived = time_.clock().wall();
+    message.arrived = machine_clock_.wall();
     if (!letter.reverse_path.empty())
         message.envelope.reverse_path = mail::ReversePath::parse(letter.reverse_path).value();
     message.envelope.requiretls = letter.requiretls;
@@ -431,6 +448,7 @@ void Simulation::heal() {
     disk_->set_room(UINT64_MAX);
     disk_->fail_syncs(false);
     disk_->fail_writes(false);
+    set_clock(seconds(0));
     if (!process_ && events_.empty()) start();
     // Held mail goes too.
     plan(minutes(30), [this] {

@@ -189,7 +189,7 @@ void EngineCore::record(std::vector<DeliveryResult> results, std::vector<NewMess
         std::any_of(notices.begin(), notices.end(), [](const NewMessage& n) { return is_large(n.body); });
     auto write = [this, kept = std::move(results)](std::vector<NewMessage> ready,
                                                    Reply<Result<void>> answer) mutable {
-        spool_->writer().record(std::move(kept), std::move(ready), std::move(answer));
+        spool_->record(std::move(kept), std::move(ready), std::move(answer));
     };
     if (!large) {
         auto gathered = [run = std::move(write), held = std::move(notices)](

@@ -22,8 +22,7 @@ Spool::Spool(SpoolParts parts, const SpoolOptions& options)
       follower_(
           {parts_.disk, parts_.database, bodies_, parts_.log, parts_.clock, parts_.random, parts_.fatal},
           options.follower, options.journal.segment_octets),
-      troubles_(parts_.log),
-      guard_(now(), WallTime{}) {}
+      troubles_(parts_.log) {}
 
 Spool::~Spool() = default;
 
@@ -44,7 +43,7 @@ Result<void> Spool::recover() {
     submissions_ = std::make_unique<Submissions>(std::move(*database));
     if (options_.write_ahead && end->segment == 0) journal_.write_ahead();
     followed_ = *end;
-    guard_ = ClockGuard(now(), opened_.newest.time());
+    clock_.emplace(parts_.clock, opened_.newest.time());
     look_at_space();
     return {};
 }
@@ -65,13 +64,17 @@ void Spool::accept(NewMessage message, Reply<Result<MessageId>> reply) {
     if (short_of_space_) why = "the disk has too little free space";
     if (backlog() > options_.max_backlog) why = "the queue's index cannot follow";
     if (why == nullptr) {
-        // of a clock that may have been set right since
-        const Now arrived{message.arrived, now().steady};
-        if (!guard_.trusts(arrived)) message.arrived = guard_.trusted_wall(now());
+        message.arrived = clock_->believed(message.arrived);
         return writer_.accept(std::move(message), std::move(reply));
     }
     bodies_.discard(message.body);
     reply(fail(Errc::full, why));
+}
+
+void Spool::record(std::vector<DeliveryResult> results, std::vector<NewMessage> notices,
+                   Reply<Result<void>> reply) {
+    for (NewMessage& notice : notices) notice.arrived = clock_->believed(notice.arrived);
+    writer_.record(std::move(results), std::move(notices), std::move(reply));
 }
 
 void Spool::commit() {

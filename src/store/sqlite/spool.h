@@ -12,10 +12,10 @@
 #include <vector>
 
 #include "store/body.h"
-#include "store/clock_guard.h"
 #include "store/journal.h"
 #include "store/sqlite/follower.h"
 #include "store/sqlite/troubles.h"
+#include "store/trusted_clock.h"
 #include "store/writer.h"
 #include "util/log.h"
 
@@ -51,11 +51,14 @@ class Spool {
 
     const Opened& opened() const { return opened_; }
     Bodies& bodies() { return bodies_; }
-    Writer& writer() { return writer_; }  // but mail comes in by accept()
+    Writer& writer() { return writer_; }  // but mail comes in by accept() and record()
 
     /// Refused with full when disk or index have no room for more mail. What has a time of arrival that is
-    /// not trusted is kept with one that is (ClockGuard): its age must not come of a clock that was wrong.
+    /// not trusted is kept with one that is (TrustedClock): its age must not come of a clock that was wrong.
     void accept(NewMessage message, Reply<Result<MessageId>> reply);
+    /// Results, and the notices that they call for, which have a time of arrival likewise.
+    void record(std::vector<DeliveryResult> results, std::vector<NewMessage> notices,
+                Reply<Result<void>> reply);
     /// Syncs and answers what the writer has gathered.
     void commit();
     /// Whether a message of so many octets would be accepted, as far as look_at_space() has seen.
@@ -100,7 +103,6 @@ class Spool {
     Spool(SpoolParts parts, const SpoolOptions& options);
     Result<void> recover();
     std::optional<MessageId> known(const SubmissionId& id);
-    Now now() const { return {parts_.clock.wall(), parts_.clock.steady()}; }
 
     SpoolParts parts_;
     SpoolOptions options_;
@@ -118,7 +120,7 @@ class Spool {
     JournalPosition maintained_;                  // the journal's end when maintain() looked last
     bool short_of_space_ = false;
     std::atomic<std::uint64_t> room_ = UINT64_MAX;  // octets of mail; 0: none is accepted
-    ClockGuard guard_;
+    std::optional<TrustedClock> clock_;             // since the newest mail is known
 };
 
 }  // namespace sternpost::store::sqlite

@@ -655,14 +655,18 @@ TEST(Spool, KeepsMailWithATimeThatIsTrusted) {
         message.arrived = began + ahead;
         driver.submit(std::move(message));
     }
+    NewMessage notice = message_to(6, {"alice@example.org"}, "sorry");
+    notice.arrived = began - 7 * 24h;
+    machine.spool().record({}, {notice}, Reply<Result<void>>([](const Result<void>&) {}));
     machine.spool().commit();
     const auto queue = machine.queue();
-    ASSERT_EQ(queue.size(), 5U);
+    ASSERT_EQ(queue.size(), 6U);
     EXPECT_EQ(queue[0].arrived, began + 5min);
     EXPECT_EQ(queue[1].arrived, began) << "the clock was behind";
     EXPECT_EQ(queue[2].arrived, began) << "the clock was ahead";
     EXPECT_EQ(queue[3].arrived, began) << "the clock had been behind";
     EXPECT_EQ(queue[4].arrived, began) << "the clock had been ahead";
+    EXPECT_EQ(queue[5].arrived, began) << "the clock was behind when the notice was made";
 }
 
 TEST(Spool, SurvivesADiskThatIsFull) {

@@ -1,4 +1,4 @@
-#include "store/clock_guard.h"
+#include "store/trusted_clock.h"
 
 #include <gtest/gtest.h>
 
@@ -26,14 +26,24 @@ void PrintTo(const Row& row, std::ostream* out) {
 
 class ClockOf : public testing::TestWithParam<Row> {};
 
+struct TwoClocks final : Clock {
+    WallTime wall() const override { return wall_time; }
+    SteadyTime steady() const override { return steady_time; }
+    WallTime wall_time{1'800'000'000s};
+    SteadyTime steady_time{1000s};
+};
+
 TEST_P(ClockOf, IsBelievedOrMadeUpFor) {
     const Row& row = GetParam();
-    const WallTime wall(1'800'000'000s);
-    const SteadyTime steady(1000s);
-    const ClockGuard guard({wall, steady}, wall + row.newest);
-    const Now now{wall + row.wall, steady + row.steady};
-    EXPECT_EQ(guard.trusts(now), row.trusted);
-    EXPECT_EQ((guard.trusted_wall(now) - wall).count(), std::chrono::microseconds(row.counts_as).count());
+    TwoClocks clocks;
+    const WallTime start = clocks.wall_time;
+    const TrustedClock clock(clocks, start + row.newest);
+    clocks.wall_time += row.wall;
+    clocks.steady_time += row.steady;
+    EXPECT_EQ(clock.now().trusted, row.trusted);
+    EXPECT_EQ(clock.now().steady, clocks.steady_time);
+    EXPECT_EQ(clock.wall(), start + row.counts_as);
+    EXPECT_EQ(clock.believed(clocks.wall_time), start + row.counts_as);
 }
 
 INSTANTIATE_TEST_SUITE_P(
@@ -47,6 +57,15 @@ INSTANTIATE_TEST_SUITE_P(
                     Row{"BehindTheNewestMail", 1h, 1h, false, 7 * 24h + 1h, 7 * 24h},
                     Row{"SetRightAfterAStartBehind", 7 * 24h + 2h, 2h, false, 7 * 24h + 2h, 7 * 24h}),
     [](const auto& one) { return one.param.name; });
+
+TEST(TrustedClock, BelievesNoTimeThatWasReadBeforeItWasSetRight) {
+    TwoClocks clocks;
+    const TrustedClock clock(clocks, WallTime{});
+    const WallTime now = clocks.wall_time;
+    EXPECT_EQ(clock.believed(now - 10min), now - 10min);
+    EXPECT_EQ(clock.believed(now - 24h), now);
+    EXPECT_EQ(clock.believed(now + 24h), now);
+}
 
 }  // namespace
 }  // namespace sternpost::store
