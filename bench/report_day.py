@@ -113,7 +113,7 @@ def measure(machine, args):
     )
     made = subprocess.run(sternpost.argv('dkim', 'generate', 'reporter.test', '--algorithm', 'ed25519', '--json'), capture_output=True, text=True)
     if made.returncode == 0:
-        for one in json.loads(made.stdout):
+        for one in json.loads(made.stdout)['made']:
             keys[one['name']] = one['record']
         subprocess.run(sternpost.argv('dkim', 'rotate', 'reporter.test', '--force'), capture_output=True)
     state = sternpost.options['state_dir']
@@ -123,13 +123,15 @@ def measure(machine, args):
     pid, most = sternpost.process.popen.pid, 0
     wait_for('the day is closed', lambda: sternpost.events('day-closed'), 60)
     closed = time.monotonic()
+    begun = False  # what is to be sent is looked for a moment after the day is closed
     while True:
         with open('/proc/%d/status' % pid) as f:
             most = max(most, next(int(line.split()[1]) for line in f if line.startswith('RssAnon')))
         standing = sternpost.ask('tlsrpt', 'status')
         if standing['missing']:
             raise SystemExit('missing: %s' % standing['missing'])
-        if standing['waiting'] == 0 and standing['closed']:
+        begun = begun or standing['waiting'] > 0
+        if begun and standing['waiting'] == 0:
             break
         if time.monotonic() > closed + 600:
             raise SystemExit('still waiting: %s' % standing)

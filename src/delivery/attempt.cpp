@@ -370,6 +370,7 @@ asio::awaitable<Delivery::Tried> Delivery::try_address(Attempt& attempt, const H
             }
             co_return Tried::next;
         }
+        sites_.took_connection(request.address, clock_.steady());
         const smtp::Opened& opened = (*channel)->opened();
         const Observation seen = seen_of(opened);
         const Verdict verdict = decide(requirement, seen);

@@ -6,7 +6,7 @@
 namespace sternpost::delivery {
 namespace {
 
-constexpr std::size_t most_dead = 10000;  // ours: addresses remembered; beyond it the memory starts anew
+constexpr std::size_t most_known = 10000;  // ours: addresses remembered; beyond it a memory starts anew
 
 }  // namespace
 
@@ -51,8 +51,18 @@ void Sites::taken_over(const std::string& site) {
 }
 
 void Sites::took_no_connection(const dns::Address& address, SteadyTime now) {
-    if (dead_until_.size() >= most_dead) dead_until_.clear();
+    if (const auto known = alive_until_.find(address); known != alive_until_.end()) {
+        if (now < known->second) return;
+        alive_until_.erase(known);
+    }
+    if (dead_until_.size() >= most_known) dead_until_.clear();
     dead_until_[address] = now + dead_for_;
+}
+
+void Sites::took_connection(const dns::Address& address, SteadyTime now) {
+    dead_until_.erase(address);
+    if (alive_until_.size() >= most_known) alive_until_.clear();
+    alive_until_[address] = now + dead_for_;
 }
 
 bool Sites::is_dead(const dns::Address& address, SteadyTime now) {

@@ -37,7 +37,10 @@ class Sites {
     /// There may be one: a connection carries nothing now.
     void room(const std::string& site);
 
+    /// It is dead for `dead_for`, unless it took a connection no longer ago than that: hosts with enough of
+    /// us refuse a further connection and go on with those that they have.
     void took_no_connection(const dns::Address& address, SteadyTime now);
+    void took_connection(const dns::Address& address, SteadyTime now);
     bool is_dead(const dns::Address& address, SteadyTime now);
     /// A retry by hand passes every backoff.
     void forget_dead() { dead_until_.clear(); }
@@ -48,6 +51,7 @@ class Sites {
     std::map<std::string, unsigned> open_;
     std::map<std::string, std::deque<std::string>> waiting_;  // hops, by site, each once
     std::map<dns::Address, SteadyTime> dead_until_;
+    std::map<dns::Address, SteadyTime> alive_until_;  // no refusal counts before
 };
 
 }  // namespace sternpost::delivery

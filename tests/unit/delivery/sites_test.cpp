@@ -59,5 +59,18 @@ TEST(DeadHosts, AreLeftAloneForAWhile) {  // SMTP-42
     EXPECT_FALSE(sites.is_dead(address, now));
 }
 
+TEST(DeadHosts, AreNotThoseThatRefuseOneConnectionMore) {  // SMTP-42
+    Sites sites(60s);
+    const SteadyTime now(1000s);
+    const auto address = dns::Address::parse("192.0.2.1").value();
+    sites.took_connection(address, now);
+    sites.took_no_connection(address, now + 59s);
+    EXPECT_FALSE(sites.is_dead(address, now + 59s));
+    sites.took_no_connection(address, now + 60s);
+    EXPECT_TRUE(sites.is_dead(address, now + 60s));
+    sites.took_connection(address, now + 61s);
+    EXPECT_FALSE(sites.is_dead(address, now + 61s)) << "whoever takes one lives";
+}
+
 }  // namespace
 }  // namespace sternpost::delivery
