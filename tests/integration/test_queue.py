@@ -211,6 +211,23 @@ def a_bulk_run_to_a_host_that_was_down_delays_nobody_elses_message(machine):
 
 
 @test
+def a_host_that_was_restarted_gets_other_next_hops_mail_at_once(machine):
+    """SMTP-42: an address that took connections until a moment ago is not put by for the one that it refused."""
+    Dns(machine, RECORDS)
+    sternpost = Sternpost(machine)
+    sink = Sink(machine, '127.0.0.40')
+    sternpost.submit('-f', '', 'bob@sink.test', text=MESSAGE)
+    sink.wait_taken(1)
+    sink.stop()
+    sternpost.submit('-f', '', 'bob@sink.test', text=MESSAGE)
+    sternpost.wait_deferred('bob@sink.test')
+    sink = Sink(machine, '127.0.0.40')
+    sternpost.submit('-f', '', 'ann@sender.test', text=MESSAGE)
+    sink.wait_taken(1)
+    expect_equal(sink.taken[0].forward_paths, ('ann@sender.test',), 'what came at once')
+
+
+@test
 def mail_whose_time_is_over_comes_back_though_it_sleeps(machine):
     """D-41: all of it with the first failure after its time, not page by page with the next ones."""
     Dns(machine, RECORDS)
