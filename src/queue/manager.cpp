@@ -222,7 +222,11 @@ void Manager::kick() {
         for (Lane* lane : lane_list_)
             if (lane->idle_) lane->work_->ring();
         if (auto question = core_->wanted(now())) settling_.spawn("load", load_due(std::move(*question)));
-        for (auto& what : core_->sweeps()) settling_.spawn("sweep " + what.hop, sweep(std::move(what)));
+        for (auto& what : core_->sweeps()) {
+            std::erase_if(sweeps_, [&](const Core::Sweep& earlier) { return earlier.hop == what.hop; });
+            sweeps_.push_back(std::move(what));
+        }
+        if (!sweeps_.empty() && !std::exchange(sweeping_, true)) settling_.spawn("sweeps", sweep_all());
         if (auto ids = core_->to_hold(); !ids.empty())
             settling_.spawn("hold", hold_suspended(std::move(ids)));
         for (auto& hop : core_->lanes_wanted(now())) lanes_.spawn("lane " + hop, run_lane(hop));
@@ -451,6 +455,16 @@ asio::awaitable<store::Result<void>> Manager::record_acts(std::vector<store::Act
 }
 
 // A hop has failed, and mail for it sleeps whose time is over, or will be before the hop is tried again.
+// One after the other: each brings a page into memory at a time.
+asio::awaitable<void> Manager::sweep_all() {
+    while (!sweeps_.empty() && !stopping_) {
+        Core::Sweep what = std::move(sweeps_.front());
+        sweeps_.pop_front();
+        co_await sweep(std::move(what));
+    }
+    sweeping_ = false;
+}
+
 asio::awaitable<void> Manager::sweep(Core::Sweep what) {
     store::QueueFilter filter;
     filter.domain = store::HopName::parse(what.hop).next_hop;

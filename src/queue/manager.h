@@ -3,6 +3,7 @@
 
 #include <boost/asio/awaitable.hpp>
 #include <boost/asio/io_context.hpp>
+#include <deque>
 #include <functional>
 #include <list>
 #include <memory>
@@ -126,6 +127,7 @@ class Manager {
     asio::awaitable<void> run_lane(std::string hop);
     asio::awaitable<void> watch_delays();
     asio::awaitable<void> load_due(store::DueQuestion question);
+    asio::awaitable<void> sweep_all();
     asio::awaitable<void> sweep(Core::Sweep what);
     asio::awaitable<store::Result<std::vector<store::StoredMessage>>> find(store::QueueFilter filter);
     /// `until_done` is let go of when they are on stable storage.
@@ -166,7 +168,9 @@ class Manager {
     std::unique_ptr<Alarm> due_;               // rings when what is due next has changed
     std::optional<SteadyTime> wake_;           // when something becomes due by itself
     std::vector<store::DeliveryResult> sent_;  // in this turn of the loop, not yet on their way to the store
-    bool clock_was_trusted_ = true;            // at the last look
+    std::deque<Core::Sweep> sweeps_;           // to be done, one of a hop
+    bool sweeping_ = false;
+    bool clock_was_trusted_ = true;  // at the last look
     bool kicked_ = false;
     bool running_ = false;
     bool stopping_ = false;

@@ -14,7 +14,6 @@ using store::RecipientState;
 
 constexpr auto attempt_slack =
     std::chrono::minutes(100);  // an attempt's budget, DATA and what waits for a turn
-constexpr std::size_t most_by_the_page = 0;
 constexpr auto failed_fetch_wait = std::chrono::minutes(5);
 constexpr auto lost_reply_wait = std::chrono::minutes(30);
 constexpr unsigned most_doublings = 6;
@@ -566,9 +565,9 @@ void Oracle::started() {
 }
 
 void Oracle::look_at_memory(const queue::Core& core) {
-    // New mail may double the window, and what a deed or a sweep brings in comes by the page.
+    // New mail may double the window, and a sweep of what is over brings a page of as many more.
     const std::size_t held = core.in_memory().messages;
-    if (held > 2 * window_.messages + most_by_the_page)
+    if (held > 3 * window_.messages)
         trace_.violated("memory-window",
                         fmt::format("{} messages are in memory; the window is {}", held, window_.messages));
 }
