@@ -7,6 +7,7 @@
 #include <algorithm>
 #include <iostream>
 
+#include "cmd/tell.h"
 #include "util/text.h"
 
 namespace sternpost::cmd {
@@ -183,8 +184,7 @@ Answer DkimVerbs::asked() {
 
 void DkimVerbs::print_records(const std::vector<const dkim::StoredKey*>& keys) const {
     for (const auto* key : keys)
-        fmt::print("{}\n",
-                   dkim::zone_line(key->name(), dkim::record_text(key->signer.key, key->reports_only)));
+        tell("{}\n", dkim::zone_line(key->name(), dkim::record_text(key->signer.key, key->reports_only)));
 }
 
 int DkimVerbs::make(const dns::Domain& domain, const std::vector<dkim::Algorithm>& algorithms,
@@ -228,19 +228,17 @@ int DkimVerbs::make(const dns::Domain& domain, const std::vector<dkim::Algorithm
         list.push_back(to_json(key));
     }
     if (json_) {
-        std::cout << json::serialize(json::object{{"made", std::move(list)}}) << '\n';
+        std::cout << printable_json(json::serialize(json::object{{"made", std::move(list)}})) << '\n';
         return 0;
     }
-    for (const auto* key : keys) fmt::print("made: {}\n", shown(*key));
-    fmt::print("\nPublish:\n\n");
+    for (const auto* key : keys) tell("made: {}\n", shown(*key));
+    tell("\nPublish:\n\n");
     print_records(keys);
     if (state == dkim::State::active)
-        fmt::print(
-            "\nMail is signed from now on; \"sternpost dkim check {}\" says whether the world sees the "
-            "record.\n",
-            domain.text());
+        tell("\n{} signed from now on; \"sternpost dkim check {}\" says whether the world sees the record.\n",
+             reports_only ? "TLS reports are" : "Mail is", domain.text());
     else
-        fmt::print(
+        tell(
             "\nThen \"sternpost dkim rotate {}\" looks whether the world sees it, and signs with it from "
             "then "
             "on.\n",
@@ -271,17 +269,16 @@ int DkimVerbs::list() {
     bool wrong = false;
     for (const auto* key : keys) {
         if (json_) break;
-        fmt::print("{}\n", shown(*key));
+        tell("{}\n", shown(*key));
         if (key->signer.key.weak())
-            fmt::print("    weak: {} bits are the least that should be used (RFC 8301 §3.2)\n",
-                       dkim::usual_bits);
+            tell("    weak: {} bits are the least that should be used (RFC 8301 §3.2)\n", dkim::usual_bits);
     }
     for (const auto& bad : keys_.bad) {
         if (!domain_.empty() && bad.domain && bad.domain->text() != domain_) continue;
         wrong = true;
-        if (!json_) fmt::print("{}  CANNOT BE USED: {}\n", bad.file, printable(bad.error.text, 1000));
+        if (!json_) tell("{}  CANNOT BE USED: {}\n", bad.file, printable(bad.error.text, 1000));
     }
-    if (!json_ && keys.empty() && !wrong) fmt::print("There is no key.\n");
+    if (!json_ && keys.empty() && !wrong) tell("There is no key.\n");
     return static_cast<int>(wrong ? ExitCode::no : ExitCode::done);
 }
 
@@ -291,11 +288,11 @@ int DkimVerbs::dns() {
     if (json_) {
         json::array all;
         for (const auto* key : keys) all.push_back(to_json(*key));
-        std::cout << json::serialize(all) << '\n';
+        std::cout << printable_json(json::serialize(all)) << '\n';
         return 0;
     }
     for (const auto* key : keys) {
-        fmt::print("; {}\n", dkim::name_of(key->state));
+        tell("; {}\n", dkim::name_of(key->state));
         print_records({key});
     }
     return 0;
@@ -305,20 +302,20 @@ int DkimVerbs::check() {
     const Answer answer = asked();
     if (!answer.data.is_object()) return say(answer.code, answer.text);
     if (json_) {
-        std::cout << json::serialize(answer.data) << '\n';
+        std::cout << printable_json(json::serialize(answer.data)) << '\n';
         return static_cast<int>(answer.code);
     }
     for (const auto& item : answer.data.as_object().at("keys").as_array()) {
         const auto& one = item.as_object();
         const std::string published = text_at(one, "published");
         const std::string why = text_at(one, "text");
-        fmt::print("{}  {}  {}{}\n", text_at(one, "name"), text_at(one, "state"),
-                   published == "yes" ? "published" : "NOT PUBLISHED",
-                   why.empty() ? "" : ": " + printable(why, 1000));
+        tell("{}  {}  {}{}\n", text_at(one, "name"), text_at(one, "state"),
+             published == "yes" ? "published" : "NOT PUBLISHED",
+             why.empty() ? "" : ": " + printable(why, 1000));
     }
     for (const auto& item : answer.data.as_object().at("bad").as_array())
-        fmt::print("{}  CANNOT BE USED: {}\n", text_at(item.as_object(), "file"),
-                   printable(text_at(item.as_object(), "text"), 1000));
+        tell("{}  CANNOT BE USED: {}\n", text_at(item.as_object(), "file"),
+             printable(text_at(item.as_object(), "text"), 1000));
     return static_cast<int>(answer.code);
 }
 
@@ -335,7 +332,7 @@ int DkimVerbs::rotate() {
             continue;
         }
         if (auto done = folder_.remove(*key); !done) return failed(done.error());
-        if (!json_) fmt::print("removed: {}; its record can be taken out of the DNS\n", key->name());
+        if (!json_) tell("removed: {}; its record can be taken out of the DNS\n", key->name());
         removed.emplace_back(key->name());
     }
     if (!removed.empty()) told();
@@ -345,7 +342,7 @@ int DkimVerbs::rotate() {
             out["step"] = step;
             out["keys"] = std::move(names);
             out["removed"] = removed;
-            std::cout << json::serialize(out) << '\n';
+            std::cout << printable_json(json::serialize(out)) << '\n';
         }
         return 0;
     };
@@ -371,7 +368,7 @@ int DkimVerbs::rotate() {
             changed.state = dkim::State::active;
             changed.since = now;
             if (auto done = folder_.write(changed, false); !done) return failed(done.error());
-            if (!json_) fmt::print("signs from now on: {}\n", shown(changed));
+            if (!json_) tell("signs from now on: {}\n", shown(changed));
             names.emplace_back(key->name());
         }
         for (const auto* key : of(domain, dkim::State::active)) {
@@ -384,8 +381,8 @@ int DkimVerbs::rotate() {
             changed.since = now;
             if (auto done = folder_.write(changed, false); !done) return failed(done.error());
             if (!json_)
-                fmt::print("signs no more: {}; leave its record in the DNS until {}\n", key->name(),
-                           rfc3339(now + retirement));
+                tell("signs no more: {}; leave its record in the DNS until {}\n", key->name(),
+                     rfc3339(now + retirement));
         }
         told();
         return finish("activated", std::move(names));

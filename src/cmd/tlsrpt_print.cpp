@@ -4,6 +4,7 @@
 
 #include <iostream>
 
+#include "cmd/tell.h"
 #include "control/reports.h"
 #include "util/text.h"
 
@@ -27,23 +28,23 @@ const json::array& list(const json::object& object, std::string_view key) {
 
 void print_lines(const json::object& object) {
     for (const auto& line : list(object, "lines"))
-        fmt::print("{}\n", printable(std::string(line.as_string()), 1000));
+        tell("{}\n", printable(std::string(line.as_string()), 1000));
 }
 
 void print_places(const json::object& report) {
     for (const auto& item : list(report, "places")) {
         const auto& place = item.as_object();
-        fmt::print("    {}  {}{}\n", printable(text(place, "uri"), 300), text(place, "state"),
-                   text(place, "text").empty() ? "" : ": " + printable(text(place, "text"), 500));
+        tell("    {}  {}{}\n", printable(text(place, "uri"), 300), text(place, "state"),
+             text(place, "text").empty() ? "" : ": " + printable(text(place, "text"), 500));
     }
 }
 
 void print_head(const json::object& report) {
-    fmt::print("{}  {}  {}: {} good, {} failed  {}\n", text(report, "day"), text(report, "domain"),
-               text(report, "state"), text(report, "good"), text(report, "failed"), text(report, "id"));
+    tell("{}  {}  {}: {} good, {} failed  {}\n", text(report, "day"), text(report, "domain"),
+         text(report, "state"), text(report, "good"), text(report, "failed"), text(report, "id"));
     if (const std::string reason = text(report, "reason"); !reason.empty())
-        fmt::print("    {}{}\n", printable(reason, 1000),
-                   text(report, "next_at").empty() ? "" : "; tried again at " + text(report, "next_at"));
+        tell("    {}{}\n", printable(reason, 1000),
+             text(report, "next_at").empty() ? "" : "; tried again at " + text(report, "next_at"));
     print_places(report);
 }
 
@@ -52,32 +53,32 @@ void print_head(const json::object& report) {
 void print_preview(const Answer& answer) {
     const auto& preview = answer.data.as_object();
     const std::string why_not = text(preview, "why_not");
-    if (!why_not.empty()) fmt::print("This would not be sent: {}.\n", printable(why_not, 1000));
+    if (!why_not.empty()) tell("This would not be sent: {}.\n", printable(why_not, 1000));
     for (const auto& place : list(preview, "places"))
-        fmt::print("To {}\n", printable(std::string(place.as_string()), 300));
+        tell("To {}\n", printable(std::string(place.as_string()), 300));
     for (const auto& place : list(preview, "passed_over"))
-        fmt::print("Not to {}\n", printable(std::string(place.as_string()), 500));
-    fmt::print("\n");
+        tell("Not to {}\n", printable(std::string(place.as_string()), 500));
+    tell("\n");
     print_lines(preview);
 }
 
 void print_reports(const Answer& answer) {
     const auto& reports = answer.data.as_array();
     for (const auto& report : reports) print_head(report.as_object());
-    if (reports.empty()) fmt::print("No report was sent.\n");
+    if (reports.empty()) tell("No report was sent.\n");
 }
 
 void print_report(const Answer& answer) {
     const auto& report = answer.data.as_object();
     print_head(report);
     if (list(report, "lines").empty()) return;
-    fmt::print("\n");
+    tell("\n");
     print_lines(report);
 }
 
 void print_sent(const Answer& answer) {
     const auto& sent = answer.data.as_object();
-    fmt::print(
+    tell(
         "{}: {} report(s) tried: {} sent, {} wait for a place that did not take them, {} that nobody asks "
         "for\n",
         text(sent, "day"), text(sent, "reports"), text(sent, "done"), text(sent, "waiting"),
@@ -87,22 +88,22 @@ void print_sent(const Answer& answer) {
 void print_digest(const Answer& answer) {
     const auto& digest = answer.data.as_object();
     const std::string words = control::digest_in_words(digest);
-    for (const auto line : split(words, '\n')) fmt::print("{}\n", printable(line, 1000));
+    for (const auto line : split(words, '\n')) tell("{}\n", printable(line, 1000));
     if (const std::string queued = text(digest, "queued"); !queued.empty())
-        fmt::print("Mailed to admin_address as {}.\n", queued);
+        tell("Mailed to admin_address as {}.\n", queued);
 }
 
 void print_reporting(const json::object& standing) {
-    fmt::print("TLS reports: {}", json::value(standing.at("sending")).as_bool() ? "sent"
-                                  : json::value(standing.at("switched_off")).as_bool()
-                                      ? "not sent (tlsrpt.send is false)"
-                                      : "not sent yet");
-    fmt::print("; {} wait(s)", text(standing, "waiting"));
-    if (!text(standing, "next_at").empty()) fmt::print(", the next is due at {}", text(standing, "next_at"));
-    if (!text(standing, "closed").empty()) fmt::print("; counted up to {}", text(standing, "closed"));
-    fmt::print("\n");
+    tell("TLS reports: {}", json::value(standing.at("sending")).as_bool() ? "sent"
+                            : json::value(standing.at("switched_off")).as_bool()
+                                ? "not sent (tlsrpt.send is false)"
+                                : "not sent yet");
+    tell("; {} wait(s)", text(standing, "waiting"));
+    if (!text(standing, "next_at").empty()) tell(", the next is due at {}", text(standing, "next_at"));
+    if (!text(standing, "closed").empty()) tell("; counted up to {}", text(standing, "closed"));
+    tell("\n");
     for (const auto& one : list(standing, "missing"))
-        fmt::print("    missing: {}\n", printable(std::string(one.as_string()), 500));
+        tell("    missing: {}\n", printable(std::string(one.as_string()), 500));
 }
 
 }  // namespace sternpost::cmd

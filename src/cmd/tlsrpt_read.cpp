@@ -6,6 +6,7 @@
 #include <iostream>
 #include <iterator>
 
+#include "cmd/tell.h"
 #include "tlsrpt/incoming.h"
 #include "tlsrpt/report.h"
 #include "util/file.h"
@@ -129,27 +130,27 @@ void print_read(const Answer& answer) {
     const auto& data = answer.data.as_object();
     const auto& rows = data.at("rows").as_array();
     if (!rows.empty())
-        fmt::print("{:<28} {:<28} {:<16} {:>7} {:>10} {:>10}\n", "domain", "reported by", "policy", "reports",
-                   "good", "failed");
+        tell("{:<28} {:<28} {:<16} {:>7} {:>10} {:>10}\n", "domain", "reported by", "policy", "reports",
+             "good", "failed");
     for (const auto& item : rows) {
         const auto& row = item.as_object();
-        fmt::print("{:<28} {:<28} {:<16} {:>7} {:>10} {:>10}\n", printable(text(row, "domain"), 100),
-                   printable(text(row, "organization"), 100), printable(text(row, "policy_type"), 40),
-                   text(row, "reports"), text(row, "good"), text(row, "failed"));
+        tell("{:<28} {:<28} {:<16} {:>7} {:>10} {:>10}\n", printable(text(row, "domain"), 100),
+             printable(text(row, "organization"), 100), printable(text(row, "policy_type"), 40),
+             text(row, "reports"), text(row, "good"), text(row, "failed"));
         const auto& failures = row.at("failures").as_array();
         for (std::size_t i = 0; i < failures.size() && i < most_shown; ++i)
-            fmt::print("    {}\n", printable(text(failures[i].as_object(), "words"), 500));
+            tell("    {}\n", printable(text(failures[i].as_object(), "words"), 500));
         if (failures.size() > most_shown)
-            fmt::print("    and {} kinds of failures more\n", failures.size() - most_shown);
+            tell("    and {} kinds of failures more\n", failures.size() - most_shown);
     }
     for (const auto& item : data.at("reports").as_array()) {
         const auto& report = item.as_object();
         if (text(report, "counted") == "false")
-            fmt::print("{}: the report {} was read before, and is passed over\n",
-                       printable(text(report, "file"), 300), printable(text(report, "id"), 200));
+            tell("{}: the report {} was read before, and is passed over\n",
+                 printable(text(report, "file"), 300), printable(text(report, "id"), 200));
         for (const auto& odd : report.at("oddities").as_array())
-            fmt::print("{}: not as RFC 8460 says, and read all the same: {}\n",
-                       printable(text(report, "file"), 300), printable(std::string(odd.as_string()), 300));
+            tell("{}: not as RFC 8460 says, and read all the same: {}\n",
+                 printable(text(report, "file"), 300), printable(std::string(odd.as_string()), 300));
     }
     for (const auto& item : data.at("unreadable").as_array())
         std::cerr << "sternpost: " << printable(text(item.as_object(), "file"), 300) << ": "

@@ -2,13 +2,19 @@
 
 #include <openssl/sha.h>
 
+#include <algorithm>
+#include <utility>
+
 #include "dsn/notice.h"
 #include "mail/header.h"
+#include "store/hop.h"
 #include "util/call.h"
 #include "util/text.h"
 
 namespace sternpost::delivery {
 namespace {
+
+constexpr std::size_t most_counted = 100'000;  // ours: messages, and mailboxes, whose notices are counted
 
 store::SubmissionId id_of(const std::string& text) {
     std::array<std::uint8_t, SHA256_DIGEST_LENGTH> digest{};
@@ -47,6 +53,7 @@ struct Bouncer::Notice {
     store::SubmissionId submission;
     bool double_bounce = false;
     bool failure = true;  // else only the header comes back (RFC 3461 §4.3)
+    bool later = false;   // an earlier notice has brought the message back
 };
 
 Bouncer::Bouncer(BounceOptions options, store::Store& store, const Clock& clock, Random& random, Log& log,
@@ -92,13 +99,70 @@ asio::awaitable<store::Result<std::vector<store::NewMessage>>> Bouncer::notices(
             }
     }
 
+    const std::string mailbox = to->text();
+    if (!may_tell(*message, mailbox)) {
+        dropped("too many notices, about this message or to <" + mailbox + "> today: this one is not sent");
+        co_return out;
+    }
     Notice what{std::move(*to), {}, id_of_report("notice", message->id, bounced), double_bounce, true};
+    what.later = std::any_of(message->recipients.begin(), message->recipients.end(), [&](const auto& one) {
+        const auto n = static_cast<std::uint32_t>(&one - message->recipients.data());
+        return one.state == store::RecipientState::bounced &&
+               std::none_of(bounced.begin(), bounced.end(), [n](const auto& r) { return r.recipient == n; });
+    });
+    const store::MessageId id = message->id;
     for (const auto& result : bounced)
         what.recipients.push_back(status_of(*message, result, dsn::Action::failed));
     auto notice = co_await make(std::move(message), std::move(what));
     if (!notice) co_return fail(std::move(notice).error());
+    count_notice(id, mailbox);
     out.push_back(std::move(*notice));
     co_return out;
+}
+
+// Why a recipient waits is kept as a sentence; which host said what is in the history.
+asio::awaitable<void> Bouncer::add_replies(const store::StoredMessage& message,
+                                           std::vector<store::DeliveryResult>& waiting) {
+    store::HistoryFilter filter;
+    filter.id = message.id.text();
+    auto ask = [this, filter](Reply<store::Result<store::History>> reply) {
+        store_.history(filter, std::move(reply));
+    };
+    const auto history = co_await call<store::Result<store::History>>(std::move(ask));
+    if (!history) co_return;
+    for (auto& one : waiting) {
+        const std::string hop = store::hop_of(message, one.recipient);
+        for (const auto& entry : history->entries) {
+            const auto* result = std::get_if<store::DeliveryResult>(&entry.what);
+            const auto* state = std::get_if<store::HopState>(&entry.what);
+            if (result != nullptr && result->message == message.id && result->recipient == one.recipient &&
+                result->text == one.text) {
+                one.mx_host = result->mx_host;
+                one.diagnostic = result->diagnostic;
+                one.at = result->at;
+            } else if (state != nullptr && state->next_hop == hop && state->text == one.text) {
+                one.mx_host = state->detail.mx_host;
+                one.diagnostic = state->detail.diagnostic;
+                one.at = state->at;
+            }
+        }
+    }
+}
+
+bool Bouncer::may_tell(const store::StoredMessage& message, const std::string& to) {
+    const auto today = std::chrono::floor<std::chrono::days>(clock_.wall());
+    if (std::exchange(today_, today) != today) per_mailbox_.clear();
+    const auto of_message = per_message_.find(message.id.value);
+    if (of_message != per_message_.end() && of_message->second >= options_.most_per_message) return false;
+    const auto of_mailbox = per_mailbox_.find(to);
+    return options_.most_per_day == 0 || of_mailbox == per_mailbox_.end() ||
+           of_mailbox->second < options_.most_per_day;
+}
+
+void Bouncer::count_notice(store::MessageId message, const std::string& to) {
+    if (per_message_.size() >= most_counted) per_message_.clear();
+    ++per_message_[message.value];
+    if (per_mailbox_.size() < most_counted || per_mailbox_.contains(to)) ++per_mailbox_[to];
 }
 
 // RFC 3461 §5.2.2: the host behind us does not know that success is to be told.
@@ -115,10 +179,14 @@ asio::awaitable<store::Result<std::optional<store::NewMessage>>> Bouncer::relaye
                 id_of_report("relayed", message->id, results),
                 false,
                 false};
+    const store::MessageId id = message->id;
+    const std::string mailbox = what.to.text();
+    if (!may_tell(*message, mailbox)) co_return std::nullopt;
     for (const auto& result : results)
         what.recipients.push_back(status_of(*message, result, dsn::Action::relayed));
     auto notice = co_await make(std::move(message), std::move(what));
     if (!notice) co_return fail(std::move(notice).error());
+    count_notice(id, mailbox);
     co_return std::move(*notice);
 }
 
@@ -131,14 +199,19 @@ asio::awaitable<std::optional<store::NewMessage>> Bouncer::delay_warning(
                 id_of("delay warning " + message->id.text()),
                 false,
                 false};
+    co_await add_replies(*message, waiting);
     for (const auto& one : waiting) {
         if (!message->recipients[one.recipient].address.recipient.notify.wants_delay()) continue;
         what.recipients.push_back(status_of(*message, one, dsn::Action::delayed));
         what.recipients.back().retry_until = until;
     }
     if (what.recipients.empty()) co_return std::nullopt;
+    const std::string mailbox = what.to.text();
+    if (!may_tell(*message, mailbox)) co_return std::nullopt;
+    const store::MessageId of = message->id;
     const std::string id = message->id.text();
     auto notice = co_await make(std::move(message), std::move(what));
+    if (notice) count_notice(of, mailbox);
     if (notice) co_return std::move(*notice);
     Event(log_, Level::warning, "delay-warning").kv("for", id).reason(notice.error().text);
     co_return std::nullopt;
@@ -162,7 +235,7 @@ asio::awaitable<store::Result<store::NewMessage>> Bouncer::make(queue::MessagePt
     request.recipients = std::move(what.recipients);
     // RFC 8689 §5: only the header of a message with REQUIRETLS comes back, whatever RET says. The raw octets
     // in some old headers fit into no part but one that can be encoded, and that is the header's.
-    const bool whole = what.failure && message->envelope.ret != mail::Ret::hdrs &&
+    const bool whole = what.failure && !what.later && message->envelope.ret != mail::Ret::hdrs &&
                        !message->envelope.requiretls && message->body.size <= options_.most_returned;
     const std::size_t most = options_.most_returned;
     std::string original;
@@ -212,7 +285,7 @@ asio::awaitable<store::Result<store::NewMessage>> Bouncer::make(queue::MessagePt
     if (what.failure)
         Event(log_, Level::info, "bounce")
             .kv("qid", notice.id.text())
-            .raw("to", "<" + shown + ">")
+            .address("to", shown)
             .kv("for", message->id.text())
             .kv("recipients", told);
     co_return notice;

@@ -3,6 +3,8 @@
 
 #include <boost/asio/awaitable.hpp>
 #include <optional>
+#include <string>
+#include <unordered_map>
 
 #include "queue/core.h"
 #include "store/store.h"
@@ -19,6 +21,8 @@ struct BounceOptions {
     std::optional<mail::Mailbox> admin;  // double bounces go there; none: they are logged and dropped
     std::uint64_t most_returned =
         64UL * 1024;  // octets of the original that are returned whole; larger ones: its header
+    std::size_t most_per_message = 50;  // ours: notices about one message; what fails later is logged alone
+    std::size_t most_per_day = 1000;    // to one mailbox, in a day by UTC; 0: no limit
 };
 
 /// Lives on the control thread.
@@ -30,7 +34,9 @@ class Bouncer {
     /// The notices that `results` of `message` call for: of failure, and of success at a host that does not
     /// tell of it itself (RFC 3461 §5.2.2); none where nothing bounced, the sender wants none, or there is no
     /// sender. A notice's submission id is made from what it reports, so that it is accepted once however
-    /// often it is made. An error: it cannot be written now, and the results must not be recorded without it.
+    /// often it is made. Only the first notice of failures brings the message back, later ones its header.
+    /// One message, and one mailbox in a day, get a bounded number of notices: what is beyond it is logged.
+    /// An error: it cannot be written now, and the results must not be recorded without it.
     asio::awaitable<store::Result<std::vector<store::NewMessage>>> notices(
         queue::MessagePtr message, std::vector<store::DeliveryResult> results);
     /// The delay warning (RFC 3461 §5.2.5) about these recipients, which wait for what `text` and `status`
@@ -41,8 +47,12 @@ class Bouncer {
 
   private:
     struct Notice;
+    bool may_tell(const store::StoredMessage& message, const std::string& to);
+    void count_notice(store::MessageId message, const std::string& to);
     asio::awaitable<store::Result<std::optional<store::NewMessage>>> relayed(
         queue::MessagePtr message, std::vector<store::DeliveryResult> results);
+    asio::awaitable<void> add_replies(const store::StoredMessage& message,
+                                      std::vector<store::DeliveryResult>& waiting);
     asio::awaitable<store::Result<store::NewMessage>> make(queue::MessagePtr message, Notice what);
 
     BounceOptions options_;
@@ -51,6 +61,10 @@ class Bouncer {
     Random& random_;
     Log& log_;
     store::IdSource& ids_;
+    // What has been told lately. Bounded: whatever is beyond it is counted from nothing.
+    std::unordered_map<std::uint64_t, std::size_t> per_message_;
+    std::unordered_map<std::string, std::size_t> per_mailbox_;  // of today_
+    std::chrono::sys_days today_{};
 };
 
 }  // namespace sternpost::delivery

@@ -78,7 +78,7 @@ Lab::Lab(asio::io_context& context, Scenario scenario, Authority authority, std:
       on_stop_(std::move(on_stop)),
       on_mail_([this](const Mail& mail) { on_mail(mail); }),
       control_(
-          context,
+          context, {},
           [this](json::object request, control::Caller caller) { return answer(std::move(request), caller); },
           log) {}
 
@@ -166,7 +166,7 @@ void Lab::on_mail(const Mail& mail) {
     Event(log_, Level::info, "mail")
         .kv("id", mail.id)
         .kv("mx", mail.mx)
-        .kv("from", "<" + mail.reverse_path + ">")
+        .address("from", mail.reverse_path)
         .kv("nrcpt", mail.recipients.size())
         .kv("size", mail.octets.size())
         .kv("tls", mail.tls.empty() ? "none" : mail.tls);
@@ -183,7 +183,7 @@ asio::awaitable<Answer> Lab::answer(json::object request, control::Caller caller
     Answer out;
     if (verb == "show") {
         out = show(request);
-    } else if (!caller.may_act) {
+    } else if (!caller.admin) {
         out.code = ExitCode::not_permitted;
         out.text = "only root and the user who started this lab may change it";
     } else if (verb == "set") {

@@ -66,6 +66,35 @@ std::size_t utf8_length(std::string_view text) {
 
 }  // namespace
 
+namespace {
+
+// The code point of the well-formed UTF-8 sequence `text`.
+std::uint32_t code_point(std::string_view text) {
+    const auto octet = [&](std::size_t i) { return static_cast<unsigned char>(text[i]); };
+    if (text.size() == 1) return octet(0);
+    std::uint32_t value = octet(0) & (0xFFU >> (text.size() + 1));
+    for (std::size_t i = 1; i < text.size(); ++i) value = value << 6U | (octet(i) & 0x3FU);
+    return value;
+}
+
+// Whether a code point can change how the text around it looks, or steer a terminal: C0 and C1 controls, line
+// and paragraph separators, bidirectional controls (Unicode Standard Annex #9), characters without width,
+// variation selectors' neighbours in the interlinear block, and tags.
+bool steers(std::uint32_t point) {
+    struct Range {
+        std::uint32_t first, last;
+    };
+    static constexpr Range ranges[] = {
+        {0x00, 0x1F},     {0x7F, 0x9F},     {0xAD, 0xAD},       {0x061C, 0x061C},
+        {0x180E, 0x180E}, {0x200B, 0x200F}, {0x2028, 0x202E},   {0x2060, 0x206F},
+        {0xFEFF, 0xFEFF}, {0xFFF9, 0xFFFB}, {0xE0000, 0xE007F},
+    };
+    return std::any_of(std::begin(ranges), std::end(ranges),
+                       [point](Range range) { return point >= range.first && point <= range.last; });
+}
+
+}  // namespace
+
 std::string printable(std::string_view text, std::size_t most) {
     const auto simple = [](char c) { return c >= 0x20 && c < 0x7f; };
     if (text.size() <= most && std::all_of(text.begin(), text.end(), simple)) return std::string(text);
@@ -73,17 +102,44 @@ std::string printable(std::string_view text, std::size_t most) {
     while (!text.empty()) {
         if (out.size() >= most) return out + "…";
         const std::size_t n = utf8_length(text);
-        const auto c = static_cast<unsigned char>(text[0]);
-        // C1 controls (U+0080 … U+009F) can steer terminals as C0 ones can
-        const bool control =
-            c < 0x20 || c == 0x7f || (n == 2 && c == 0xC2 && static_cast<unsigned char>(text[1]) < 0xA0);
-        if (n == 0 || control) {
-            out += fmt::format("\\x{:02x}", c);
-            text.remove_prefix(1);
+        if (n == 0 || steers(code_point(text.substr(0, n)))) {
+            for (std::size_t i = 0; i < std::max<std::size_t>(n, 1); ++i)
+                out += fmt::format("\\x{:02x}", static_cast<unsigned char>(text[i]));
         } else {
             out += text.substr(0, n);
-            text.remove_prefix(n);
         }
+        text.remove_prefix(std::max<std::size_t>(n, 1));
+    }
+    return out;
+}
+
+std::string printable_lines(std::string_view text) {
+    std::string out;
+    for (;;) {
+        const auto end = text.find('\n');
+        out += printable(text.substr(0, end), std::string_view::npos);
+        if (end == std::string_view::npos) return out;
+        out += '\n';
+        text.remove_prefix(end + 1);
+    }
+}
+
+std::string printable_json(std::string json) {
+    if (is_ascii(json) && json.find('\x7f') == std::string::npos) return json;
+    std::string out;
+    std::string_view text = json;
+    while (!text.empty()) {
+        const std::size_t n = std::max<std::size_t>(utf8_length(text), 1);
+        const std::uint32_t point = code_point(text.substr(0, n));
+        if (n == 1 && static_cast<unsigned char>(text[0]) >= 0x80)
+            out += "\\ufffd";  // not UTF-8, so not JSON: RFC 8259 §8.1
+        else if (point < 0x7f || !steers(point))
+            out += text.substr(0, n);
+        else if (point < 0x10000)
+            out += fmt::format("\\u{:04x}", point);
+        else
+            out += fmt::format("\\u{:04x}\\u{:04x}", 0xD7C0 + (point >> 10U), 0xDC00 + (point & 0x3FFU));
+        text.remove_prefix(n);
     }
     return out;
 }

@@ -17,9 +17,15 @@ bool istarts_with(std::string_view text, std::string_view prefix);
 std::string_view trimmed(std::string_view text);  // without leading and trailing SP and HTAB
 std::vector<std::string_view> split(std::string_view text, char separator);
 
-/// Control octets and, unless they form valid UTF-8, octets above 126 become `\xNN`; cut at `most` octets
-/// with `…`.
+/// Foreign text for logs and terminals. Octets that are not UTF-8, and characters that steer a terminal or
+/// change how the text around them looks (controls, bidirectional controls, characters without width), become
+/// `\xNN`; cut at `most` octets with `…`.
 std::string printable(std::string_view text, std::size_t most = 256);
+/// The same for a text of many lines, uncut: line feeds stay.
+std::string printable_lines(std::string_view text);
+/// JSON text that a terminal can show: the characters that printable() escapes become `\uNNNN`, which is the
+/// same value to whoever parses it.
+std::string printable_json(std::string json);
 bool valid_utf8(std::string_view text);
 bool is_ascii(std::string_view text);
 

@@ -3,6 +3,7 @@
 
 #include <mutex>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "util/log.h"
@@ -15,7 +16,21 @@ class LogLines final : public Log {
         const std::lock_guard lock(mutex_);
         lines_.emplace_back(line);
     }
+    void write_limited(Level, std::string_view key, std::uint64_t per_minute,
+                       std::string_view line) override {
+        const std::lock_guard lock(mutex_);
+        lines_.emplace_back(line);
+        limited_.emplace_back(line.substr(0, line.find(' ')),
+                              std::string(key) + " " + std::to_string(per_minute));
+    }
     bool wants(Level) const override { return true; }
+    /// `KEY PER-MINUTE` of the last event `name` that was limited; empty: none was.
+    std::string limited(std::string_view name) const {
+        const std::lock_guard lock(mutex_);
+        for (auto at = limited_.rbegin(); at != limited_.rend(); ++at)
+            if (at->first == name) return at->second;
+        return {};
+    }
 
     /// The first line that begins with `start`; empty: there is none.
     std::string find(std::string_view start) const {
@@ -34,6 +49,7 @@ class LogLines final : public Log {
   private:
     mutable std::mutex mutex_;
     std::vector<std::string> lines_;
+    std::vector<std::pair<std::string, std::string>> limited_;
 };
 
 }  // namespace sternpost::fake

@@ -32,7 +32,20 @@ TEST(Printable, LetsNothingSteerATerminal) {
                         "31m"),
               "\\xc2\\x9b31m");
     EXPECT_EQ(printable("\xff"), "\\xff");
+    EXPECT_EQ(printable("a\u202egnp"), "a\\xe2\\x80\\xaegnp");
+    for (const std::string steering : {"\u0085", "\u061c", "\u200b", "\u200f", "\u2028", "\u2066", "\ufeff",
+                                       "\U000e0041", "\u00ad", "\x7f"})
+        EXPECT_TRUE(is_ascii(printable(steering))) << printable(steering);
+    for (const std::string harmless : {"\u00e4", "\u0416", "\u4e2d", "\u20ac", "\U0001f600"})
+        EXPECT_EQ(printable(harmless), harmless);
+    EXPECT_EQ(printable_lines("a\x1b\nb\u009b\n"), "a\\x1b\nb\\xc2\\x9b\n");
     EXPECT_EQ(printable("abcdef", 3), "abc…");
+}
+
+TEST(PrintableJson, IsTheSameValueAndSteersNothing) {
+    EXPECT_EQ(printable_json("{\"a\":\"x\u202ey\"}"), "{\"a\":\"x\\u202ey\"}");
+    EXPECT_EQ(printable_json("\"\u009b\U000e0041\x7f\""), "\"\\u009b\\udb40\\udc41\\u007f\"");
+    EXPECT_EQ(printable_json("\"caf\u00e9\"\n"), "\"caf\u00e9\"\n");
 }
 
 TEST(Decimal, TakesDigitsThatFitAndNothingElse) {
