@@ -35,6 +35,7 @@ NEVER = {
 SOLE_USERS = [
     (r"sqlite3(ext)?\.h", r"src/store/sqlite/.*"),
     (r"curl/.*", r"src/util/https\.(h|cpp)"),
+    (r"libpsl\.h", r"src/dns/organizational\.cpp"),
     (r"ldns/.*", r"src/dns/message\.cpp|src/lab/.*"),
 ]
 

@@ -4,6 +4,7 @@
 
 #include <algorithm>
 
+#include "dns/organizational.h"
 #include "util/call.h"
 #include "util/text.h"
 
@@ -14,6 +15,33 @@ constexpr std::size_t piece_octets = 256UL << 10U;  // ours: of a message in mem
 
 std::string sentence_of(const dkim::BadKey& bad) {
     return bad.file.empty() ? bad.error.text : "the key " + bad.file + " cannot be used: " + bad.error.text;
+}
+
+// The organisations of the keys that sign, each once.
+std::vector<std::string> organizations(const dkim::KeySet& keys) {
+    std::vector<std::string> out;
+    for (const auto& key : keys.keys) {
+        if (key.state != dkim::State::active || key.reports_only) continue;
+        std::string one = dns::organizational_domain(key.signer.domain);
+        if (std::find(out.begin(), out.end(), one) == out.end()) out.push_back(std::move(one));
+    }
+    return out;
+}
+
+// D-47: whose signature a client or a user may get. Empty: that of the author's domain.
+std::string not_signed_for(const SigningJob& job, const dns::Domain& author) {
+    if (job.rule)
+        return job.rule->allows(author.text())
+                   ? ""
+                   : fmt::format("{} is not among the domains that the rule {} lets {} write as",
+                                 author.text(), job.rule->name, job.sender);
+    const auto all = organizations(*job.keys);
+    if (all.size() <= 1) return "";
+    return fmt::format(
+        "nothing says whether {} may write as {}, and the keys here are of several organizations ({}): the "
+        "administrator of "
+        "this relay must list its domains (domains = [\"{}\"] in its [[client]] or [[sender]] section)",
+        job.sender, author.text(), fmt::join(all, ", "), author.text());
 }
 
 // What is read of a message with its signatures in front.
@@ -64,6 +92,17 @@ std::shared_ptr<const SigningJob> Signing::job_for(const store::StoredMessage& m
     job->qid = message.id.text();
     job->now = clock_.wall();
     job->report = report;
+    job->own = message.message_class != store::MessageClass::mail;
+    const mail::SenderDomains::Rule* rule = nullptr;
+    if (const auto client = dns::Address::parse(message.origin.address)) {
+        job->sender = "the client " + client->text();
+        rule = options_.domains.of_client(*client);
+    } else if (message.origin.uid) {
+        const std::string login = options_.login_of ? options_.login_of(*message.origin.uid) : "";
+        job->sender = login.empty() ? "uid " + std::to_string(*message.origin.uid) : "the user " + login;
+        rule = options_.domains.of_user(*message.origin.uid, login);
+    }
+    if (rule != nullptr) job->rule = *rule;
     job->patient = report || job->now - message.arrived < options_.patience;
     return job;
 }
@@ -117,6 +156,8 @@ Signed Signing::finish(const SigningJob& job, dkim::MessageHash& hash) const {
     const auto author = dkim::author_domain(hash.header());
     if (!author) return unsigned_because(author.error().text);
     const dkim::Choice choice = job.keys->choose(*author, job.report);
+    if (!job.own && !choice.none())
+        if (const std::string why = not_signed_for(job, *author); !why.empty()) return unsigned_because(why);
     if (choice.trouble != nullptr) return wait_because(author->text(), sentence_of(*choice.trouble));
     if (choice.keys.empty()) {
         if (job.report)
@@ -135,7 +176,10 @@ Signed Signing::finish(const SigningJob& job, dkim::MessageHash& hash) const {
     Event(log_, Level::info, "signed")
         .kv("qid", job.qid)
         .kv("d", choice.keys.front()->signer.domain.text())
-        .kv("s", names);
+        .kv("s", names)
+        .kv("rule", job.rule  ? job.rule->name
+                    : job.own ? "own"
+                              : "one-organization");
     return out;
 }
 

@@ -6,9 +6,11 @@
 #include <chrono>
 #include <functional>
 #include <memory>
+#include <optional>
 #include <string>
 
 #include "dkim/keys.h"
+#include "mail/sender_domains.h"
 #include "smtp/session.h"
 #include "store/store.h"
 #include "util/clock.h"
@@ -19,9 +21,12 @@ namespace sternpost::delivery {
 
 namespace asio = boost::asio;
 
+/// Who may be signed for which domains.
 struct SigningOptions {
     bool sign = true;
-    std::chrono::seconds patience{std::chrono::hours(4)};  // that mail waits for a key that cannot be used
+    mail::SenderDomains domains;
+    std::function<std::string(std::uint32_t uid)> login_of;  // empty: the uid has none
+    std::chrono::seconds patience{std::chrono::hours(4)};    // that mail waits for a key that cannot be used
 };
 
 /// Told of a domain whose mail cannot be signed, and why: for alarms. Called on the control thread.
@@ -32,8 +37,11 @@ struct SigningJob {
     std::shared_ptr<const dkim::KeySet> keys;
     std::string qid;
     WallTime now;
-    bool report = false;  // never goes unsigned (RFC 8460 §3)
-    bool patient = true;  // waits for a key that cannot be used
+    bool report = false;                            // never goes unsigned (RFC 8460 §3)
+    bool own = false;                               // a notice or a report: this relay's own words
+    std::string sender;                             // who handed it in, for people
+    std::optional<mail::SenderDomains::Rule> rule;  // whom that one may write as
+    bool patient = true;                            // waits for a key that cannot be used
 };
 
 /// The signatures of a message, ready to stand in front of it.

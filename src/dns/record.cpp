@@ -94,11 +94,23 @@ Result<Network> Network::parse(std::string_view text) {
 }
 
 Network Network::of_client(const Address& address) {
-    if (!address.is_v6()) return {address, 32};
-    constexpr unsigned bits = 64;
-    std::array<std::uint8_t, 16> prefix{};
-    std::copy_n(address.octets().begin(), bits / 8, prefix.begin());
-    return {Address::v6(prefix), bits};
+    return around(address, address.is_v6() ? 64 : 32);
+}
+
+Network Network::around(const Address& address, unsigned bits) {
+    auto octets = address.octets();
+    for (std::size_t i = 0; i < octets.size(); ++i) {
+        const std::size_t kept = bits > i * 8 ? std::min<std::size_t>(bits - i * 8, 8) : 0;
+        octets[i] = static_cast<std::uint8_t>(octets[i] & (0xFF00U >> kept));
+    }
+    if (address.is_v6()) {
+        std::array<std::uint8_t, 16> v6{};
+        std::copy(octets.begin(), octets.end(), v6.begin());
+        return {Address::v6(v6), bits};
+    }
+    std::array<std::uint8_t, 4> v4{};
+    std::copy(octets.begin(), octets.end(), v4.begin());
+    return {Address::v4(v4), bits};
 }
 
 std::string Network::text() const {

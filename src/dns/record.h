@@ -49,6 +49,8 @@ struct Network {
     /// What belongs to whoever connects from there: an IPv4 address, or an IPv6 /64, for whoever has one
     /// address of that has them all.
     static Network of_client(const Address& address);
+    /// The block of so many bits that holds `address`; at most 32 or 128.
+    static Network around(const Address& address, unsigned bits);
     bool contains(const Address& a) const { return a.in(address, bits); }
     std::string text() const;
     auto operator<=>(const Network&) const = default;

@@ -1,22 +1,50 @@
 #include "smtp/client_limits.h"
 
+#include <algorithm>
 #include <cassert>
 
 namespace sternpost::smtp {
-ClientLimits::Verdict ClientLimits::connect(const dns::Address& address) {
-    if (total_ >= connections_) return Verdict::too_many;
-    std::size_t& open = clients_[dns::Network::of_client(address)];
-    if (open >= per_client_) return Verdict::too_many_from_client;
-    ++open;
-    ++total_;
+namespace {
+
+struct Share {
+    dns::Network network;
+    std::size_t factor;  // of the limit per client
+};
+
+std::vector<Share> shares_of(const dns::Address& address) {
+    if (!address.is_v6()) return {{dns::Network::around(address, 32), 1}};
+    return {{dns::Network::around(address, 64), 1},
+            {dns::Network::around(address, 56), 2},
+            {dns::Network::around(address, 48), 4}};
+}
+
+}  // namespace
+
+ClientLimits::Verdict ClientLimits::connect(const dns::Address& address, Group group) {
+    const bool stranger = group == Group::stranger;
+    if (stranger && limits_.strangers == 0) return Verdict::no_strangers;
+    const std::size_t reserve =
+        group == Group::permitted ? std::min(limits_.for_this_machine, limits_.connections / 2) : 0;
+    if (stranger ? strangers_ >= limits_.strangers : permitted_ + reserve >= limits_.connections)
+        return Verdict::too_many;
+    const auto shares = shares_of(address);
+    const std::size_t each = stranger ? limits_.per_stranger : limits_.per_client;
+    for (const auto& [network, factor] : shares) {
+        const auto at = clients_.find(network);
+        if (at != clients_.end() && at->second >= each * factor) return Verdict::too_many_from_client;
+    }
+    for (const auto& share : shares) ++clients_[share.network];
+    ++(stranger ? strangers_ : permitted_);
     return Verdict::go;
 }
 
-void ClientLimits::disconnect(const dns::Address& address) {
-    const auto at = clients_.find(dns::Network::of_client(address));
-    assert(at != clients_.end() && at->second > 0);
-    if (--at->second == 0) clients_.erase(at);
-    --total_;
+void ClientLimits::disconnect(const dns::Address& address, Group group) {
+    for (const auto& share : shares_of(address)) {
+        const auto at = clients_.find(share.network);
+        assert(at != clients_.end() && at->second > 0);
+        if (--at->second == 0) clients_.erase(at);
+    }
+    --(group == Group::stranger ? strangers_ : permitted_);
 }
 
 }  // namespace sternpost::smtp

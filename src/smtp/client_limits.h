@@ -3,28 +3,39 @@
 
 #include <cstddef>
 #include <map>
+#include <vector>
 
 #include "dns/record.h"
 
 namespace sternpost::smtp {
 
-/// A client is what dns::Network::of_client says.
+/// Strangers have a small pool of their own, so that they take nothing from those who may send; programs of
+/// this machine have the last places of the large one. A client is an IPv4 address or an IPv6 /64; the /56
+/// and the /48 around that may hold twice and four times as many, since whoever has one of those has all the
+/// /64 in it.
 class ClientLimits {
   public:
-    ClientLimits(std::size_t connections, std::size_t connections_per_client)
-        : connections_(connections), per_client_(connections_per_client) {}
+    struct Limits {
+        std::size_t connections = 500;      // of clients that may send
+        std::size_t for_this_machine = 50;  // of those: kept free for loopback
+        std::size_t per_client = 50;        // of those that may send
+        std::size_t strangers = 50;         // of all strangers together; 0: refused at once
+        std::size_t per_stranger = 5;
+    };
+    explicit ClientLimits(Limits limits) : limits_(limits) {}
 
-    enum class Verdict { go, too_many, too_many_from_client };
-    /// A connection begins; after `go` it must be ended by disconnect().
-    Verdict connect(const dns::Address& address);
-    void disconnect(const dns::Address& address);
-    std::size_t connections() const { return total_; }
+    enum class Group { this_machine, permitted, stranger };
+    enum class Verdict { go, too_many, too_many_from_client, no_strangers };
+    /// A connection begins; after `go` it must be ended by disconnect() with the same arguments.
+    Verdict connect(const dns::Address& address, Group group);
+    void disconnect(const dns::Address& address, Group group);
+    std::size_t connections() const { return permitted_ + strangers_; }
 
   private:
-    std::size_t connections_;
-    std::size_t per_client_;
-    std::size_t total_ = 0;
-    std::map<dns::Network, std::size_t> clients_;  // connections of each
+    Limits limits_;
+    std::size_t permitted_ = 0;
+    std::size_t strangers_ = 0;
+    std::map<dns::Network, std::size_t> clients_;  // connections of each network that counts
 };
 
 }  // namespace sternpost::smtp

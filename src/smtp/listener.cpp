@@ -2,6 +2,7 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <boost/asio/as_tuple.hpp>
 #include <boost/asio/ip/v6_only.hpp>
 #include <boost/asio/post.hpp>
@@ -27,6 +28,7 @@ constexpr std::size_t large_chunk = 65536;
 // not
 constexpr auto over_after = std::chrono::seconds(1);
 constexpr auto forgotten_after = std::chrono::minutes(1);
+constexpr std::uint64_t most_rejects_a_minute = 60;  // ours: lines about one client's refused commands
 constexpr std::uint64_t room_for_fields =
     4096;  // ours: what trace and added fields may come to beyond the size limit
 
@@ -34,6 +36,12 @@ dns::Address address_of(const tcp::endpoint& endpoint) {
     const auto address = endpoint.address();
     return address.is_v4() ? dns::Address::v4(address.to_v4().to_bytes())
                            : dns::Address::v6(address.to_v6().to_bytes());
+}
+
+// Whom the client may write as: only who originates mail is held to it.
+const mail::SenderDomains::Rule* domains_of(const ServerOptions& options, const dns::Address& client) {
+    return role_of(options, client) == ClientRole::originate ? options.sender_domains.of_client(client)
+                                                             : nullptr;
 }
 
 }  // namespace
@@ -60,6 +68,9 @@ class Listener::Session {
     asio::awaitable<void> accept(store::NewMessage message);
     void write_body(std::string_view octets);
     void renew_deadline();
+    /// An event that this client can cause as often as it likes: what strangers do is one line a minute for
+    /// all of them.
+    Event& others_event(Event& event, std::string_view stage) const;
 
     Worker& worker_;
     Listener& listener_;
@@ -67,10 +78,12 @@ class Listener::Session {
     tls::Stream stream_;
     std::shared_ptr<asio::ssl::context> context_;  // for STARTTLS; null: not offered
     dns::Address client_;
+    const std::optional<ClientRole> role_;
     const mail::Sender sender_;
     Server server_;
     std::unique_ptr<store::BodySink> sink_;
     std::vector<char> chunk_;
+    const Deadline session_end_;  // of a stranger
     Deadline deadline_;
     std::size_t since_renewed_ = 0;
     std::size_t messages_ = 0;
@@ -138,9 +151,16 @@ Listener::Session::Session(Worker& worker, tcp::socket socket, const dns::Addres
       stream_(std::move(socket)),
       context_(std::move(context)),
       client_(client),
+      role_(role_of(*options_, client)),
       sender_(listener_.sender_limits_.client(client)),
-      server_(*options_, Client{client, role_of(*options_, client), context_ != nullptr}),
-      chunk_(small_chunk) {}
+      server_(*options_, Client{client, role_, context_ != nullptr, domains_of(*options_, client)}),
+      chunk_(small_chunk),
+      session_end_(role_ ? Deadline::max() : listener_.clock_.steady() + options_->stranger_time) {}
+
+Event& Listener::Session::others_event(Event& event, std::string_view stage) const {
+    if (!role_) return event.limited(fmt::format("strangers at {}", stage));
+    return event.limited(fmt::format("{} at {}", sender_.name, stage), most_rejects_a_minute);
+}
 
 void Listener::Session::stop() {
     stopping_ = true;
@@ -149,7 +169,7 @@ void Listener::Session::stop() {
 }
 
 void Listener::Session::renew_deadline() {
-    deadline_ = listener_.clock_.steady() + options_->command_timeout;
+    deadline_ = std::min(session_end_, listener_.clock_.steady() + options_->command_timeout);
     since_renewed_ = 0;
 }
 
@@ -159,7 +179,7 @@ asio::awaitable<void> Listener::Session::run() {
         const Worker& worker;
         dns::Address client;
         ~Leave() {
-            auto gone = [l = &listener, c = client] { l->limits_.disconnect(c); };
+            auto gone = [l = &listener, c = client] { l->limits_.disconnect(c, l->group_of(c)); };
             listener.at_home(worker, std::move(gone));
         }
     };
@@ -210,11 +230,10 @@ asio::awaitable<Listener::Session::Step> Listener::Session::perform(Action actio
         sink_.reset();
     } else if (auto* rejected = std::get_if<action::Rejected>(&action)) {
         Event event(listener_.log_, Level::info, "reject");
-        event.kv("client", client_.text())
-            .kv("at", rejected->stage)
-            .kv("from", "<" + rejected->reverse_path + ">");
-        if (!rejected->recipient.empty()) event.kv("to", "<" + rejected->recipient + ">");
+        event.kv("client", client_.text()).kv("at", rejected->stage).address("from", rejected->reverse_path);
+        if (!rejected->recipient.empty()) event.address("to", rejected->recipient);
         event.kv("reply", rejected->reply);
+        others_event(event, rejected->stage);
     }
     co_return Step::go_on;
 }
@@ -236,14 +255,15 @@ asio::awaitable<Listener::Session::Step> Listener::Session::start_tls() {
     const Step sent = co_await send();
     if (sent == Step::end) co_return sent;
     reading_ = true;  // a stop need not wait for the client
-    const auto done =
-        co_await stream_.accept_tls(context_, listener_.clock_.steady() + options_->handshake_timeout);
+    const auto done = co_await stream_.accept_tls(
+        context_, std::min(session_end_, listener_.clock_.steady() + options_->handshake_timeout));
     reading_ = false;
     if (!done) {
-        Event(listener_.log_, Level::info, "reject")
-            .kv("client", client_.text())
+        Event event(listener_.log_, Level::info, "reject");
+        event.kv("client", client_.text())
             .kv("at", "handshake")
             .reason("the TLS handshake failed: " + done.error().text);
+        others_event(event, "handshake");
         co_return Step::end;
     }
     TlsSession session;
@@ -354,7 +374,7 @@ asio::awaitable<void> Listener::Session::accept(store::NewMessage message) {
         }
         Event(listener_.log_, Level::info, "accept")
             .kv("qid", id)
-            .kv("from", "<" + from + ">")
+            .address("from", from)
             .kv("size", size)
             .kv("nrcpt", recipients)
             .kv("client", client_.text())
@@ -376,7 +396,7 @@ Listener::Listener(std::vector<IoThread> threads, ServerOptions options, AskNext
       log_(log),
       home_(threads.at(0).context),
       home_mailbox_(home_),
-      limits_(options_->max_connections, options_->max_connections_per_client),
+      limits_(options_->connections),
       sender_limits_(options_->sender_limit, options_->sender_rules),
       tasks_(home_, log) {
     for (const auto& thread : threads) workers_.push_back(std::make_unique<Worker>(*this, thread));
@@ -460,7 +480,7 @@ asio::awaitable<void> Listener::accept_all(tcp::acceptor& acceptor) {
             failed.reset();
         }
         const dns::Address client = address_of(peer);
-        const auto verdict = limits_.connect(client);
+        const auto verdict = limits_.connect(client, group_of(client));
         if (verdict != ClientLimits::Verdict::go) {
             refuse(std::move(socket), client, verdict);
             continue;
@@ -476,11 +496,23 @@ asio::awaitable<void> Listener::accept_all(tcp::acceptor& acceptor) {
     }
 }
 
+ClientLimits::Group Listener::group_of(const dns::Address& client) const {
+    if (client.is_loopback()) return ClientLimits::Group::this_machine;
+    return role_of(*options_, client) ? ClientLimits::Group::permitted : ClientLimits::Group::stranger;
+}
+
 void Listener::refuse(tcp::socket socket, dns::Address client, ClientLimits::Verdict verdict) {
     const std::string text =
-        fmt::format("421 4.7.0 {} too many connections{}, try again later", options_->hostname,
-                    verdict == ClientLimits::Verdict::too_many ? "" : " from " + client.text());
-    Event(log_, Level::warning, "reject").kv("client", client.text()).kv("at", "connect").kv("reply", text);
+        verdict == ClientLimits::Verdict::no_strangers
+            ? fmt::format("554 5.7.1 {} takes no mail from {}", options_->hostname, client.text())
+            : fmt::format("421 4.7.0 {} too many connections{}, try again later", options_->hostname,
+                          verdict == ClientLimits::Verdict::too_many ? "" : " from " + client.text());
+    const bool stranger = group_of(client) == ClientLimits::Group::stranger;
+    Event(log_, stranger ? Level::info : Level::warning, "reject")
+        .kv("client", client.text())
+        .kv("at", "connect")
+        .kv("reply", text)
+        .limited(stranger ? "strangers at connect" : sender_limits_.client(client).name + " at connect");
     // A connection over the limit costs one short write, which the kernel's buffer takes at once.
     boost::system::error_code ignored;
     socket.non_blocking(true, ignored);

@@ -80,6 +80,7 @@ class Listener {
     asio::awaitable<void> accept_all(asio::ip::tcp::acceptor& acceptor);
     bool is_home(const Worker& worker) const;
     void at_home(const Worker& worker, Task task);
+    ClientLimits::Group group_of(const dns::Address& client) const;
     void refuse(asio::ip::tcp::socket socket, dns::Address client, ClientLimits::Verdict verdict);
 
     std::shared_ptr<const ServerOptions> options_;

@@ -229,6 +229,9 @@ std::optional<Action> Server::read_command() {
 }
 
 void Server::run(std::string_view line) {
+    if (!client_.role && ++commands_ > options_.max_stranger_commands)
+        return close_after("421 4.7.0 " + options_.hostname +
+                           " too many commands of a host that may not send here");
     if (line.find('\r') != std::string_view::npos || line.find('\0') != std::string_view::npos)
         return refuse("500 5.5.2 a control character in the command line");
     if (is_http(line)) return close_after("554 5.5.1 this is SMTP, not HTTP; closing");
@@ -345,6 +348,8 @@ void Server::mail(std::string_view rest) {
     if (!path) return refuse(reverse_path_refusal(path.error()));
     if (!path->is_null() && !mail::fully_qualified(path->mailbox()))
         return refuse("553 5.1.8 the domain of the reverse-path is not fully qualified");
+    if (client_.domains != nullptr && !path->is_null() && !client_.domains->allows(path->mailbox().host()))
+        return reject("MAIL", {}, "550 5.7.1 " + not_allowed(path->mailbox().host()));
     envelope_ = {};
     envelope_.reverse_path = std::move(*path);
     if (!mail_parameters(argument->parameters)) {
@@ -353,6 +358,11 @@ void Server::mail(std::string_view rest) {
     }
     if (!client_.role) return transaction(TransactionVerdict::go);  // no message can come of it
     ask(Waiting::transaction, action::AskTransaction{announced_});
+}
+
+std::string Server::not_allowed(const std::string& domain) const {
+    return domain + " is not among the domains that the rule " + client_.domains->name + " lets " +
+           client_.address.text() + " write as";
 }
 
 // Neither of the first two is worth a line in the log each time: that there is a limit, or no space, has been

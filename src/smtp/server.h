@@ -15,7 +15,9 @@
 #include "dns/record.h"
 #include "mail/envelope.h"
 #include "mail/header_filter.h"
+#include "mail/sender_domains.h"
 #include "mail/sender_limits.h"
+#include "smtp/client_limits.h"
 #include "smtp/data_reader.h"
 #include "store/records.h"
 
@@ -38,8 +40,9 @@ struct ServerOptions {
     std::size_t max_recipients = 1000;            // a transaction; at least 100 (RFC 5321 §4.5.3.1.8)
     std::size_t max_received =
         100;  // Received fields; more is a loop (RFC 5321 §6.3: the limit is at least 100)
-    std::size_t max_errors = 20;          // commands that were refused as such, then 421
-    std::vector<ClientNetwork> networks;  // who may send; everybody else is refused at RCPT
+    std::size_t max_errors = 20;             // commands that were refused as such, then 421
+    std::size_t max_stranger_commands = 20;  // ours: of a client that may not send, then 421
+    std::vector<ClientNetwork> networks;     // who may send; everybody else is refused at RCPT
     /// What stands between the angle brackets of RCPT to a routable forward-path (mail::LocalNames); true:
     /// the transaction has SMTPUTF8. Must be callable on every I/O thread at once.
     std::function<mail::Result<mail::ForwardPath>(std::string_view, bool)> resolve_recipient;
@@ -47,10 +50,11 @@ struct ServerOptions {
     // The shell's limits.
     std::chrono::seconds command_timeout{300};   // RFC 5321 §4.5.3.2.7; also for each 64 KiB of mail data
     std::chrono::seconds handshake_timeout{60};  // ours: the RFC sets none
-    std::size_t max_connections = 1000;
-    std::size_t max_connections_per_client = 100;
+    ClientLimits::Limits connections;
+    std::chrono::seconds stranger_time{60};      // ours: for the whole session of a client that may not send
     mail::SenderLimit sender_limit{60'000, 0};   // of one client address (IPv6: one /64)
     std::vector<mail::SenderRule> sender_rules;  // where it is not that
+    mail::SenderDomains sender_domains;          // whom clients in the role originate may write as
 };
 
 /// The role of the most specific network that holds `client`; nullopt: a stranger.
@@ -99,8 +103,9 @@ using Action = std::variant<action::NeedInput, action::SendOutput, action::AskTr
 /// Who is at the other end.
 struct Client {
     dns::Address address;
-    std::optional<ClientRole> role;  // nullopt: a stranger, who may not send
-    bool starttls = false;           // there is a certificate: STARTTLS is offered
+    std::optional<ClientRole> role;                      // nullopt: a stranger, who may not send
+    bool starttls = false;                               // there is a certificate: STARTTLS is offered
+    const mail::SenderDomains::Rule* domains = nullptr;  // that it may write as; null: nobody has said
 };
 
 /// What a finished handshake agreed on.
@@ -162,6 +167,7 @@ class Server {
     void fail_data(std::string reply);
     void drop_body();
     void end_transaction();
+    std::string not_allowed(const std::string& domain) const;
 
     void reply(std::string_view text);   // without CRLF
     void refuse(std::string_view text);  // the peer's mistake: counted, too many end the session
@@ -178,6 +184,7 @@ class Server {
     bool prompt_ = false;  // the peer waits for what is in out_
     std::vector<Action> queued_;
     std::size_t errors_ = 0;
+    std::size_t commands_ = 0;
 
     std::optional<TlsSession> tls_;  // since the handshake
     std::string helo_;

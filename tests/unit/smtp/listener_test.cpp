@@ -184,7 +184,7 @@ TEST_F(ListenerTest, LogsWhatItRefuses) {
 
 TEST_F(ListenerTest, HoldsClientsToTheirLimits) {
     ServerOptions o = options();
-    o.max_connections_per_client = 1;
+    o.connections.per_client = 1;
     o.sender_limit = {1, 0};
     open(o);
     Client one(port_);
@@ -203,6 +203,34 @@ TEST_F(ListenerTest, HoldsClientsToTheirLimits) {
               "try again in 60 seconds\"");
     EXPECT_EQ(log_.find("reject client=127.0.0.1 at=MAIL"), "") << "said once";
     EXPECT_NE(log_.find("reject client=127.0.0.1 at=connect"), "");
+}
+
+TEST_F(ListenerTest, EndsAStrangersSessionInTimeHoweverBusyItIs) {
+    ServerOptions o = options();
+    o.networks.clear();
+    o.stranger_time = 1s;
+    o.max_stranger_commands = 1'000'000;
+    open(o);
+    Client stranger(port_);
+    EXPECT_EQ(stranger.reply().substr(0, 3), "220");
+    const auto began = clock_.steady();
+    std::string last;
+    do {
+        last = stranger.say("NOOP");
+    } while (last == "250 2.0.0 ok\r\n" && clock_.steady() - began < 30s);
+    EXPECT_EQ(last, "421 4.4.2 relay.example waited too long, closing\r\n");
+}
+
+TEST_F(ListenerTest, LogsWhatStrangersDoUnderOneKey) {
+    ServerOptions o = options();
+    o.networks.clear();
+    open(o);
+    Client stranger(port_);
+    EXPECT_EQ(stranger.reply().substr(0, 3), "220");
+    stranger.say("EHLO x");
+    stranger.say("MAIL FROM:<a@corp.example>");
+    EXPECT_EQ(stranger.say("RCPT TO:<b@dest.example>").substr(0, 9), "550 5.7.1");
+    EXPECT_EQ(log_.limited("reject"), "strangers at RCPT 1");
 }
 
 TEST_F(ListenerTest, EndsIdleSessionsWith421) {  // SMTP-66
