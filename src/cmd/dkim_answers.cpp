@@ -118,10 +118,6 @@ bool DkimAnswers::knows(std::string_view verb) {
     return verb == "dkim.check" || verb == "dkim.reload";
 }
 
-bool DkimAnswers::acts(std::string_view verb) {
-    return verb == "dkim.reload";
-}
-
 asio::awaitable<control::Answer> DkimAnswers::answer(control::json::object request) {
     co_await look();
     const auto* verb = request.if_contains("verb");

@@ -38,7 +38,6 @@ class DkimAnswers {
     void stop();
 
     static bool knows(std::string_view verb);
-    static bool acts(std::string_view verb);
     asio::awaitable<control::Answer> answer(control::json::object request);
 
   private:

@@ -6,7 +6,10 @@
 
 #include "dns/name.h"
 #include "dns/record.h"
+#include "store/hop.h"
+#include "store/sender_scope.h"
 #include "util/call.h"
+#include "util/login.h"
 #include "util/text.h"
 
 namespace sternpost::cmd {
@@ -15,6 +18,11 @@ namespace {
 using control::Answer;
 using control::ExitCode;
 namespace json = boost::json;
+
+constexpr std::size_t first_page = 10;  // ours: messages, before it is known how many recipients they have
+constexpr std::size_t page_messages = 1000;    // ours: of one page at most
+constexpr std::size_t page_recipients = 2000;  // ours: what a page should come to
+constexpr std::size_t max_hops = 10'000;       // ours: of one answer
 
 constexpr std::array reading{"queue.list", "queue.show", "queue.hops", "queue.suspended"};
 constexpr std::array deeds{
@@ -37,6 +45,10 @@ std::size_t limit_of(const json::object& request) {
     return limit != nullptr && limit->is_number() ? limit->to_number<std::size_t>(ec) : 1000;
 }
 
+std::string unknown_sender(const std::string& text) {
+    return "--sender " + printable(text) + ": allowed is " + std::string(store::sender_forms);
+}
+
 // Which messages a request means; the error is for people.
 Expected<store::QueueFilter, control::ExitCode> filter_of(const json::object& request) {
     store::QueueFilter out;
@@ -52,7 +64,11 @@ Expected<store::QueueFilter, control::ExitCode> filter_of(const json::object& re
                             "\"" + (item.is_string() ? printable(std::string(item.as_string())) : "") +
                                 "\" is not a queue id");
     out.domain = lowered(text_of(request, "domain"));
-    out.sender = text_of(request, "sender");
+    if (const std::string sender = text_of(request, "sender"); !sender.empty()) {
+        auto scope = store::parse_sender_scope(sender, util::uid_of_login);
+        if (!scope) return fail(ExitCode::usage, unknown_sender(sender));
+        out.sender = std::move(*scope);
+    }
     out.reason = text_of(request, "reason");
     out.limit = limit_of(request);
     return out;
@@ -80,27 +96,26 @@ json::object to_json(const queue::DeedDone& done) {
     out["messages"] = done.messages;
     out["recipients"] = done.recipients;
     out["active"] = done.active;
+    out["held"] = done.held;
+    out["suspended"] = done.suspended;
     return out;
 }
 
 }  // namespace
 
-bool QueueAnswers::acts(std::string_view verb) {
-    return verb == "queue.suspend" || verb == "queue.resume" ||
-           std::any_of(deeds.begin(), deeds.end(), [&](const auto& deed) { return verb == deed.first; });
-}
-
 bool QueueAnswers::knows(std::string_view verb) {
-    return std::find(reading.begin(), reading.end(), verb) != reading.end() || acts(verb);
+    return std::find(reading.begin(), reading.end(), verb) != reading.end() || verb == "queue.suspend" ||
+           verb == "queue.resume" ||
+           std::any_of(deeds.begin(), deeds.end(), [&](const auto& deed) { return verb == deed.first; });
 }
 
 asio::awaitable<Answer> QueueAnswers::answer(json::object request, control::Caller caller) {
     const std::string verb = text_of(request, "verb");
-    if (verb == "queue.list") co_return co_await list(std::move(request));
+    if (verb == "queue.list") co_return co_await list(std::move(request), std::move(caller));
     if (verb == "queue.show") co_return co_await show(text_of(request, "id"));
     if (verb == "queue.suspended") co_return Answer{ExitCode::done, "", suspensions()};
     if (verb == "queue.hops") {
-        json::array all = co_await hops(limit_of(request));
+        json::array all = co_await hops(std::min(limit_of(request), max_hops));
         co_return Answer{ExitCode::done, "", std::move(all)};
     }
     if (verb == "queue.suspend" || verb == "queue.resume")
@@ -115,21 +130,60 @@ asio::awaitable<store::Result<store::QueueTotals>> QueueAnswers::totals() {
     co_return co_await call<store::Result<store::QueueTotals>>(std::move(ask));
 }
 
-asio::awaitable<Answer> QueueAnswers::list(json::object request) {
-    const auto filter = filter_of(request);
-    if (!filter) co_return no(filter.error().text);
-    auto ask = [this, &filter](Reply<store::Result<std::vector<store::StoredMessage>>> reply) {
-        store_.find(*filter, std::move(reply));
-    };
-    const auto found = co_await call<store::Result<std::vector<store::StoredMessage>>>(std::move(ask));
-    if (!found) co_return Answer{ExitCode::internal, found.error().text, {}};
+// Page by page, so that memory holds one page however long the queue is. A page is as many messages as should
+// have `page_recipients` together, by those of the page before.
+asio::awaitable<Answer> QueueAnswers::list(json::object request, control::Caller caller) {
+    auto filter = filter_of(request);
+    if (!filter) co_return Answer{filter.error().code, filter.error().text, {}};
+    if (!caller.admin && !(filter->sender.empty() && filter->reason.empty()))
+        co_return Answer{ExitCode::not_permitted,
+                         "--sender and --reason read the whole queue: they are for root and for members of "
+                         "the administrators' group",
+                         {}};
+    std::size_t left = filter->limit;
+    if (!caller.part) left = std::min(left, page_messages);
+    filter->limit = std::min(left, first_page);
+    json::array messages;
+    store::QueueTotals selected;
+    bool more = false;
+    for (std::size_t recipients = 0;;) {
+        auto ask = [this, &filter](Reply<store::Result<std::vector<store::StoredMessage>>> reply) {
+            store_.find(*filter, std::move(reply));
+        };
+        const auto found = co_await call<store::Result<std::vector<store::StoredMessage>>>(std::move(ask));
+        if (!found) co_return Answer{ExitCode::internal, found.error().text, {}};
+        std::size_t of_page = 0;
+        for (const auto& message : *found) {
+            messages.push_back(control::to_json(message, queue_.blocked_by(message)));
+            of_page += message.recipients.size();
+            control::add(selected, message);
+        }
+        recipients += of_page;
+        left -= std::min(left, found->size());
+        // ids that were asked for are one page, and so is what is there
+        const bool last = found->size() < filter->limit || !filter->ids.empty();
+        more = !last && left == 0;
+        if (last || left == 0) break;
+        if (!caller.part && recipients >= page_recipients) {
+            more = true;
+            break;
+        }
+        filter->after = found->back().id;
+        const std::size_t fit = page_recipients * found->size() / std::max<std::size_t>(of_page, 1);
+        filter->limit = std::min({left, page_messages, std::max<std::size_t>(fit, 1)});
+        if (!caller.part) continue;
+        json::object piece;
+        piece["messages"] = std::exchange(messages, {});
+        const bool taken = co_await caller.part(std::move(piece));
+        if (!taken) co_return Answer{ExitCode::unavailable, "the caller is gone", {}};
+    }
     const auto all = co_await totals();
     if (!all) co_return Answer{ExitCode::internal, all.error().text, {}};
-    json::array messages;
-    for (const auto& message : *found) messages.push_back(control::to_json(message, queue_.active(message)));
     json::object out;
     out["messages"] = std::move(messages);
     out["totals"] = control::to_json(*all);
+    out["selected"] = control::to_json(selected);
+    out["more"] = more;
     co_return Answer{ExitCode::done, "", std::move(out)};
 }
 
@@ -143,7 +197,7 @@ asio::awaitable<Answer> QueueAnswers::show(std::string id) {
     const auto found = co_await call<store::Result<std::vector<store::StoredMessage>>>(std::move(ask));
     if (!found) co_return Answer{ExitCode::internal, found.error().text, {}};
     if (found->empty()) co_return no("no message " + printable(id) + " is in the queue");
-    co_return Answer{ExitCode::done, "", control::to_json(found->front(), queue_.active(found->front()))};
+    co_return Answer{ExitCode::done, "", control::to_json(found->front(), queue_.blocked_by(found->front()))};
 }
 
 // What the store has on disk; of what is in memory, memory knows better.
@@ -193,6 +247,23 @@ asio::awaitable<json::array> QueueAnswers::hops(std::size_t limit) {
     co_return out;
 }
 
+// Recipients that wait for a next hop, or for those under a domain.
+asio::awaitable<store::Result<std::uint64_t>> QueueAnswers::waiting_for(std::string scope) {
+    store::HopFilter filter;
+    filter.limit = max_hops;
+    auto ask = [this, filter](Reply<store::Result<std::vector<store::HopLoad>>> reply) {
+        store_.hops(filter, std::move(reply));
+    };
+    const auto hops = co_await call<store::Result<std::vector<store::HopLoad>>>(std::move(ask));
+    if (!hops) co_return fail(hops.error());
+    std::uint64_t out = 0;
+    for (const auto& hop : *hops) {
+        const std::string name = store::HopName::parse(hop.state.next_hop).next_hop;
+        if (scope.starts_with('.') ? name.ends_with(scope) : name == scope) out += hop.recipients;
+    }
+    co_return out;
+}
+
 json::array QueueAnswers::suspensions() const {
     json::array out;
     for (const auto& suspension : queue_.core().suspensions().list())
@@ -202,7 +273,7 @@ json::array QueueAnswers::suspensions() const {
 
 asio::awaitable<Answer> QueueAnswers::act(queue::Deed deed, json::object request, control::Caller caller) {
     auto filter = filter_of(request);
-    if (!filter) co_return no(filter.error().text);
+    if (!filter) co_return Answer{filter.error().code, filter.error().text, {}};
     std::string to;
     if (deed == queue::Deed::reroute) {
         to = next_hop_of(text_of(request, "to"));
@@ -219,15 +290,21 @@ asio::awaitable<Answer> QueueAnswers::act(queue::Deed deed, json::object request
     Answer answer{ExitCode::done, "", to_json(*done)};
     if (done->messages == 0) {
         answer.code = ExitCode::no;
-        answer.text = "nothing in the queue matches";
+        answer.text = done->held == 0 ? "nothing in the queue matches"
+                                      : "what matches is on hold: \"sternpost queue release\" ends that";
     }
     co_return answer;
 }
 
 asio::awaitable<Answer> QueueAnswers::suspend(json::object request, std::string who, bool ended) {
     store::StoredSuspension wanted;
-    wanted.scope = text_of(request, "sender");
-    wanted.kind = wanted.scope.empty() ? store::SuspensionKind::next_hop : store::SuspensionKind::sender;
+    const std::string sender = text_of(request, "sender");
+    wanted.kind = sender.empty() ? store::SuspensionKind::next_hop : store::SuspensionKind::sender;
+    if (!sender.empty()) {
+        auto scope = store::parse_sender_scope(sender, util::uid_of_login);
+        if (!scope) co_return Answer{ExitCode::usage, unknown_sender(sender), {}};
+        wanted.scope = std::move(*scope);
+    }
     if (wanted.kind == store::SuspensionKind::next_hop) {
         const std::string domain = lowered(text_of(request, "domain"));
         const bool below = domain.starts_with('.');
@@ -252,6 +329,11 @@ asio::awaitable<Answer> QueueAnswers::suspend(json::object request, std::string 
     if (!done) co_return Answer{ExitCode::internal, done.error().text, {}};
     json::object out = control::to_json(wanted);
     out["messages"] = done->messages;  // put on hold, or released
+    if (wanted.kind == store::SuspensionKind::next_hop) {
+        const auto waiting = co_await waiting_for(wanted.scope);
+        if (!waiting) co_return Answer{ExitCode::internal, waiting.error().text, {}};
+        out["recipients"] = *waiting;
+    }
     co_return Answer{ExitCode::done, "", std::move(out)};
 }
 

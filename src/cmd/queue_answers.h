@@ -25,7 +25,6 @@ class QueueAnswers {
         : queue_(manager), store_(store), clock_(clock), forget_backoffs_(std::move(forget_backoffs)) {}
 
     static bool knows(std::string_view verb);
-    static bool acts(std::string_view verb);  // changes something: not for everybody
     asio::awaitable<control::Answer> answer(control::json::object request, control::Caller caller);
 
     asio::awaitable<store::Result<store::QueueTotals>> totals();
@@ -34,7 +33,8 @@ class QueueAnswers {
     control::json::array suspensions() const;
 
   private:
-    asio::awaitable<control::Answer> list(control::json::object request);
+    asio::awaitable<store::Result<std::uint64_t>> waiting_for(std::string scope);
+    asio::awaitable<control::Answer> list(control::json::object request, control::Caller caller);
     asio::awaitable<control::Answer> show(std::string id);
     asio::awaitable<control::Answer> act(queue::Deed deed, control::json::object request,
                                          control::Caller caller);

@@ -27,7 +27,6 @@ class ReportAnswers {
     explicit ReportAnswers(ReportSources sources) : s_(std::move(sources)) {}
 
     static bool knows(std::string_view verb);
-    static bool acts(std::string_view verb);  // sends something: not for everybody
     asio::awaitable<control::Answer> answer(control::json::object request, control::Caller caller);
     /// For `tlsrpt status`, and as part of `status`.
     control::json::object standing() const;

@@ -30,20 +30,33 @@ std::optional<Answer> ask(const std::string& path, const json::object& request, 
         sent += static_cast<std::size_t>(put);
     }
     std::string answer;
+    json::object parts;
     char chunk[65536];
     while (answer.size() <= max_answer) {
         const ssize_t got = ::recv(fd.get(), chunk, sizeof chunk, 0);
         if (got <= 0) break;
         answer.append(chunk, static_cast<std::size_t>(got));
-        // Lines that say how far it is, and one that is the answer: nothing comes behind that.
-        while (answer.starts_with(progress_begin)) {
+        // Lines that say how far it is or bring a part, and one that is the answer: nothing comes behind
+        // that.
+        while (answer.starts_with(progress_begin) || answer.starts_with(part_begin)) {
             const auto end = answer.find('\n');
             if (end == std::string::npos) break;
-            const auto so_far = progress_of(std::string_view(answer).substr(0, end));
-            if (so_far && progress) progress(*so_far);
+            const std::string_view one = std::string_view(answer).substr(0, end);
+            if (const auto so_far = progress_of(one); so_far && progress) progress(*so_far);
+            if (auto part = part_of(one))
+                for (auto& [key, value] : *part) {
+                    json::value& all = parts[key];
+                    if (!all.is_array()) all = json::array();
+                    if (value.is_array())
+                        for (auto& item : value.as_array()) all.as_array().push_back(std::move(item));
+                }
             answer.erase(0, end + 1);
         }
-        if (!answer.empty() && answer.back() == '\n') return answer_of(answer);
+        if (!answer.empty() && answer.back() == '\n') {
+            Answer out = answer_of(answer);
+            join_parts(out.data, std::move(parts));
+            return out;
+        }
     }
     return Answer{ExitCode::unavailable, "the daemon did not answer in time", {}};
 }

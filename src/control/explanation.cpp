@@ -39,6 +39,7 @@ json::object to_json(const delivery::ExplainedHost& host) {
     out["addresses"] = std::move(addresses);
     out["addresses_secure"] = host.plan.addresses.secure;
     out["policy"] = requirement.label();
+    out["protection"] = delivery::name_of(delivery::protection_of(requirement));
     json::object dane;
     dane["state"] = name_of(requirement.dane.state);
     dane["base_domain"] = requirement.dane.policy_domain;
@@ -78,6 +79,18 @@ json::object to_json(const delivery::Explanation& e) {
     json::object out;
     out["domain"] = e.domain;
     out["outlook"] = delivery::name_of(e.outlook);
+    out["unprotected"] = e.unprotected;
+    if (e.queue.failing) {
+        json::object failing;
+        failing["attempts"] = e.queue.failing->failures;
+        if (e.queue.failing_since) failing["since"] = rfc3339(*e.queue.failing_since);
+        failing["last"] = rfc3339(e.queue.failing->at);
+        failing["next_at"] = rfc3339(e.queue.failing->next_at);
+        failing["status"] = e.queue.failing->status;
+        failing["reason"] = e.queue.failing->text;
+        out["failing"] = std::move(failing);
+    }
+    if (e.queue.suspension) out["suspended"] = to_json(*e.queue.suspension);
     out["resolver_trusted"] = e.resolver_trusted;
     if (e.trouble) {
         json::object trouble;

@@ -1,6 +1,7 @@
 #include "control/protocol.h"
 
 #include "sts/policy.h"
+#include "util/text.h"
 
 namespace sternpost::control {
 namespace {
@@ -17,6 +18,42 @@ std::string_view name_of(store::MessageClass message_class) {
     return "?";
 }
 
+std::string_view name_of(queue::Obstacle obstacle) {
+    switch (obstacle) {
+        case queue::Obstacle::none:
+            return "nothing";
+        case queue::Obstacle::due:
+            return "due";
+        case queue::Obstacle::held:
+            return "held";
+        case queue::Obstacle::sender_suspended:
+            return "sender-suspended";
+        case queue::Obstacle::hop_suspended:
+            return "hop-suspended";
+        case queue::Obstacle::results_wait:
+            return "results-wait";
+        case queue::Obstacle::hop_fails:
+            return "hop-fails";
+        case queue::Obstacle::limit:
+            return "limit";
+        case queue::Obstacle::schedule:
+            return "schedule";
+        case queue::Obstacle::daemon_down:
+            return "daemon-down";
+    }
+    return "?";
+}
+
+// `{"KEY": {…}}`
+std::optional<json::object> object_in(std::string_view line, std::string_view key) {
+    boost::system::error_code ec;
+    json::value read = json::parse(line, ec);
+    auto* const object = read.if_object();
+    auto* const value = object == nullptr ? nullptr : object->if_contains(key);
+    if (ec || value == nullptr || !value->is_object()) return std::nullopt;
+    return std::move(value->as_object());
+}
+
 }  // namespace
 
 std::string progress_line(const json::object& so_far) {
@@ -24,12 +61,27 @@ std::string progress_line(const json::object& so_far) {
 }
 
 std::optional<json::object> progress_of(std::string_view line) {
-    boost::system::error_code ec;
-    const json::value read = json::parse(line, ec);
-    const auto* object = read.if_object();
-    const auto* so_far = object == nullptr ? nullptr : object->if_contains("progress");
-    if (ec || so_far == nullptr || !so_far->is_object()) return std::nullopt;
-    return so_far->as_object();
+    return object_in(line, "progress");
+}
+
+std::string part_line(const json::object& piece) {
+    return printable_json(json::serialize(json::object{{"part", piece}})) + "\n";
+}
+
+std::optional<json::object> part_of(std::string_view line) {
+    return object_in(line, "part");
+}
+
+void join_parts(json::value& data, json::object parts) {
+    if (parts.empty() || !data.is_object()) return;
+    for (auto& [key, value] : parts) {
+        if (!value.is_array()) continue;
+        json::array all = std::move(value.as_array());
+        json::value& last = data.as_object()[key];
+        if (last.is_array())
+            for (auto& one : last.as_array()) all.push_back(std::move(one));
+        last = std::move(all);
+    }
 }
 
 std::string to_line(const Answer& answer) {
@@ -37,7 +89,7 @@ std::string to_line(const Answer& answer) {
     out["code"] = static_cast<int>(answer.code);
     out["text"] = answer.text;
     out["data"] = answer.data;
-    return json::serialize(out) + "\n";
+    return printable_json(json::serialize(out)) + "\n";
 }
 
 Answer answer_of(std::string_view line) {
@@ -57,7 +109,7 @@ Answer answer_of(std::string_view line) {
     return out;
 }
 
-json::object to_json(const store::StoredMessage& message, const std::vector<bool>& active) {
+json::object to_json(const store::StoredMessage& message, const std::vector<queue::Blocked>& blocked) {
     json::object out;
     out["id"] = message.id.text();
     out["arrived"] = rfc3339(message.arrived);
@@ -81,11 +133,19 @@ json::object to_json(const store::StoredMessage& message, const std::vector<bool
         one["path"] = r.address.recipient.path.text();
         one["next_hop"] = r.address.next_hop;
         one["state"] = store::name_of(r.state);
-        one["active"] = n < active.size() && active[n];
-        if (r.state == store::RecipientState::queued) one["next_at"] = rfc3339(r.next_at);
+        const bool queued = r.state == store::RecipientState::queued;
+        const queue::Blocked& now = blocked[n];
+        one["active"] = queued && (now.what == queue::Obstacle::none || now.what == queue::Obstacle::due);
+        if (queued) {
+            one["next_at"] = rfc3339(now.until.value_or(r.next_at));
+            one["blocked_by"] = name_of(now.what);
+            one["blocks"] = now.text;
+        }
         one["tries"] = r.tries;
-        one["status"] = r.status;
-        one["reason"] = r.text;
+        // what the next hop last said stands before what the recipient's own last attempt said
+        const bool of_hop = queued && now.what == queue::Obstacle::hop_fails;
+        one["status"] = of_hop ? now.status : r.status;
+        one["reason"] = of_hop ? now.text : r.text;
         recipients.push_back(std::move(one));
     }
     out["recipients"] = std::move(recipients);
@@ -99,6 +159,14 @@ json::object to_json(const store::QueueTotals& totals) {
     out["octets"] = totals.octets;
     if (totals.oldest) out["oldest"] = rfc3339(*totals.oldest);
     return out;
+}
+
+void add(store::QueueTotals& totals, const store::StoredMessage& message) {
+    ++totals.messages;
+    totals.octets += message.body.size;
+    for (const auto& recipient : message.recipients)
+        if (recipient.state == store::RecipientState::queued) ++totals.recipients;
+    if (!totals.oldest || message.arrived < *totals.oldest) totals.oldest = message.arrived;
 }
 
 json::object to_json(const store::StoredSuspension& suspension) {

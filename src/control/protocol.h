@@ -8,6 +8,7 @@
 #include <string_view>
 #include <vector>
 
+#include "queue/obstacle.h"
 #include "store/store.h"
 
 namespace sternpost::control {
@@ -44,13 +45,23 @@ std::string progress_line(const json::object& so_far);
 /// What such a line says; nullopt: it is an answer.
 std::optional<json::object> progress_of(std::string_view line);
 
+/// Before its answer, a request with `parts: true` may get pieces of the answer's data: arrays that belong at
+/// the end of those of the same name in `data`.
+inline constexpr std::string_view part_begin = "{\"part\":";
+std::string part_line(const json::object& piece);
+/// What such a line brings; nullopt: it is an answer.
+std::optional<json::object> part_of(std::string_view line);
+/// Puts what came in parts before the arrays of the same name in `data`.
+void join_parts(json::value& data, json::object parts);
+
 std::string to_line(const Answer& answer);
 Answer answer_of(std::string_view line);
 
-/// One message of a queue listing. `active`: per recipient, whether an attempt is under way or about to
-/// begin; empty: none is.
-json::object to_json(const store::StoredMessage& message, const std::vector<bool>& active);
+/// One message of a queue listing. `blocked`: what is in the way of each recipient.
+json::object to_json(const store::StoredMessage& message, const std::vector<queue::Blocked>& blocked);
 json::object to_json(const store::QueueTotals& totals);
+/// Counts a message that a listing shows.
+void add(store::QueueTotals& totals, const store::StoredMessage& message);
 json::object to_json(const store::StoredSuspension& suspension);
 json::object to_json(const store::StoredPolicy& policy, bool with_text);
 

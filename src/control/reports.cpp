@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <map>
 #include <set>
+#include <tuple>
 
 #include "control/reasons.h"
 #include "util/text.h"
@@ -134,11 +135,14 @@ json::object digest(std::chrono::sys_days day, const std::vector<store::StoredOu
         partner.shown["policies"] = std::move(policies);
         good += report.good();
         failed += report.failed();
-        if (report.failed() > 0) ++failing;
+        if (report.has_failures()) ++failing;
         partners.push_back(std::move(partner));
     }
     std::stable_sort(partners.begin(), partners.end(), [](const Partner& a, const Partner& b) {
-        return std::pair(a.report.failed(), a.report.good()) > std::pair(b.report.failed(), b.report.good());
+        const auto rank = [](const tlsrpt::Report& r) {
+            return std::tuple(r.failed(), r.has_failures(), r.good());
+        };
+        return rank(a.report) > rank(b.report);
     });
     json::array domains;
     for (auto& partner : partners) domains.push_back(std::move(partner.shown));

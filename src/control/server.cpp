@@ -4,12 +4,15 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include <algorithm>
+#include <array>
 #include <boost/asio/as_tuple.hpp>
 #include <boost/asio/buffer.hpp>
 #include <boost/asio/deferred.hpp>
 #include <boost/asio/read_until.hpp>
 #include <boost/asio/use_awaitable.hpp>
 #include <boost/asio/write.hpp>
+#include <new>
 
 #include "util/deadline.h"
 #include "util/file.h"
@@ -17,23 +20,42 @@
 namespace sternpost::control {
 namespace {
 
-constexpr std::size_t max_callers = 64;  // ours: nobody needs more at a time
+constexpr std::size_t max_groups = 256;  // of a caller; whoever has more is asked about the first ones
+constexpr std::size_t max_others_request =
+    65'536;  // octets of a request, of one that is not an administrator
+constexpr auto request_patience = std::chrono::seconds(10);
 
-Caller caller_of(asio::local::stream_protocol::socket& socket) {
-    ucred credentials{};
-    socklen_t size = sizeof credentials;
-    Caller out;
-    out.uid = UINT32_MAX;
-    if (::getsockopt(socket.native_handle(), SOL_SOCKET, SO_PEERCRED, &credentials, &size) == 0)
-        out.uid = credentials.uid;
-    out.may_act = out.uid == 0 || out.uid == ::geteuid();
-    return out;
+bool is_member(int socket, std::uint32_t gid, std::uint32_t wanted) {
+    if (gid == wanted) return true;
+    std::array<gid_t, max_groups> groups{};
+    socklen_t size = sizeof groups;
+    if (::getsockopt(socket, SOL_SOCKET, SO_PEERGROUPS, groups.data(), &size) != 0) return false;
+    const auto* const end = groups.cbegin() + size / sizeof(gid_t);
+    return std::find(groups.cbegin(), end, wanted) != end;
 }
 
 }  // namespace
 
-Server::Server(asio::io_context& context, Handler handler, Log& log)
-    : context_(context), handler_(std::move(handler)), acceptor_(context), tasks_(context, log) {}
+Server::Server(asio::io_context& context, Options options, Handler handler, Log& log)
+    : context_(context),
+      options_(options),
+      handler_(std::move(handler)),
+      log_(log),
+      acceptor_(context),
+      tasks_(context, log) {}
+
+Caller Server::caller_of(Socket& socket) const {
+    ucred credentials{};
+    socklen_t size = sizeof credentials;
+    Caller out;
+    out.uid = UINT32_MAX;
+    if (::getsockopt(socket.native_handle(), SOL_SOCKET, SO_PEERCRED, &credentials, &size) != 0) return out;
+    out.uid = credentials.uid;
+    out.admin =
+        out.uid == 0 || out.uid == ::geteuid() ||
+        (options_.admin_group && is_member(socket.native_handle(), credentials.gid, *options_.admin_group));
+    return out;
+}
 
 util::Result<void> Server::listen(const std::string& path) {
     boost::system::error_code ec;
@@ -66,37 +88,94 @@ asio::awaitable<void> Server::accept_loop() {
             co_await pause.async_wait(asio::as_tuple(asio::use_awaitable));
             continue;
         }
-        if (tasks_.size() > max_callers) continue;
-        tasks_.spawn("control call", talk(std::move(socket)));
+        Caller caller = caller_of(socket);
+        if (!has_slot(caller)) {
+            turn_away(socket, caller);
+            continue;
+        }
+        tasks_.spawn("control call", talk(std::move(socket), std::move(caller)));
     }
 }
 
-asio::awaitable<void> Server::talk(asio::local::stream_protocol::socket socket) {
-    Caller caller = caller_of(socket);
+bool Server::has_slot(const Caller& caller) const {
+    if (caller.admin) return of_admins_ < options_.calls_of_admins;
+    const auto own = calls_.find(caller.uid);
+    return of_others_ < options_.calls_of_others &&
+           (own == calls_.end() || own->second < options_.calls_per_uid);
+}
+
+void Server::turn_away(Socket& socket, const Caller& caller) {
+    Answer busy;
+    busy.code = ExitCode::unavailable;
+    busy.text = "the daemon answers too many requests at the moment: try again in a moment";
+    boost::system::error_code ignored;
+    socket.non_blocking(true, ignored);
+    socket.write_some(asio::buffer(to_line(busy)), ignored);
+    Event(log_, Level::warning, "control")
+        .kv("uid", caller.uid)
+        .reason("a request was turned away: there are too many at a time")
+        .limited("busy uid " + std::to_string(caller.uid));
+}
+
+asio::awaitable<void> Server::talk(Socket socket, Caller caller) {
+    struct Slot {
+        Server& server;
+        std::uint32_t uid;
+        std::size_t& of_all;
+        Slot(Server& s, const Caller& c)
+            : server(s), uid(c.uid), of_all(c.admin ? s.of_admins_ : s.of_others_) {
+            ++server.calls_[uid];
+            ++of_all;
+        }
+        ~Slot() {
+            --of_all;
+            if (--server.calls_[uid] == 0) server.calls_.erase(uid);
+        }
+    };
+    const Slot slot(*this, caller);
     std::string line;
-    const Deadline soon = std::chrono::steady_clock::now() + std::chrono::seconds(10);
+    const auto began = std::chrono::steady_clock::now();
+    const std::size_t most = caller.admin ? max_request : max_others_request;
     auto got = co_await until(
-        soon, asio::async_read_until(socket, asio::dynamic_buffer(line, max_request), '\n', asio::deferred));
+        began + request_patience,
+        asio::async_read_until(socket, asio::dynamic_buffer(line, most), '\n', asio::deferred));
     if (!got) co_return;
+    const Deadline end = caller.admin ? Deadline::max() : began + options_.call_patience;
+    const Answer out = co_await answer(std::move(line), std::move(caller), socket, end);
+    co_await put(socket, to_line(out), end);
+}
+
+asio::awaitable<Answer> Server::answer(std::string line, Caller caller, Socket& socket, Deadline end) {
     boost::system::error_code ec;
     json::value request = json::parse(line, ec);
-    Answer answer;
-    if (ec || !request.is_object()) {
-        answer.code = ExitCode::usage;
-        answer.text = "not a request";
-    } else {
-        json::object object = std::move(request.as_object());
-        const auto* progress = object.if_contains("progress");
-        if (progress != nullptr && progress->is_bool() && progress->as_bool())
-            caller.tell = [&socket](json::object so_far) { return put(socket, progress_line(so_far)); };
-        answer = co_await handler_(std::move(object), caller);
+    if (ec || !request.is_object()) co_return Answer{ExitCode::usage, "not a request", {}};
+    json::object object = std::move(request.as_object());
+    const auto wants = [&object](std::string_view key) {
+        const auto* value = object.if_contains(key);
+        return value != nullptr && value->is_bool() && value->as_bool();
+    };
+    if (wants("progress"))
+        caller.tell = [this, &socket, end](json::object so_far) {
+            return tell(socket, progress_line(so_far), end);
+        };
+    if (wants("parts"))
+        caller.part = [this, &socket, end](json::object piece) { return put(socket, part_line(piece), end); };
+    try {
+        co_return co_await handler_(std::move(object), std::move(caller));
+    } catch (const std::bad_alloc&) {
+        // a smaller question may pass
+        co_return Answer{ExitCode::unavailable, "there is no memory for this answer: ask for less", {}};
     }
-    co_await put(socket, to_line(answer));
 }
 
-asio::awaitable<void> Server::put(asio::local::stream_protocol::socket& socket, std::string line) {
-    const Deadline later = std::chrono::steady_clock::now() + std::chrono::seconds(60);
-    (void)co_await until(later, asio::async_write(socket, asio::buffer(line), asio::deferred));
+asio::awaitable<void> Server::tell(Socket& socket, std::string line, Deadline end) {
+    co_await put(socket, std::move(line), end);
+}
+
+asio::awaitable<bool> Server::put(Socket& socket, std::string line, Deadline end) {
+    const Deadline soon = std::min<Deadline>(end, std::chrono::steady_clock::now() + options_.write_patience);
+    const auto put = co_await until(soon, asio::async_write(socket, asio::buffer(line), asio::deferred));
+    co_return put.has_value();
 }
 
 }  // namespace sternpost::control

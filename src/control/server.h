@@ -5,6 +5,7 @@
 #include <boost/asio/io_context.hpp>
 #include <boost/asio/local/stream_protocol.hpp>
 #include <functional>
+#include <map>
 #include <optional>
 #include <string>
 
@@ -20,29 +21,55 @@ namespace asio = boost::asio;
 /// Who asks, as the kernel says.
 struct Caller {
     std::uint32_t uid = 0;
-    bool may_act = false;  // root, or the daemon's own account: others may only look
+    bool admin = false;  // root, the daemon's own account, or a member of the administrators' group
     /// Tells them how far their answer is; null: they do not want to know.
     std::function<asio::awaitable<void>(json::object so_far)> tell;
+    /// Sends a piece of the answer's data (protocol.h, part_line) and waits until the caller has taken it, so
+    /// that an answer of any length takes the memory of one piece. False: the caller is gone. Null: the
+    /// caller takes one page.
+    std::function<asio::awaitable<bool>(json::object piece)> part;
 };
 
-/// Lives on the control thread.
+/// Lives on the control thread. Each uid has a few calls at a time, and all that are not administrators have
+/// a share of them, so that they cannot keep an administrator out.
 class Server {
   public:
     using Handler = std::function<asio::awaitable<Answer>(json::object request, Caller caller)>;
 
-    Server(asio::io_context& context, Handler handler, Log& log);
+    struct Options {
+        std::optional<std::uint32_t> admin_group;  // its members are administrators; nullopt: there is none
+        std::size_t calls_per_uid = 4;             // at a time, of one that is not an administrator
+        std::size_t calls_of_others = 24;          // at a time, of all of those
+        std::size_t calls_of_admins = 64;          // at a time, of administrators
+        std::chrono::seconds write_patience{20};   // how long a caller may take for a piece of its answer
+        std::chrono::seconds call_patience{60};    // and for all of it, unless it is an administrator
+    };
+
+    Server(asio::io_context& context, Options options, Handler handler, Log& log);
     /// Binds `path` (a stale socket there is replaced) and accepts until stop().
     util::Result<void> listen(const std::string& path);
     asio::awaitable<void> stop();
 
   private:
+    using Socket = asio::local::stream_protocol::socket;
+
     asio::awaitable<void> accept_loop();
-    asio::awaitable<void> talk(asio::local::stream_protocol::socket socket);
-    static asio::awaitable<void> put(asio::local::stream_protocol::socket& socket, std::string line);
+    asio::awaitable<void> talk(Socket socket, Caller caller);
+    asio::awaitable<Answer> answer(std::string line, Caller caller, Socket& socket, Deadline end);
+    asio::awaitable<void> tell(Socket& socket, std::string line, Deadline end);
+    asio::awaitable<bool> put(Socket& socket, std::string line, Deadline end);
+    Caller caller_of(Socket& socket) const;
+    bool has_slot(const Caller& caller) const;
+    void turn_away(Socket& socket, const Caller& caller);
 
     asio::io_context& context_;
+    const Options options_;
     Handler handler_;
+    Log& log_;
     asio::local::stream_protocol::acceptor acceptor_;
+    std::map<std::uint32_t, std::size_t> calls_;  // under way, by uid
+    std::size_t of_admins_ = 0;
+    std::size_t of_others_ = 0;
     TaskGroup tasks_;
     std::string path_;
 };

@@ -38,23 +38,33 @@ Result<DropFolder> DropFolder::open(const std::string& path) {
     return DropFolder(std::move(dir));
 }
 
-Result<std::vector<std::string>> DropFolder::list(std::size_t most) const {
+Result<DropFolder::Walk> DropFolder::walk() const {
     util::Fd again(::openat(dir_.get(), ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC));
     if (!again) return failed("read", "the maildrop", errno);
-    const auto close_dir = [](DIR* d) { ::closedir(d); };
-    const std::unique_ptr<DIR, decltype(close_dir)> dir(::fdopendir(again.get()), close_dir);
-    if (!dir) return failed("read", "the maildrop", errno);
+    DIR* const names = ::fdopendir(again.get());
+    if (names == nullptr) return failed("read", "the maildrop", errno);
     again.release();
-    std::vector<std::string> names;
-    while (names.size() < most) {
+    return Walk(*this, names);
+}
+
+Result<std::vector<DropEntry>> DropFolder::Walk::next(std::size_t most_names, WallTime before) {
+    std::vector<DropEntry> out;
+    for (std::size_t seen = 0; seen < most_names; ++seen) {
         errno = 0;
-        const dirent* entry = ::readdir(dir.get());
+        const dirent* entry = ::readdir(names_.get());
         if (entry == nullptr && errno != 0) return failed("read", "the maildrop", errno);
-        if (entry == nullptr) break;
+        over_ = entry == nullptr;
+        if (over_) break;
         const std::string_view name = entry->d_name;
-        if (name != "." && name != ".." && name != refused_folder) names.emplace_back(name);
+        if (name == "." || name == ".." || name == refused_folder) continue;
+        struct stat file {};
+        if (::fstatat(folder_->dir_.get(), entry->d_name, &file, AT_SYMLINK_NOFOLLOW) != 0) continue;  // gone
+        if (drop_name(name) == DropName::temporary)
+            folder_->remove_if_older(entry->d_name, file, before);
+        else
+            out.push_back({std::string(name), file.st_uid});
     }
-    return names;
+    return out;
 }
 
 Result<DropFile> DropFolder::open_file(const std::string& name, std::uint64_t most) const {
@@ -99,12 +109,9 @@ Result<void> DropFolder::set_aside(const std::string& name) const {
     return {};
 }
 
-bool DropFolder::remove_if_older(const std::string& name, WallTime before) const {
-    struct stat entry {};
-    if (::fstatat(dir_.get(), name.c_str(), &entry, AT_SYMLINK_NOFOLLOW) != 0 || S_ISDIR(entry.st_mode))
-        return false;
+void DropFolder::remove_if_older(const char* name, const struct stat& entry, WallTime before) const {
     const auto touched = WallTime(std::chrono::seconds(std::max(entry.st_mtim.tv_sec, entry.st_ctim.tv_sec)));
-    return touched < before && ::unlinkat(dir_.get(), name.c_str(), 0) == 0;
+    if (touched < before && !S_ISDIR(entry.st_mode)) ::unlinkat(dir_.get(), name, 0);
 }
 
 Result<void> DropFolder::sync() const {

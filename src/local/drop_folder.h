@@ -2,7 +2,11 @@
 // for the pool.
 #pragma once
 
+#include <dirent.h>
+#include <sys/stat.h>
+
 #include <cstdint>
+#include <memory>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -21,6 +25,12 @@ enum class DropName {
 };  // 32 hex digits; `.x` or `tmp-x`, being written; anything else
 DropName drop_name(std::string_view name);
 
+/// A name that is not a temporary one, and whose file it is.
+struct DropEntry {
+    std::string name;
+    std::uint32_t uid = 0;
+};
+
 /// An opened record file.
 struct DropFile {
     util::Fd fd;
@@ -32,19 +42,34 @@ class DropFolder {
     /// io: it is not there, or not a directory.
     static Result<DropFolder> open(const std::string& path);
 
-    /// Names in it, without `refused`; at most `most` of them.
-    Result<std::vector<std::string>> list(std::size_t most) const;
+    /// Goes through all names once, a part at a time.
+    class Walk {
+      public:
+        /// The next part: files that are no temporary ones, out of the next `most_names` names. Temporary
+        /// ones untouched since `before` are removed, since their writer is dead. Empty is not the end:
+        /// over() is.
+        Result<std::vector<DropEntry>> next(std::size_t most_names, WallTime before);
+        bool over() const { return over_; }
+
+      private:
+        friend class DropFolder;
+        Walk(const DropFolder& folder, DIR* names) : folder_(&folder), names_(names, &::closedir) {}
+        const DropFolder* folder_;
+        std::unique_ptr<DIR, int (*)(DIR*)> names_;
+        bool over_ = false;
+    };
+    /// The folder outlives the walk.
+    Result<Walk> walk() const;
     /// refused: a symbolic link, device, hard link, something writable for others, too big. io: gone, or the
     /// system's trouble.
     Result<DropFile> open_file(const std::string& name, std::uint64_t most) const;
     Result<void> remove(const std::string& name) const;
     /// Moves it to `refused/` (mode 0700), where an administrator may look at it.
     Result<void> set_aside(const std::string& name) const;
-    /// Removes `name` if it is a plain file untouched since `before`; true if it was.
-    bool remove_if_older(const std::string& name, WallTime before) const;
     Result<void> sync() const;
 
   private:
+    void remove_if_older(const char* name, const struct stat& entry, WallTime before) const;
     explicit DropFolder(util::Fd dir) : dir_(std::move(dir)) {}
     util::Fd dir_;
 };

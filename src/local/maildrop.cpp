@@ -3,11 +3,13 @@
 #include <sys/inotify.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <array>
 #include <boost/asio/as_tuple.hpp>
 #include <boost/asio/posix/stream_descriptor.hpp>
 #include <boost/asio/steady_timer.hpp>
 #include <cerrno>
+#include <map>
 
 #include "util/call.h"
 #include "util/deadline.h"
@@ -15,8 +17,11 @@
 namespace sternpost::local {
 namespace {
 
-constexpr std::size_t max_names = 10'000;  // ours: one look's worth; the rest comes with the next
-constexpr std::size_t at_a_time = 16;      // ours: so many accepts can share a sync
+constexpr std::size_t names_at_a_time = 20'000;  // ours: a part of a look
+constexpr std::size_t share_of_owner =
+    1000;  // ours: records of one user in a part; the rest comes with the next look
+constexpr std::uint64_t most_rejects_a_minute = 10;  // ours: lines about one user's refused files
+constexpr std::size_t at_a_time = 16;                // ours: so many accepts can share a sync
 constexpr std::size_t max_piece = 262'144;
 constexpr std::size_t max_reported = 10'000;
 constexpr auto temporary_life = std::chrono::hours(24);
@@ -69,8 +74,9 @@ asio::awaitable<void> Maildrop::watch() {
                 ::inotify_add_watch(fd.get(), options_.maildrop_path.c_str(), IN_MOVED_TO | IN_ONLYDIR) >= 0)
                 notices.assign(fd.release());
         }
-        co_await scan();
+        const bool more = co_await scan();
         if (stopping_) co_return;
+        if (more) continue;
         const Deadline next_look = around_.clock.steady() + options_.maildrop_interval;
         if (notices.is_open()) {
             auto reading = notices.async_read_some(asio::buffer(events), asio::deferred);
@@ -82,80 +88,119 @@ asio::awaitable<void> Maildrop::watch() {
     }
 }
 
-asio::awaitable<void> Maildrop::scan() {
+asio::awaitable<bool> Maildrop::scan() {
     auto open = [path = options_.maildrop_path] { return DropFolder::open(path); };
     auto folder = co_await on_pool<Result<DropFolder>>(pool_, std::move(open));
     if (!folder) {
         if (!std::exchange(folder_missing_, true))
             Event(around_.log, Level::warning, "maildrop")
                 .reason(folder.error().text + "; mail left there is not taken");
-        co_return;
+        co_return false;
     }
     folder_missing_ = false;
-    const WallTime before = around_.clock.wall() - temporary_life;
-    auto look = [&folder, before]() -> Result<std::vector<std::string>> {
-        auto names = folder->list(max_names);
-        if (names)
-            std::erase_if(*names, [&](const std::string& name) {
-                if (drop_name(name) != DropName::temporary) return false;
-                folder->remove_if_older(name, before);  // its writer died long ago
-                return true;
-            });
-        return names;
-    };
-    auto names = co_await on_pool<Result<std::vector<std::string>>>(pool_, std::move(look));
-    if (!names) {
-        Event(around_.log, Level::error, "maildrop").reason(names.error().text);
-        co_return;
+    auto walk = folder->walk();
+    if (!walk) {
+        Event(around_.log, Level::error, "maildrop").reason(walk.error().text).limited("walk");
+        co_return false;
     }
-    if (names->empty()) co_return;
-    for (std::size_t i = 0; i < at_a_time; ++i) workers_.spawn("maildrop worker", take_some(*folder, *names));
-    co_await workers_.join();
+    bool more = false;
+    bool sync_needed = false;
+    limited_.clear();
+    accepted_any_ = false;
+    const WallTime before = around_.clock.wall() - temporary_life;
+    while (!walk->over() && !stopping_) {
+        auto look = [&walk, before] { return walk->next(names_at_a_time, before); };
+        auto found = co_await on_pool<Result<std::vector<DropEntry>>>(pool_, std::move(look));
+        if (!found) {
+            Event(around_.log, Level::error, "maildrop").reason(found.error().text).limited("walk");
+            break;
+        }
+        std::vector<DropEntry> entries = in_turns(std::move(*found), more);
+        if (entries.empty()) continue;
+        sync_needed = true;
+        for (std::size_t i = 0; i < at_a_time; ++i)
+            workers_.spawn("maildrop worker", take_some(*folder, entries));
+        co_await workers_.join();
+    }
+    if (!sync_needed) co_return false;
     // Should a crash undo an unlink, the store knows the submission's id and the file goes at the next look.
     auto sync = [&folder] { return folder->sync(); };
     const auto synced = co_await on_pool<Result<void>>(pool_, std::move(sync));
-    if (!synced) Event(around_.log, Level::error, "maildrop").reason(synced.error().text);
+    if (!synced) Event(around_.log, Level::error, "maildrop").reason(synced.error().text).limited("sync");
+    co_return more&& accepted_any_;
 }
 
-asio::awaitable<void> Maildrop::take_some(DropFolder& folder, std::vector<std::string>& names) {
-    while (!names.empty() && !stopping_) {
-        const std::string name = std::move(names.back());
-        names.pop_back();
-        co_await take(folder, name);
+// The last of it is taken first.
+std::vector<DropEntry> Maildrop::in_turns(std::vector<DropEntry> entries, bool& more) const {
+    std::map<std::uint32_t, std::vector<std::string>> by_owner;
+    for (auto& entry : entries) {
+        if (reported_.contains(entry.name)) continue;
+        auto& names = by_owner[entry.uid];
+        if (names.size() < share_of_owner)
+            names.push_back(std::move(entry.name));
+        else
+            more = true;
+    }
+    std::vector<DropEntry> out;
+    while (!by_owner.empty())
+        for (auto owner = by_owner.begin(); owner != by_owner.end();) {
+            out.push_back({std::move(owner->second.back()), owner->first});
+            owner->second.pop_back();
+            owner = owner->second.empty() ? by_owner.erase(owner) : std::next(owner);
+        }
+    std::reverse(out.begin(), out.end());
+    return out;
+}
+
+asio::awaitable<void> Maildrop::take_some(DropFolder& folder, std::vector<DropEntry>& entries) {
+    while (!entries.empty() && !stopping_) {
+        const DropEntry entry = std::move(entries.back());
+        entries.pop_back();
+        if (!limited_.contains(entry.uid)) co_await take(folder, entry);
     }
 }
 
-asio::awaitable<void> Maildrop::take(DropFolder& folder, const std::string& name) {
-    if (reported_.contains(name)) co_return;
+asio::awaitable<void> Maildrop::take(DropFolder& folder, const DropEntry& entry) {
+    const std::string& name = entry.name;
     Result<void> done = drop_name(name) == DropName::record
                             ? Result<void>()
                             : Result<void>(fail(Errc::refused, "not the name of a submission"));
     if (done) done = co_await submit(folder, name);
     if (done) {
+        accepted_any_ = true;
         auto remove = [&folder, name] { return folder.remove(name); };
         const auto removed = co_await on_pool<Result<void>>(pool_, std::move(remove));
-        if (!removed) report(name, removed.error().text);
+        if (!removed) report(entry, removed.error().text);
         co_return;
     }
     // What is the daemon's own trouble passes: the file waits for the next look. What is the file's does not.
     const bool passes =
         answer_of(done.error()).kind == Answer::Kind::temporary && done.error().code != Errc::incomplete;
     if (passes) {
-        if (done.error().code == Errc::limited) co_return;  // which has been said
+        if (done.error().code == Errc::limited) {  // which has been said
+            limited_.insert(entry.uid);
+            co_return;
+        }
         Event(around_.log, Level::warning, "maildrop")
             .kv("file", name)
-            .reason(done.error().text + "; left for a later look");
+            .reason(done.error().text + "; left for a later look")
+            .limited("left");
         co_return;
     }
     auto set_aside = [&folder, name] { return folder.set_aside(name); };
     const auto moved = co_await on_pool<Result<void>>(pool_, std::move(set_aside));
-    report(name,
+    report(entry,
            moved ? done.error().text + "; moved to refused/" : done.error().text + "; " + moved.error().text);
     if (!moved && reported_.size() < max_reported) reported_.insert(name);
 }
 
-void Maildrop::report(const std::string& name, std::string_view reason) {
-    Event(around_.log, Level::warning, "reject").kv("via", "maildrop").kv("file", name).reason(reason);
+void Maildrop::report(const DropEntry& entry, std::string_view reason) {
+    Event(around_.log, Level::warning, "reject")
+        .kv("via", "maildrop")
+        .kv("file", entry.name)
+        .kv("uid", entry.uid)
+        .reason(reason)
+        .limited("maildrop " + std::to_string(entry.uid), most_rejects_a_minute);
 }
 
 asio::awaitable<Result<void>> Maildrop::submit(DropFolder& folder, const std::string& name) {
@@ -190,7 +235,7 @@ asio::awaitable<Result<void>> Maildrop::submit(DropFolder& folder, const std::st
                                 around_.clock.steady());
         Event(around_.log, Level::info, "accept")
             .kv("qid", kept.id.text())
-            .raw("from", "<" + kept.envelope.reverse_path.text() + ">")
+            .address("from", kept.envelope.reverse_path.text())
             .kv("size", kept.body.size)
             .kv("nrcpt", kept.recipients.size())
             .kv("uid", file->uid)

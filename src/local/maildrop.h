@@ -27,16 +27,18 @@ class Maildrop {
     /// Looks now, whenever a file comes (inotify), and every options.maildrop_interval.
     void start();
     /// One look at all that is there; returns when each file was accepted, set aside, or left for the next
-    /// look.
-    asio::awaitable<void> scan();
+    /// look. Owners take turns, and each has a bounded share of a look. True: some of a share was left, look
+    /// again.
+    asio::awaitable<bool> scan();
     asio::awaitable<void> drain(Deadline deadline);
 
   private:
     asio::awaitable<void> watch();
-    asio::awaitable<void> take_some(DropFolder& folder, std::vector<std::string>& names);
-    asio::awaitable<void> take(DropFolder& folder, const std::string& name);
+    std::vector<DropEntry> in_turns(std::vector<DropEntry> entries, bool& more) const;
+    asio::awaitable<void> take_some(DropFolder& folder, std::vector<DropEntry>& entries);
+    asio::awaitable<void> take(DropFolder& folder, const DropEntry& entry);
     asio::awaitable<Result<void>> submit(DropFolder& folder, const std::string& name);
-    void report(const std::string& name, std::string_view reason);
+    void report(const DropEntry& entry, std::string_view reason);
 
     asio::io_context& context_;
     Options options_;
@@ -44,7 +46,9 @@ class Maildrop {
     Mailbox& pool_;
     bool stopping_ = false;
     bool folder_missing_ = false;
-    std::set<std::string> reported_;  // names that could not be set aside: reported once
+    std::set<std::uint32_t> limited_;  // owners who had their share of messages in this look
+    bool accepted_any_ = false;        // in this look
+    std::set<std::string> reported_;   // names that could not be set aside: reported once
     TaskGroup workers_;
     TaskGroup tasks_;
 };

@@ -5,6 +5,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <array>
 #include <boost/asio/as_tuple.hpp>
 #include <boost/asio/steady_timer.hpp>
@@ -18,12 +19,14 @@
 namespace sternpost::local {
 namespace {
 
+constexpr std::uint64_t most_rejects_a_minute = 60;  // ours: lines about one user's refused mail
+
 using Accepted = store::Result<store::MessageId>;
 
 void log_accept(Log& log, const store::NewMessage& message, const Intake& intake) {
     Event(log, Level::info, "accept")
         .kv("qid", message.id.text())
-        .raw("from", "<" + message.envelope.reverse_path.text() + ">")
+        .address("from", message.envelope.reverse_path.text())
         .kv("size", message.body.size)
         .kv("nrcpt", message.recipients.size())
         .kv("uid", message.origin.uid.value_or(0))
@@ -89,7 +92,8 @@ asio::awaitable<void> SubmissionSocket::accept_all() {
         if (draining_ || ec == asio::error::operation_aborted) co_return;
         if (ec) {
             Event(around_.log, Level::error, "submission-socket")
-                .reason("cannot accept a connection: " + ec.message());
+                .reason("cannot accept a connection: " + ec.message())
+                .limited("accept");
             asio::steady_timer pause(context_, std::chrono::milliseconds(100));
             co_await pause.async_wait(asio::as_tuple(asio::use_awaitable));
             continue;
@@ -97,6 +101,16 @@ asio::awaitable<void> SubmissionSocket::accept_all() {
         sessions_.emplace_front(std::move(stream));
         tasks_.spawn("local submission", serve(sessions_.begin()));
     }
+}
+
+// One user has at most half of the places, and the last tenth is root's: whoever finds none leaves the mail
+// in the maildrop.
+bool SubmissionSocket::has_slot(std::uint32_t uid) const {
+    const std::size_t all = options_.max_connections;
+    const auto own = static_cast<std::size_t>(std::count_if(
+        sessions_.begin(), sessions_.end(), [uid](const Session& one) { return one.uid == uid; }));
+    if (uid == 0) return sessions_.size() <= all;
+    return own < all - all / 2 && sessions_.size() <= all - all / 10;
 }
 
 asio::awaitable<void> SubmissionSocket::serve(std::list<Session>::iterator session) {
@@ -109,11 +123,14 @@ asio::awaitable<void> SubmissionSocket::serve(std::list<Session>::iterator sessi
     const Deadline deadline = around_.clock.steady() + options_.socket_timeout;
     ucred who{};
     socklen_t size = sizeof who;
-    if (::getsockopt(session->stream.native_handle(), SOL_SOCKET, SO_PEERCRED, &who, &size) != 0 ||
-        sessions_.size() > options_.max_connections) {
+    const bool known =
+        ::getsockopt(session->stream.native_handle(), SOL_SOCKET, SO_PEERCRED, &who, &size) == 0;
+    if (!known || !has_slot(who.uid)) {
         // Hanging up without a word sends the submitter to the maildrop.
         Event(around_.log, Level::warning, "submission-socket")
-            .reason("too many submissions at once: one was turned away");
+            .kv("uid", known ? std::to_string(who.uid) : "unknown")
+            .reason("too many submissions at once: one was sent to the maildrop")
+            .limited(known ? std::to_string(who.uid) : "unknown");
         co_return;
     }
     session->uid = who.uid;
@@ -123,7 +140,8 @@ asio::awaitable<void> SubmissionSocket::serve(std::list<Session>::iterator sessi
         Event(around_.log, answer->kind == Answer::Kind::permanent ? Level::info : Level::warning, "reject")
             .kv("uid", session->uid)
             .kv("via", "socket")
-            .reason(answer->text);
+            .reason(answer->text)
+            .limited(std::to_string(session->uid), most_rejects_a_minute);
     // Who does not wait for the answer asks again with the same id.
     const std::string line = answer->line();
     auto sending = asio::async_write(session->stream, asio::buffer(line), asio::deferred);

@@ -52,12 +52,13 @@ class SubmissionSocket {
     struct Session {
         explicit Session(Stream s) : stream(std::move(s)) {}
         Stream stream;
-        std::uint32_t uid = 0;
+        std::uint32_t uid = UINT32_MAX;  // until the kernel has said
         bool reading = false;
         bool limited = false;  // its sender has had its share: the log says so once, not for each message
     };
 
     asio::awaitable<void> accept_all();
+    bool has_slot(std::uint32_t uid) const;
     asio::awaitable<void> serve(std::list<Session>::iterator session);
     // nullopt: the daemon stops, and gives no answer.
     asio::awaitable<std::optional<Answer>> take(Session& session, Deadline deadline);

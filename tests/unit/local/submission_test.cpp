@@ -406,9 +406,30 @@ TEST_F(LocalSubmission, LeavesWhatIsBeingWrittenForADay) {
     EXPECT_TRUE(fs::exists(fresh));
     EXPECT_EQ(files_in_drop(), 2U);
     const auto folder = DropFolder::open(options_.maildrop_path);
-    EXPECT_FALSE(folder->remove_if_older("tmp-fresh", clock_.wall() - 24h));
-    EXPECT_TRUE(folder->remove_if_older("tmp-fresh", clock_.wall() + 24h));
-    EXPECT_TRUE(fs::exists(options_.maildrop_path + "/.hidden"));
+    auto walk = folder->walk().value();
+    EXPECT_TRUE(walk.next(100, clock_.wall() - 24h).value().empty());
+    EXPECT_TRUE(walk.over());
+    EXPECT_TRUE(fs::exists(fresh));
+    walk = folder->walk().value();
+    EXPECT_TRUE(walk.next(100, clock_.wall() + 24h).value().empty());
+    EXPECT_EQ(files_in_drop(), 0U);
+}
+
+// However many names are in its way, a record is found, and memory holds a part of them at a time.
+TEST_F(LocalSubmission, FindsARecordBehindAnyNumberOfDeadFiles) {
+    for (int i = 0; i < 3000; ++i) std::ofstream(options_.maildrop_path + "/tmp-" + std::to_string(i));
+    const Spool spool = spool_of("\r\nhi\r\n");
+    for (int i = 0; i < 3; ++i)
+        ASSERT_TRUE(leave(options_.maildrop_path, submission(spool), spool).has_value());
+    const auto folder = DropFolder::open(options_.maildrop_path);
+    auto walk = folder->walk().value();
+    std::size_t records = 0;
+    std::size_t parts = 0;
+    for (; !walk.over(); ++parts) records += walk.next(500, clock_.wall() - 24h).value().size();
+    EXPECT_EQ(records, 3U);
+    EXPECT_GT(parts, 6U);
+    scan();
+    EXPECT_EQ(store_.accepted().size(), 3U);
 }
 
 TEST_F(LocalSubmission, SaysOnceThatTheMaildropIsMissing) {
