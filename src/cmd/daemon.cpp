@@ -10,7 +10,9 @@
 #include <boost/asio/use_awaitable.hpp>
 #include <system_error>
 
+#include "control/access.h"
 #include "control/reasons.h"
+#include "store/sqlite/damage.h"
 #include "util/call.h"
 #include "util/memory.h"
 #include "util/privileges.h"
@@ -203,9 +205,11 @@ int Daemon::open() {
                                               *queue_clock_, control_timer_, random_, log_);
 
     const auto lookup_options = lookups_of(settings_);
+    const auto names = std::make_shared<const mail::LocalNames>(local_names_of(settings_, hostname_));
     policy_answers_ = std::make_unique<PolicyAnswers>(
         PolicySources{*delivery_, overrides_, *resolver_, *lookups_, *https_, *store_, *queue_, clock_, log_,
-                      lookup_options.fetch, queue_of(settings_).schedule});
+                      lookup_options.fetch, queue_of(settings_).schedule,
+                      [names](const std::string& name) { return names->resolve(name); }});
     queue_answers_ = std::make_unique<QueueAnswers>(*queue_, *store_, clock_, [this] {
         resolver_->forget_negative();
         delivery_->forget_dead_hosts();
@@ -227,6 +231,7 @@ int Daemon::open() {
                                   [this] { reports_->look_again_now(); });
     report_answers_ = std::make_unique<ReportAnswers>(
         ReportSources{*reports_, *report_sender_, *store_, clock_, admin_of(settings_)});
+    start_is_over_ = control_timer_.alarm();
     next_look_ = control_timer_.alarm();
     next_memory_look_ = control_timer_.alarm();
 
@@ -276,7 +281,9 @@ int Daemon::open() {
     auto handler = [this](control::json::object request, control::Caller caller) {
         return answer(std::move(request), caller);
     };
-    control_server_ = std::make_unique<control::Server>(control_, std::move(handler), log_);
+    control::Server::Options access;
+    if (const auto group = util::group(settings_.admin_group)) access.admin_group = *group;
+    control_server_ = std::make_unique<control::Server>(control_, access, std::move(handler), log_);
     if (auto done = control_server_->listen(settings_.control_socket); !done) {
         Event(log_, Level::error, "start").reason(done.error().text);
         return EX_OSERR;
@@ -325,6 +332,20 @@ int Daemon::run() {
 }
 
 asio::awaitable<void> Daemon::serve() {
+    struct Over {
+        Daemon& daemon;
+        ~Over() {
+            daemon.starting_ = false;
+            daemon.start_is_over_->ring();
+        }
+    };
+    const Over over{*this};
+    co_await start_up();
+}
+
+// What is begun here is ended by stop(), which must not run at the same time: each wait is followed by a look
+// at stopping_.
+asio::awaitable<void> Daemon::start_up() {
     auto ask = [this](Reply<store::Result<std::vector<store::StoredPolicy>>> reply) {
         store_->policies(std::move(reply));
     };
@@ -334,14 +355,17 @@ asio::awaitable<void> Daemon::serve() {
     };
     auto discoveries =
         co_await call<store::Result<std::vector<store::StoredDiscovery>>>(std::move(ask_discoveries));
+    if (stopping_) co_return;
     if (policies && discoveries) lookups_->restore(std::move(*policies), std::move(*discoveries));
     auto loaded = co_await queue_->load();
+    if (stopping_) co_return;
     if (!policies || !discoveries || !loaded) {
-        Event(log_, Level::error, "start")
-            .reason(!policies      ? policies.error().text
-                    : !discoveries ? discoveries.error().text
-                                   : loaded.error().text);
-        exit_code_ = EX_IOERR;
+        const auto& error = !policies      ? policies.error()
+                            : !discoveries ? discoveries.error()
+                                           : loaded.error();
+        if (error.code == store::Errc::damaged) index_damage_ = error.text;
+        Event(log_, Level::error, "start").reason(error.text);
+        exit_code_ = index_damage_.empty() ? EX_IOERR : EX_TEMPFAIL;
         asio::post(control_, [this] { tasks_.spawn("stop", stop()); });
         co_return;
     }
@@ -352,8 +376,9 @@ asio::awaitable<void> Daemon::serve() {
     auto ask_hosts = [this](Reply<store::Result<std::vector<store::StoredHost>>> reply) {
         store_->hosts_seen(std::move(reply));
     };
-    if (const auto hosts = co_await call<store::Result<std::vector<store::StoredHost>>>(std::move(ask_hosts)))
-        watch_.restore(*hosts);
+    const auto hosts = co_await call<store::Result<std::vector<store::StoredHost>>>(std::move(ask_hosts));
+    if (stopping_) co_return;
+    if (hosts) watch_.restore(*hosts);
     tasks_.spawn("looking after things", look_after_things());
     tasks_.spawn("looking at memory", look_at_memory());
     tasks_.spawn("looking at keys", dkim_answers_->watch());
@@ -367,6 +392,7 @@ asio::awaitable<void> Daemon::serve() {
         });
     };
     co_await call<bool>(std::move(start_listener));
+    if (stopping_) co_return;
     maildrop_->start();
     Event(log_, Level::info, "ready").kv("messages", *loaded).kv("policies", lookups_->cached().size());
     sd_notify(0, "READY=1");
@@ -422,6 +448,7 @@ asio::awaitable<void> Daemon::stop() {
     if (std::exchange(stopping_, true)) co_return;
     Event(log_, Level::info, "stop");
     sd_notify(0, "STOPPING=1");
+    while (starting_) co_await start_is_over_->wait(SteadyTime::max());
     const Deadline deadline = clock_.steady() + stop_patience;
     const Deadline soon = clock_.steady() + std::chrono::seconds(30);
     co_await asio::co_spawn(io_.front()->context, listener_->drain(soon), asio::use_awaitable);
@@ -439,6 +466,12 @@ asio::awaitable<void> Daemon::stop() {
     https_.reset();
     for (auto& io : io_) io->work.reset();
     store_->stop();
+    if (!index_damage_.empty()) {
+        const auto aside = store::sqlite::SqliteStore::set_index_aside(settings_.state_dir);
+        Event(log_, Level::error, "store")
+            .reason(aside ? store::sqlite::index_set_aside_text(index_damage_)
+                          : "the damaged index cannot be put aside: " + aside.error().text);
+    }
     Event(log_, Level::info, "stopped");
     signals_.cancel();
     asio::post(control_, [this] { control_.stop(); });
@@ -446,16 +479,17 @@ asio::awaitable<void> Daemon::stop() {
 
 asio::awaitable<control::Answer> Daemon::answer(control::json::object request, control::Caller caller) {
     const std::string verb = text_of(request, "verb");
-    if (verb == "status") co_return co_await status();
-    if (verb == "sts.show" || verb == "sts.list") co_return policies(request);
-    const bool acts = verb == "sts.refresh" || QueueAnswers::acts(verb) || PolicyAnswers::acts(verb) ||
-                      ReportAnswers::acts(verb) || DkimAnswers::acts(verb);
-    if (acts && !caller.may_act) {
+    const bool for_all =
+        control::access_of(verb) == control::Access::read && settings_.control_readers == "everybody";
+    if (!caller.admin && !for_all) {
         control::Answer refused;
         refused.code = control::ExitCode::not_permitted;
-        refused.text = verb + " is for root and for the account of the daemon";
+        refused.text = verb + " is for root, for the daemon's account and for members of the group " +
+                       settings_.admin_group;
         co_return refused;
     }
+    if (verb == "status") co_return co_await status();
+    if (verb == "sts.show" || verb == "sts.list") co_return policies(request);
     if (PolicyAnswers::knows(verb)) co_return co_await policy_answers_->answer(std::move(request), caller);
     if (DkimAnswers::knows(verb)) co_return co_await dkim_answers_->answer(std::move(request));
     if (QueueAnswers::knows(verb)) co_return co_await queue_answers_->answer(std::move(request), caller);
@@ -491,6 +525,7 @@ asio::awaitable<control::Answer> Daemon::status() {
     out["tls_reports"] = report_answers_->standing();
     out["clock_trusted"] = queue_->clock_trusted();
     out["memory_short"] = memory_is_short_.load();
+    out["disk_short"] = !store_->has_room(0);
     out["results_waiting"] = queue_->core().refused();
     policy_answers_->end_expired();
     out["overrides"] = policy_answers_->list_overrides().data;
@@ -547,6 +582,7 @@ asio::awaitable<void> Daemon::look_at_memory() {
             util::give_memory_back();
             given_back = when;
         }
+        log_.flush();  // the counts of what others repeat
         co_await next_memory_look_->wait(clock_.steady() + std::chrono::seconds(1));
     }
 }

@@ -49,9 +49,10 @@ class Daemon {
         std::thread thread;
     };
 
-    int prepare();  // directories, ports, privileges; 0 or an exit code
-    int open();     // store, sockets
-    asio::awaitable<void> serve();
+    int prepare();                     // directories, ports, privileges; 0 or an exit code
+    int open();                        // store, sockets
+    asio::awaitable<void> serve();     // start_up(), and stop() hears when it is over
+    asio::awaitable<void> start_up();  // ends early once stopping_ is set
     asio::awaitable<void> stop();
     void open_io(store::MessageId newest);
     smtp::NextHopKnowledge known_of(const dns::Domain& domain) const;
@@ -79,7 +80,10 @@ class Daemon {
     TaskGroup tasks_;
     asio::signal_set signals_;
     bool stopping_ = false;
+    bool starting_ = true;                  // serve() is not over
+    std::unique_ptr<Alarm> start_is_over_;  // of stop(), which waits for that
     int exit_code_ = 0;
+    std::string index_damage_;  // found by start_up(); empty: none
 
     struct Bound {  // a listening address, bound while we could
         std::string text;

@@ -77,7 +77,13 @@ enum HopTag : std::uint64_t {
     hop_reason_code = 7,
     hop_detail = 8,
 };
-enum DetailTag : std::uint64_t { detail_host = 1, detail_dialogue = 2, detail_outcome = 3 };
+enum DetailTag : std::uint64_t {
+    detail_host = 1,
+    detail_dialogue = 2,
+    detail_outcome = 3,
+    detail_mx_host = 4,
+    detail_diagnostic = 5
+};
 enum OutcomeTag : std::uint64_t {
     outcome_at = 1,
     outcome_domain = 2,
@@ -666,6 +672,8 @@ std::string encode(const AttemptDetail& detail, WithOutcomes outcomes) {
     for (std::size_t i = 0; i < detail.hosts.size() && i < max_hosts; ++i)
         out.octets(detail_host, detail.hosts[i]);
     out.some_octets(detail_dialogue, std::string_view(detail.dialogue).substr(0, max_dialogue));
+    out.some_octets(detail_mx_host, detail.mx_host);
+    out.some_octets(detail_diagnostic, detail.diagnostic);
     if (outcomes == WithOutcomes::no) return out.take();
     for (const auto& outcome : detail.outcomes) {
         FieldWriter one;
@@ -687,6 +695,12 @@ Result<AttemptDetail> decode_detail(std::string_view fields) {
                 break;
             case detail_dialogue:
                 into.text(detail.dialogue);
+                break;
+            case detail_mx_host:
+                into.text(detail.mx_host);
+                break;
+            case detail_diagnostic:
+                into.text(detail.diagnostic);
                 break;
             case detail_outcome:
                 if (auto outcome = decode_outcome(field.octets))

@@ -180,6 +180,8 @@ struct AttemptDetail {
     std::vector<std::string> hosts;  // a sentence a host that was tried or left out, in order; at most 20
     std::string dialogue;  // of the last session that failed: lines `C: …`, `S: …`; at most 4 KiB
     std::vector<TlsOutcome> outcomes;  // of the sessions of this attempt, each in one result only
+    std::string mx_host;     // the last host whose reply ended a session before any recipient was named
+    std::string diagnostic;  // that reply, `421 4.7.0 …`; empty: there was none
     bool operator==(const AttemptDetail&) const = default;
 };
 

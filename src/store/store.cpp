@@ -2,20 +2,10 @@
 
 #include <algorithm>
 
-#include "store/turn.h"
+#include "store/sender_scope.h"
 #include "util/text.h"
 
 namespace sternpost::store {
-
-bool is_sender(const StoredMessage& message, std::string_view sender) {
-    const mail::ReversePath& path = message.envelope.reverse_path;
-    if (sender == "<>") return path.is_null();
-    if (sender == sender_of(message.origin, message.message_class)) return true;
-    const std::string text = path.text();
-    if (!sender.starts_with('@')) return iequals(text, sender);
-    return text.size() > sender.size() &&
-           iequals(std::string_view(text).substr(text.size() - sender.size()), sender);
-}
 
 bool waits_for(const StoredRecipient& recipient, std::string_view reason) {
     return reason.empty() || recipient.status == reason || recipient.reason_code == reason ||

@@ -30,7 +30,7 @@ class BodySink {
 struct QueueFilter {
     std::vector<MessageId> ids;   // empty: any
     std::string domain;           // next hop of a recipient that waits; empty: any
-    std::string sender;           // see is_sender(); empty: any
+    std::string sender;           // see sender_scope.h; empty: any
     std::string reason;           // see waits_for(); empty: any
     MessageId after{};            // of those with ids behind this one
     MessageId until{UINT64_MAX};  // this one included
@@ -39,9 +39,6 @@ struct QueueFilter {
     std::size_t limit = 1000;
 };
 
-/// Whether `sender` means the message: its reverse-path, `<>` the null one, `@domain`, or whose turn it takes
-/// (store/turn): `192.0.2.1`, `uid 1000`.
-bool is_sender(const StoredMessage& message, std::string_view sender);
 /// Whether `reason` is why the recipient waits: a part of the text, the status or the reason code; empty:
 /// any.
 bool waits_for(const StoredRecipient& recipient, std::string_view reason);

@@ -11,6 +11,7 @@
 #include "store/body.h"
 #include "store/codec.h"
 #include "store/journal.h"
+#include "store/sqlite/damage.h"
 #include "store/sqlite/database.h"
 #include "store/sqlite/layout.h"
 #include "store/sqlite/schema.h"
@@ -314,13 +315,8 @@ Result<SpoolReport> Look::run(bool mend) {
         const bool damaged = !report_.findings.empty() && report_.findings.front().rule == "index-damaged";
         database->reset();
         if (damaged && mend)
-            for (const char* suffix : {"-wal", "-shm", ""}) {
-                const std::string from = index_name + std::string(suffix);
-                const auto there = disk_.exists(from);
-                if (!there || !*there) continue;
-                const auto moved = disk_.rename(from, std::string(index_name) + ".damaged" + suffix);
-                for (auto& finding : report_.findings) finding.repaired = moved.has_value();
-            }
+            for (const bool done = set_index_aside(disk_).has_value(); auto& finding : report_.findings)
+                finding.repaired = done;
     }
     if (auto done = journal(); !done) return fail(std::move(done).error());
     const bool knows_bodies =

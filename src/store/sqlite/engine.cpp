@@ -6,6 +6,7 @@
 
 #include <cerrno>
 
+#include "store/sqlite/damage.h"
 #include "store/sqlite/layout.h"
 
 namespace sternpost::store::sqlite {
@@ -51,9 +52,17 @@ Result<std::unique_ptr<SqliteStore>> SqliteStore::open(const std::string& state_
     auto disk = std::make_shared<RealDisk>(state_dir);
     // Made here and not by SQLite, so that nobody else may read it; its -wal and -shm follow it.
     if (auto file = disk->open(index_name, OpenMode::create); !file) return fail(std::move(file).error());
-    auto store = open(StorePlace{disk, {state_dir + '/' + index_name, ""}}, std::move(options), log, clock,
-                      random, std::move(on_accepted));
+    const StorePlace place{disk, {state_dir + '/' + index_name, ""}};
+    auto store = open(place, options, log, clock, random, on_accepted);
+    std::string damage;
+    if (!store && store.error().code == Errc::damaged && index_is_damaged(place.database)) {
+        damage = store.error().text;
+        if (auto aside = sqlite::set_index_aside(*disk); !aside) return fail(std::move(aside).error());
+        if (auto file = disk->open(index_name, OpenMode::create); !file) return fail(std::move(file).error());
+        store = open(place, std::move(options), log, clock, random, std::move(on_accepted));
+    }
     if (!store) return store;
+    if (!damage.empty()) (*store)->opened_.warnings.push_back(index_set_aside_text(damage));
     (*store)->lock_ = std::move(*lock);
     if (const char* why = unfit_file_system(state_dir))
         (*store)->opened_.warnings.push_back(state_dir + " is on " + why);
@@ -71,6 +80,11 @@ Result<std::unique_ptr<SqliteStore>> SqliteStore::open(StorePlace place, Options
         std::thread([self = store.get()] { run(self->to_follower_, self->follower_stops_); });
     store->reader_thread_ = std::thread([self = store.get()] { run(self->to_reader_, self->reader_stops_); });
     return store;
+}
+
+Result<void> SqliteStore::set_index_aside(const std::string& state_dir) {
+    RealDisk disk(state_dir);
+    return sqlite::set_index_aside(disk);
 }
 
 SqliteStore::~SqliteStore() {

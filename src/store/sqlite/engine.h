@@ -26,6 +26,9 @@ class SqliteStore final : public EngineCore {
     static Result<std::unique_ptr<SqliteStore>> open(StorePlace place, Options options, Log& log,
                                                      const Clock& clock, Random& random,
                                                      OnAccepted on_accepted);
+    /// After stop(), where a row of the index could not be read: the next start makes the index again
+    /// (damage.h).
+    static Result<void> set_index_aside(const std::string& state_dir);
     ~SqliteStore() override;  // stop()
 
     /// Finishes what was asked for, brings the index up to date, moves the WAL into the database, ends the

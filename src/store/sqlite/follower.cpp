@@ -106,13 +106,7 @@ RecordView view_of(const DoneRecord& record) {
 
 Result<JournalPosition> Follower::recover(Opened& opened) {
     auto index = Index::open(parts_.database);
-    if (!index) {
-        if (index.error().code == Errc::damaged)
-            index.error().text +=
-                ": stop, move this file and its -wal away, and start again: the queue is then rebuilt from "
-                "the journal and held until it is released";
-        return fail(std::move(index).error());
-    }
+    if (!index) return fail(std::move(index).error());
     index_ = std::move(*index);
     // The folders, the database and the segment that will be gone on with, before anything is promised that
     // needs them: an earlier process may have ended between making a file and syncing its folder.

@@ -1,5 +1,7 @@
 #include "store/sqlite/spool.h"
 
+#include <fmt/format.h>
+
 #include <algorithm>
 
 namespace sternpost::store::sqlite {
@@ -147,7 +149,9 @@ void Spool::look_at_space() {
     if (is_short && !short_of_space_)
         Event(parts_.log, Level::error, "store-full")
             .kv("free", *free)
-            .reason("mail is refused with 452 until there is more free space than min_free");
+            .reason(fmt::format("fewer than {} MiB are free where state_dir is: mail is refused with 452 "
+                                "until there is more; make room there",
+                                options_.min_free >> 20U));
     if (!is_short && short_of_space_)
         Event(parts_.log, Level::info, "store-space").kv("free", free ? *free : 0U);
     short_of_space_ = is_short;
