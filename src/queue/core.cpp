@@ -22,7 +22,8 @@ bool wants_warning(const store::StoredMessage& message) {
 
 }  // namespace
 
-Core::Core(Options options, Random& random) : options_(std::move(options)), random_(random) {}
+Core::Core(Options options, Random& random)
+    : options_(std::move(options)), random_(random), lanes_(options_.max_deliveries) {}
 
 WallTime Core::deadline(const store::StoredMessage& message) const {
     return message.arrived + options_.schedule.lifetime_of(message.message_class);
@@ -100,7 +101,7 @@ bool Core::wants_lane(const std::string& name, const Hop& hop, Now now) const {
 std::vector<std::string> Core::lanes_wanted(Now now) {
     run_timers(now);
     std::vector<std::string> out;
-    if (refused_ > 0 || lanes_ >= options_.max_deliveries) return out;
+    if (refused_ > 0 || lanes_.full()) return out;
     std::map<std::string, std::deque<std::string>> wanting;  // hops, by whose mail is next there
     for (auto name = candidates_.begin(); name != candidates_.end();) {
         const auto known = hops_.find(*name);
@@ -115,14 +116,19 @@ std::vector<std::string> Core::lanes_wanted(Now now) {
     }
     // In turn, from the sender after the one who had the last turn.
     auto sender = wanting.upper_bound(served_last_);
-    while (!wanting.empty() && lanes_ < options_.max_deliveries) {
+    while (!wanting.empty() && !lanes_.full()) {
         if (sender == wanting.end()) sender = wanting.begin();
+        if (!lanes_.may_begin(sender->first, wanting.size() > 1)) {
+            sender = wanting.erase(sender);
+            continue;
+        }
         std::deque<std::string>& names = sender->second;
         const std::string name = std::move(names.front());
         names.pop_front();
         Hop& wanted = hops_.at(name);
         ++wanted.lanes;
-        ++lanes_;
+        wanted.lane_senders.push_back(sender->first);
+        lanes_.begin(sender->first);
         out.push_back(name);
         served_last_ = sender->first;
         if (wants_lane(name, wanted, now))
@@ -147,7 +153,7 @@ std::optional<Work> Core::take(const std::string& hop_name, Now now) {
         const auto waits = message.units.find(hop_name);
         if (waits == message.units.end()) continue;  // it was let go of, and came again without that
         Unit& unit = waits->second;
-        Work work{message.stored, {}, now};
+        Work work{message.stored, {}, now, over(*message.stored, now, now)};
         std::vector<std::uint32_t> later;
         for (const auto n : unit.waiting) {
             const bool due = message.stored->recipients[n].next_at <= now.wall;
@@ -278,6 +284,8 @@ void Core::bounce_unit(Message& message, Unit& unit, const HopFate& fate, bool e
         result.text = fate.text;
         result.reason_code = fate.reason_code;
         result.detail = fate.detail;
+        result.mx_host = fate.detail.mx_host;
+        result.diagnostic = fate.detail.diagnostic;
         result.detail.outcomes.clear();  // they count with the hop's record
         if (expired)
             result.text +=
@@ -359,9 +367,10 @@ bool Core::resume(const std::string& hop_name, Now now) {
 
 void Core::lane_ended(const std::string& hop_name) {
     Hop& left = hop(hop_name);
-    assert(left.lanes > 0 && lanes_ > 0);
+    assert(left.lanes > 0);
     --left.lanes;
-    --lanes_;
+    lanes_.end(left.lane_senders.front());
+    left.lane_senders.pop_front();
     candidates_.insert(hop_name);
     forget_hop_if_idle(hop_name);
 }
@@ -470,23 +479,42 @@ store::DeliveryResult Core::why_waiting(const store::StoredMessage& message, con
 
 // ---- for people
 
-std::vector<bool> Core::active(const store::StoredMessage& found, Now now) const {
-    std::vector<bool> out(found.recipients.size(), false);
+std::vector<Blocked> Core::blocked_by(const store::StoredMessage& found, Now now,
+                                      const std::vector<store::HopState>& stored) const {
+    std::vector<Blocked> out(found.recipients.size());
     const auto known = messages_.find(found.id);
+    const store::StoredSuspension* of_sender = suspensions_.of_sender(found);
     for (std::uint32_t n = 0; n < found.recipients.size(); ++n) {
         if (found.recipients[n].state != store::RecipientState::queued) continue;
         const std::string hop_name = store::hop_of(found, n);
-        const auto at = hops_.find(hop_name);
-        const bool due = !found.held && found.recipients[n].next_at <= now.wall &&
-                         (at == hops_.end() || !blocked(hop_name, at->second, now.steady)) &&
-                         suspensions_.of_hop(hop_name) == nullptr;
-        out[n] = due;
-        if (known == messages_.end()) continue;
-        const auto unit = known->second.units.find(hop_name);
-        const bool waits = unit != known->second.units.end() &&
-                           std::find(unit->second.waiting.begin(), unit->second.waiting.end(), n) !=
-                               unit->second.waiting.end();
-        out[n] = due || !waits;  // in an attempt, or its result is being recorded
+        ObstacleFacts facts;
+        facts.now = now.wall;
+        facts.results_wait = refused_ > 0;
+        facts.of_sender = of_sender;
+        facts.of_hop = suspensions_.of_hop(hop_name);
+        store::HopState state;
+        if (const auto at = hops_.find(hop_name); at != hops_.end()) {
+            const Hop& hop = at->second;
+            state.failures = hop.failures;
+            state.next_at = hop.next_wall;
+            state.status = hop.status;
+            state.text = hop.text;
+            state.reason_code = hop.reason_code;
+            facts.hop = &state;
+            facts.no_connection =
+                hop.failures == 0 && (hop.next_at > now.steady || (hop.lanes == 0 && lanes_.full()));
+        } else {
+            for (const auto& one : stored)
+                if (one.next_hop == hop_name) facts.hop = &one;
+        }
+        if (known != messages_.end()) {
+            const auto unit = known->second.units.find(hop_name);
+            const bool waits = unit != known->second.units.end() &&
+                               std::find(unit->second.waiting.begin(), unit->second.waiting.end(), n) !=
+                                   unit->second.waiting.end();
+            facts.in_attempt = !waits;  // or its result is being recorded
+        }
+        out[n] = queue::blocked_by(found, n, facts);
     }
     return out;
 }

@@ -6,6 +6,7 @@
 
 #include <algorithm>
 #include <cstdint>
+#include <deque>
 #include <map>
 #include <memory>
 #include <optional>
@@ -15,7 +16,9 @@
 #include <vector>
 
 #include "queue/fair.h"
+#include "queue/obstacle.h"
 #include "queue/schedule.h"
+#include "queue/shares.h"
 #include "queue/suspensions.h"
 #include "store/store.h"
 
@@ -50,6 +53,7 @@ struct Work {
     MessagePtr message;
     std::vector<std::uint32_t> recipients;  // indices
     Now began;                              // when the attempt that this is part of began
+    bool last = false;                      // the message's time is over: should it fail, it is returned
 };
 
 /// What an attempt did to one recipient. In `result`, the core fills in at, next_at and tries.
@@ -184,7 +188,8 @@ class Core {
     // ---- the administrator
     /// What of a message that the store has found is meant.
     Selected select(const store::StoredMessage& found, const store::QueueFilter& filter) const;
-    /// These are due at once, whatever backoff they or their hops are in; held ones are released.
+    /// These are due at once, whatever backoff they or their hops are in. Held ones stay held: leave them
+    /// out.
     void retry(const std::vector<Selected>& selected, Now now);
     /// No attempt begins for these until they are released. Attempts under way end as they end.
     void hold(const std::vector<Selected>& selected, Now now);
@@ -202,10 +207,14 @@ class Core {
     void suspend(const store::StoredSuspension& suspension, Now now);
     const Suspensions& suspensions() const { return suspensions_; }
 
-    /// Which recipients of a message that the store has found are in an attempt, or about to be.
-    std::vector<bool> active(const store::StoredMessage& found, Now now) const;
+    /// What is in the way of each recipient of a message that the store has found.
+    /// `stored`: hops that fail, as the store knows them, for those that are not in memory.
+    std::vector<Blocked> blocked_by(const store::StoredMessage& found, Now now,
+                                    const std::vector<store::HopState>& stored = {}) const;
     /// Null when it is not in memory.
     MessagePtr message(store::MessageId id) const;
+    /// Whether further recipients of a message may end within a minute or so: some are in an attempt, or due.
+    bool ends_soon(store::MessageId id, Now now) const;
     std::vector<HopView> hops() const;
     store::QueueTotals in_memory() const;
 
@@ -231,6 +240,7 @@ class Core {
         std::size_t loaded = 0;  // messages in memory that have a unit here
         bool more = false;       // there may be more in the store that is due
         unsigned lanes = 0;
+        std::deque<std::string> lane_senders;  // whom each was opened for
         unsigned connected = 0;
         unsigned window = 0;
         unsigned failures = 0;
@@ -259,6 +269,7 @@ class Core {
     void sleep_or_ready(const std::string& hop_name, Message& message, store::MessageId id, Now now);
     std::size_t active_recipients(const Message& message) const;
     bool may_go(const Message& message, Now now) const;
+    bool due_soon(const Message& message, Now now) const;
     void let_go_if_far(store::MessageId id, Now now);
     void touch(store::MessageId id);
     bool is_stale(store::MessageId id) const { return stale_.contains(id) && !messages_.contains(id); }
@@ -282,7 +293,7 @@ class Core {
     std::multimap<SteadyTime, std::string>
         timers_;               // when to look at a hop again; stale ones are passed over
     std::string served_last_;  // the sender whose mail a connection was opened for last
-    unsigned lanes_ = 0;
+    Shares lanes_;
     std::size_t refused_ = 0;  // results
     Suspensions suspensions_;
 

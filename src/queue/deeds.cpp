@@ -6,6 +6,7 @@
 
 #include "queue/core.h"
 #include "store/hop.h"
+#include "store/sender_scope.h"
 
 namespace sternpost::queue {
 
@@ -77,7 +78,6 @@ void Core::retry(const std::vector<Selected>& selected, Now now) {
         const auto known = messages_.find(one.message->id);
         if (known == messages_.end()) continue;
         Message& message = known->second;
-        message.stored->held = false;
         for (const auto n : one.recipients) message.stored->recipients[n].next_at = now.wall;
         for (const auto& [hop_name, unit] : message.units)
             sleep_or_ready(hop_name, message, one.message->id, now);

@@ -41,6 +41,9 @@ bool tells_nobody(const store::StoredMessage& message, const std::vector<store::
     });
 }
 
+// ours: for how long the first failure of a message waits for others of it, to be told in one notice
+constexpr auto gather_failures_for = std::chrono::seconds(60);
+
 }  // namespace
 
 Lane::Lane(Manager& manager, std::string hop)
@@ -320,7 +323,7 @@ void Manager::settle_all(std::vector<store::DeliveryResult> results, std::string
         for (const auto& result : part)
             Event(log_, Level::info, "attempt")
                 .kv("qid", id.text())
-                .raw("to", "<" + message->recipients[result.recipient].address.recipient.path.text() + ">")
+                .address("to", message->recipients[result.recipient].address.recipient.path.text())
                 .kv("status", status)
                 .kv("dsn", result.status)
                 .reason(result.text);
@@ -328,10 +331,41 @@ void Manager::settle_all(std::vector<store::DeliveryResult> results, std::string
     }
 }
 
-// Results and the notices they call for become durable together; until they are, the message is not
-// forgotten.
 asio::awaitable<void> Manager::settle(MessagePtr message, std::vector<store::DeliveryResult> results,
                                       std::shared_ptr<void> until_done) {
+    const store::MessageId id = message->id;
+    const auto first_failure = std::stable_partition(
+        results.begin(), results.end(),
+        [](const store::DeliveryResult& r) { return r.state != store::RecipientState::bounced; });
+    const bool gathering = failures_.contains(id);
+    const bool wait = until_done == nullptr && first_failure != results.end() && !stopping_ &&
+                      (gathering || core_->ends_soon(id, now()));
+    if (wait) {
+        auto& held = failures_[id];
+        std::move(first_failure, results.end(), std::back_inserter(held));
+        results.erase(first_failure, results.end());
+        if (!gathering) settling_.spawn("gather " + id.text(), gather(message));
+    }
+    if (!results.empty()) co_await settle_now(std::move(message), std::move(results), std::move(until_done));
+}
+
+// Until no other recipient may fail at once, or a minute has passed.
+asio::awaitable<void> Manager::gather(MessagePtr message) {
+    const SteadyTime end = clock_.steady() + gather_failures_for;
+    std::chrono::milliseconds pause(20);
+    while (!stopping_ && clock_.steady() < end && core_->ends_soon(message->id, now())) {
+        co_await timer_.until(std::min(end, clock_.steady() + pause));
+        pause = std::min<std::chrono::milliseconds>(pause * 2, std::chrono::seconds(1));
+    }
+    const auto held = failures_.extract(message->id);
+    std::vector<store::DeliveryResult> results = std::move(held.mapped());
+    co_await settle_now(std::move(message), std::move(results), nullptr);
+}
+
+// Results and the notices they call for become durable together; until they are, the message is not
+// forgotten.
+asio::awaitable<void> Manager::settle_now(MessagePtr message, std::vector<store::DeliveryResult> results,
+                                          std::shared_ptr<void> until_done) {
     auto notices = co_await hooks_.notices(message, results);
     const std::size_t waiting = notices ? 0 : results.size();
     if (!notices) refused(waiting, notices.error().text);
@@ -547,7 +581,7 @@ asio::awaitable<store::Result<void>> Manager::do_deed(Deed deed, std::vector<Sel
         store::Act act{store::ActKind::hold, one.message->id, clock_.wall(), who, "", ""};
         if (deed == Deed::hold && !one.message->held) acts.push_back(act);
         act.kind = store::ActKind::release;
-        if ((deed == Deed::release || deed == Deed::retry) && one.message->held) acts.push_back(act);
+        if (deed == Deed::release && one.message->held) acts.push_back(act);
         act.kind = store::ActKind::retry;
         if (deed == Deed::retry) acts.push_back(act);
         act.kind = store::ActKind::reroute;
@@ -580,6 +614,12 @@ asio::awaitable<store::Result<DeedDone>> Manager::act(Deed deed, store::QueueFil
         for (const auto& found : *page) {
             Selected one = core_->select(found, meant);
             if (one.recipients.empty() && one.active == 0) continue;
+            if (deed == Deed::retry && one.message->held) {
+                ++out.held;
+                continue;
+            }
+            for (const auto n : one.recipients)
+                if (core_->suspensions().of_hop(store::hop_of(*one.message, n)) != nullptr) ++out.suspended;
             ++out.messages;
             out.recipients += one.recipients.size();
             out.active += one.active;

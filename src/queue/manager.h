@@ -31,7 +31,9 @@ enum class Deed { retry, hold, release, expire, remove, reroute };
 struct DeedDone {
     std::size_t messages = 0;
     std::size_t recipients = 0;
-    std::size_t active = 0;  // further recipients, which are in an attempt that ends as it ends
+    std::size_t active = 0;     // further recipients, which are in an attempt that ends as it ends
+    std::size_t held = 0;       // further messages, which a retry leaves alone since they are on hold
+    std::size_t suspended = 0;  // of the recipients: those whose next hop is suspended
 };
 
 /// One connection's worth of work for a next hop, as delivery sees it. Everything on the control thread.
@@ -113,8 +115,11 @@ class Manager {
     /// is on stable storage.
     asio::awaitable<store::Result<DeedDone>> suspend(store::StoredSuspension suspension);
     const Core& core() const { return *core_; }
-    /// Which recipients of a message that the store has found are in an attempt, or about to be.
-    std::vector<bool> active(const store::StoredMessage& found) const { return core_->active(found, now()); }
+    /// What is in the way of each recipient of a message that the store has found.
+    std::vector<Blocked> blocked_by(const store::StoredMessage& found,
+                                    const std::vector<store::HopState>& stored = {}) const {
+        return core_->blocked_by(found, now(), stored);
+    }
     /// The time that ages and waits go by (TrustedClock).
     Now now() const { return clock_.now(); }
     bool clock_trusted() const { return now().trusted; }
@@ -130,9 +135,13 @@ class Manager {
     asio::awaitable<void> sweep_all();
     asio::awaitable<void> sweep(Core::Sweep what);
     asio::awaitable<store::Result<std::vector<store::StoredMessage>>> find(store::QueueFilter filter);
-    /// `until_done` is let go of when they are on stable storage.
+    /// `until_done` is let go of when they are on stable storage. Failures that nobody awaits wait for others
+    /// of the same message, so that its sender gets one notice of all that fail together.
     asio::awaitable<void> settle(MessagePtr message, std::vector<store::DeliveryResult> results,
                                  std::shared_ptr<void> until_done);
+    asio::awaitable<void> gather(MessagePtr message);
+    asio::awaitable<void> settle_now(MessagePtr message, std::vector<store::DeliveryResult> results,
+                                     std::shared_ptr<void> until_done);
     void settle_all(std::vector<store::DeliveryResult> results, std::string_view status,
                     const std::shared_ptr<void>& until_done);
     asio::awaitable<void> settle_and_wait(std::vector<store::DeliveryResult> results,
@@ -164,9 +173,11 @@ class Manager {
     TaskGroup settling_;
     TaskGroup time_;
     std::list<Lane*> lane_list_;
-    std::unique_ptr<Alarm> delays_;            // rings at the end
-    std::unique_ptr<Alarm> due_;               // rings when what is due next has changed
-    std::optional<SteadyTime> wake_;           // when something becomes due by itself
+    std::unique_ptr<Alarm> delays_;   // rings at the end
+    std::unique_ptr<Alarm> due_;      // rings when what is due next has changed
+    std::optional<SteadyTime> wake_;  // when something becomes due by itself
+    std::map<store::MessageId, std::vector<store::DeliveryResult>>
+        failures_;                             // that wait for others of their message
     std::vector<store::DeliveryResult> sent_;  // in this turn of the loop, not yet on their way to the store
     std::deque<Core::Sweep> sweeps_;           // to be done, one of a hop
     bool sweeping_ = false;

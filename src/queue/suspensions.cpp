@@ -1,6 +1,7 @@
 #include "queue/suspensions.h"
 
 #include "store/hop.h"
+#include "store/sender_scope.h"
 
 namespace sternpost::queue {
 

@@ -244,17 +244,26 @@ std::size_t Core::active_recipients(const Message& message) const {
 
 // Nothing of it is under way, and the store knows all of it.
 bool Core::may_go(const Message& message, Now now) const {
-    if (message.recording > 0 || active_recipients(message) > 0) return false;
-    if (message.removed || message.stored->held) return true;
+    return message.recording == 0 && active_recipients(message) == 0 && !due_soon(message, now);
+}
+
+bool Core::ends_soon(store::MessageId id, Now now) const {
+    const auto known = messages_.find(id);
+    return known != messages_.end() && (active_recipients(known->second) > 0 || due_soon(known->second, now));
+}
+
+// Whether an attempt may begin for some of it within the window's horizon.
+bool Core::due_soon(const Message& message, Now now) const {
+    if (message.removed || message.stored->held) return false;
     for (const auto& [name, unit] : message.units) {
         if (unit.waiting.empty()) continue;
         const auto known = hops_.find(name);
         if (known != hops_.end() && blocked(name, known->second, now.steady + options_.window.horizon))
             continue;
         for (const auto n : unit.waiting)
-            if (message.stored->recipients[n].next_at <= now.wall + options_.window.horizon) return false;
+            if (message.stored->recipients[n].next_at <= now.wall + options_.window.horizon) return true;
     }
-    return true;
+    return false;
 }
 
 // What waits for longer than a while need not wait in memory.

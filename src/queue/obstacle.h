@@ -1,0 +1,48 @@
+// What is in the way of a recipient now: the one place that names it, for lists, `why`, `explain` and mailq
+// alike. Pure.
+#pragma once
+
+#include <optional>
+#include <string>
+
+#include "store/records.h"
+
+namespace sternpost::queue {
+
+enum class Obstacle {
+    none,              // an attempt is under way
+    due,               // nothing: an attempt begins at once
+    held,              // an administrator has put the message on hold
+    sender_suspended,  // no mail of its sender goes
+    hop_suspended,     // no mail goes to its next hop
+    results_wait,      // the store cannot keep what becomes of mail, so none is sent
+    hop_fails,         // its next hop could not be reached, or met not what is demanded
+    limit,             // there is no connection for it: a limit of its destination, or of all deliveries
+    schedule,          // its own last attempt failed, and the next one has its time
+    daemon_down,
+};
+
+struct Blocked {
+    Obstacle what = Obstacle::none;
+    std::string code{};  // for programs, and for delivery/advice: held, suspended, limit …, or a reason code
+    std::string status{};             // RFC 3463; empty: it has none
+    std::string text{};               // a sentence; empty with none and due
+    std::optional<WallTime> until{};  // when it passes by itself; nullopt: it does not, or nobody knows
+};
+
+/// What is known of a recipient that waits.
+struct ObstacleFacts {
+    WallTime now{};
+    bool running = true;  // the daemon
+    bool in_attempt = false;
+    bool results_wait = false;
+    bool no_connection = false;            // its next hop is paused by a limit, or all connections are in use
+    const store::HopState* hop = nullptr;  // where it fails
+    const store::StoredSuspension* of_hop = nullptr;  // that holds for its next hop
+    const store::StoredSuspension* of_sender = nullptr;
+};
+
+/// Only for a recipient that is queued.
+Blocked blocked_by(const store::StoredMessage& message, std::size_t recipient, const ObstacleFacts& facts);
+
+}  // namespace sternpost::queue

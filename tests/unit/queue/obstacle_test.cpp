@@ -1,0 +1,94 @@
+#include "queue/obstacle.h"
+
+#include <gtest/gtest.h>
+
+namespace sternpost::queue {
+namespace {
+
+using namespace std::chrono_literals;
+
+// A recipient at whose next hop, sender, store and schedule each test changes one thing.
+class Obstacles : public testing::Test {
+  protected:
+    Obstacles() {
+        message.recipients.emplace_back(store::QueuedRecipient(
+            mail::Recipient(mail::ForwardPath(mail::Mailbox::parse("a@d.test").value())), "d.test"));
+        facts.now = WallTime(1'800'000'000s);
+        message.recipients[0].next_at = facts.now - 1h;
+        suspension.scope = "d.test";
+        suspension.reason = "maintenance";
+        suspension.author = "uid 0";
+        hop.failures = 3;
+        hop.next_at = facts.now + 5min;
+        hop.status = "4.4.1";
+        hop.text = "no connection: refused";
+        hop.reason_code = "unreachable";
+    }
+    Blocked now() const { return blocked_by(message, 0, facts); }
+
+    store::StoredMessage message;
+    store::StoredSuspension suspension;
+    store::HopState hop;
+    ObstacleFacts facts;
+};
+
+TEST_F(Obstacles, NothingIsInTheWayOfWhatIsDue) {
+    EXPECT_EQ(now().what, Obstacle::due);
+    EXPECT_EQ(now().text, "");
+    facts.in_attempt = true;
+    message.held = true;
+    EXPECT_EQ(now().what, Obstacle::none) << "an attempt that is under way ends as it ends";
+}
+
+TEST_F(Obstacles, ASuspensionIsNamedWithItsReason) {
+    facts.of_hop = &suspension;
+    EXPECT_EQ(now().what, Obstacle::hop_suspended);
+    EXPECT_NE(now().text.find("maintenance"), std::string::npos);
+    EXPECT_EQ(now().until, std::nullopt);
+    facts.of_hop = nullptr;
+    facts.of_sender = &suspension;
+    message.held = true;
+    EXPECT_EQ(now().what, Obstacle::sender_suspended) << "which is why it is on hold";
+}
+
+TEST_F(Obstacles, TheGraverOneIsNamed) {
+    facts.hop = &hop;
+    facts.no_connection = true;
+    facts.running = false;
+    EXPECT_EQ(now().what, Obstacle::hop_fails);
+    facts.results_wait = true;
+    EXPECT_EQ(now().what, Obstacle::results_wait);
+    facts.of_hop = &suspension;
+    EXPECT_EQ(now().what, Obstacle::hop_suspended);
+    message.held = true;
+    EXPECT_EQ(now().what, Obstacle::held);
+}
+
+TEST_F(Obstacles, WhateverEndsLaterIsWaitedFor) {
+    facts.hop = &hop;
+    EXPECT_EQ(now().until, hop.next_at);
+    EXPECT_EQ(now().code, "unreachable");
+    message.recipients[0].next_at = facts.now + 1h;
+    message.recipients[0].text = "the host answered RCPT TO with: 450 4.2.1 not yet";
+    EXPECT_EQ(now().what, Obstacle::schedule);
+    EXPECT_EQ(now().until, facts.now + 1h);
+    hop.next_at = facts.now - 1s;
+    message.recipients[0].next_at = facts.now;
+    EXPECT_EQ(now().what, Obstacle::due) << "a time that is past is in nobody's way";
+}
+
+TEST_F(Obstacles, ALimitAndADaemonThatIsDownAreNamedForWhatIsDue) {
+    facts.no_connection = true;
+    EXPECT_EQ(now().what, Obstacle::limit);
+    facts.running = false;
+    EXPECT_EQ(now().what, Obstacle::daemon_down);
+}
+
+TEST_F(Obstacles, ALostReplyKeepsItsName) {
+    message.recipients[0].next_at = facts.now + 30min;
+    message.recipients[0].text = "possibly-delivered: the host closed the connection";
+    EXPECT_EQ(now().code, "possibly-delivered");
+}
+
+}  // namespace
+}  // namespace sternpost::queue
