@@ -13,6 +13,7 @@
 #include "delivery/why.h"
 #include "store/hop.h"
 #include "sts/advice.h"
+#include "tlsrpt/record.h"
 #include "util/call.h"
 #include "util/text.h"
 
@@ -58,11 +59,8 @@ asio::awaitable<store::Result<T>> asked(Ask ask) {
 }  // namespace
 
 bool PolicyAnswers::knows(std::string_view verb) {
-    return std::find(reading.begin(), reading.end(), verb) != reading.end() || acts(verb);
-}
-
-bool PolicyAnswers::acts(std::string_view verb) {
-    return std::find(acting.begin(), acting.end(), verb) != acting.end();
+    return std::find(reading.begin(), reading.end(), verb) != reading.end() ||
+           std::find(acting.begin(), acting.end(), verb) != acting.end();
 }
 
 asio::awaitable<Answer> PolicyAnswers::answer(json::object request, control::Caller caller) {
@@ -114,12 +112,21 @@ void PolicyAnswers::end_expired() {
 asio::awaitable<Answer> PolicyAnswers::explain(json::object request) {
     const std::string asked_for = text_of(request, "domain");
     std::string domain = domain_of(asked_for);
+    std::string local;  // a name of this host, and where its mail goes
+    if (asked_for.find_first_of("@.[") == std::string::npos && !asked_for.empty()) {
+        const auto path = s_.resolve_local(asked_for);
+        if (!path) co_return no(path.error().text);
+        domain = path->mailbox().host();
+        local = printable(asked_for) + ": a name of this host, whose mail goes to <" +
+                printable(path->text()) + ">";
+    }
     if (domain.empty()) co_return no("\"" + printable(asked_for) + "\" is neither a domain nor an address");
     const auto* probe = request.if_contains("probe");
     const bool wanted = probe != nullptr && probe->is_bool() && probe->as_bool();
     end_expired();
-    auto explanation =
-        co_await delivery::explain(s_.delivery, s_.resolver, s_.clock, std::move(domain), wanted);
+    auto says = co_await queue_says(domain);
+    auto explanation = co_await delivery::explain(s_.delivery, s_.resolver, s_.clock, std::move(domain),
+                                                  wanted, std::move(says));
     if (wanted && explanation.published && explanation.plan.sts->policy && !explanation.plan.sts->fresh) {
         auto name = dns::Domain::parse(explanation.plan.domain);
         const auto fetched =
@@ -130,20 +137,57 @@ asio::awaitable<Answer> PolicyAnswers::explain(json::object request) {
             explanation.published->policy_problem = fetched.error().text;
     }
     Answer out;
-    out.data = control::to_json(explanation);
+    auto data = control::to_json(explanation);
+    if (!local.empty()) {
+        auto& lines = data["lines"].as_array();
+        lines.emplace(lines.begin(), local);
+    }
+    out.data = std::move(data);
     switch (explanation.outlook) {
         case delivery::Outlook::protected_:
         case delivery::Outlook::opportunistic:
             break;
+        case delivery::Outlook::suspended:
         case delivery::Outlook::held:
             out.code = ExitCode::held;
             break;
         case delivery::Outlook::no_mail:
             out.code = ExitCode::no;
             break;
+        case delivery::Outlook::failing:
         case delivery::Outlook::unanswered:
             out.code = ExitCode::unanswered;
             break;
+    }
+    co_return out;
+}
+
+// How delivery to the next hop fared so far.
+asio::awaitable<delivery::QueueSays> PolicyAnswers::queue_says(std::string hop) {
+    delivery::QueueSays out;
+    if (const auto* suspension = s_.queue.core().suspensions().of_hop(hop)) out.suspension = *suspension;
+    store::HopFilter filter;
+    filter.names.push_back(hop);
+    auto ask = [this, filter](Reply<store::Result<std::vector<store::HopLoad>>> reply) {
+        s_.store.hops(filter, std::move(reply));
+    };
+    auto stored = co_await asked<std::vector<store::HopLoad>>(std::move(ask));
+    if (!stored || stored->empty() || stored->front().state.failures == 0) co_return out;
+    out.failing = std::move(stored->front().state);
+    store::HistoryFilter of_hop;
+    of_hop.next_hop = hop;
+    auto ask_history = [this, of_hop](Reply<store::Result<store::History>> reply) {
+        s_.store.history(of_hop, std::move(reply));
+    };
+    const auto history = co_await asked<store::History>(std::move(ask_history));
+    if (!history) co_return out;
+    for (const auto& entry : history->entries) {
+        const auto* state = std::get_if<store::HopState>(&entry.what);
+        if (state == nullptr || state->next_hop != hop) continue;
+        if (state->failures == 0)
+            out.failing_since.reset();
+        else if (!out.failing_since)
+            out.failing_since = entry.at;
     }
     co_return out;
 }
@@ -207,7 +251,6 @@ asio::awaitable<Answer> PolicyAnswers::why(std::string id) {
     if (!found) co_return Answer{ExitCode::internal, found.error().text, {}};
     if (!found->empty()) {
         facts.message = found->front();
-        facts.active = s_.queue.active(facts.message);
     } else if (!history->messages.empty()) {
         facts.message = history->messages.front();
         facts.in_queue = false;
@@ -218,13 +261,17 @@ asio::awaitable<Answer> PolicyAnswers::why(std::string id) {
     std::vector<std::string> names;
     for (std::size_t n = 0; n < facts.message.recipients.size(); ++n)
         names.push_back(store::hop_of(facts.message, n));
-    const auto blocked = co_await blocked_hops(std::move(names));
+    store::HopFilter of_message;
+    of_message.names = std::move(names);
+    auto ask_hops = [this, of_message](Reply<store::Result<std::vector<store::HopLoad>>> reply) {
+        s_.store.hops(of_message, std::move(reply));
+    };
+    const auto loads = co_await asked<std::vector<store::HopLoad>>(std::move(ask_hops));
+    std::vector<store::HopState> hops;
+    if (loads)
+        for (const auto& load : *loads) hops.push_back(load.state);
+    facts.blocked = s_.queue.blocked_by(facts.message, hops);
     for (std::size_t n = 0; n < facts.message.recipients.size(); ++n) {
-        const std::string name = store::hop_of(facts.message, n);
-        for (const auto& hop : blocked)
-            if (hop.name == name && std::none_of(facts.hops.begin(), facts.hops.end(),
-                                                 [&](const auto& h) { return h.name == name; }))
-                facts.hops.push_back(hop);
         if (const auto o = s_.overrides.in_force(facts.message.recipients[n].address.next_hop, std::nullopt,
                                                  facts.now)) {
             store::StoredOverride one;
@@ -405,7 +452,12 @@ asio::awaitable<Answer> PolicyAnswers::check(std::string domain) {
     }
     if (const auto at = name->under("_smtp._tls")) {
         const auto answer = co_await s_.resolver.txt(*at);
-        if (answer) published.report_records = answer->records;
+        if (answer) {
+            const auto record = tlsrpt::parse_record(answer->records);
+            published.reports_known = true;
+            published.reports_usable = record && *record;
+            published.report_problems = tlsrpt::problems_of(at->text(), answer->records);
+        }
     }
     const auto findings = sts::lint(published, s_.clock.wall());
     json::object data;

@@ -8,7 +8,7 @@
 
 #include "control/protocol.h"
 #include "control/server.h"
-#include "delivery/attempt.h"
+#include "delivery/explain.h"
 #include "delivery/why.h"
 #include "queue/manager.h"
 #include "store/store.h"
@@ -31,15 +31,16 @@ struct PolicySources {
     Log& log;
     sts::FetchOptions fetch;
     queue::Schedule schedule;
+    std::function<mail::Result<mail::ForwardPath>(const std::string&)>
+        resolve_local;  // a name without a domain
 };
 
 /// Lives on the control thread.
 class PolicyAnswers {
   public:
-    explicit PolicyAnswers(PolicySources sources) : s_(sources) {}
+    explicit PolicyAnswers(PolicySources sources) : s_(std::move(sources)) {}
 
     static bool knows(std::string_view verb);
-    static bool acts(std::string_view verb);  // changes something: not for everybody
     asio::awaitable<control::Answer> answer(control::json::object request, control::Caller caller);
 
     /// The overrides that were set at run time, from the store. Once, at start.
@@ -50,6 +51,7 @@ class PolicyAnswers {
 
   private:
     asio::awaitable<control::Answer> explain(control::json::object request);
+    asio::awaitable<delivery::QueueSays> queue_says(std::string hop);
     asio::awaitable<control::Answer> why(std::string id);
     asio::awaitable<control::Answer> what_if(std::string since);
     asio::awaitable<control::Answer> set_override(control::json::object request, control::Caller caller);

@@ -5,23 +5,31 @@
 #include <unistd.h>
 
 #include <CLI/CLI.hpp>
+#include <algorithm>
 #include <csignal>
 #include <functional>
 #include <iostream>
 #include <map>
 
 #include "cmd/dkim_verbs.h"
+#include "cmd/tell.h"
 #include "cmd/tlsrpt_print.h"
 #include "cmd/tlsrpt_read.h"
 #include "config/file.h"
 #include "control/client.h"
 #include "control/reasons.h"
 #include "control/reports.h"
+#include "dkim/keys.h"
+#include "dns/organizational.h"
+#include "queue/obstacle.h"
+#include "queue/suspensions.h"
 #include "store/hop.h"
+#include "store/sender_scope.h"
 #include "store/sqlite/check.h"
 #include "store/sqlite/offline.h"
 #include "sts/advice.h"
 #include "util/file.h"
+#include "util/login.h"
 #include "util/text.h"
 
 namespace {
@@ -63,19 +71,22 @@ std::string printable_text(const std::string& octets) {
 // ---- for people
 
 void print_message(const json::object& message) {
-    fmt::print("{}  {}  {} octets  from {}{}{}\n", text(message, "id"), text(message, "arrived"),
-               text(message, "size"), shown_path(text(message, "reverse_path")),
-               text(message, "class") == "mail" ? "" : "  " + text(message, "class"),
-               flag(message, "held") ? "  HELD" : "");
+    tell("{}  {}  {} octets  from {}{}{}\n", text(message, "id"), text(message, "arrived"),
+         text(message, "size"), shown_path(text(message, "reverse_path")),
+         text(message, "class") == "mail" ? "" : "  " + text(message, "class"),
+         flag(message, "held") ? "  HELD" : "");
     for (const auto& item : message.at("recipients").as_array()) {
         const json::object& recipient = item.as_object();
         const std::string state = text(recipient, "state");
         if (state != "queued") continue;
-        const bool active = flag(recipient, "active");
-        fmt::print("    to {}  {}\n", shown_path(text(recipient, "path")),
-                   active ? "being delivered" : "deferred until " + text(recipient, "next_at"));
+        const std::string by = text(recipient, "blocked_by");
+        tell("    to {}  {}\n", shown_path(text(recipient, "path")),
+             by == "nothing"                         ? "being delivered"
+             : by == "due"                           ? "due now"
+             : by == "schedule" || by == "hop-fails" ? "deferred until " + text(recipient, "next_at")
+                                                     : "waits: " + text(recipient, "blocks"));
         if (const std::string reason = text(recipient, "reason"); !reason.empty())
-            fmt::print("        {} {}\n", text(recipient, "status"), printable(reason, 1000));
+            tell("        {} {}\n", text(recipient, "status"), printable(reason, 1000));
     }
 }
 
@@ -84,39 +95,42 @@ void print_list(const Answer& answer) {
     const json::array& messages = data.at("messages").as_array();
     for (const auto& message : messages) print_message(message.as_object());
     const json::object& totals = data.at("totals").as_object();
+    const json::object& selected = data.at("selected").as_object();
+    const auto counts = [](const json::object& of) {
+        return fmt::format("{} message(s), {} recipient(s), {} octets", text(of, "messages"),
+                           text(of, "recipients"), text(of, "octets"));
+    };
     if (text(totals, "messages") == "0")
-        fmt::print("The queue is empty.\n");
+        tell("The queue is empty.\n");
+    else if (text(selected, "messages") == text(totals, "messages"))
+        tell("{}\n", counts(totals));
     else
-        fmt::print("{} message(s), {} recipient(s), {} octets{}\n", text(totals, "messages"),
-                   text(totals, "recipients"), text(totals, "octets"),
-                   std::to_string(messages.size()) == text(totals, "messages")
-                       ? ""
-                       : fmt::format("; {} shown", messages.size()));
+        tell("{} shown{}; in the whole queue: {}\n", counts(selected),
+             flag(data, "more") ? ", and more match (--limit)" : "", counts(totals));
 }
 
 void print_show(const Answer& answer) {
     const json::object& message = answer.data.as_object();
     print_message(message);
     const json::object& origin = message.at("origin").as_object();
-    fmt::print("    accepted by {}{}{}\n", text(origin, "with"),
-               text(origin, "address").empty()
-                   ? ""
-                   : " from " + text(origin, "address") + " (" + printable(text(origin, "helo")) + ")",
-               text(origin, "uid").empty() ? "" : " from uid " + text(origin, "uid"));
+    tell("    accepted by {}{}{}\n", text(origin, "with"),
+         text(origin, "address").empty()
+             ? ""
+             : " from " + text(origin, "address") + " (" + printable(text(origin, "helo")) + ")",
+         text(origin, "uid").empty() ? "" : " from uid " + text(origin, "uid"));
     for (const auto& item : message.at("recipients").as_array()) {
         const json::object& recipient = item.as_object();
         if (text(recipient, "state") == "queued") continue;
-        fmt::print("    to {}  {}  {} {}\n", shown_path(text(recipient, "path")), text(recipient, "state"),
-                   text(recipient, "status"), printable(text(recipient, "reason"), 1000));
+        tell("    to {}  {}  {} {}\n", shown_path(text(recipient, "path")), text(recipient, "state"),
+             text(recipient, "status"), printable(text(recipient, "reason"), 1000));
     }
 }
 
 void print_policy(const json::object& policy) {
-    fmt::print("{}  mode {}  id {}\n    fetched {}  expires {}\n", text(policy, "domain"),
-               text(policy, "mode"), text(policy, "id"), text(policy, "fetched"), text(policy, "expires"));
+    tell("{}  mode {}  id {}\n    fetched {}  expires {}\n", text(policy, "domain"), text(policy, "mode"),
+         text(policy, "id"), text(policy, "fetched"), text(policy, "expires"));
     if (const auto* mx = policy.if_contains("mx"); mx != nullptr && mx->is_array())
-        for (const auto& pattern : mx->as_array())
-            fmt::print("    mx {}\n", std::string(pattern.as_string()));
+        for (const auto& pattern : mx->as_array()) tell("    mx {}\n", std::string(pattern.as_string()));
 }
 
 void print_policies(const Answer& answer) {
@@ -125,7 +139,7 @@ void print_policies(const Answer& answer) {
         return;
     }
     for (const auto& policy : answer.data.as_array()) print_policy(policy.as_object());
-    if (answer.data.as_array().empty()) fmt::print("No MTA-STS policy is cached.\n");
+    if (answer.data.as_array().empty()) tell("No MTA-STS policy is cached.\n");
 }
 
 // Answers that bring their sentences along.
@@ -133,53 +147,53 @@ void print_lines(const Answer& answer) {
     const auto* lines = answer.data.is_object() ? answer.data.as_object().if_contains("lines") : nullptr;
     if (lines == nullptr || !lines->is_array()) return;
     for (const auto& line : lines->as_array())
-        if (line.is_string()) fmt::print("{}\n", printable(std::string(line.as_string()), 4000));
+        if (line.is_string()) tell("{}\n", printable(std::string(line.as_string()), 4000));
 }
 
 void print_override(const json::object& o) {
-    fmt::print("{}  {}  {}{}  by {}, in the {}\n    {}\n", text(o, "scope"), text(o, "level"),
-               text(o, "expires").empty() ? "does not expire" : "until " + text(o, "expires"),
-               flag(o, "expired") ? " (over)" : "", printable(text(o, "author")),
-               text(o, "from") == "command" ? "running daemon" : text(o, "from"),
-               printable(text(o, "reason"), 1000));
+    tell("{}  {}  {}{}  by {}, in the {}\n    {}\n", text(o, "scope"), text(o, "level"),
+         text(o, "expires").empty() ? "does not expire" : "until " + text(o, "expires"),
+         flag(o, "expired") ? " (over)" : "", printable(text(o, "author")),
+         text(o, "from") == "command" ? "running daemon" : text(o, "from"),
+         printable(text(o, "reason"), 1000));
 }
 
 void print_overrides(const Answer& answer) {
     for (const auto& o : answer.data.as_array()) print_override(o.as_object());
-    if (answer.data.as_array().empty()) fmt::print("No override is set.\n");
+    if (answer.data.as_array().empty()) tell("No override is set.\n");
 }
 
 void print_hop(const json::object& hop) {
-    fmt::print("next hop {}: {} recipient(s) waiting, {} connection(s)\n", text(hop, "name"),
-               text(hop, "recipients"), text(hop, "connections"));
+    tell("next hop {}: {} recipient(s) waiting, {} connection(s)\n", text(hop, "name"),
+         text(hop, "recipients"), text(hop, "connections"));
     if (flag(hop, "suspended"))
-        fmt::print("    {}\n", printable(text(hop, "reason"), 1000));
+        tell("    {}\n", printable(text(hop, "reason"), 1000));
     else if (text(hop, "failures") != "0")
-        fmt::print("    failing, next attempt {}: {}\n", text(hop, "next_at"),
-                   printable(text(hop, "reason"), 1000));
+        tell("    failing, next attempt {}: {}\n", text(hop, "next_at"),
+             printable(text(hop, "reason"), 1000));
 }
 
 void print_hops(const Answer& answer) {
     for (const auto& hop : answer.data.as_array()) print_hop(hop.as_object());
-    if (answer.data.as_array().empty()) fmt::print("Nothing waits.\n");
+    if (answer.data.as_array().empty()) tell("Nothing waits.\n");
 }
 
 void print_doctor(const Answer& answer) {
     const json::object& data = answer.data.as_object();
     for (const auto& item : data.at("findings").as_array()) {
         const json::object& one = item.as_object();
-        fmt::print("{}: {}\n", text(one, "rule"), printable(text(one, "text"), 1000));
+        tell("{}: {}\n", text(one, "rule"), printable(text(one, "text"), 1000));
         if (flag(one, "repaired"))
-            fmt::print("    repaired: {}\n", text(one, "repair"));
+            tell("    repaired: {}\n", text(one, "repair"));
         else if (!text(one, "repair").empty())
-            fmt::print("    --repair would do: {}\n", text(one, "repair"));
+            tell("    --repair would do: {}\n", text(one, "repair"));
     }
-    fmt::print("{} segment(s) with {} record(s), {} message(s) in the index, {} large bodies{}: {}\n",
-               text(data, "segments"), text(data, "records"), text(data, "messages"), text(data, "bodies"),
-               flag(data, "daemon_runs") ? ", while the daemon runs" : "",
-               data.at("findings").as_array().empty()
-                   ? "all is well"
-                   : fmt::format("{} finding(s)", data.at("findings").as_array().size()));
+    tell("{} segment(s) with {} record(s), {} message(s) in the index, {} large bodies{}: {}\n",
+         text(data, "segments"), text(data, "records"), text(data, "messages"), text(data, "bodies"),
+         flag(data, "daemon_runs") ? ", while the daemon runs" : "",
+         data.at("findings").as_array().empty()
+             ? "all is well"
+             : fmt::format("{} finding(s)", data.at("findings").as_array().size()));
 }
 
 // Overwrites itself on a terminal.
@@ -192,57 +206,60 @@ void print_progress(const json::object& so_far) {
 }
 
 void print_suspension(const json::object& one) {
-    fmt::print("SUSPENDED {} {} since {} by {}: {}\n", text(one, "kind"), printable(text(one, "scope")),
-               text(one, "set"), printable(text(one, "author")), printable(text(one, "reason"), 1000));
+    tell("SUSPENDED {} {} since {} by {}: {}\n", text(one, "kind"), printable(text(one, "scope")),
+         text(one, "set"), printable(text(one, "author")), printable(text(one, "reason"), 1000));
 }
 
 void print_suspensions(const Answer& answer) {
     for (const auto& one : answer.data.as_array()) print_suspension(one.as_object());
-    if (answer.data.as_array().empty()) fmt::print("Nothing is suspended.\n");
+    if (answer.data.as_array().empty()) tell("Nothing is suspended.\n");
 }
 
 void print_status(const Answer& answer) {
     const json::object& data = answer.data.as_object();
     const json::object& queue = data.at("queue").as_object();
-    if (!flag(data, "running")) fmt::print("The daemon is down; this is what the disk holds.\n");
+    if (!flag(data, "running")) tell("The daemon is down; this is what the disk holds.\n");
     if (flag(data, "running"))
-        fmt::print("sternpostd {} at {}, pid {}, since {}\n", text(data, "version"), text(data, "hostname"),
-                   text(data, "pid"), text(data, "started"));
-    fmt::print("queue: {} message(s), {} recipient(s), {} octets{}\n", text(queue, "messages"),
-               text(queue, "recipients"), text(queue, "octets"),
-               text(queue, "oldest").empty() ? "" : ", oldest of " + text(queue, "oldest"));
-    fmt::print("MTA-STS policies cached: {}\n", text(data, "policies"));
+        tell("sternpostd {} at {}, pid {}, since {}\n", text(data, "version"), text(data, "hostname"),
+             text(data, "pid"), text(data, "started"));
+    tell("queue: {} message(s), {} recipient(s), {} octets{}\n", text(queue, "messages"),
+         text(queue, "recipients"), text(queue, "octets"),
+         text(queue, "oldest").empty() ? "" : ", oldest of " + text(queue, "oldest"));
+    tell("MTA-STS policies cached: {}\n", text(data, "policies"));
     if (const auto* dnssec = data.if_contains("dnssec"); dnssec != nullptr)
-        fmt::print("DNSSEC: {}\n", text(dnssec->as_object(), "reason").empty()
-                                       ? text(dnssec->as_object(), "state")
-                                       : printable(text(dnssec->as_object(), "reason"), 1000));
+        tell("DNSSEC: {}\n", text(dnssec->as_object(), "reason").empty()
+                                 ? text(dnssec->as_object(), "state")
+                                 : printable(text(dnssec->as_object(), "reason"), 1000));
     if (const auto* trusted = data.if_contains("clock_trusted"); trusted != nullptr && !trusted->as_bool())
-        fmt::print(
+        tell(
             "CLOCK: it has leapt, or is behind the mail in the queue: nothing expires until it is set right "
             "again or, if "
             "it is right now, the daemon is restarted\n");
     if (const auto* reports = data.if_contains("tls_reports"); reports != nullptr)
         print_reporting(reports->as_object());
+    if (flag(data, "disk_short"))
+        tell(
+            "DISK: there is too little free space where state_dir is: mail is refused until there is more\n");
     if (flag(data, "memory_short"))
-        fmt::print("MEMORY: the daemon has more than max_memory: mail is refused until it has less\n");
+        tell("MEMORY: the daemon has more than max_memory: mail is refused until it has less\n");
     if (const std::string waiting = text(data, "results_waiting"); !waiting.empty() && waiting != "0")
-        fmt::print(
+        tell(
             "STORE: {} result(s) of deliveries cannot be kept: nothing is delivered until they are; the log "
             "says why (results-wait)\n",
             waiting);
     if (const auto* overrides = data.if_contains("overrides"); overrides != nullptr && overrides->is_array())
         for (const auto& item : overrides->as_array())
             if (!flag(item.as_object(), "expired"))
-                fmt::print("override \"{}\" for {}{}\n", text(item.as_object(), "level"),
-                           text(item.as_object(), "scope"),
-                           text(item.as_object(), "expires").empty()
-                               ? ""
-                               : " until " + text(item.as_object(), "expires"));
+                tell("override \"{}\" for {}{}\n", text(item.as_object(), "level"),
+                     text(item.as_object(), "scope"),
+                     text(item.as_object(), "expires").empty()
+                         ? ""
+                         : " until " + text(item.as_object(), "expires"));
     if (const auto* alarms = data.if_contains("alarms"); alarms != nullptr && alarms->is_array())
         for (const auto& item : alarms->as_array())
-            fmt::print("ALARM {} {} ({} time(s), last {}): {}\n", text(item.as_object(), "kind"),
-                       text(item.as_object(), "subject"), text(item.as_object(), "count"),
-                       text(item.as_object(), "last"), printable(text(item.as_object(), "reason"), 1000));
+            tell("ALARM {} {} ({} time(s), last {}): {}\n", text(item.as_object(), "kind"),
+                 text(item.as_object(), "subject"), text(item.as_object(), "count"),
+                 text(item.as_object(), "last"), printable(text(item.as_object(), "reason"), 1000));
     if (const auto* suspended = data.if_contains("suspended"); suspended != nullptr && suspended->is_array())
         for (const auto& item : suspended->as_array()) print_suspension(item.as_object());
     if (const auto* hops = data.if_contains("next_hops"); hops != nullptr && hops->is_array())
@@ -251,23 +268,40 @@ void print_status(const Answer& answer) {
 
 // ---- from disk, while the daemon is down
 
-// What a failing next hop says of those that wait for it, as the daemon shows it.
-void join_hops(std::vector<store::StoredMessage>& messages, const std::vector<store::HopLoad>& hops) {
-    std::map<std::string, const store::HopState*> failing;
-    for (const auto& hop : hops)
-        if (hop.state.failures > 0) failing[hop.state.next_hop] = &hop.state;
-    for (auto& message : messages) {
-        for (auto& recipient : message.recipients) {
-            const auto n = static_cast<std::size_t>(&recipient - message.recipients.data());
-            const auto hop = failing.find(store::hop_of(message, n));
-            if (recipient.state != store::RecipientState::queued || hop == failing.end()) continue;
-            if (hop->second->next_at < recipient.next_at) continue;
-            recipient.next_at = hop->second->next_at;
-            recipient.status = hop->second->status;
-            recipient.text = hop->second->text;
-        }
+// What is in the way of each recipient, by what is on the disk.
+class OfflineObstacles {
+  public:
+    static store::Result<OfflineObstacles> read(store::sqlite::Offline& store) {
+        OfflineObstacles out;
+        const auto hops = store.hops({});
+        if (!hops) return fail(hops.error());
+        for (const auto& hop : *hops)
+            if (hop.state.failures > 0) out.failing_[hop.state.next_hop] = hop.state;
+        const auto suspensions = store.suspensions();
+        if (!suspensions) return fail(suspensions.error());
+        for (const auto& one : *suspensions) out.suspensions_.put(one);
+        return out;
     }
-}
+    std::vector<queue::Blocked> of(const store::StoredMessage& message, WallTime now) const {
+        std::vector<queue::Blocked> out(message.recipients.size());
+        for (std::size_t n = 0; n < message.recipients.size(); ++n) {
+            if (message.recipients[n].state != store::RecipientState::queued) continue;
+            const std::string name = store::hop_of(message, n);
+            queue::ObstacleFacts facts;
+            facts.now = now;
+            facts.running = false;
+            facts.of_sender = suspensions_.of_sender(message);
+            facts.of_hop = suspensions_.of_hop(name);
+            if (const auto hop = failing_.find(name); hop != failing_.end()) facts.hop = &hop->second;
+            out[n] = queue::blocked_by(message, n, facts);
+        }
+        return out;
+    }
+
+  private:
+    std::map<std::string, store::HopState> failing_;
+    queue::Suspensions suspensions_;
+};
 
 std::vector<delivery::BlockedHop> blocked(const std::vector<store::HopLoad>& hops) {
     std::vector<delivery::BlockedHop> out;
@@ -327,25 +361,25 @@ Answer offline_why(store::sqlite::Offline& store, const config::Settings& settin
     if (in_queue.ids.empty()) return {ExitCode::no, "\"" + printable(id) + "\" is not a queue id", {}};
     auto history = store.history(of_message);
     const auto found = store.find(in_queue);
-    const auto hops = store.hops({});
-    if (!history || !found || !hops)
+    const auto obstacles = OfflineObstacles::read(store);
+    if (!history || !found || !obstacles)
         return {ExitCode::internal,
                 !history ? history.error().text
                 : !found ? found.error().text
-                         : hops.error().text,
+                         : obstacles.error().text,
                 {}};
     delivery::WhyFacts facts;
     facts.now = now;
     facts.running = false;
     if (!found->empty()) {
         facts.message = found->front();
+        facts.blocked = obstacles->of(facts.message, now);
     } else if (!history->messages.empty()) {
         facts.message = history->messages.front();
         facts.in_queue = false;
     } else {
         return {ExitCode::no, "no message " + id + " is in the queue, nor in the history that is kept", {}};
     }
-    facts.hops = blocked(*hops);
     facts.history = std::move(history->entries);
     switch (facts.message.message_class) {
         case store::MessageClass::mail:
@@ -479,7 +513,14 @@ Answer offline(const config::Settings& settings, const json::object& request) {
     if (verb == "queue.show" && filter.ids.empty())
         return {ExitCode::no, "no message " + printable(id) + " is in the queue", {}};
     filter.domain = text(request, "domain");
-    filter.sender = text(request, "sender");
+    if (const std::string sender = text(request, "sender"); !sender.empty()) {
+        auto scope = store::parse_sender_scope(sender, util::uid_of_login);
+        if (!scope)
+            return {ExitCode::usage,
+                    "--sender " + printable(sender) + ": allowed is " + std::string(store::sender_forms),
+                    {}};
+        filter.sender = std::move(*scope);
+    }
     filter.reason = text(request, "reason");
     if (const auto* limit = request.if_contains("limit"); limit != nullptr && limit->is_int64())
         filter.limit = static_cast<std::size_t>(limit->as_int64());
@@ -491,7 +532,7 @@ Answer offline(const config::Settings& settings, const json::object& request) {
         data["running"] = false;
         data["queue"] = control::to_json(*totals);
         data["policies"] = policies ? policies->size() : 0;
-        return {ExitCode::done, "", data};
+        return {ExitCode::unavailable, "", data};
     }
     store::HopFilter of_hops;
     of_hops.limit = filter.limit;
@@ -504,23 +545,27 @@ Answer offline(const config::Settings& settings, const json::object& request) {
     }
     auto found = (*opened)->find(filter);
     if (!found) return trouble(found.error());
-    const auto hops = (*opened)->hops(of_hops);
-    if (!hops) return trouble(hops.error());
-    join_hops(*found, *hops);
+    const auto obstacles = OfflineObstacles::read(**opened);
+    if (!obstacles) return trouble(obstacles.error());
     if (verb == "queue.show") {
         if (found->empty()) return {ExitCode::no, "no message " + id + " is in the queue", {}};
-        return {ExitCode::done, "", control::to_json(found->front(), {})};
+        return {ExitCode::done, "", control::to_json(found->front(), obstacles->of(found->front(), now))};
     }
     json::array messages;
-    for (const auto& message : *found) messages.push_back(control::to_json(message, {}));
+    store::QueueTotals selected;
+    for (const auto& message : *found) {
+        messages.push_back(control::to_json(message, obstacles->of(message, now)));
+        control::add(selected, message);
+    }
     json::object data;
     data["messages"] = std::move(messages);
     data["totals"] = control::to_json(*totals);
+    data["selected"] = control::to_json(selected);
+    data["more"] = found->size() >= filter.limit;
     return {ExitCode::done, "", data};
 }
 
-constexpr const char* sender_help =
-    "from this reverse-path, '<>', all of a @domain, of a client's address, or of a user: 'uid 1000'";
+const std::string sender_help = "what came from: " + std::string(store::sender_forms);
 constexpr const char* reason_help = "what waits for this: a part of the reason, its code or its status";
 
 class Command {
@@ -569,11 +614,11 @@ config::Loaded Command::load() const {
 
 int Command::finish(const Answer& answer, const Print& print) const {
     if (json_ && !answer.data.is_null())
-        std::cout << json::serialize(answer.data) << '\n';
+        std::cout << printable_json(json::serialize(answer.data)) << '\n';
     else if (print && (answer.code == ExitCode::done || (answer.text.empty() && !answer.data.is_null())))
         print(answer);
     if (answer.code != ExitCode::done && !answer.text.empty())
-        std::cerr << "sternpost: " << answer.text << '\n';
+        std::cerr << "sternpost: " << printable_lines(answer.text) << '\n';
     return static_cast<int>(answer.code);
 }
 
@@ -599,6 +644,7 @@ CLI::App* Command::verb(CLI::App* parent, const std::string& name, const std::st
                 if (!value.empty()) request[key] = value;
             const bool shown = !reads && ::isatty(STDERR_FILENO) != 0;
             if (shown) request["progress"] = true;
+            if (reads) request["parts"] = true;
             auto answer = control::ask(loaded.settings.control_socket, request, patience, print_progress);
             if (shown) std::cerr << "\r\033[K" << std::flush;
             if (!answer && reads && !mail_) answer = offline(loaded.settings, request);
@@ -649,12 +695,15 @@ void Command::add_queue() {
 void Command::suspend_verb(CLI::App* queue, const std::string& name, const std::string& help) {
     const auto told = [name](const Answer& answer) {
         const auto& data = answer.data.as_object();
-        fmt::print("{}: {} {}", name == "suspend" ? "suspended" : "resumed", text(data, "kind"),
-                   printable(text(data, "scope")));
+        tell("{}: {} {}", name == "suspend" ? "suspended" : "resumed", text(data, "kind"),
+             printable(text(data, "scope")));
+        const bool on = name == "suspend";
         if (text(data, "kind") == "sender")
-            fmt::print(", {} message(s) {}", text(data, "messages"),
-                       name == "suspend" ? "put on hold" : "released");
-        fmt::print("\n");
+            tell(": {} message(s) {}{}\n", text(data, "messages"), on ? "put on hold" : "released",
+                 on ? ", and so is what comes from it later" : "");
+        else
+            tell(": {} recipient(s) {}\n", text(data, "recipients"),
+                 on ? "wait until it is resumed" : "may be tried again");
     };
     auto* sub = verb(queue, name, help, {{"verb", "queue." + name}}, false, told);
     sub->add_flag("--json", json_, "the answer as JSON");
@@ -674,11 +723,18 @@ CLI::App* Command::deed_verb(CLI::App* queue, const std::string& name, const std
                              const std::string& help) {
     const auto count = [done](const Answer& answer) {
         const auto& data = answer.data.as_object();
-        fmt::print("{}: {} message(s), {} recipient(s)", done, text(data, "messages"),
-                   text(data, "recipients"));
+        tell("{}: {} message(s), {} recipient(s)", done, text(data, "messages"), text(data, "recipients"));
         if (text(data, "active") != "0")
-            fmt::print("; {} more are in an attempt, which ends as it ends", text(data, "active"));
-        fmt::print("\n");
+            tell("; {} more are in an attempt, which ends as it ends", text(data, "active"));
+        tell("\n");
+        if (text(data, "held") != "0")
+            tell("left alone: {} message(s) on hold (\"sternpost queue release\" ends that)\n",
+                 text(data, "held"));
+        if (done == "due now" && text(data, "suspended") != "0")
+            tell(
+                "{} of the recipients wait on: their next hop is suspended (\"sternpost queue resume\" ends "
+                "that)\n",
+                text(data, "suspended"));
     };
     auto* deed = verb(queue, name, help, {{"verb", "queue." + name}}, false, count);
     deed->add_flag("--json", json_, "the answer as JSON");
@@ -742,16 +798,15 @@ void Command::add_sts() {
     auto* show = verb(sts, "show", "the cached policy of a domain", {{"verb", "sts.show"}}, true,
                       [](const Answer& answer) {
                           print_policies(answer);
-                          fmt::print("\n{}", printable_text(text(answer.data.as_object(), "text")));
+                          tell("\n{}", printable_text(text(answer.data.as_object(), "text")));
                       });
     show->add_option("DOMAIN", domain_, "the policy domain")->required();
     verb(sts, "list", "all cached policies", {{"verb", "sts.list"}}, true, print_policies);
-    auto* refresh = verb(sts, "refresh", "fetch a policy now", {{"verb", "sts.refresh"}}, false,
-                         [](const Answer& answer) {
-                             const json::object& data = answer.data.as_object();
-                             fmt::print("{}: fetched, mode {}, id {}\n", text(data, "domain"),
-                                        text(data, "mode"), text(data, "id"));
-                         });
+    auto* refresh = verb(
+        sts, "refresh", "fetch a policy now", {{"verb", "sts.refresh"}}, false, [](const Answer& answer) {
+            const json::object& data = answer.data.as_object();
+            tell("{}: fetched, mode {}, id {}\n", text(data, "domain"), text(data, "mode"), text(data, "id"));
+        });
     refresh->add_option("DOMAIN", domain_, "the policy domain")->required();
     auto* differs = verb(sts, "diff", "how the published policy differs from the cached one",
                          {{"verb", "sts.diff"}}, true, print_lines);
@@ -810,14 +865,14 @@ int Command::publish() const {
         out["policy"] = texts->policy;
         out["report_record"] = texts->report_record;
         out["steps"] = control::to_json(texts->steps);
-        std::cout << json::serialize(out) << '\n';
+        std::cout << printable_json(json::serialize(out)) << '\n';
         return 0;
     }
-    fmt::print("In the zone of {}:\n\n{}\n", domain_, texts->record);
-    if (!texts->report_record.empty()) fmt::print("{}\n", texts->report_record);
-    fmt::print("\nAt {}:\n\n{}\nSteps:\n", texts->policy_url, printable_text(texts->policy));
+    tell("In the zone of {}:\n\n{}\n", domain_, texts->record);
+    if (!texts->report_record.empty()) tell("{}\n", texts->report_record);
+    tell("\nAt {}:\n\n{}\nSteps:\n", texts->policy_url, printable_text(texts->policy));
     std::size_t number = 0;
-    for (const auto& step : texts->steps) fmt::print("{}. {}\n", ++number, step);
+    for (const auto& step : texts->steps) tell("{}. {}\n", ++number, step);
     return 0;
 }
 
@@ -847,9 +902,9 @@ void Command::add_policy() {
     set->add_option("--author", texts_["author"], "who says so; else your user id");
     set->add_option("--expires", texts_["expires"], "when it ends: 14d, or 2027-01-31T00:00:00Z");
     verb(overrides, "list", "all exceptions", {{"verb", "policy.override.list"}}, true, print_overrides);
-    auto* remove = verb(
-        overrides, "remove", "take an exception back", {{"verb", "policy.override.remove"}}, false,
-        [](const Answer& answer) { fmt::print("removed: {}\n", text(answer.data.as_object(), "scope")); });
+    auto* remove =
+        verb(overrides, "remove", "take an exception back", {{"verb", "policy.override.remove"}}, false,
+             [](const Answer& answer) { tell("removed: {}\n", text(answer.data.as_object(), "scope")); });
     remove->add_option("SCOPE", texts_["scope"], "as it was set")->required();
 }
 
@@ -891,20 +946,51 @@ void Command::add_tlsrpt() {
     digest->add_flag("--mail", mail_, "mails it to admin_address");
 }
 
+// What is allowed and may not be what its administrator wants.
+std::vector<std::string> config_warnings(const config::Settings& settings) {
+    std::vector<std::string> out;
+    if (settings.admin_address.empty())
+        out.emplace_back(
+            "admin_address is not set: mail for <Postmaster>, root and other names of this host is refused, "
+            "and a notice that "
+            "cannot be delivered is dropped");
+    std::vector<std::string> organizations;
+    for (const auto& key : dkim::KeyFolder(config::dkim_folder(settings)).read().keys) {
+        if (key.state != dkim::State::active || key.reports_only) continue;
+        const std::string one = dns::organizational_domain(key.signer.domain);
+        if (std::find(organizations.begin(), organizations.end(), one) == organizations.end())
+            organizations.push_back(one);
+    }
+    if (organizations.size() <= 1 || settings.dkim_sign == "off") return out;
+    const std::string whose =
+        fmt::format("there are DKIM keys of several organizations ({})", fmt::join(organizations, ", "));
+    for (const auto& client : settings.clients)
+        if (client.role == config::ClientRole::originate && client.domains.empty())
+            out.push_back(whose + ": mail of the client " + client.network.text() +
+                          " is not signed until its section says domains = [\"…\"]");
+    if (std::none_of(settings.sender_domains.begin(), settings.sender_domains.end(),
+                     [](const auto& one) { return !one.user.empty(); }))
+        out.push_back(
+            whose +
+            ": mail of users of this machine is not signed until a [[sender]] section lists their domains");
+    return out;
+}
+
 int Command::check_config() const {
     auto loaded = load();
     if (const auto roots = util::read_file(loaded.settings.ca_file, 64UL << 20U);
         loaded.errors.empty() && !roots)
         loaded.errors.push_back("tls.ca_file: " + roots.error().text +
                                 "; without it the daemon does not start");
+    if (loaded.errors.empty())
+        for (auto& warning : config_warnings(loaded.settings)) loaded.warnings.push_back(std::move(warning));
     for (const auto& error : loaded.errors) std::cerr << error << '\n';
     for (const auto& warning : loaded.warnings) std::cerr << "warning: " << warning << '\n';
     if (!loaded.errors.empty()) {
         std::cerr << "sternpost: " << loaded.errors.size() << " error(s)\n";
         return static_cast<int>(ExitCode::no);
     }
-    fmt::print("The configuration is in order{}.\n",
-               loaded.warnings.empty() ? "" : ", with the warnings above");
+    tell("The configuration is in order{}.\n", loaded.warnings.empty() ? "" : ", with the warnings above");
     return static_cast<int>(ExitCode::done);
 }
 
@@ -924,21 +1010,21 @@ int Command::show_config() const {
             clients.push_back(std::move(one));
         }
         out["client"] = std::move(clients);
-        std::cout << json::serialize(out) << '\n';
+        std::cout << printable_json(json::serialize(out)) << '\n';
         return 0;
     }
     std::string section;
     for (const auto& option : config::options()) {
         const auto dot = option.name.find('.');
         const std::string here(dot == std::string_view::npos ? "" : option.name.substr(0, dot));
-        if (here != section) fmt::print("\n[{}]\n", here);
+        if (here != section) tell("\n[{}]\n", here);
         section = here;
-        fmt::print("{} = {}\n", option.name.substr(dot == std::string_view::npos ? 0 : dot + 1),
-                   config::value_text(option, loaded.settings));
+        tell("{} = {}\n", option.name.substr(dot == std::string_view::npos ? 0 : dot + 1),
+             config::value_text(option, loaded.settings));
     }
     for (const auto& client : loaded.settings.clients)
-        fmt::print("\n[[client]]\nnetwork = \"{}\"\nrole = \"{}\"\n", client.network.text(),
-                   client.role == config::ClientRole::relay ? "relay" : "originate");
+        tell("\n[[client]]\nnetwork = \"{}\"\nrole = \"{}\"\n", client.network.text(),
+             client.role == config::ClientRole::relay ? "relay" : "originate");
     return 0;
 }
 

@@ -38,6 +38,16 @@ std::optional<mail::Mailbox> admin_of(const config::Settings& settings) {
     return mailbox ? std::optional(std::move(*mailbox)) : std::nullopt;
 }
 
+mail::SenderDomains sender_domains_of(const config::Settings& settings) {
+    std::vector<mail::SenderDomains::Rule> rules;
+    for (const auto& one : settings.sender_domains)
+        rules.push_back({"[[sender]] " + one.match, one.network, one.user, one.domains});
+    for (const auto& client : settings.clients)
+        if (!client.domains.empty())
+            rules.push_back({"[[client]] " + client.network.text(), client.network, "", client.domains});
+    return mail::SenderDomains(std::move(rules));
+}
+
 mail::LocalNames local_names_of(const config::Settings& settings, const std::string& hostname) {
     std::vector<dns::Domain> own;
     if (auto domain = dns::Domain::parse(hostname)) own.push_back(std::move(*domain));
@@ -100,6 +110,7 @@ delivery::Options delivery_of(const config::Settings& settings, const std::strin
     out.messages_per_connection = static_cast<unsigned>(settings.messages_per_connection);
     out.destinations = settings.destinations;
     out.connections_per_site = static_cast<unsigned>(settings.connections_per_site);
+    out.connections_per_address = static_cast<unsigned>(settings.connections_per_address);
     out.convert_8bit = convert_of(settings);
     return out;
 }
@@ -108,6 +119,7 @@ delivery::BounceOptions bounces_of(const config::Settings& settings, const std::
     delivery::BounceOptions out;
     out.hostname = name_or_literal(hostname);
     out.admin = admin_of(settings);
+    out.most_per_day = settings.notices_per_day;
     return out;
 }
 
@@ -115,6 +127,8 @@ delivery::SigningOptions signing_of(const config::Settings& settings) {
     delivery::SigningOptions out;
     out.sign = settings.dkim_sign == "auto";
     out.patience = seconds(settings.dkim_patience);
+    out.domains = sender_domains_of(settings);
+    out.login_of = local::user_name;
     return out;
 }
 
@@ -178,11 +192,16 @@ smtp::ServerOptions server_of(const config::Settings& settings, const std::strin
     out.max_message_size = settings.max_message_size;
     out.max_recipients = settings.max_recipients;
     out.command_timeout = seconds(settings.command_timeout);
-    out.max_connections = settings.max_connections;
-    out.max_connections_per_client = settings.max_connections_per_client;
+    out.connections.connections = settings.max_connections;
+    out.connections.for_this_machine = std::min<std::uint64_t>(50, settings.max_connections / 10);
+    out.connections.per_client = settings.max_connections_per_client;
+    out.connections.strangers = settings.max_stranger_connections;
+    out.connections.per_stranger = std::min<std::uint64_t>(5, settings.max_connections_per_client);
+    out.stranger_time = seconds(settings.stranger_time);
     out.sender_limit = {static_cast<unsigned>(settings.messages_per_minute_per_client),
                         static_cast<unsigned>(settings.recipients_per_hour_per_client)};
     out.sender_rules = settings.senders;
+    out.sender_domains = sender_domains_of(settings);
     for (const auto& client : settings.clients) {
         if (hostname.empty() && !client.network.address.is_loopback()) continue;
         out.networks.push_back({client.network, client.role == config::ClientRole::relay

@@ -7,6 +7,7 @@
 #include "dns/ldns_resolver.h"
 #include "local/intake.h"
 #include "mail/local_names.h"
+#include "mail/sender_domains.h"
 #include "queue/core.h"
 #include "smtp/server.h"
 #include "store/sqlite/engine.h"
@@ -18,6 +19,7 @@ namespace sternpost::cmd {
 
 /// The administrator's address, if one is set.
 std::optional<mail::Mailbox> admin_of(const config::Settings& settings);
+mail::SenderDomains sender_domains_of(const config::Settings& settings);
 mail::LocalNames local_names_of(const config::Settings& settings, const std::string& hostname);
 store::sqlite::Options store_of(const config::Settings& settings);
 dns::ResolverOptions resolver_of(const config::Settings& settings);

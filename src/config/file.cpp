@@ -11,6 +11,7 @@
 #include "dns/name.h"
 #include "dns/resolv_conf.h"
 #include "mail/address.h"
+#include "mail/sender_domains.h"
 #include "util/file.h"
 #include "util/text.h"
 
@@ -112,6 +113,7 @@ class Reader {
             if (check == Check::log_level)
                 return text == "error" || text == "warning" || text == "info" || text == "debug";
             if (check == Check::path) return text.starts_with('/');
+            if (check == Check::readers) return text == "everybody" || text == "admins";
             if (check == Check::trust) return text == "auto" || text == "yes" || text == "no";
             if (check == Check::sign) return text == "auto" || text == "off";
             if (check == Check::convert) return text == "unsigned" || text == "always" || text == "never";
@@ -213,10 +215,10 @@ class Reader {
             const auto& entry = *item.as_table();
             std::optional<Client> client;
             for (const auto& [key, value] : entry) {
-                if (key.str() != "network" && key.str() != "role")
-                    loaded_.errors.push_back(
-                        fmt::format("{}:{}: unknown key \"client.{}\"; a client has network and role", name_,
-                                    key.source().begin.line, printable(key.str(), 80)));
+                if (key.str() != "network" && key.str() != "role" && key.str() != "domains")
+                    loaded_.errors.push_back(fmt::format(
+                        "{}:{}: unknown key \"client.{}\"; a client has network, role and domains", name_,
+                        key.source().begin.line, printable(key.str(), 80)));
             }
             const auto* network = entry.get("network");
             const auto parsed = network != nullptr && network->is_string()
@@ -228,7 +230,7 @@ class Reader {
                 error(*network, "client.network = " + shown(*network) +
                                     ": a network such as \"192.0.2.0/24\" or \"2001:db8::/32\"");
             } else {
-                client = Client{*parsed, ClientRole::originate};
+                client = Client{*parsed, ClientRole::originate, domains_of(entry, "client")};
             }
             if (const auto* role = entry.get("role")) {
                 const auto* text = role->as_string();
@@ -238,8 +240,33 @@ class Reader {
                     error(*role, "client.role = " + shown(*role) + ": one of \"originate\", \"relay\"");
                 }
             }
+            if (client && client->role == ClientRole::relay && !client->domains.empty())
+                error(*entry.get("domains"),
+                      "client.domains is for the role \"originate\": what a relay passes on is others' mail");
             if (client) loaded_.settings.clients.push_back(*client);
         }
+    }
+
+    // The list of domains that a section's client or user may write as.
+    std::vector<std::string> domains_of(const toml::table& entry, std::string_view list) {
+        constexpr const char* allowed = "a list such as [\"example.com\", \".example.com\"]";
+        std::vector<std::string> out;
+        const auto* node = entry.get("domains");
+        if (node == nullptr) return out;
+        const auto* all = node->as_array();
+        if (all == nullptr || all->empty()) {
+            error(*node, fmt::format("{}.domains = {}: {}", list, shown(*node), allowed));
+            return out;
+        }
+        for (const auto& item : *all) {
+            const auto* text = item.as_string();
+            auto domain = text == nullptr ? std::nullopt : mail::parse_sender_domain(text->get());
+            if (domain)
+                out.push_back(std::move(*domain));
+            else
+                error(item, fmt::format("{}.domains: {}: {}", list, shown(item), allowed));
+        }
+        return out;
     }
 
     // The sections of a list such as [[route]], each looked over for keys that it does not have.
@@ -342,7 +369,7 @@ class Reader {
     void senders(const toml::node& node) {
         constexpr const char* allowed = "\"192.0.2.0/24\", \"2001:db8::1\", \"user:www-data\"";
         for (const auto* entry :
-             sections(node, "sender", {"match", "messages_per_minute", "recipients_per_hour"})) {
+             sections(node, "sender", {"match", "messages_per_minute", "recipients_per_hour", "domains"})) {
             const auto match = text_of(*entry, "sender", "match", true, allowed);
             const auto messages = number_of(*entry, "sender", "messages_per_minute", 0);
             const auto recipients = number_of(*entry, "sender", "recipients_per_hour", 0);
@@ -353,6 +380,9 @@ class Reader {
                       fmt::format("sender.match = \"{}\": {}", printable(*match, 80), allowed));
                 continue;
             }
+            if (auto domains = domains_of(*entry, "sender"); !domains.empty())
+                loaded_.settings.sender_domains.push_back(
+                    {*match, rule->network, rule->user, std::move(domains)});
             rule->messages_per_minute = messages;
             rule->recipients_per_hour = recipients;
             loaded_.settings.senders.push_back(std::move(*rule));

@@ -18,6 +18,10 @@ const std::array table{
     Option{"log_level", &S::log_level, Check::log_level, "the least important events that are logged"},
     Option{"control_socket", &S::control_socket, Check::path,
            "where the sternpost command reaches the daemon"},
+    Option{"admin_group", &S::admin_group, Check::any,
+           "the group whose members may do with the sternpost command what root may"},
+    Option{"control_readers", &S::control_readers, Check::readers,
+           "who may use the verbs that only show what the daemon knows"},
     Option{"submit_socket", &S::submit_socket, Check::path, "where the sendmail command hands in mail"},
     Option{"maildrop_dir", &S::maildrop_dir, Check::path,
            "where the sendmail command leaves mail while the daemon is down"},
@@ -42,6 +46,10 @@ const std::array table{
     Option{"listener.max_connections", &S::max_connections, Check::at_least_one, "clients at a time"},
     Option{"listener.max_connections_per_client", &S::max_connections_per_client, Check::at_least_one,
            "connections at a time from one address"},
+    Option{"listener.max_stranger_connections", &S::max_stranger_connections, Check::any,
+           "connections at a time of hosts that may not send; 0: they are refused at once"},
+    Option{"listener.stranger_time", &S::stranger_time, Check::positive_time,
+           "how long a session of a host that may not send lasts at most"},
     Option{"listener.messages_per_minute_per_client", &S::messages_per_minute_per_client, Check::any,
            "messages a minute from one address; 0: no limit"},
     Option{"listener.recipients_per_hour_per_client", &S::recipients_per_hour_per_client, Check::any,
@@ -80,6 +88,8 @@ const std::array table{
            "fewer connections than are open, when a further one could not be opened"},
     Option{"delivery.connections_per_site", &S::connections_per_site, Check::at_least_one,
            "connections at a time to one set of MX hosts, however many domains live there"},
+    Option{"delivery.connections_per_address", &S::connections_per_address, Check::at_least_one,
+           "connections at a time to one address, whatever names lead there"},
     Option{"delivery.recipients_per_transaction", &S::recipients_per_transaction, Check::at_least_one,
            "recipients given to a host at once"},
     Option{"delivery.messages_per_connection", &S::messages_per_connection, Check::at_least_one,
@@ -104,6 +114,8 @@ const std::array table{
            "how long a message is tried before it is returned"},
     Option{"queue.notice_lifetime", &S::notice_lifetime, Check::positive_time,
            "the same for notices (bounces)"},
+    Option{"queue.notices_per_day", &S::notices_per_day, Check::any,
+           "notices that one mailbox gets in a day; 0: no limit"},
     Option{"queue.delay_warning", &S::delay_warning, Check::any,
            "when the sender of a message hears that it still waits; 0: never"},
     Option{"queue.retry", &S::retry, Check::positive_time,
@@ -255,6 +267,8 @@ std::string allowed_text(const Option& option) {
             return "a list of addresses and ports such as [\"0.0.0.0:25\", \"[::]:25\"]";
         case Check::families:
             return "[\"ipv4\"], [\"ipv6\"] or both";
+        case Check::readers:
+            return "one of \"everybody\", \"admins\"";
         case Check::trust:
             return "one of \"auto\", \"yes\", \"no\"";
         case Check::name:

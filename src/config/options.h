@@ -29,6 +29,15 @@ enum class ClientRole {
 struct Client {
     dns::Network network;
     ClientRole role = ClientRole::originate;
+    std::vector<std::string> domains;  // that it may write as (mail/sender_domains); empty: nobody has said
+};
+
+/// A [[sender]] section that lists domains.
+struct SenderDomainList {
+    std::string match;
+    std::optional<dns::Network> network;
+    std::string user;
+    std::vector<std::string> domains;
 };
 
 /// All settings, with their defaults. Durations in milliseconds, sizes in octets.
@@ -39,6 +48,8 @@ struct Settings {
     std::string user = "sternpost";
     std::string log_level = "info";
     std::string control_socket = "/run/sternpost/control.sock";
+    std::string admin_group = "sternpost-admin";
+    std::string control_readers = "everybody";
     std::string submit_socket = "/run/sternpost/submit.sock";
     std::string maildrop_dir = "/var/spool/sternpost/maildrop";
     std::vector<std::string> resolvers;
@@ -54,6 +65,8 @@ struct Settings {
     std::uint64_t max_recipients = 1000;
     std::uint64_t max_connections = 500;
     std::uint64_t max_connections_per_client = 50;
+    std::uint64_t max_stranger_connections = 50;
+    Duration stranger_time{std::chrono::seconds(60)};
     std::uint64_t messages_per_minute_per_client = 6000;
     std::uint64_t recipients_per_hour_per_client = 0;
     Duration command_timeout{std::chrono::minutes(5)};
@@ -64,6 +77,7 @@ struct Settings {
     std::vector<store::StoredOverride> overrides;          // [[override]]
     std::vector<delivery::DestinationLimit> destinations;  // [[destination]]
     std::vector<mail::SenderRule> senders;                 // [[sender]]
+    std::vector<SenderDomainList> sender_domains;          // of those that list domains
     std::uint64_t messages_per_minute_per_user = 6000;
     std::uint64_t recipients_per_hour_per_user = 0;
 
@@ -84,6 +98,7 @@ struct Settings {
     std::uint64_t window_growth = 1;
     std::uint64_t window_shrink = 0;
     std::uint64_t connections_per_site = 20;
+    std::uint64_t connections_per_address = 20;
     std::uint64_t recipients_per_transaction = 100;
     std::uint64_t messages_per_connection = 100;
     std::uint64_t addresses_per_attempt = 5;
@@ -94,6 +109,7 @@ struct Settings {
 
     Duration lifetime{std::chrono::hours(120)};
     Duration notice_lifetime{std::chrono::hours(120)};
+    std::uint64_t notices_per_day = 1000;
     Duration delay_warning{std::chrono::hours(4)};
     std::vector<Duration> retry{std::chrono::minutes(5),  std::chrono::minutes(10), std::chrono::minutes(20),
                                 std::chrono::minutes(30), std::chrono::hours(1),    std::chrono::hours(2)};
@@ -157,6 +173,7 @@ enum class Check {
     listen,         // address and port
     families,       // ipv4, ipv6: at least one
     trust,          // auto, yes, no
+    readers,        // everybody, admins
     name,           // a domain name, or empty
     port,           // 1 … 65535
     at_least_one,   // 1 or more

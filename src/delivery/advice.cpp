@@ -85,6 +85,7 @@ constexpr std::array table{
         "the hosts take connections from this relay's address again: ask where their replies point to, and "
         "see whether the address is on a block list",
         us},
+    Row{"takes-no-mail", Why::other, "{domain} names MX hosts that take mail", them},
     Row{"host-asks-to-wait", Why::other, "the time that the host asks for passes", nobody},
     Row{"greylisted", Why::other,
         "the host takes the message at a later attempt: it asks strangers to come again", nobody},
@@ -104,6 +105,11 @@ constexpr std::array table{
         "until "
         "then nothing expires, and mail goes out as usual",
         us},
+    Row{"suspended", Why::other, "\"sternpost queue resume\" ends the suspension", us},
+    Row{"limit", Why::other, "a connection that is in use ends", nobody},
+    Row{"results-wait", Why::other,
+        "there is room on the disk of state_dir again, or it can be written again", us},
+    Row{"daemon-down", Why::other, "the daemon is started", us},
     Row{"held", Why::other, "\"sternpost queue release\" ends the hold", us},
 };
 

@@ -12,7 +12,8 @@ namespace {
 
 constexpr auto site_pause =
     std::chrono::seconds(1);  // ours: how soon a busy site is asked again if nobody says that it has room
-constexpr std::size_t max_reasons = 20;  // ours: hosts and addresses that a record tells of
+constexpr auto address_pause = std::chrono::seconds(10);  // ours: the same of a busy address
+constexpr std::size_t max_reasons = 20;                   // ours: hosts and addresses that a record tells of
 constexpr std::size_t max_outcomes =
     20;  // ours: of sessions and hosts, that one record holds with their policies
 
@@ -36,6 +37,29 @@ class SiteVisit {
 std::string endpoint(const DialRequest& request) {
     const std::string name = request.host ? request.host->text() : std::string("literal");
     return name + "[" + request.address.text() + "]:" + std::to_string(request.port);
+}
+
+// Since the message was accepted; never negative, whatever the clock did.
+std::string age_text(const store::StoredMessage& message, WallTime now) {
+    return fmt::format(
+        "{:.2f}s",
+        std::chrono::duration<double>(std::max(now - message.arrived, WallTime::duration::zero())).count());
+}
+
+std::string took_text(SteadyTime began, SteadyTime now) {
+    return fmt::format("{:.2f}s", std::chrono::duration<double>(now - began).count());
+}
+
+// What a session shows, and why it is in clear where TLS has failed before it.
+Observation seen_of(const smtp::Opened& opened, const DialRequest& request) {
+    Observation out = delivery::seen_of(opened);
+    if (request.tls_failure && !opened.evidence.encrypted) out.starttls_refusal = request.tls_failure;
+    return out;
+}
+
+// 521 at the greeting or EHLO, and 556: the host takes no mail, from nobody and for nobody (RFC 7504).
+bool never_takes_mail(const smtp::Reply& reply) {
+    return reply.code == 521 || reply.code == 556;
 }
 
 std::string result_text(const Verdict& verdict) {
@@ -82,7 +106,9 @@ struct Delivery::Attempt {
     bool lacks = false;           // the host at hand lacks something
     bool lacks_tls = false;       // at each of its addresses that: any TLS
     std::size_t no_network = 0;   // addresses that could not be reached for want of a network here
+    std::size_t never = 0;        // of these: hosts that say that they never take mail (RFC 7504)
     std::size_t refused_us = 0;   // addresses whose greeting, or EHLO reply, turned us away for good
+    bool skipped = false;         // an address was left alone, since it took no connection a moment ago
     bool may_pass = false;        // a look-up failed, or an address was left alone: another time it may do
     bool ourselves = false;       // the host at hand is this one
     bool served = false;          // a session carried mail
@@ -107,7 +133,7 @@ struct Delivery::Attempt {
         status = "4.4.1";
         reason_code.clear();
         held_by.reset();
-        addresses_tried = hosts = lacking = without_tls = no_network = refused_us = 0;
+        addresses_tried = hosts = lacking = without_tls = no_network = refused_us = never = 0;
         may_pass = ourselves = false;
     }
 };
@@ -269,10 +295,11 @@ asio::awaitable<Delivery::Tried> Delivery::try_host(Attempt& attempt, const Cand
         if (attempt.addresses_tried >= options_.addresses_per_attempt || attempt.lane.stopping()) break;
         if (attempt.ipv4_only && address.is_v6()) continue;
         if (clock_.steady() - attempt.began > options_.attempt_budget) break;
-        if (sites_.is_dead(address, clock_.steady())) {
-            attempt.reason(candidate.text() + "[" + address.text() +
-                           "]: took no connection a short while ago and is left alone for now");
-            attempt.may_pass = true;
+        // The last attempt of a message is a real one.
+        const std::string* dead = attempt.work->last ? nullptr : sites_.dead(address, clock_.steady());
+        if (dead != nullptr) {
+            attempt.reason(*dead + " (a moment ago; not tried again yet)");
+            attempt.may_pass = attempt.skipped = true;
             continue;
         }
         ++attempt.addresses_tried;
@@ -330,6 +357,15 @@ asio::awaitable<Delivery::Tried> Delivery::try_address(Attempt& attempt, const H
         sites_.taken_over(attempt.limits.site);
     }
     DialRequest request = request_for(host, address);
+    // Any number of names can lead to one address, and a slow host there would have a connection for each.
+    const std::string place = "address " + address.text();
+    if (!sites_.enter(place, std::max(attempt.limits.connections, options_.connections_per_address))) {
+        attempt.lane.put_back(*std::exchange(attempt.work, std::nullopt));
+        attempt.lane.pause(address_pause);
+        sites_.wait(place, attempt.lane.hop());
+        co_return Tried::over;
+    }
+    const SiteVisit at_address(sites_, place);
     for (;;) {
         auto channel = co_await dialer_.open(request);
         if (attempt.lane.stopping()) {
@@ -343,14 +379,20 @@ asio::awaitable<Delivery::Tried> Delivery::try_address(Attempt& attempt, const H
             note(attempt, requirement, seen, &request, failure.helo, failure.local_address);
             log_session(attempt, requirement, request, "none", "failed", verdict, sentence_of(failure));
             if (failure.code == smtp::Errc::connect_refused || failure.code == smtp::Errc::connect_timed_out)
-                sites_.took_no_connection(request.address, clock_.steady());
+                sites_.took_no_connection(request.address, clock_.steady(),
+                                          endpoint(request) + ": " + sentence_of(failure));
             if (failure.code == smtp::Errc::network_unreachable) ++attempt.no_network;
-            if (failure.code == smtp::Errc::reply_negative && failure.reply->permanent())
+            if (failure.code == smtp::Errc::reply_negative && failure.reply->permanent()) {
                 ++attempt.refused_us;
+                if (never_takes_mail(*failure.reply)) ++attempt.never;
+            }
+            attempt.detail.mx_host = failure.reply && request.host ? request.host->text() : "";
+            attempt.detail.diagnostic = failure.reply ? failure.reply->text() : "";
             attempt.detail.dialogue = failure.dialogue;
             if (request.tls == smtp::TlsUse::if_offered &&
                 after_failed_open(failure, requirement.clear_text_allowed()) == NextStep::clear_text) {
                 request.tls = smtp::TlsUse::never;
+                request.tls_failure = failure;
                 continue;
             }
             attempt.reason(endpoint(request) + ": " +
@@ -372,7 +414,7 @@ asio::awaitable<Delivery::Tried> Delivery::try_address(Attempt& attempt, const H
         }
         sites_.took_connection(request.address, clock_.steady());
         const smtp::Opened& opened = (*channel)->opened();
-        const Observation seen = seen_of(opened);
+        const Observation seen = seen_of(opened, request);
         const Verdict verdict = decide(requirement, seen);
         // After a handshake that failed the fresh connection in clear is the same host's second chance, and
         // no second session of its policy.
@@ -533,9 +575,8 @@ std::vector<queue::Fate> Delivery::judge(const Attempt& attempt, const queue::Wo
                                          const std::vector<smtp::RecipientOutcome>& outcomes, bool reused,
                                          bool& other_family, bool& reconnect) const {
     const smtp::Opened& opened = channel.opened();
-    const Verdict verdict = decide(host.requirement, seen_of(opened));
+    const Verdict verdict = decide(host.requirement, seen_of(opened, request));
     TransactionFacts facts;
-    facts.size_declared = opened.offered.size;
     facts.over_ipv6 = request.address.is_v6();
     facts.other_family = attempt.ipv4_known && options_.policy.hosts.ipv4;
     facts.reused = reused;
@@ -591,6 +632,8 @@ void Delivery::note(Attempt& attempt, const Requirement& requirement, const Obse
         outcome.count = finding.count;
         if (finding.result_type) outcome.result_type = tlsrpt::name_of(*finding.result_type);
         outcome.reason_code = finding.reason_code;
+        if (finding.reason_code == "handshake-failed" && seen.failure)
+            outcome.reason_code += ": " + printable(seen.failure->text, 150);  // the TLS library's reason
         if (requirement.host) outcome.mx_host = requirement.host->text();
         if (request != nullptr) {
             outcome.helo = helo;
@@ -668,6 +711,15 @@ queue::HopFate Delivery::fate_of(const Attempt& attempt) const {
         fate.reason_code = "network-unreachable";
         fate.text += "; nothing is known against " + domain +
                      ": this machine has no way to any of its hosts; its administrator must mend the network";
+    } else if (attempt.never > 0 && attempt.never == attempt.addresses_tried && !attempt.skipped &&
+               attempt.hosts == attempt.plan.hosts.candidates.size()) {
+        fate.permanent = true;
+        fate.status = "5.3.2";
+        fate.reason_code = "takes-no-mail";
+        fate.text += "; every MX host of " + domain +
+                     " says that it never takes mail (RFC 7504): the administrator of " + domain +
+                     " must name hosts that do";
+        return attempt.plan.doubts_dns() ? doubted(attempt.plan, std::move(fate)) : fate;
     } else if (attempt.refused_us > 0 && attempt.refused_us == attempt.addresses_tried) {
         fate.reason_code = "greeting-refused";
         fate.text += "; every host of " + domain +
@@ -713,15 +765,15 @@ void Delivery::log_attempt(const queue::Work& work, const queue::Fate& fate, con
     const std::string_view status = result.state == store::RecipientState::sent      ? "sent"
                                     : result.state == store::RecipientState::bounced ? "bounced"
                                                                                      : "deferred";
-    const auto delay = std::chrono::duration<double>(clock_.steady() - began).count();
     Event event(log_, Level::info, "attempt");
     event.kv("qid", work.message->id.text())
-        .raw("to", "<" + work.message->recipients[result.recipient].address.recipient.path.text() + ">")
+        .address("to", work.message->recipients[result.recipient].address.recipient.path.text())
         .raw("mx", endpoint(request))
         .kv("tls", opened.evidence.encrypted ? opened.evidence.version : "none")
         .kv("policy", requirement.label());
     if (!result.result_type.empty()) event.kv("result", result.result_type);
-    event.raw("delay", fmt::format("{:.2f}s", delay))
+    event.raw("delay", age_text(*work.message, clock_.wall()))
+        .raw("took", took_text(began, clock_.steady()))
         .kv("status", status)
         .kv("dsn", result.status)
         .reason(result.text);
@@ -729,15 +781,15 @@ void Delivery::log_attempt(const queue::Work& work, const queue::Fate& fate, con
 
 void Delivery::log_deferred(const Attempt& attempt, const queue::HopFate& fate) {
     if (!attempt.work) return;
-    const auto delay = std::chrono::duration<double>(clock_.steady() - attempt.began).count();
     for (const auto n : attempt.work->recipients)
         Event(log_, Level::info, "attempt")
             .kv("qid", attempt.work->message->id.text())
-            .raw("to", "<" + attempt.work->message->recipients[n].address.recipient.path.text() + ">")
+            .address("to", attempt.work->message->recipients[n].address.recipient.path.text())
             .kv("mx", "none")
             .kv("tls", "none")
             .kv("policy", attempt.label)
-            .raw("delay", fmt::format("{:.2f}s", delay))
+            .raw("delay", age_text(*attempt.work->message, clock_.wall()))
+            .raw("took", took_text(attempt.began, clock_.steady()))
             .kv("status", "deferred")
             .kv("dsn", fate.status)
             .reason(fate.text);

@@ -28,6 +28,7 @@ struct Options {
     std::chrono::milliseconds idle_time{5000};  // 0: sessions are not kept
     unsigned messages_per_connection = 100;
     unsigned connections_per_site = 20;
+    unsigned connections_per_address = 20;       // whatever the names that lead there
     std::vector<DestinationLimit> destinations;  // the administrator's sections
     ConvertEightBit convert_8bit = ConvertEightBit::unsigned_only;
     std::chrono::seconds dead_host_time{60};  // an address that took no connection is left alone for so long

@@ -29,6 +29,7 @@ struct DialRequest {
     std::optional<tls::DaneReference> dane;  // TLSA records that the handshake is judged by
     /// Whether a TLS session that proves this may be taken up again; empty: only a full handshake will do.
     std::function<bool(const tls::Evidence&)> may_resume;
+    std::optional<smtp::Failure> tls_failure;  // of the session before: why this one is in clear
 };
 
 /// An open session, seen from the control thread.

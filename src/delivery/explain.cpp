@@ -17,28 +17,43 @@ std::string until(WallTime when, WallTime now) {
     return rfc3339(when) + (when > now ? " (in " + human_span(when - now) + ")" : " (past)");
 }
 
+// Whether what is said of the hosts rests on a connection.
+bool probed(const Explanation& e) {
+    return std::any_of(e.hosts.begin(), e.hosts.end(), [](const ExplainedHost& h) { return h.probed; });
+}
+
 Outlook outlook_of(const Explanation& e) {
     if (e.trouble) return e.trouble->permanent ? Outlook::no_mail : Outlook::unanswered;
     if (e.plan.sts && e.plan.sts->state == sts::State::unknown) return Outlook::unanswered;
     bool any = false;
     bool answered = !e.hosts.empty();  // and no host has an address
-    bool guarded = false;
     bool held = false;
     for (const ExplainedHost& host : e.hosts) {
         answered = answered && host.verdict.reason_code == "no-address";
         if (host.verdict.go) {
             any = true;
-            const Requirement& r = host.plan.requirement;
-            const bool names = r.override_ ? r.override_->level >= TlsLevel::verify
-                                           : r.dane.state == DaneState::usable || r.tls_demanded();
-            guarded = guarded || names;
         } else {
             held = held || host.verdict.held;
         }
     }
-    if (any) return guarded ? Outlook::protected_ : Outlook::opportunistic;
+    if (any && e.queue.suspension) return Outlook::suspended;
+    // A session of now says more than those of before.
+    if (any && e.queue.failing && !probed(e)) return Outlook::failing;
+    if (any) return e.unprotected.empty() ? Outlook::protected_ : Outlook::opportunistic;
     if (answered && !e.plan.doubts_dns()) return Outlook::no_mail;  // RFC 5321 §5.1, as delivery has it
     return held ? Outlook::held : Outlook::unanswered;
+}
+
+// Of all hosts that what is demanded does not rule out: one that cannot be reached now may be reached by the
+// next attempt, and an attacker may see to it that it is the one.
+std::string unprotected_of(const Explanation& e) {
+    for (const ExplainedHost& host : e.hosts) {
+        if (!host.verdict.go && host.verdict.held) continue;
+        const Protection protection = protection_of(host.plan.requirement);
+        if (protection != Protection::full)
+            return host.plan.candidate.text() + ": " + std::string(sentence_of(protection));
+    }
+    return "";
 }
 
 // Why no session came about, for advice: what was demanded of the host did not rule it out.
@@ -46,11 +61,6 @@ std::string code_of(const smtp::Failure& failure) {
     if (failure.code == smtp::Errc::network_unreachable) return "network-unreachable";
     if (failure.code == smtp::Errc::reply_negative && failure.reply->permanent()) return "greeting-refused";
     return "unreachable";
-}
-
-// Whether what is said of the hosts rests on a connection.
-bool probed(const Explanation& e) {
-    return std::any_of(e.hosts.begin(), e.hosts.end(), [](const ExplainedHost& h) { return h.probed; });
 }
 
 void tell_sts(const Explanation& e, std::vector<std::string>& out) {
@@ -193,6 +203,10 @@ std::string_view name_of(Outlook outlook) {
             return "opportunistic";
         case Outlook::held:
             return "held";
+        case Outlook::suspended:
+            return "suspended";
+        case Outlook::failing:
+            return "failing";
         case Outlook::no_mail:
             return "no-mail";
         case Outlook::unanswered:
@@ -227,9 +241,10 @@ asio::awaitable<std::optional<PublishedSts>> published_record(dns::Resolver& res
 }  // namespace
 
 asio::awaitable<Explanation> explain(Delivery& delivery, dns::Resolver& resolver, const Clock& clock,
-                                     std::string domain, bool probe) {
+                                     std::string domain, bool probe, QueueSays queue) {
     Explanation out;
     out.domain = domain;
+    out.queue = std::move(queue);
     out.now = clock.wall();
     out.resolver_trusted = resolver.trusted();
     store::HopName hop;
@@ -278,6 +293,7 @@ asio::awaitable<Explanation> explain(Delivery& delivery, dns::Resolver& resolver
         }
         out.hosts.push_back(std::move(host));
     }
+    out.unprotected = unprotected_of(out);
     out.outlook = outlook_of(out);
     co_return out;
 }
@@ -289,12 +305,25 @@ std::vector<std::string> lines_of(const Explanation& e) {
                                                      "connection (--probe makes one)");
     switch (e.outlook) {
         case Outlook::protected_:
-            out.push_back(goes + ", and is protected from somebody on the way");
+            out.push_back(goes + ", and nobody on the way can read it or lead it elsewhere: it is protected");
             break;
         case Outlook::opportunistic:
-            out.push_back(goes +
-                          "; it is encrypted where the host offers it, but nothing protects it from "
-                          "somebody on the way");
+            out.push_back(goes + ", but an attacker on the way can read it or lead it elsewhere");
+            out.push_back("  " + e.unprotected);
+            break;
+        case Outlook::suspended:
+            out.push_back(e.domain + ": mail waits: the next hop is suspended by " +
+                          e.queue.suspension->author + " since " + rfc3339(e.queue.suspension->set) + ": " +
+                          e.queue.suspension->reason);
+            break;
+        case Outlook::failing:
+            out.push_back(
+                fmt::format("{}: mail waits: the last {} attempt(s) failed{}, and the next one is at {}",
+                            e.domain, e.queue.failing->failures,
+                            e.queue.failing_since ? ", since " + rfc3339(*e.queue.failing_since) : "",
+                            rfc3339(e.queue.failing->next_at)));
+            out.push_back("  the last one, at " + rfc3339(e.queue.failing->at) + ": " +
+                          e.queue.failing->status + " " + printable(e.queue.failing->text, 1000));
             break;
         case Outlook::held:
             out.push_back(e.domain + ": mail is held back: no MX host meets what is demanded of it");

@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "delivery/attempt.h"
+#include "delivery/protection.h"
 
 namespace sternpost::delivery {
 
@@ -31,20 +32,32 @@ struct PublishedSts {
 };
 
 enum class Outlook {
-    protected_,     // at least one host may have the mail, and a policy says who it is
-    opportunistic,  // mail can go, and nothing protects it from somebody on the way
+    protected_,     // each host that may get the mail must prove who it is, and nobody can put another one in
+                    // its place
+    opportunistic,  // mail can go, and somebody on the way may read or redirect it: `unprotected` says how
     held,           // what is demanded rules every host out
+    suspended,      // mail could go, and an administrator has suspended the next hop
+    failing,        // mail could go by what is published, and every attempt fails
     no_mail,        // for ever: no such domain, null MX, no address …
     unanswered,     // look-ups failed, or no host could be reached: nobody can say now
 };
 std::string_view name_of(Outlook outlook);
 
+/// What the queue knows of the domain's next hop: how delivery fared so far.
+struct QueueSays {
+    std::optional<store::StoredSuspension> suspension;  // that is in force for it
+    std::optional<store::HopState> failing;             // since its last attempt
+    std::optional<WallTime> failing_since;  // the first failure in a row, as far back as the history goes
+};
+
 struct Explanation {
     std::string domain;  // as asked
+    QueueSays queue;
     Outlook outlook = Outlook::opportunistic;
     HopPlan plan;
     std::optional<queue::HopFate> trouble;  // no hosts: why
     std::vector<ExplainedHost> hosts;
+    std::string unprotected;  // which host is not protected, and why; empty where all are
     bool resolver_trusted = false;
     WallTime now{};
     std::optional<PublishedSts> published;  // where a policy is looked up at all
@@ -53,7 +66,7 @@ struct Explanation {
 /// Awaits DNS, HTTPS for a policy not known yet, and with `probe` a session with each host, at most five:
 /// EHLO, STARTTLS, EHLO, QUIT.
 asio::awaitable<Explanation> explain(Delivery& delivery, dns::Resolver& resolver, const Clock& clock,
-                                     std::string domain, bool probe);
+                                     std::string domain, bool probe, QueueSays queue);
 
 /// For people, line by line.
 std::vector<std::string> lines_of(const Explanation& explanation);

@@ -162,18 +162,23 @@ Meaning meaning_of(const smtp::RecipientOutcome& outcome, const TransactionFacts
             result.status = status_of(reply);
             const std::string enhanced = reply.enhanced();
             if (failure.stage == Stage::rcpt && facts.any_accepted) {
-                // Too many recipients (RFC 5321 §4.5.3.1.10): the rest goes in a further transaction. 552
-                // says it too, unless it speaks of size or a full mailbox (D-30).
-                const bool about_size =
-                    enhanced == "5.3.4" || enhanced.starts_with("5.2.") || facts.size_declared;
-                if ((reply.code == 452 && !enhanced.starts_with("4.2.")) ||
-                    (reply.code == 552 && !about_size)) {
+                // Too many recipients (RFC 5321 §4.5.3.1.10): the rest goes in a further transaction. An
+                // enhanced code decides (RFC 3463: X.5.3); without one 552 means it too (D-30).
+                const bool too_many = enhanced.ends_with(".5.3") ||
+                                      (reply.code == 452 && !enhanced.starts_with("4.2.")) ||
+                                      (reply.code == 552 && enhanced.empty());
+                if (too_many) {
                     out.fate.again = true;
                     return out;
                 }
             }
             if (facts.reused && failure.stage == Stage::mail && reply.code == 421) {
                 out.reconnect = true;
+                return out;
+            }
+            if (reply.permanent() && failure.stage == Stage::rcpt && enhanced == "5.5.3") {
+                result.status =
+                    "4.5.3";  // of a first recipient: the host counts what it had in earlier transactions
                 return out;
             }
             if (reply.permanent()) {

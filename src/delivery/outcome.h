@@ -22,8 +22,7 @@ NextStep after_failed_open(const smtp::Failure& failure, bool clear_text_allowed
 std::string sentence_of(const smtp::Failure& failure);
 
 struct TransactionFacts {
-    bool size_declared = false;  // SIZE= was sent
-    bool any_accepted = false;   // another recipient of the transaction was accepted
+    bool any_accepted = false;  // another recipient of the transaction was accepted
     bool over_ipv6 = false;
     bool other_family = false;  // an address of the other family may still be tried
     bool reused = false;        // the session has carried a transaction before

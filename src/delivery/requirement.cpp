@@ -42,17 +42,12 @@ Judgement judge_tls(const Observation& seen) {
         return problem(ResultType::starttls_not_supported, "starttls-refused",
                        "it refuses STARTTLS (" + text + ")");
     };
-    switch (seen.kind) {
-        case Kind::not_connected:
-            return std::nullopt;
-        case Kind::session:
-            if (seen.evidence.encrypted) return std::nullopt;
-            if (seen.starttls_refusal) return refused(seen.starttls_refusal->text);
-            return not_offered();
-        case Kind::no_session:
-            break;
-    }
-    const smtp::Failure& failure = *seen.failure;
+    if (seen.kind == Kind::not_connected) return std::nullopt;
+    const bool session = seen.kind == Kind::session;
+    if (session && seen.evidence.encrypted) return std::nullopt;
+    if (session && !seen.starttls_refusal) return not_offered();
+    const smtp::Failure& failure = session ? *seen.starttls_refusal : *seen.failure;
+    if (session && failure.code == smtp::Errc::reply_negative) return refused(failure.text);
     switch (failure.code) {
         case smtp::Errc::starttls_not_offered:
             return not_offered();

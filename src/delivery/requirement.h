@@ -106,8 +106,9 @@ struct Observation {
     Kind kind = Kind::not_connected;
     std::optional<smtp::Failure> failure;
     tls::Evidence evidence;
-    bool requiretls_offered = false;                // inside TLS (RFC 8689 §4.2.1)
-    std::optional<smtp::Failure> starttls_refusal;  // the session is in clear since STARTTLS was refused
+    bool requiretls_offered = false;  // inside TLS (RFC 8689 §4.2.1)
+    std::optional<smtp::Failure>
+        starttls_refusal;  // the session is in clear since STARTTLS or the handshake failed
 
     static Observation of_name() { return {}; }
     static Observation of_failure(smtp::Failure failure);

@@ -50,13 +50,13 @@ void Sites::taken_over(const std::string& site) {
     if (--known->second == 0) open_.erase(known);
 }
 
-void Sites::took_no_connection(const dns::Address& address, SteadyTime now) {
+void Sites::took_no_connection(const dns::Address& address, SteadyTime now, std::string why) {
     if (const auto known = alive_until_.find(address); known != alive_until_.end()) {
         if (now < known->second) return;
         alive_until_.erase(known);
     }
     if (dead_until_.size() >= most_known) dead_until_.clear();
-    dead_until_[address] = now + dead_for_;
+    dead_until_[address] = {now + dead_for_, std::move(why)};
 }
 
 void Sites::took_connection(const dns::Address& address, SteadyTime now) {
@@ -65,12 +65,12 @@ void Sites::took_connection(const dns::Address& address, SteadyTime now) {
     alive_until_[address] = now + dead_for_;
 }
 
-bool Sites::is_dead(const dns::Address& address, SteadyTime now) {
+const std::string* Sites::dead(const dns::Address& address, SteadyTime now) {
     const auto known = dead_until_.find(address);
-    if (known == dead_until_.end()) return false;
-    if (now < known->second) return true;
+    if (known == dead_until_.end()) return nullptr;
+    if (now < known->second.until) return &known->second.why;
     dead_until_.erase(known);
-    return false;
+    return nullptr;
 }
 
 }  // namespace sternpost::delivery

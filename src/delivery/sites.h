@@ -39,9 +39,10 @@ class Sites {
 
     /// It is dead for `dead_for`, unless it took a connection no longer ago than that: hosts with enough of
     /// us refuse a further connection and go on with those that they have.
-    void took_no_connection(const dns::Address& address, SteadyTime now);
+    void took_no_connection(const dns::Address& address, SteadyTime now, std::string why);
     void took_connection(const dns::Address& address, SteadyTime now);
-    bool is_dead(const dns::Address& address, SteadyTime now);
+    /// Why the address is left alone; null: it is not.
+    const std::string* dead(const dns::Address& address, SteadyTime now);
     /// A retry by hand passes every backoff.
     void forget_dead() { dead_until_.clear(); }
 
@@ -50,7 +51,11 @@ class Sites {
     std::function<bool(const std::string& hop)> on_room_;
     std::map<std::string, unsigned> open_;
     std::map<std::string, std::deque<std::string>> waiting_;  // hops, by site, each once
-    std::map<dns::Address, SteadyTime> dead_until_;
+    struct Dead {
+        SteadyTime until;
+        std::string why;
+    };
+    std::map<dns::Address, Dead> dead_until_;
     std::map<dns::Address, SteadyTime> alive_until_;  // no refusal counts before
 };
 

@@ -17,13 +17,6 @@ std::string in(WallTime when, WallTime now) {
     return when > now ? "in " + human_span(when - now) : "now";
 }
 
-const BlockedHop* hop_for(const WhyFacts& facts, std::size_t n) {
-    const std::string name = store::hop_of(facts.message, n);
-    const auto found = std::find_if(facts.hops.begin(), facts.hops.end(),
-                                    [&](const BlockedHop& hop) { return hop.name == name; });
-    return found == facts.hops.end() ? nullptr : &*found;
-}
-
 // The last word of the history on this recipient.
 const store::DeliveryResult* last_result(const WhyFacts& facts, std::size_t n) {
     const store::DeliveryResult* out = nullptr;
@@ -75,6 +68,7 @@ void tell_history(const WhyFacts& facts, std::vector<std::string>& out) {
                                : act->kind == store::ActKind::hold    ? "put on hold"
                                : act->kind == store::ActKind::release ? "released"
                                : act->kind == store::ActKind::warned  ? "its sender was told of the delay"
+                               : act->kind == store::ActKind::reroute ? "rerouted"
                                                                       : "told to try again";
             out.push_back(
                 fmt::format("  {} {}{}", rfc3339(entry.at), what, act->who.empty() ? "" : " by " + act->who));
@@ -117,24 +111,13 @@ std::vector<WhyRecipient> recipients_of(const WhyFacts& facts) {
             out.push_back(std::move(one));
             continue;
         }
-        const BlockedHop* hop = hop_for(facts, n);
-        if (facts.message.held) {
-            one.reason_code = "held";
-            one.blocks = "the message is on hold";
-        } else if (n < facts.active.size() && facts.active[n]) {
-            one.reason_code.clear();
-            out.push_back(std::move(one));  // an attempt is under way: nothing blocks
-            continue;
-        } else if (hop != nullptr && hop->next_at >= r.next_at) {
-            one.reason_code = hop->reason_code;
-            one.status = hop->status;
-            one.blocks = hop->text;
-            one.next_at = hop->next_at;
-        } else {
-            one.blocks = r.text;
-            one.next_at = r.next_at;
-            if (r.text.starts_with("possibly-delivered")) one.reason_code = "possibly-delivered";
-        }
+        const queue::Blocked& now = facts.blocked[n];
+        one.blocks = now.text;
+        one.next_at = now.until;
+        // an attempt that failed for this recipient alone has its code in the history
+        if (now.what != queue::Obstacle::schedule || !now.code.empty()) one.reason_code = now.code;
+        if (now.what != queue::Obstacle::none && now.what != queue::Obstacle::due) one.status = now.status;
+        one.under_way = now.what == queue::Obstacle::none;
         if (!one.blocks.empty()) {
             const Advice advice = advice_for(one.reason_code, r.address.next_hop);
             one.unblocks = advice.unblocks;
@@ -170,7 +153,8 @@ std::vector<std::string> lines_of(const WhyFacts& facts) {
         }
         if (r.blocks.empty()) {
             out.push_back(
-                fmt::format("to <{}>: an attempt is under way, or about to begin", printable(r.path)));
+                fmt::format("to <{}>: {}", printable(r.path),
+                            r.under_way ? "an attempt is under way" : "an attempt is about to begin"));
             continue;
         }
         out.push_back(

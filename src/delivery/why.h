@@ -6,6 +6,7 @@
 #include <string>
 #include <vector>
 
+#include "queue/obstacle.h"
 #include "store/records.h"
 
 namespace sternpost::delivery {
@@ -25,8 +26,7 @@ struct WhyFacts {
     bool running = true;           // the daemon
     store::StoredMessage message;  // as it is in the queue, or as it was
     bool in_queue = true;
-    std::vector<bool> active;      // per recipient: an attempt is under way
-    std::vector<BlockedHop> hops;  // those that the message waits for
+    std::vector<queue::Blocked> blocked;  // per recipient, while it is in the queue
     std::vector<store::HistoryEntry>
         history;          // of the message and of its hops while it waited, in time order
     WallTime deadline{};  // when its lifetime ends
@@ -43,6 +43,7 @@ struct WhyRecipient {
     std::optional<WallTime> next_at;  // of the next attempt
     std::string unblocks;
     std::string move;
+    bool under_way = false;  // an attempt
 };
 
 std::vector<WhyRecipient> recipients_of(const WhyFacts& facts);

@@ -23,17 +23,60 @@ std::string_view name_of(Action action) {
     return "failed";
 }
 
-// What may stand in a machine-readable field: printable ASCII, blanks folded.
+// What may stand in a machine-readable field: printable ASCII, line ends and tabs as one blank, each further
+// octet as `\xNN`. A long run without a blank is broken, since a line has at most 998 octets (RFC 5322
+// §2.1.1).
 std::string safe(std::string_view text) {
+    constexpr std::size_t longest_run = 400;
     std::string out;
+    std::size_t run = 0;
     for (const char c : text) {
         const auto o = static_cast<unsigned char>(c);
-        if (o >= 32 && o < 127)
+        if (c == ' ' || c == '\r' || c == '\n' || c == '\t') {
+            if (out.empty() || out.back() != ' ') out += ' ';
+        } else if (o > 32 && o < 127) {
             out += c;
-        else if (out.empty() || out.back() != ' ')
-            out += c == '\r' || c == '\n' || c == '\t' ? ' ' : '?';
+        } else {
+            out += fmt::format("\\x{:02X}", o);
+        }
+        run = out.ends_with(' ') ? 0 : run + 1;
+        if (run < longest_run) continue;
+        out += ' ';
+        run = 0;
     }
     return out;
+}
+
+// The message ids in a field's value that are well-formed (RFC 5322 §3.6.4), in order.
+std::vector<std::string> message_ids(std::string_view value) {
+    std::vector<std::string> out;
+    for (;;) {
+        const auto begin = value.find('<');
+        if (begin == std::string_view::npos) return out;
+        const auto end = value.find('>', begin);
+        if (end == std::string_view::npos) return out;
+        const std::string_view id = value.substr(begin, end - begin + 1);
+        const bool sound = id.size() <= 250 && id.find('@') != std::string_view::npos &&
+                           std::all_of(id.begin(), id.end(), [](char c) { return c > ' ' && c < 127; });
+        if (sound) out.emplace_back(id);
+        value.remove_prefix(end + 1);
+    }
+}
+
+// In-Reply-To and References, by which a mail reader shows the notice with the message that it is about.
+std::string thread_fields(const std::string& original) {
+    const mail::Header header = mail::read_header(original);
+    std::string own;
+    std::vector<std::string> references;
+    if (const auto* field = header.find("Message-ID"))
+        if (auto ids = message_ids(field->value); !ids.empty()) own = std::move(ids.front());
+    if (const auto* field = header.find("References")) references = message_ids(field->value);
+    if (own.empty()) return "";
+    constexpr std::size_t most = 20;  // the newest: a line must not grow with each reply
+    if (references.size() > most) references.erase(references.begin(), references.end() - most);
+    std::string all;
+    for (const auto& id : references) all += id + " ";
+    return mail::field("In-Reply-To", own) + mail::field("References", all + own);
 }
 
 // A paragraph for people, broken at blanks before column 76, each line indented.
@@ -203,6 +246,7 @@ std::string compose(const NoticeRequest& request) {
                                                                       : "Your message is delayed");
     out += mail::field("Date", rfc5322_date(request.now));
     out += mail::field("Message-ID", "<" + request.message_id + ">");
+    out += thread_fields(request.original);
     out += mail::field("Auto-Submitted", "auto-replied");  // RFC 3834 §5.2
     out += mail::field("MIME-Version", "1.0");
     out +=

@@ -53,6 +53,7 @@ Result<std::optional<Reply>> ReplyParser::next() {
         std::string line = pending_.substr(0, eol);
         pending_.erase(0, eol + 1);
         if (line.ends_with('\r')) line.pop_back();
+        if (line.empty() && partial_.lines.empty() && ++empty_lines_ <= max_empty_lines) continue;  // D-50
         const int code = reply_code(line);
         if (code == 0) return fail(Errc::reply_malformed, "not an SMTP reply: " + printable(line));
         if (!partial_.lines.empty() && code != partial_.code)  // RFC 5321 §4.2.1
@@ -61,7 +62,10 @@ Result<std::optional<Reply>> ReplyParser::next() {
             return fail(Errc::reply_too_long, "a reply has more than 100 lines");
         partial_.code = code;
         partial_.lines.push_back(line.size() > 4 ? line.substr(4, max_reply_text) : std::string());
-        if (line.size() <= 3 || line[3] != '-') return std::exchange(partial_, {});
+        if (line.size() <= 3 || line[3] != '-') {
+            empty_lines_ = 0;
+            return std::exchange(partial_, {});
+        }
     }
 }
 

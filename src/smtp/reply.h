@@ -67,6 +67,7 @@ class ReplyParser {  // octets in, replies out; lenient where refusing would del
   private:
     std::string pending_;
     Reply partial_;
+    std::size_t empty_lines_ = 0;  // before the reply at hand
 };
 
 /// Where in a session something happened.

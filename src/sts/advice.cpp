@@ -11,6 +11,7 @@ namespace {
 
 constexpr auto day = std::chrono::hours(24);
 constexpr auto week = day * 7;
+constexpr std::chrono::seconds longest_max_age{31'557'600};
 constexpr auto certificate_margin = day * 14;
 
 class Findings {
@@ -48,9 +49,36 @@ void lint_record(const Published& published, Findings& out) {
                       : name + " has no TXT record with `v=STSv1; id=…`: senders do not look for a policy");
         return;
     }
-    for (const auto& text : *published.records)
-        if (text.starts_with("v=STSv1") && !text.starts_with("v=STSv1;"))
+    for (const auto& text : *published.records) {
+        if (!text.starts_with("v=STSv1")) {
+            out.warning(name + ": there is another TXT record, \"" + printable(text, 60) +
+                        "\"; some senders then look for no policy");
+            continue;
+        }
+        const std::string_view rest = std::string_view(text).substr(7);
+        if (!trimmed(rest).starts_with(';'))
+            out.warning(name + ": the record \"" + printable(text, 60) +
+                        "\" lacks the `;` after the version: no sender uses it, and some take it for a "
+                        "second record");
+        else if (!rest.starts_with(';'))
             out.warning(name + ": blanks before the first `;` make some senders pass over the record");
+        if (text.ends_with(' ') || text.ends_with('\t'))
+            out.warning(name + ": blanks at the end of the record make some senders pass over it");
+    }
+}
+
+// A value that we take and stricter senders do not.
+void lint_value(std::string_view key, std::string_view value, const std::string& where, Findings& out) {
+    if (key == "mx" && value.ends_with('.'))
+        out.warning(where + "`" + printable(value, 80) +
+                    "` ends with a dot; some senders refuse the whole policy for it");
+    if (key == "max_age" && decimal(value).value_or(0) > longest_max_age.count())
+        out.warning(where + "max_age " + printable(value, 40) + " is above the maximum of " +
+                    std::to_string(longest_max_age.count()) +
+                    " (RFC 8461 §3.2); some senders refuse the whole policy for it");
+    const std::string small = lowered(value);
+    if (key == "mode" && small != value && (small == "none" || small == "testing" || small == "enforce"))
+        out.error(where + "the mode must be in small letters: `" + small + "`");
 }
 
 // Deviations that we let pass and stricter senders do not.
@@ -75,7 +103,15 @@ void lint_lines(std::string_view text, Findings& out) {
         }
         const std::string_view key = line.substr(0, line.find(':'));
         const std::string_view nearly = trimmed(key);
+        if (std::any_of(line.begin(), line.end(), [](char c) { return (c >= 0 && c < ' ') || c == 127; }))
+            out.warning(where + "a control character; some senders refuse the whole policy for it");
         if (std::find(keys.begin(), keys.end(), key) == keys.end()) {
+            if (std::find(keys.begin(), keys.end(), lowered(nearly)) != keys.end() &&
+                lowered(nearly) != nearly) {
+                out.error(where + "the key `" + printable(nearly, 40) + "` must be in small letters: `" +
+                          lowered(nearly) + "`");
+                continue;
+            }
             const auto meant = nearest(lowered(nearly), keys);
             out.warning(where + "`" + printable(nearly, 40) + "` is no field that senders know" +
                         (meant.empty() ? "" : "; did you mean `" + std::string(meant) + "`?"));
@@ -83,6 +119,7 @@ void lint_lines(std::string_view text, Findings& out) {
         }
         if (++seen[std::string(key)] == 2 && key != "mx")
             out.warning(where + "`" + std::string(key) + "` stands there twice; the first one counts");
+        lint_value(key, trimmed(line.substr(key.size() + 1)), where, out);
     }
 }
 
@@ -145,6 +182,10 @@ void lint_policy(const Published& published, WallTime now, Findings& out) {
         out.warning("max_age " + max_age + " is less than a day: between two fetches there is no protection");
     else if (policy->mode == Mode::enforce && policy->max_age < week)
         out.hint("max_age " + max_age + " is less than a week; with mode enforce, weeks protect better");
+    if (policy->mode == Mode::none && policy->mx.empty())
+        out.hint(
+            "mode none without an mx line is allowed, but some senders refuse such a policy and keep the one "
+            "before");
     if (policy->mode == Mode::testing)
         out.hint(
             "mode testing: mail goes also where the policy fails; when reports are clean, publish enforce");
@@ -168,9 +209,9 @@ std::vector<Finding> lint(const Published& published, WallTime now) {
     Findings out;
     lint_record(published, out);
     lint_policy(published, now, out);
-    if (published.report_records &&
-        std::none_of(published.report_records->begin(), published.report_records->end(),
-                     [](const std::string& text) { return text.starts_with("v=TLSRPTv1"); }))
+    for (const auto& problem : published.report_problems)
+        published.reports_usable ? out.warning(problem) : out.error(problem);
+    if (published.report_problems.empty() && !published.reports_usable && published.reports_known)
         out.hint("_smtp._tls." + published.domain.text() +
                  " asks for no TLS reports: failures at other people's senders stay unknown to you");
     return out.take();

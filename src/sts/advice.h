@@ -22,9 +22,12 @@ struct Published {
     std::optional<std::string> policy;  // the body of the policy file, octet for octet
     std::string policy_problem;
     std::optional<std::string> content_type;
-    std::optional<std::vector<std::string>> mx;              // the MX hosts, as published
-    std::optional<WallTime> certificate_ends;                // of the policy host
-    std::optional<std::vector<std::string>> report_records;  // TXT at _smtp._tls
+    std::optional<std::vector<std::string>> mx;  // the MX hosts, as published
+    std::optional<WallTime> certificate_ends;    // of the policy host
+    // The TXT record at _smtp._tls, as whoever sends reports reads it (tlsrpt/record).
+    bool reports_known = false;                // it could be looked up
+    bool reports_usable = false;               // it asks for reports at a place that they can be sent to
+    std::vector<std::string> report_problems;  // sentences
 
     explicit Published(dns::Domain d) : domain(std::move(d)) {}
 };

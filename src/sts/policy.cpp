@@ -56,6 +56,7 @@ Result<Policy> Policy::parse(std::string_view text) {
     std::optional<std::string_view> version;
     std::optional<std::string_view> mode;
     std::optional<std::string_view> max_age;
+    std::string other_case;  // a key that would be known in small letters
     Policy out;
     std::size_t number = 0;
     for (std::string_view line : split(text, '\n')) {
@@ -83,9 +84,19 @@ Result<Policy> Policy::parse(std::string_view text) {
             auto pattern = parse_pattern(value);
             if (!pattern) return fail(Errc::bad_policy, where() + pattern.error().text);
             out.mx.push_back(std::move(*pattern));
+        } else if (other_case.empty()) {
+            for (const auto* known : {"version", "mode", "max_age", "mx"})
+                if (iequals(key, known))
+                    other_case = where() + "the key `" + std::string(key) + "` must be in small letters: `" +
+                                 known + "`";
         }
     }
+    const auto missing = [&](const char* what) {
+        return fail(Errc::bad_policy, other_case.empty() ? std::string(what) : other_case);
+    };
+    if (!version) return missing("there is no `version` field");
     if (version != "STSv1") return fail(Errc::bad_policy, "version is not STSv1");
+    if (!mode) return missing("there is no `mode` field");
     if (mode == "enforce")
         out.mode = Mode::enforce;
     else if (mode == "testing")
@@ -94,11 +105,12 @@ Result<Policy> Policy::parse(std::string_view text) {
         out.mode = Mode::none;
     else
         return fail(Errc::bad_policy, "mode is not enforce, testing or none");
-    if (!max_age || max_age->size() > 10 || !decimal(*max_age))
+    if (!max_age) return missing("there is no `max_age` field");
+    if (max_age->size() > 10 || !decimal(*max_age))
         return fail(Errc::bad_policy, "max_age is not a number of 1 to 10 digits");
     out.max_age = std::chrono::seconds(std::min(*decimal(*max_age), longest_max_age));
     if (out.mx.empty() && out.mode != Mode::none)
-        return fail(Errc::bad_policy, "mode " + std::string(name_of(out.mode)) + " needs an mx line");
+        return missing(("mode " + std::string(name_of(out.mode)) + " needs an `mx` field").c_str());
     return out;
 }
 

@@ -137,4 +137,24 @@ Result<std::optional<Record>> parse_record(const std::vector<std::string>& texts
                                       : "no URI of the record's rua can be used: " + out.passed_over.front());
 }
 
+std::vector<std::string> problems_of(const std::string& name, const std::vector<std::string>& texts) {
+    std::vector<std::string> out;
+    const auto record = parse_record(texts);
+    if (!record)
+        out.push_back(name + ": " + record.error().text + "; no sender can send a report");
+    else if (*record)
+        for (const auto& one : (*record)->passed_over)
+            out.push_back(name + ": part of rua cannot be used: " + one);
+    for (const auto& text : texts) {
+        if (!istarts_with(text, "v=tlsrptv1")) continue;
+        const std::string shown = name + ": \"" + printable(text, 80) + "\"";
+        if (!is_tlsrpt_record(text))
+            out.push_back(shown + " must begin with `v=TLSRPTv1;`, in just these letters: no sender uses it");
+        else if (!text.starts_with("v=TLSRPTv1;"))
+            out.push_back(shown + " has blanks before the first `;`: some senders pass over it");
+        if (text.ends_with(' ')) out.push_back(shown + " ends with a blank: some senders pass over it");
+    }
+    return out;
+}
+
 }  // namespace sternpost::tlsrpt

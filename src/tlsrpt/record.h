@@ -49,4 +49,8 @@ struct Record {
 /// bad_record: several, one without rua, or none of its URIs can be used.
 Result<std::optional<Record>> parse_record(const std::vector<std::string>& texts);
 
+/// What its owner should mend, sentence by sentence: what keeps us from sending a report, and what stricter
+/// senders are known to refuse. `name`: where the record stands. Empty: nothing, or there is no such record.
+std::vector<std::string> problems_of(const std::string& name, const std::vector<std::string>& texts);
+
 }  // namespace sternpost::tlsrpt

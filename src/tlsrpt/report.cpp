@@ -171,6 +171,11 @@ std::uint64_t Report::good() const {
     return out;
 }
 
+bool Report::has_failures() const {
+    return failed() > 0 || std::any_of(policies.begin(), policies.end(),
+                                       [](const auto& entry) { return !entry.details.empty(); });
+}
+
 std::uint64_t Report::failed() const {
     std::uint64_t out = 0;
     for (const auto& entry : policies) out += entry.failed;
@@ -283,7 +288,14 @@ std::string in_words(const Report& report) {
             out += fmt::format("  - and {} kinds of failures more\n", entry.details.size() - most_in_words);
         out += "\n";
     }
-    if (report.failed() == 0) out += "Nothing failed: there is nothing to mend.\n\n";
+    if (!report.has_failures())
+        out += "Nothing failed: there is nothing to mend.\n\n";
+    else if (report.failed() == 0)
+        out += wrapped(
+                   "No session failed, but the failures above must be mended: they leave mail without its "
+                   "policy.",
+                   "") +
+               "\n";
     out += "The attached file says the same to programs; it alone counts.\n";
     out += "Report-ID: " + report.id + "\n";
     out += "Questions: " + report.by.contact + "\n";

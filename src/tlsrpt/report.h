@@ -52,6 +52,9 @@ struct Report {
 
     std::uint64_t good() const;
     std::uint64_t failed() const;
+    /// Something is to be mended: a session failed, or a policy could not be had, which fails no session by
+    /// itself.
+    bool has_failures() const;
 };
 
 /// The report for `domain` about `day`: the same one however often it is made of the same outcomes, those of

@@ -29,6 +29,7 @@ GROUPS = {
     'postdrop': 64102,
     'sternpost': 64103,
     'sternpost-drop': 64104,
+    'sternpost-admin': 64105,
     'alice': 64110,
     'bob': 64111,
 }

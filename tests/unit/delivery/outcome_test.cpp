@@ -69,8 +69,15 @@ TEST(TooManyRecipients, GoInAFurtherTransaction) {  // SMTP-19, D-30
     EXPECT_FALSE(meaning_of(said(Stage::rcpt, 552, "5.2.2 mailbox full"), some).fate.again);
     EXPECT_FALSE(meaning_of(said(Stage::rcpt, 452, "4.5.3 too many"), {}).fate.again)
         << "nobody was accepted: no progress";
-    some.size_declared = true;
-    EXPECT_EQ(meaning_of(said(Stage::rcpt, 552, "no"), some).fate.result.state, RecipientState::bounced);
+    EXPECT_TRUE(meaning_of(said(Stage::rcpt, 552, "5.5.3 limit of 2 recipients reached"), some).fate.again);
+    EXPECT_TRUE(meaning_of(said(Stage::rcpt, 550, "5.5.3 too many"), some).fate.again);
+    EXPECT_EQ(meaning_of(said(Stage::rcpt, 552, "5.3.4 too big"), some).fate.result.state,
+              RecipientState::bounced);
+    EXPECT_EQ(meaning_of(said(Stage::rcpt, 552, "no"), {}).fate.result.state, RecipientState::bounced)
+        << "of the first recipient";
+    const Meaning first = meaning_of(said(Stage::rcpt, 552, "5.5.3 too many"), {});
+    EXPECT_EQ(first.fate.result.state, RecipientState::queued) << "it counts what it had before";
+    EXPECT_EQ(first.fate.result.status, "4.5.3");
 }
 
 TEST(LostReplyToTheDot, WaitsThirtyMinutesAndDoubles) {  // SMTP-46

@@ -50,13 +50,13 @@ TEST(DeadHosts, AreLeftAloneForAWhile) {  // SMTP-42
     Sites sites(60s);
     const SteadyTime now(1000s);
     const auto address = dns::Address::parse("192.0.2.1").value();
-    EXPECT_FALSE(sites.is_dead(address, now));
-    sites.took_no_connection(address, now);
-    EXPECT_TRUE(sites.is_dead(address, now + 59s));
-    EXPECT_FALSE(sites.is_dead(address, now + 60s));
-    sites.took_no_connection(address, now);
+    EXPECT_EQ(sites.dead(address, now), nullptr);
+    sites.took_no_connection(address, now, "no connection: refused");
+    EXPECT_NE(sites.dead(address, now + 59s), nullptr);
+    EXPECT_EQ(sites.dead(address, now + 60s), nullptr);
+    sites.took_no_connection(address, now, "no connection: refused");
     sites.forget_dead();
-    EXPECT_FALSE(sites.is_dead(address, now));
+    EXPECT_EQ(sites.dead(address, now), nullptr);
 }
 
 TEST(DeadHosts, AreNotThoseThatRefuseOneConnectionMore) {  // SMTP-42
@@ -64,12 +64,12 @@ TEST(DeadHosts, AreNotThoseThatRefuseOneConnectionMore) {  // SMTP-42
     const SteadyTime now(1000s);
     const auto address = dns::Address::parse("192.0.2.1").value();
     sites.took_connection(address, now);
-    sites.took_no_connection(address, now + 59s);
-    EXPECT_FALSE(sites.is_dead(address, now + 59s));
-    sites.took_no_connection(address, now + 60s);
-    EXPECT_TRUE(sites.is_dead(address, now + 60s));
+    sites.took_no_connection(address, now + 59s, "no connection: refused");
+    EXPECT_EQ(sites.dead(address, now + 59s), nullptr);
+    sites.took_no_connection(address, now + 60s, "no connection: refused");
+    EXPECT_NE(sites.dead(address, now + 60s), nullptr);
     sites.took_connection(address, now + 61s);
-    EXPECT_FALSE(sites.is_dead(address, now + 61s)) << "whoever takes one lives";
+    EXPECT_EQ(sites.dead(address, now + 61s), nullptr) << "whoever takes one lives";
 }
 
 }  // namespace

@@ -22,7 +22,7 @@ Published sound() {
     out.content_type = "text/plain; charset=utf-8";
     out.mx = {"mx1.example.com", "a.example.net"};
     out.certificate_ends = now + std::chrono::hours(24 * 60);
-    out.report_records = {"v=TLSRPTv1; rua=mailto:tls@example.com"};
+    out.reports_known = out.reports_usable = true;
     return out;
 }
 
@@ -106,7 +106,7 @@ INSTANTIATE_TEST_SUITE_P(
         Row{"ModeTesting", [](Published& p) { replace(p, "enforce", "testing"); }, Severity::hint,
             "publish enforce"},
         Row{"ModeNone", [](Published& p) { replace(p, "enforce", "none"); }, Severity::hint, "mode none"},
-        Row{"NoReports", [](Published& p) { p.report_records->clear(); }, Severity::hint, "no TLS reports"}),
+        Row{"NoReports", [](Published& p) { p.reports_usable = false; }, Severity::hint, "no TLS reports"}),
     [](const auto& row) { return std::string(row.param.name); });
 
 TEST(PublishedPolicy, IsNotFaultedForWhatIsAllowed) {  // STS-30
