@@ -19,7 +19,7 @@ using control::Answer;
 using control::ExitCode;
 
 constexpr std::size_t most_octets = 64UL << 20U;  // of one file; ours
-constexpr std::size_t most_shown = 10;             // failures of a row, for people
+constexpr std::size_t most_shown = 10;            // failures of a row, for people
 
 std::string text(const json::object& object, std::string_view key) {
     const auto* value = object.if_contains(key);
