@@ -156,7 +156,12 @@ int Daemon::open() {
         return EX_CONFIG;
     }
     pool_ = std::make_unique<Pool>(2);
-    https_ = util::curl_https(settings_.ca_file, "sternpost/" + std::string(version));
+    auto may_connect = [gate = gate_of(settings_)](const std::string& text, std::uint16_t port,
+                                                   bool allow_special) {
+        const auto address = dns::Address::parse(text);
+        return address && gate.allowing_special(allow_special).judge(*address, port) == dns::Passage::open;
+    };
+    https_ = util::curl_https(settings_.ca_file, "sternpost/" + std::string(version), std::move(may_connect));
     resolver_ =
         std::make_unique<dns::LdnsResolver>(control_.get_executor(), resolver_of(settings_), clock_, random_);
     lookups_ = std::make_unique<sts::Lookups>(control_.get_executor(), lookups_of(settings_), *resolver_,

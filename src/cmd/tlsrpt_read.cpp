@@ -19,8 +19,8 @@ namespace json = boost::json;
 using control::Answer;
 using control::ExitCode;
 
-constexpr std::size_t most_octets = 100UL << 20U;  // of one file; ours
-constexpr std::size_t most_shown = 10;             // failures of a row, for people
+constexpr std::size_t most_octets = 64UL << 20U;  // of one file; ours
+constexpr std::size_t most_shown = 10;            // failures of a row, for people
 
 std::string text(const json::object& object, std::string_view key) {
     const auto* value = object.if_contains(key);
@@ -34,7 +34,7 @@ util::Result<std::string> content_of(const std::string& file) {
     std::array<char, 65536> chunk{};
     while (std::cin.read(chunk.data(), chunk.size()) || std::cin.gcount() > 0) {
         out.append(chunk.data(), static_cast<std::size_t>(std::cin.gcount()));
-        if (out.size() > most_octets) return fail(util::Errc::too_big, "standard input: more than 100 MiB");
+        if (out.size() > most_octets) return fail(util::Errc::too_big, "standard input: more than 64 MiB");
     }
     return out;
 }

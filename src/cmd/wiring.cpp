@@ -1,5 +1,6 @@
 #include "cmd/wiring.h"
 
+#include "dns/local_route.h"
 #include "local/socket.h"
 #include "tls/self_signed.h"
 #include "util/file.h"
@@ -53,7 +54,20 @@ mail::LocalNames local_names_of(const config::Settings& settings, const std::str
     if (auto domain = dns::Domain::parse(hostname)) own.push_back(std::move(*domain));
     std::optional<mail::ForwardPath> admin;
     if (auto mailbox = admin_of(settings)) admin = mail::ForwardPath(std::move(*mailbox));
-    return {std::move(own), std::move(admin)};
+    auto is_ours = [gate = gate_of(settings), port = static_cast<std::uint16_t>(settings.smtp_port)](
+                       const dns::Address& address) { return gate.is_ours(address, port); };
+    return {std::move(own), std::move(admin), std::move(is_ours)};
+}
+
+dns::Gate gate_of(const config::Settings& settings) {
+    dns::Gate::Options out;
+    for (const auto& text : settings.own_addresses)
+        if (auto parsed = dns::Address::parse(text)) out.own_addresses.push_back(*parsed);
+    for (const auto& text : settings.listen)
+        if (auto socket = dns::Server::parse(text)) out.listening.push_back(*socket);
+    out.allow_special = settings.delivery_special_addresses;
+    out.is_local = dns::is_local_route;
+    return dns::Gate(std::move(out));
 }
 
 store::sqlite::Options store_of(const config::Settings& settings) {
@@ -80,6 +94,7 @@ sts::LookupOptions lookups_of(const config::Settings& settings) {
     out.fetch.timeout = settings.sts_fetch_timeout;
     out.fetch.max_size = settings.sts_max_policy_size;
     out.fetch.port = static_cast<std::uint16_t>(settings.sts_policy_port);
+    out.fetch.gate = gate_of(settings);
     out.fetch.allow_special_addresses = settings.sts_special_addresses;
     out.fetch.ipv4 = has_family(settings, "ipv4");
     out.fetch.ipv6 = has_family(settings, "ipv6");
@@ -92,9 +107,7 @@ delivery::Options delivery_of(const config::Settings& settings, const std::strin
     out.policy.hosts.ipv4 = has_family(settings, "ipv4");
     out.policy.hosts.ipv6 = has_family(settings, "ipv6");
     if (!hostname.empty()) out.policy.hosts.own_names.insert(hostname);
-    for (const auto& text : settings.own_addresses)
-        if (auto parsed = dns::Address::parse(text)) out.policy.hosts.own_addresses.push_back(*parsed);
-    out.policy.hosts.allow_special_addresses = settings.delivery_special_addresses;
+    out.policy.hosts.gate = gate_of(settings);
     out.policy.smtp_port = static_cast<std::uint16_t>(settings.smtp_port);
     out.source_ipv4 = address(settings.source_ipv4);
     out.source_ipv6 = address(settings.source_ipv6);
@@ -135,6 +148,7 @@ delivery::SigningOptions signing_of(const config::Settings& settings) {
 delivery::AsioDialer::Options dialer_of(const config::Settings& settings, const std::string& hostname) {
     delivery::AsioDialer::Options out;
     out.helo_name = hostname;
+    out.gate = gate_of(settings);
     out.convert_8bit = convert_of(settings);
     out.resume = settings.tls_resume;
     out.timeouts.connect = settings.connect_timeout;
@@ -182,6 +196,8 @@ tlsrpt::Options reports_of(const config::Settings& settings, const std::string& 
     out.post_timeout = settings.tlsrpt_post_timeout;
     out.ipv4 = has_family(settings, "ipv4");
     out.ipv6 = has_family(settings, "ipv6");
+    out.gate = gate_of(settings);
+    out.allow_other_ports = settings.tlsrpt_other_ports;
     out.allow_special_addresses = settings.tlsrpt_special_addresses;
     return out;
 }

@@ -23,6 +23,8 @@ mail::SenderDomains sender_domains_of(const config::Settings& settings);
 mail::LocalNames local_names_of(const config::Settings& settings, const std::string& hostname);
 store::sqlite::Options store_of(const config::Settings& settings);
 dns::ResolverOptions resolver_of(const config::Settings& settings);
+/// Where connections of this host may go; `allow_special` is set for each use.
+dns::Gate gate_of(const config::Settings& settings);
 sts::LookupOptions lookups_of(const config::Settings& settings);
 delivery::Options delivery_of(const config::Settings& settings, const std::string& hostname);
 delivery::BounceOptions bounces_of(const config::Settings& settings, const std::string& hostname);

@@ -181,8 +181,10 @@ const std::array table{
     Option{"tlsrpt.max_places", &S::tlsrpt_places, Check::at_least_one,
            "places of one domain that get its report"},
     Option{"tlsrpt.max_reports_per_place", &S::tlsrpt_reports_per_place, Check::at_least_one,
-           "reports a day to one mailbox or HTTPS host, of all domains"},
+           "reports a day to one mail domain or HTTPS host, of all domains"},
     Option{"tlsrpt.post_timeout", &S::tlsrpt_post_timeout, Check::positive_time, "for one report by HTTPS"},
+    Option{"tlsrpt.allow_other_ports", &S::tlsrpt_other_ports, Check::any,
+           "post reports to https: places at another port than 443"},
     Option{"tlsrpt.allow_special_addresses", &S::tlsrpt_special_addresses, Check::any,
            "post reports to loopback and private addresses; only in a lab or a closed network"},
 };

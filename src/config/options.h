@@ -152,6 +152,7 @@ struct Settings {
     std::uint64_t tlsrpt_places = 10;
     std::uint64_t tlsrpt_reports_per_place = 10'000;
     Duration tlsrpt_post_timeout{std::chrono::seconds(60)};
+    bool tlsrpt_other_ports = false;
     bool tlsrpt_special_addresses = false;
 };
 

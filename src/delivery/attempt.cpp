@@ -14,6 +14,7 @@ constexpr auto site_pause =
     std::chrono::seconds(1);  // ours: how soon a busy site is asked again if nobody says that it has room
 constexpr auto address_pause = std::chrono::seconds(10);  // ours: the same of a busy address
 constexpr std::size_t max_reasons = 20;                   // ours: hosts and addresses that a record tells of
+constexpr std::size_t max_reason_text = 1500;  // ours: octets of the reason that recipients' results repeat
 constexpr std::size_t max_outcomes =
     20;  // ours: of sessions and hosts, that one record holds with their policies
 
@@ -111,6 +112,9 @@ struct Delivery::Attempt {
     bool skipped = false;         // an address was left alone, since it took no connection a moment ago
     bool may_pass = false;        // a look-up failed, or an address was left alone: another time it may do
     bool ourselves = false;       // the host at hand is this one
+    std::size_t loops = 0;        // addresses whose host called itself by our name
+    bool late = false;            // the time of the attempt is over
+    std::size_t reasons = 0;      // also those that no record has
     bool served = false;          // a session carried mail
     bool hop_blamed = false;
     bool ipv4_only = false;   // an IPv6 host asked for a PTR record (D-21)
@@ -119,6 +123,7 @@ struct Delivery::Attempt {
     std::string blame_text;
 
     void reason(std::string text) {
+        ++reasons;
         if (detail.hosts.size() < max_reasons) detail.hosts.push_back(std::move(text));
     }
     bool held_by_sts() const {
@@ -133,8 +138,8 @@ struct Delivery::Attempt {
         status = "4.4.1";
         reason_code.clear();
         held_by.reset();
-        addresses_tried = hosts = lacking = without_tls = no_network = refused_us = never = 0;
-        may_pass = ourselves = false;
+        addresses_tried = hosts = lacking = without_tls = no_network = refused_us = never = loops = 0;
+        may_pass = ourselves = late = false;
     }
 };
 
@@ -249,7 +254,7 @@ asio::awaitable<bool> Delivery::enter_site(Attempt& attempt) {
 asio::awaitable<Delivery::Tried> Delivery::try_hosts(Attempt& attempt) {
     for (const Candidate& candidate : attempt.plan.hosts.candidates) {
         if (attempt.ourselves || attempt.lane.stopping() ||
-            attempt.addresses_tried >= options_.addresses_per_attempt)
+            attempt.addresses_tried >= options_.addresses_per_attempt || is_late(attempt))
             break;
         attempt.lacks = false;
         attempt.lacks_tls = true;
@@ -259,6 +264,16 @@ asio::awaitable<Delivery::Tried> Delivery::try_hosts(Attempt& attempt) {
         attempt.without_tls += attempt.lacks && attempt.lacks_tls ? 1U : 0U;
     }
     co_return Tried::next;
+}
+
+// Look-ups count as well: a domain whose DNS servers are slow must not hold a place for long.
+bool Delivery::is_late(Attempt& attempt) const {
+    if (attempt.late || clock_.steady() - attempt.began <= options_.attempt_budget) return attempt.late;
+    attempt.late = attempt.may_pass = true;
+    attempt.reason("the " + std::to_string(options_.attempt_budget.count()) +
+                   " seconds of one attempt were over before every host of " + attempt.plan.domain +
+                   " was looked up and tried");
+    return true;
 }
 
 asio::awaitable<Delivery::Tried> Delivery::try_host(Attempt& attempt, const Candidate& candidate) {
@@ -294,7 +309,7 @@ asio::awaitable<Delivery::Tried> Delivery::try_host(Attempt& attempt, const Cand
     for (const dns::Address& address : host.addresses.usable) {
         if (attempt.addresses_tried >= options_.addresses_per_attempt || attempt.lane.stopping()) break;
         if (attempt.ipv4_only && address.is_v6()) continue;
-        if (clock_.steady() - attempt.began > options_.attempt_budget) break;
+        if (attempt.ourselves || is_late(attempt)) break;
         // The last attempt of a message is a real one.
         const std::string* dead = attempt.work->last ? nullptr : sites_.dead(address, clock_.steady());
         if (dead != nullptr) {
@@ -333,6 +348,7 @@ DialRequest Delivery::request_for(const HostPlan& host, dns::Address address) co
     request.address = address;
     request.port = host.port;
     request.source = address.is_v6() ? options_.source_ipv6 : options_.source_ipv4;
+    if (host.by_route) request.chooser = dns::Chooser::administrator;
     request.tls = host.requirement.tls_use();
     request.dane = host.requirement.dane_reference();
     // Whether REQUIRETLS is offered shows only later, and is judged then.
@@ -382,6 +398,12 @@ asio::awaitable<Delivery::Tried> Delivery::try_address(Attempt& attempt, const H
                 sites_.took_no_connection(request.address, clock_.steady(),
                                           endpoint(request) + ": " + sentence_of(failure));
             if (failure.code == smtp::Errc::network_unreachable) ++attempt.no_network;
+            if (failure.code == smtp::Errc::loop) {
+                // RFC 5321 §5.1. In clear text the name may be forged: of a host that must prove itself it is
+                // no last word.
+                attempt.ourselves = true;
+                if (request.tls != smtp::TlsUse::required) ++attempt.loops;
+            }
             if (failure.code == smtp::Errc::reply_negative && failure.reply->permanent()) {
                 ++attempt.refused_us;
                 if (never_takes_mail(*failure.reply)) ++attempt.never;
@@ -673,7 +695,16 @@ void Delivery::note_policy_problem(Attempt& attempt) {
 // What it means that no host would do.
 queue::HopFate Delivery::fate_of(const Attempt& attempt) const {
     std::string text;
-    for (const auto& reason : attempt.detail.hosts) text += (text.empty() ? "" : "; ") + reason;
+    std::size_t told = 0;
+    for (const auto& reason : attempt.detail.hosts) {
+        if (told > 0 && text.size() + reason.size() > max_reason_text) break;
+        text += (text.empty() ? "" : "; ") + reason;
+        ++told;
+    }
+    if (attempt.reasons > told) text += "; and " + std::to_string(attempt.reasons - told) + " more";
+    if (attempt.plan.hosts.left_out > 0)
+        text += "; " + std::to_string(attempt.plan.hosts.left_out) +
+                " further MX hosts are beyond the number that is used";
     queue::HopFate fate{false, attempt.status, text};
     fate.reason_code = attempt.reason_code;
     const std::string& domain = attempt.plan.domain;
@@ -693,14 +724,18 @@ queue::HopFate Delivery::fate_of(const Attempt& attempt) const {
         fate.status = attempt.lacking > 0 ? "4.7.5" : attempt.status;
         return fate;
     }
-    if (attempt.ourselves && attempt.addresses_tried == 0) {
+    const bool loop_at_best = attempt.loops > 0 && attempt.hosts == 1;
+    if (attempt.ourselves && (attempt.addresses_tried == attempt.loops || loop_at_best)) {
         fate.permanent = true;
         fate.status = "5.4.6";
-        fate.text = "the best MX host of " + domain + " is this host itself: mail would loop";
+        if (attempt.loops == 0)
+            fate.text =
+                (attempt.plan.hosts.candidates.front().host ? "the best MX host of " + domain : domain) +
+                " is this host itself: mail would loop";
         fate.reason_code = "loop";
         return attempt.plan.doubts_dns() ? doubted(attempt.plan, std::move(fate)) : fate;
     }
-    if (attempt.addresses_tried == 0 && !attempt.may_pass) {
+    if (attempt.addresses_tried == 0 && !attempt.may_pass && attempt.plan.hosts.left_out == 0) {
         // Every look-up answered, and no host has an address (RFC 5321 §5.1; SMTP-28, SMTP-31).
         fate.permanent = true;
         fate.status = "5.4.4";

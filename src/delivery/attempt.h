@@ -67,6 +67,7 @@ class Delivery {
 
     asio::awaitable<void> work(Attempt& attempt);
     asio::awaitable<Tried> try_hosts(Attempt& attempt);
+    bool is_late(Attempt& attempt) const;
     asio::awaitable<Tried> try_host(Attempt& attempt, const Candidate& candidate);
     asio::awaitable<Tried> try_address(Attempt& attempt, const HostPlan& host, dns::Address address);
     asio::awaitable<Tried> try_idle(Attempt& attempt, const HostPlan& host);

@@ -232,6 +232,13 @@ asio::awaitable<AsioDialer::Dialled> AsioDialer::open(DialRequest request) {
 
 asio::awaitable<AsioDialer::Dialled> AsioDialer::dial(DialRequest request,
                                                       std::optional<tls::Ticket> ticket) {
+    const dns::Passage passage = options_.gate.judge(request.address, request.port, request.chooser);
+    if (passage != dns::Passage::open) {
+        smtp::Failure refused;
+        refused.code = smtp::Errc::no_passage;
+        refused.text = dns::reason_of(passage);
+        co_return tl::unexpected<smtp::Failure>(std::move(refused));
+    }
     asio::io_context& io = *io_contexts_[next_++ % io_contexts_.size()];
     const std::string key = key_of(request);
     smtp::Target target{

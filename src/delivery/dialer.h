@@ -11,6 +11,7 @@
 #include "delivery/adapt.h"
 #include "delivery/signing.h"
 #include "delivery/tickets.h"
+#include "dns/gate.h"
 #include "queue/core.h"
 #include "smtp/session.h"
 #include "store/store.h"
@@ -25,6 +26,7 @@ struct DialRequest {
     dns::Address address;
     std::uint16_t port = 25;
     std::optional<dns::Address> source;
+    dns::Chooser chooser = dns::Chooser::stranger;  // of the address
     smtp::TlsUse tls = smtp::TlsUse::if_offered;
     std::optional<tls::DaneReference> dane;  // TLSA records that the handshake is judged by
     /// Whether a TLS session that proves this may be taken up again; empty: only a full handshake will do.
@@ -60,6 +62,7 @@ class AsioDialer final : public Dialer {
         std::string helo_name;
         smtp::ClientTimeouts timeouts;
         ConvertEightBit convert_8bit = ConvertEightBit::unsigned_only;
+        dns::Gate gate;      // asked for every connection
         bool resume = true;  // TLS sessions are taken up again where the request allows it
     };
     AsioDialer(std::vector<asio::io_context*> io_contexts, Options options, tls::ClientContexts contexts,

@@ -5,6 +5,8 @@
 namespace sternpost::delivery {
 namespace {
 
+constexpr std::size_t max_tlsa_records = 64;  // ours: the RFC sets none
+
 queue::HopFate temporary(std::string status, std::string text) {
     return {false, std::move(status), std::move(text)};
 }
@@ -99,11 +101,32 @@ asio::awaitable<tl::expected<Hosts, NoHosts>> find_hosts(const HostOptions& opti
                                        " is this host itself, which has no mailboxes: mail would loop"),
                 answer->authentic);
     }
+    if (out.size() > options.max_hosts) {
+        hosts.left_out = out.size() - options.max_hosts;
+        out.erase(out.begin() + static_cast<std::ptrdiff_t>(options.max_hosts), out.end());
+    }
     co_return hosts;
 }
 
+Addresses known_addresses(const HostOptions& options, const std::vector<dns::Address>& addresses,
+                          std::uint16_t port, dns::Chooser chooser) {
+    Addresses out;
+    for (const auto& address : addresses) {
+        const bool literal = chooser == dns::Chooser::stranger;
+        const dns::Passage passage = literal && options.gate.is_ours(address, port)
+                                         ? dns::Passage::ourselves
+                                         : options.gate.judge(address, port, chooser);
+        if (passage == dns::Passage::open)
+            out.usable.push_back(address);
+        else
+            out.trouble = dns::reason_of(passage);
+        out.ourselves = out.ourselves || passage == dns::Passage::ourselves;
+    }
+    return out;
+}
+
 asio::awaitable<Addresses> find_addresses(const HostOptions& options, dns::Resolver& resolver,
-                                          dns::MxHost host) {
+                                          dns::MxHost host, std::uint16_t port) {
     Addresses out;
     std::vector<dns::Address> by_family[2];
     bool special = false;
@@ -129,13 +152,12 @@ asio::awaitable<Addresses> find_addresses(const HostOptions& options, dns::Resol
         }
         for (const auto& address : answer->records) {
             found = true;
-            if (std::find(options.own_addresses.begin(), options.own_addresses.end(), address) !=
-                options.own_addresses.end())
-                out.ourselves = true;
-            else if (address.is_special() && !options.allow_special_addresses)
-                special = true;
-            else
-                by_family[v6 ? 0 : 1].push_back(address);
+            auto& family = by_family[v6 ? 0 : 1];
+            if (family.size() >= options.max_addresses) break;
+            const dns::Passage passage = options.gate.judge(address, port);
+            if (passage == dns::Passage::open) family.push_back(address);
+            out.ourselves = out.ourselves || passage == dns::Passage::ourselves;
+            special = special || passage == dns::Passage::special;
         }
     }
     out.secure = found && secure;
@@ -183,6 +205,13 @@ asio::awaitable<DaneDemand> find_tlsa(dns::Resolver& resolver, dns::MxHost host,
         }
         if (!answer->authentic || answer->records.empty()) continue;
         out.policy_domain = base.text();
+        if (answer->records.size() > max_tlsa_records) {
+            // A part of the set could leave out the record that matches.
+            failed(name->text() + " has " + std::to_string(answer->records.size()) +
+                   " TLSA records, more than the " + std::to_string(max_tlsa_records) +
+                   " that are read; the administrator of " + base.text() + " must remove some");
+            co_return out;
+        }
         out.records = answer->records;
         tls::DaneReference reference(std::move(base));
         reference.records = tls::usable_of(out.records);

@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "delivery/requirement.h"
+#include "dns/gate.h"
 #include "dns/resolver.h"
 #include "queue/core.h"
 #include "util/random.h"
@@ -19,9 +20,10 @@ namespace asio = boost::asio;
 struct HostOptions {
     bool ipv4 = true;
     bool ipv6 = true;
-    std::set<std::string> own_names;          // lower-case: an MX record that names one of them is ourselves
-    std::vector<dns::Address> own_addresses;  // likewise, behind NAT too
-    bool allow_special_addresses = false;     // MX hosts on loopback and private networks
+    std::set<std::string> own_names;  // lower-case: an MX record that names one of them is ourselves
+    dns::Gate gate;                   // where a connection may go
+    std::size_t max_hosts = 20;       // MX hosts used of an answer, the best first
+    std::size_t max_addresses = 16;   // used of one host, of each family
 };
 
 /// One host to try.
@@ -38,6 +40,7 @@ struct Hosts {
     bool secure = false;    // DNSSEC vouches for the MX RRset, or for that there is none (RFC 7672 §2.2.1)
     std::string canonical;  // the domain at the end of its CNAMEs (RFC 7672 §3.2.2)
     bool implicit = false;  // no MX record: the domain is its own host
+    std::size_t left_out = 0;  // MX hosts beyond max_hosts
 };
 
 /// Why there is nowhere to go.
@@ -61,8 +64,13 @@ struct Addresses {
     std::string canonical;  // the name at the end of the CNAMEs; the host's own where there are none
 };
 
+/// Those of the host's addresses that may be dialled at `port`.
 asio::awaitable<Addresses> find_addresses(const HostOptions& options, dns::Resolver& resolver,
-                                          dns::MxHost host);
+                                          dns::MxHost host, std::uint16_t port);
+
+/// The same for addresses that no look-up gives: a literal, or a route's.
+Addresses known_addresses(const HostOptions& options, const std::vector<dns::Address>& addresses,
+                          std::uint16_t port, dns::Chooser chooser);
 
 /// The TLSA records for the host's `port`, by the rules of RFC 7672 §2.2.2: asked for only under a secure
 /// address chain, at the end of its CNAMEs first and then at the name itself; a failed look-up is never

@@ -85,6 +85,8 @@ NextStep after_failed_open(const smtp::Failure& failure, bool clear_text_allowed
         case Errc::connect_refused:
         case Errc::connect_timed_out:
         case Errc::network_unreachable:
+        case Errc::no_passage:
+        case Errc::loop:
         case Errc::reply_negative:
         case Errc::starttls_not_offered:
         case Errc::body_unreadable:
@@ -106,6 +108,10 @@ std::string sentence_of(const smtp::Failure& failure) {
             return "no connection: " + failure.text;
         case Errc::network_unreachable:
             return "the network cannot be reached from here: " + failure.text;
+        case Errc::no_passage:
+            return "not dialled: " + failure.text;
+        case Errc::loop:
+            return failure.text;
         case Errc::timed_out:
             return "no answer in time at " + where;
         case Errc::closed:
@@ -233,6 +239,8 @@ Meaning meaning_of(const smtp::RecipientOutcome& outcome, const TransactionFacts
         case Errc::connect_refused:
         case Errc::connect_timed_out:
         case Errc::network_unreachable:
+        case Errc::no_passage:
+        case Errc::loop:
         case Errc::starttls_not_offered:
         case Errc::starttls_refused:
         case Errc::injected_octets:

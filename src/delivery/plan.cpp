@@ -100,7 +100,9 @@ asio::awaitable<HostPlan> Planner::look_up(const HopPlan& plan, Candidate candid
     out.requirement = requirement_of(plan, out.candidate);
     out.verdict = decide(out.requirement, Observation::of_name());
     if (!out.candidate.host) {
-        out.addresses.usable = out.candidate.addresses;
+        out.by_route = plan.route && !plan.route->mx_of;
+        out.addresses = known_addresses(options_.hosts, out.candidate.addresses, out.port,
+                                        out.by_route ? dns::Chooser::administrator : dns::Chooser::stranger);
         co_return out;
     }
     // Ruled out by its name. TLSA records, not looked up yet, could speak for it: where DANE is demanded, and
@@ -108,7 +110,7 @@ asio::awaitable<HostPlan> Planner::look_up(const HopPlan& plan, Candidate candid
     const bool may_change =
         options_.dane && (plan.hosts.secure || out.verdict.reason_code == "dane-required");
     if (!out.verdict.go && !may_change) co_return out;
-    out.addresses = co_await find_addresses(options_.hosts, resolver_, *out.candidate.host);
+    out.addresses = co_await find_addresses(options_.hosts, resolver_, *out.candidate.host, out.port);
     if (out.addresses.usable.empty()) co_return out;
     const bool to_host = plan.route && !plan.route->mx_of;
     const bool wanted = !to_host || plan.route->level == TlsLevel::dane ||

@@ -50,7 +50,8 @@ struct HostPlan {
     Requirement requirement;
     Addresses addresses;
     std::uint16_t port = 25;
-    Verdict verdict;  // of what is known before a connection
+    bool by_route = false;  // the configuration names its address
+    Verdict verdict;        // of what is known before a connection
 };
 
 /// Lives on the control thread.

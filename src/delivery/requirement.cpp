@@ -70,6 +70,8 @@ Judgement judge_tls(const Observation& seen) {
         case smtp::Errc::connect_refused:
         case smtp::Errc::connect_timed_out:
         case smtp::Errc::network_unreachable:
+        case smtp::Errc::no_passage:
+        case smtp::Errc::loop:
         case smtp::Errc::reply_negative:
         case smtp::Errc::body_unreadable:
         case smtp::Errc::body_damaged:

@@ -7,7 +7,6 @@
 #include <boost/asio/read.hpp>
 #include <boost/asio/write.hpp>
 
-#include "dns/message.h"
 #include "util/deadline.h"
 
 namespace sternpost::dns {
@@ -32,7 +31,8 @@ LdnsResolver::LdnsResolver(asio::any_io_executor executor, ResolverOptions optio
       random_(random),
       servers_(options_.servers, options_.resolv_conf) {}
 
-asio::awaitable<Result<Octets>> LdnsResolver::ask_udp(const Server& server, const Octets& query) {
+asio::awaitable<Result<LdnsResolver::Heard>> LdnsResolver::ask_udp(const Server& server,
+                                                                   const Octets& query) {
     const Deadline deadline = clock_.steady() + options_.timeout;
     asio::ip::udp::socket socket(executor_);
     const asio::ip::udp::endpoint peer(to_asio(server.address), server.port);
@@ -47,13 +47,14 @@ asio::awaitable<Result<Octets>> LdnsResolver::ask_udp(const Server& server, cons
     for (;;) {
         auto got = co_await until(deadline, socket.async_receive(asio::buffer(wire), asio::deferred));
         if (!got) co_return unanswered(server, fail(got.error()));
-        const Octets answer(wire.begin(), wire.begin() + static_cast<std::ptrdiff_t>(*got));
-        if (read_header(answer, query)) co_return answer;
+        Octets answer(wire.begin(), wire.begin() + static_cast<std::ptrdiff_t>(*got));
+        if (auto header = read_header(answer, query)) co_return Heard(std::move(answer), std::move(*header));
         // Not an answer to our question: forged or late. The right one may still come.
     }
 }
 
-asio::awaitable<Result<Octets>> LdnsResolver::ask_tcp(const Server& server, const Octets& query) {
+asio::awaitable<Result<LdnsResolver::Heard>> LdnsResolver::ask_tcp(const Server& server,
+                                                                   const Octets& query) {
     const Deadline deadline = clock_.steady() + options_.timeout;
     asio::ip::tcp::socket socket(executor_);
     const asio::ip::tcp::endpoint peer(to_asio(server.address), server.port);
@@ -70,9 +71,10 @@ asio::awaitable<Result<Octets>> LdnsResolver::ask_tcp(const Server& server, cons
     Octets answer(static_cast<std::size_t>(size[0]) << 8U | size[1]);
     got = co_await until(deadline, asio::async_read(socket, asio::buffer(answer), asio::deferred));
     if (!got) co_return unanswered(server, fail(got.error()));
-    if (!read_header(answer, query))
+    auto header = read_header(answer, query);
+    if (!header)
         co_return fail(Errc::temporary, "resolver " + server.text() + " answered another question over TCP");
-    co_return answer;
+    co_return Heard(std::move(answer), std::move(*header));
 }
 
 // The first answer that settles the question: NOERROR or NXDOMAIN from any server.
@@ -86,17 +88,17 @@ asio::awaitable<Result<Octets>> LdnsResolver::ask(const Domain& name, int type) 
                  ++form) {  // with EDNS0; once more without, for servers that cannot read it
                 auto query = make_query(name, type, static_cast<std::uint16_t>(random_.below(65536)), edns);
                 if (!query) co_return fail(std::move(query).error());
-                auto wire = co_await ask_udp(server, *query);
-                if (wire && read_header(*wire, *query)->truncated) wire = co_await ask_tcp(server, *query);
-                if (!wire) {
-                    last = std::move(wire).error();
+                auto heard = co_await ask_udp(server, *query);
+                if (heard && heard->header.truncated) heard = co_await ask_tcp(server, *query);
+                if (!heard) {
+                    last = std::move(heard).error();
                     break;
                 }
-                const auto header = read_header(*wire, *query);
-                if (header->settles) co_return wire;
+                const Header& header = heard->header;
+                if (header.settles) co_return std::move(heard->wire);
                 last = {Errc::temporary,
-                        "resolver " + server.text() + " answered " + header->rcode + " for " + name.text()};
-                if (!edns || !header->no_edns) break;
+                        "resolver " + server.text() + " answered " + header.rcode + " for " + name.text()};
+                if (!edns || !header.no_edns) break;
                 edns = false;
             }
         }
@@ -110,6 +112,7 @@ asio::awaitable<Result<Answer<Record>>> LdnsResolver::resolve(Domain name, int t
     out.authentic = trusted();
     std::uint32_t ttl = UINT32_MAX;
     std::string current = name.text();
+    int links = 0;
     for (int question = 0; question < 3;
          ++question) {  // more than one only when a resolver does not follow CNAMEs itself
         auto asked = Domain::parse(current);
@@ -124,7 +127,9 @@ asio::awaitable<Result<Answer<Record>>> LdnsResolver::resolve(Domain name, int t
         auto read = read_response<Record>(*wire, current, type);
         if (!read) co_return fail(Errc::temporary, "an answer cannot be read");
         Reading<Record>& reading = *read;
-        if (reading.loop) co_return fail(Errc::temporary, "the CNAMEs at " + name.text() + " do not end");
+        links += reading.links;
+        if (reading.loop || links > max_cname_links)
+            co_return fail(Errc::temporary, "the CNAMEs at " + name.text() + " do not end");
         out.authentic = out.authentic && reading.authentic;
         ttl = std::min(ttl, reading.ttl);
         out.canonical = reading.end;

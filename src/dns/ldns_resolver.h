@@ -9,6 +9,7 @@
 #include <memory>
 #include <optional>
 
+#include "dns/message.h"
 #include "dns/resolv_conf.h"
 #include "dns/resolver.h"
 #include "util/clock.h"
@@ -65,10 +66,13 @@ class LdnsResolver final : public Resolver {
     template <class Record>
     asio::awaitable<Result<Answer<Record>>> resolve(Domain name, int type);
     asio::awaitable<Result<std::vector<std::uint8_t>>> ask(const Domain& name, int type);
-    asio::awaitable<Result<std::vector<std::uint8_t>>> ask_udp(const Server& server,
-                                                               const std::vector<std::uint8_t>& query);
-    asio::awaitable<Result<std::vector<std::uint8_t>>> ask_tcp(const Server& server,
-                                                               const std::vector<std::uint8_t>& query);
+    struct Heard {  // an answer to our question, with what its one reading showed
+        Heard(std::vector<std::uint8_t> w, Header h) : wire(std::move(w)), header(std::move(h)) {}
+        std::vector<std::uint8_t> wire;
+        Header header;
+    };
+    asio::awaitable<Result<Heard>> ask_udp(const Server& server, const std::vector<std::uint8_t>& query);
+    asio::awaitable<Result<Heard>> ask_tcp(const Server& server, const std::vector<std::uint8_t>& query);
 
     asio::any_io_executor executor_;
     ResolverOptions options_;

@@ -11,7 +11,6 @@ namespace sternpost::dns {
 namespace {
 
 constexpr std::uint16_t udp_payload = 1232;  // what passes every path unfragmented (DNS Flag Day 2020)
-constexpr int max_cname_links = 10;          // ours: the RFC sets none
 
 using PacketPtr = std::unique_ptr<ldns_pkt, void (*)(ldns_pkt*)>;
 using CharPtr = std::unique_ptr<char, void (*)(void*)>;
@@ -116,6 +115,7 @@ Reading<Record> read_chain(const ldns_pkt* packet, const std::string& name, int 
             return out;
         }
         out.end = *target;
+        ++out.links;
     }
 }
 

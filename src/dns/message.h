@@ -28,13 +28,16 @@ struct Header {
 /// nullopt: octets that cannot be read, or no response to this question (RFC 5452 §9.1).
 std::optional<Header> read_header(const Octets& wire, const Octets& query);
 
+constexpr int max_cname_links = 10;  // of one look-up; ours: the RFC sets none
+
 /// What one response says about a name: where its CNAMEs lead, and the records at their end.
 template <class Record>
 struct Reading {
     std::vector<Record> records;
     std::string end;  // the last name of the chain
     std::uint32_t ttl = UINT32_MAX;
-    bool loop = false;               // the chain has more than 10 links
+    int links = 0;                   // CNAMEs followed
+    bool loop = false;               // the chain has more than max_cname_links
     bool authentic = false;          // AD
     bool no_name = false;            // NXDOMAIN
     std::uint32_t negative_ttl = 0;  // RFC 2308 §5; 0: no SOA

@@ -28,9 +28,13 @@ class Address {
     std::string literal() const;  // [192.0.2.1], [IPv6:2001:db8::1] (RFC 5321 §4.1.3)
 
     bool is_loopback() const;
-    /// Nothing on the Internet answers there: loopback, private (RFC 1918, RFC 4193), link-local, shared (RFC
-    /// 6598), documentation, multicast, unspecified, reserved; also when IPv4-mapped (::ffff:0:0/96).
+    /// Not a place on the Internet where a stranger's mail host may stand: a row of IANA's special-purpose
+    /// address registries, multicast, reserved or unallocated space. An address that carries IPv4 addresses
+    /// is judged by these: see embedded_ipv4().
     bool is_special() const;
+    /// The IPv4 addresses that packets to this IPv6 address may end at: of an IPv4-mapped, IPv4-compatible,
+    /// IPv4-translated, NAT64, 6to4 or ISATAP address the one inside; of a Teredo address server and client.
+    std::vector<Address> embedded_ipv4() const;
     /// Whether the first `bits` bits are those of `network`.
     bool in(const Address& network, unsigned bits) const;
     auto operator<=>(const Address&) const = default;

@@ -53,6 +53,7 @@ Errc recipient_error(mail::Errc code) {
         case mail::Errc::bad_domain:
             return Errc::bad_domain;
         case mail::Errc::bad_address:
+        case mail::Errc::loop:
         case mail::Errc::too_long:
         case mail::Errc::bad_parameter:
             return Errc::bad_recipient;

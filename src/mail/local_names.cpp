@@ -26,7 +26,13 @@ Result<ForwardPath> LocalNames::resolve(std::string_view path, bool utf8) const 
     auto parsed = ForwardPath::parse(path, utf8);
     if (!parsed) return parsed;
     const Mailbox& mailbox = parsed->mailbox();
-    if (mailbox.is_literal()) return parsed;
+    if (mailbox.is_literal()) {
+        if (!is_ours_ || !is_ours_(mailbox.address())) return parsed;
+        if (admin_) return *admin_;
+        return fail(Errc::loop, "mail to " + printable(path) +
+                                    " would come back to this host, which has no mailboxes: admin_address is "
+                                    "not set");
+    }
     if (mailbox.domain().text() == "localhost" ||
         std::find(own_.begin(), own_.end(), mailbox.domain()) != own_.end())
         return admin(path);

@@ -112,6 +112,7 @@ std::string reverse_path_refusal(const Error<mail::Errc>& error) {  // codes: RF
             return "553 5.6.7 " + error.text;
         case mail::Errc::bad_domain:
             return "553 5.1.8 " + error.text;
+        case mail::Errc::loop:
         case mail::Errc::too_long:
         case mail::Errc::bad_address:
         case mail::Errc::bad_parameter:
@@ -126,6 +127,8 @@ std::string recipient_refusal(const Error<mail::Errc>& error) {
             return "553 5.6.7 " + error.text;
         case mail::Errc::bad_domain:
             return "553 5.1.2 " + error.text;
+        case mail::Errc::loop:
+            return "550 5.4.6 " + error.text;
         case mail::Errc::too_long:
         case mail::Errc::bad_address:
         case mail::Errc::bad_parameter:

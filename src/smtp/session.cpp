@@ -5,6 +5,7 @@
 #include "smtp/command.h"
 #include "smtp/dotstuff.h"
 #include "util/deadline.h"
+#include "util/text.h"
 
 namespace sternpost::smtp {
 namespace {
@@ -37,6 +38,20 @@ Errc connect_errc(const boost::system::error_code& ec) {
         ec == boost::system::errc::network_down || ec == boost::system::errc::address_family_not_supported)
         return Errc::network_unreachable;
     return Errc::connect_refused;
+}
+
+// RFC 5321 §4.2: the host's name is the first word of its greeting, and of its reply to EHLO.
+bool names_us(const Reply& reply, const std::string& own_name) {
+    if (own_name.empty() || reply.lines.empty()) return false;
+    std::string_view name = split(trimmed(reply.lines.front()), ' ').front();
+    if (name.ends_with('.')) name.remove_suffix(1);
+    return iequals(name, own_name);
+}
+
+Failure loops(Stage stage, const std::string& own_name) {
+    return Failure{stage, Errc::loop,
+                   "the host calls itself " + own_name + ", which is the name of this relay: mail would loop",
+                   std::nullopt};
 }
 
 }  // namespace
@@ -109,6 +124,8 @@ asio::awaitable<std::optional<Failure>> Session::hello() {
     auto reply = co_await command(ehlo(name), Stage::helo);
     if (!reply)
         co_return Failure{Stage::helo, reply.error().code, std::move(reply.error().text), std::nullopt};
+    if (reply->positive() && names_us(*reply, target_.helo_name))
+        co_return loops(Stage::helo, target_.helo_name);
     if (reply->positive()) {
         offered_ = Extensions::parse(*reply);
         co_return std::nullopt;
@@ -117,6 +134,8 @@ asio::awaitable<std::optional<Failure>> Session::hello() {
         auto plain = co_await command(helo(name), Stage::helo);
         if (!plain)
             co_return Failure{Stage::helo, plain.error().code, std::move(plain.error().text), std::nullopt};
+        if (plain->positive() && names_us(*plain, target_.helo_name))
+            co_return loops(Stage::helo, target_.helo_name);
         if (plain->positive()) co_return std::nullopt;
         reply = std::move(plain);
     }
@@ -179,8 +198,10 @@ asio::awaitable<tl::expected<Opened, Failure>> Session::open() {
         Failure refused{Stage::greeting, Errc::reply_negative, std::move(text), std::move(*greeting)};
         co_return co_await give_up(std::move(refused), true);
     }
+    if (names_us(*greeting, target_.helo_name))
+        co_return co_await give_up(loops(Stage::greeting, target_.helo_name), true);
     if (auto failed = co_await hello()) {
-        const bool polite = failed->code == Errc::reply_negative;
+        const bool polite = failed->code == Errc::reply_negative || failed->code == Errc::loop;
         co_return co_await give_up(std::move(*failed), polite);
     }
     std::optional<Failure> starttls_refusal;
@@ -198,7 +219,7 @@ asio::awaitable<tl::expected<Opened, Failure>> Session::open() {
                 dialogue_.note(proof_.version + ", " + proof_.cipher + (proof_.resumed ? ", resumed" : "") +
                                ", certificate " + proof_.fingerprint.substr(0, 16) + "…");
                 if (auto again = co_await hello()) {
-                    const bool polite = again->code == Errc::reply_negative;
+                    const bool polite = again->code == Errc::reply_negative || again->code == Errc::loop;
                     co_return co_await give_up(std::move(*again), polite);
                 }
             }

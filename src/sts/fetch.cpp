@@ -30,7 +30,8 @@ asio::awaitable<Result<Fetched>> fetch(const FetchOptions& options, dns::Resolve
     const auto host = domain.name().under("mta-sts");  // RFC 8461 §3.3
     if (!host) co_return fail(Errc::fetch, "mta-sts." + domain.text() + " is longer than a name may be");
     util::HttpsRequest request;
-    bool special = false;
+    const dns::Gate gate = options.gate.allowing_special(options.allow_special_addresses);
+    std::string refused;
     std::string trouble = "has no address";
     for (const bool v6 : {true, false}) {
         if (v6 ? !options.ipv6 : !options.ipv4) continue;
@@ -44,20 +45,21 @@ asio::awaitable<Result<Fetched>> fetch(const FetchOptions& options, dns::Resolve
             continue;
         }
         for (const auto& address : answer->records) {
-            if (address.is_special() && !options.allow_special_addresses)
-                special = true;
+            const dns::Passage passage = gate.judge(address, options.port);
+            if (passage != dns::Passage::open)
+                refused = dns::reason_of(passage);
             else if (request.addresses.size() < 8)  // ours: enough to find one that works
                 request.addresses.push_back(address.text());
         }
     }
-    if (request.addresses.empty() && special)
+    if (request.addresses.empty() && !refused.empty())
         co_return fail(Errc::refused_address,
-                       "the policy host " + host->text() +
-                           " has only addresses that are not on the Internet (private, loopback …)");
+                       "the policy host " + host->text() + " has no address that is dialled: " + refused);
     if (request.addresses.empty())
         co_return fail(Errc::fetch, "the policy host " + host->text() + " " + trouble);
     request.host = host->text();
     request.port = options.port;
+    request.allow_special = options.allow_special_addresses;
     request.path = "/.well-known/mta-sts.txt";
     request.timeout = options.timeout;
     request.max_body = options.max_size;

@@ -4,6 +4,7 @@
 
 #include <boost/asio/awaitable.hpp>
 
+#include "dns/gate.h"
 #include "dns/resolver.h"
 #include "sts/policy.h"
 #include "util/https.h"
@@ -16,6 +17,7 @@ struct FetchOptions {
     std::chrono::milliseconds timeout{60000};  // RFC 8461 §3.3 suggests a minute
     std::size_t max_size = 65536;              // and 64 KB
     std::uint16_t port = 443;
+    dns::Gate gate;                        // where a connection may go
     bool allow_special_addresses = false;  // policy hosts on loopback and private networks: the lab
     bool ipv4 = true;
     bool ipv6 = true;

@@ -1,8 +1,10 @@
 #include "tlsrpt/incoming.h"
 
 #include <algorithm>
-#include <boost/json/parse.hpp>
+#include <boost/json/memory_resource.hpp>
+#include <boost/json/parser.hpp>
 #include <boost/json/value.hpp>
+#include <new>
 #include <set>
 
 #include "mail/parts.h"
@@ -15,11 +17,53 @@ namespace {
 
 namespace json = boost::json;
 
-constexpr std::size_t most_octets = 32UL << 20U;  // of JSON: a value takes some ten times its octets; ours
-constexpr std::size_t most_entries = 10'000;      // policies, and details of one; ours
-constexpr std::size_t most_text = 1000;           // of one value that is kept
+constexpr std::size_t most_octets = 16UL << 20U;  // of JSON; ours
+constexpr std::size_t most_memory = 64UL
+                                    << 20U;   // for its values, which may take thirty times its octets; ours
+constexpr std::size_t most_entries = 10'000;  // policies, and details of one; ours
+constexpr std::size_t most_details = 50'000;  // of all policies; ours
+constexpr std::size_t most_text = 1000;       // of one value that is kept
 constexpr std::uint64_t most_integer = (1ULL << 53U) - 1;  // RFC 7493 §2.2
 constexpr std::string_view bom = "\xEF\xBB\xBF";
+
+// Memory up to a limit; beyond it std::bad_alloc.
+class Bounded final : public json::memory_resource {
+  public:
+    explicit Bounded(std::size_t limit) : left_(limit) {}
+
+  private:
+    void* do_allocate(std::size_t octets, std::size_t alignment) override {
+        if (octets > left_) throw std::bad_alloc();
+        void* const out = ::operator new(octets, std::align_val_t(alignment));
+        left_ -= octets;
+        return out;
+    }
+    void do_deallocate(void* memory, std::size_t octets, std::size_t alignment) override {
+        ::operator delete(memory, octets, std::align_val_t(alignment));
+        left_ += octets;
+    }
+    bool do_is_equal(const json::memory_resource& other) const noexcept override { return this == &other; }
+
+    std::size_t left_;
+};
+
+// Parses within `memory`, which outlives the value. Errors: bad_record.
+Result<json::value> parse_within(Bounded& memory, std::string_view text) {
+    json::parse_options lenient;
+    lenient.allow_invalid_utf8 = true;
+    lenient.allow_trailing_commas = true;
+    boost::system::error_code ec;
+    try {
+        const json::storage_ptr storage(&memory);
+        json::parser parser(storage, lenient);
+        parser.reset(storage);
+        parser.write(text, ec);
+        if (!ec) return parser.release();
+    } catch (const std::bad_alloc&) {
+        return fail(Errc::bad_record, "its JSON has more values than fit into 64 MiB of memory");
+    }
+    return fail(Errc::bad_record, "not JSON: " + ec.message());
+}
 
 // Takes values out of somebody else's JSON and remembers each time that it had to look away.
 class Taker {
@@ -111,7 +155,7 @@ void look_at_list(Taker& take, const json::object& policy, std::string_view key)
     take.odd(std::string(key) + (value->is_string() ? " is a text, not a list" : " is no list"));
 }
 
-IncomingEntry entry_of(Taker& take, const json::object& from) {
+IncomingEntry entry_of(Taker& take, const json::object& from, std::size_t& details_left) {
     IncomingEntry out;
     if (const auto* policy = take.object(from, "policy")) {
         const std::string type = take.text(*policy, "policy-type", true);
@@ -135,7 +179,7 @@ IncomingEntry entry_of(Taker& take, const json::object& from) {
     const json::value* items = items_of(*details, count);
     for (std::size_t i = 0; i < count; ++i) {
         const json::value& item = items[i];
-        if (!item.is_object() || out.details.size() >= most_entries) {
+        if (!item.is_object() || out.details.size() >= std::min(most_entries, details_left)) {
             take.odd(item.is_object() ? "there are too many failure-details"
                                       : "a failure detail is no object");
             continue;
@@ -155,6 +199,7 @@ IncomingEntry entry_of(Taker& take, const json::object& from) {
         key.receiving_ip = take.text(detail, "receiving-ip");
         add(out.details[std::move(key)], take.count(detail, "failed-session-count"));
     }
+    details_left -= out.details.size();
     return out;
 }
 
@@ -170,17 +215,15 @@ Result<IncomingReport> read_report(std::string_view octets) {
         unpacked = std::move(*whole);
         octets = unpacked;
     }
-    if (octets.size() > most_octets) return fail(Errc::bad_record, "it is larger than 32 MiB");
+    if (octets.size() > most_octets) return fail(Errc::bad_record, "it is larger than 16 MiB");
     if (octets.starts_with(bom)) {
         take.odd("it begins with a byte order mark");
         octets.remove_prefix(bom.size());
     }
-    boost::system::error_code ec;
-    json::parse_options lenient;
-    lenient.allow_invalid_utf8 = true;
-    lenient.allow_trailing_commas = true;
-    const auto value = json::parse(trimmed(octets), ec, {}, lenient);
-    if (ec) return fail(Errc::bad_record, "not JSON: " + ec.message());
+    Bounded memory(most_memory);
+    const auto parsed = parse_within(memory, trimmed(octets));
+    if (!parsed) return fail(parsed.error());
+    const json::value& value = *parsed;
     if (!valid_utf8(octets)) take.odd("it is not UTF-8");
     if (!value.is_object()) return fail(Errc::bad_record, "JSON, but no object");
     const auto& report = value.as_object();
@@ -199,6 +242,7 @@ Result<IncomingReport> read_report(std::string_view octets) {
     if (!policies->is_array()) take.odd("policies is no list");
     std::size_t count = 0;
     const json::value* items = items_of(*policies, count);
+    std::size_t details_left = most_details;
     for (std::size_t i = 0; i < count; ++i) {
         const json::value& item = items[i];
         if (out.entries.size() >= most_entries) {
@@ -206,7 +250,7 @@ Result<IncomingReport> read_report(std::string_view octets) {
             break;
         }
         if (item.is_object())
-            out.entries.push_back(entry_of(take, item.as_object()));
+            out.entries.push_back(entry_of(take, item.as_object(), details_left));
         else
             take.odd("a policy is no object");
     }

@@ -41,8 +41,8 @@ struct IncomingReport {
     std::vector<std::string> oddities;  // what it has that RFC 8460 does not allow, and what was made of it
 };
 
-/// One report: JSON, or JSON in gzip; at most 32 MiB of it. Errors: bad_record, with why nothing can be made
-/// of it.
+/// One report: JSON, or JSON in gzip; at most 16 MiB of it, whose values fit into 64 MiB of memory. Errors:
+/// bad_record, with why nothing can be made of it.
 Result<IncomingReport> read_report(std::string_view octets);
 
 /// The reports in a file: JSON, gzip, a mail message, or an mbox file of them. Each as octets for

@@ -67,6 +67,8 @@ Result<Destination> parse_mailto(std::string_view uri, std::string_view rest) {
                 quoted(std::string_view(*address).substr(0, at)) + address->substr(at), true);
     }
     if (!mailbox) return unusable(uri, "no mail address: " + mailbox.error().text);
+    // ours: whoever publishes a record could choose a host inside of our network by it
+    if (mailbox->is_literal()) return unusable(uri, "an address literal instead of a domain");
     return Destination{std::string(uri), std::move(*mailbox)};
 }
 

@@ -28,6 +28,11 @@ bool accepted(const store::StoredReport& report, const std::string& uri) {
     });
 }
 
+bool has_other_port(const Destination& to) {
+    const auto* place = std::get_if<HttpsPlace>(&to.place);
+    return place != nullptr && place->port != 443;
+}
+
 }  // namespace
 
 Reporter Options::reporter() const {
@@ -83,6 +88,17 @@ asio::awaitable<Result<Sender::Wanted>> Sender::ask(std::string domain) {
         out.why = text + " has no TLSRPT record";
     else
         out.record = std::move(*record);
+    if (out.record && !options_.allow_other_ports) {
+        auto& places = out.record->destinations;
+        for (const auto& to : places)
+            if (has_other_port(to))
+                out.record->passed_over.push_back(to.uri + ": a port other than 443 is not used");
+        std::erase_if(places, has_other_port);
+        if (places.empty()) {
+            out.why = text + ": no URI of the record's rua can be used: " + out.record->passed_over.front();
+            out.record.reset();
+        }
+    }
     if (out.record && out.record->destinations.size() > options_.most_places)
         out.record->destinations.erase(
             out.record->destinations.begin() + static_cast<std::ptrdiff_t>(options_.most_places),
@@ -170,7 +186,8 @@ bool Sender::may_have_another(const Destination& to) {
     const auto today = std::chrono::floor<std::chrono::days>(clock_.wall());
     if (std::exchange(counted_on_, today) != today) sent_to_.clear();
     const auto* mailbox = std::get_if<mail::Mailbox>(&to.place);
-    const std::string key = mailbox != nullptr ? mailbox->text() : std::get<HttpsPlace>(to.place).host.text();
+    // Whoever publishes the record invents mailboxes at will; the host that gets the mail is the same.
+    const std::string key = mailbox != nullptr ? mailbox->host() : std::get<HttpsPlace>(to.place).host.text();
     return ++sent_to_[key] <= options_.most_to_one_place;
 }
 
@@ -264,6 +281,7 @@ asio::awaitable<store::ReportPlace> Sender::post_it(const Packed& packed, Destin
     store::ReportPlace out;
     const auto& place = std::get<HttpsPlace>(to.place);
     util::HttpsRequest request;
+    const dns::Gate gate = options_.gate.allowing_special(options_.allow_special_addresses);
     std::string trouble = place.host.text() + " has no address";
     for (const bool v6 : {true, false}) {
         if (v6 ? !options_.ipv6 : !options_.ipv4) continue;
@@ -277,8 +295,9 @@ asio::awaitable<store::ReportPlace> Sender::post_it(const Packed& packed, Destin
             continue;
         }
         for (const auto& address : answer->records) {
-            if (address.is_special() && !options_.allow_special_addresses)
-                trouble = place.host.text() + " has only addresses that are not on the Internet";
+            const dns::Passage passage = gate.judge(address, place.port);
+            if (passage != dns::Passage::open)
+                trouble = place.host.text() + " has no address that is dialled: " + dns::reason_of(passage);
             else if (request.addresses.size() < most_addresses)
                 request.addresses.push_back(address.text());
         }
@@ -291,6 +310,7 @@ asio::awaitable<store::ReportPlace> Sender::post_it(const Packed& packed, Destin
     request.port = place.port;
     request.path = place.path;
     request.timeout = options_.post_timeout;
+    request.allow_special = options_.allow_special_addresses;
     request.post_body = packed.gzip;
     request.content_type = "application/tlsrpt+gzip";
     util::HttpsRequest unverified = request;

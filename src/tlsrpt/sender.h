@@ -9,6 +9,7 @@
 #include <string>
 #include <vector>
 
+#include "dns/gate.h"
 #include "dns/resolver.h"
 #include "store/store.h"
 #include "tlsrpt/mail.h"
@@ -31,10 +32,12 @@ struct Options {
     bool send = true;
     Schedule schedule;
     std::size_t most_places = 10;            // of one record (RPT-08)
-    std::size_t most_to_one_place = 10'000;  // reports a UTC day to one mailbox or HTTPS host (D-38)
+    std::size_t most_to_one_place = 10'000;  // reports a UTC day to one mail domain or HTTPS host (D-38)
+    bool allow_other_ports = false;          // https: at another port than 443
     std::chrono::milliseconds post_timeout{60'000};
     bool ipv4 = true;
     bool ipv6 = true;
+    dns::Gate gate;  // where a connection may go
     bool allow_special_addresses = false;
 
     /// Who reports, as far as it is known yet.

@@ -19,9 +19,9 @@ enum class HttpsErrc {
     timed_out,    // the whole request took longer than its limit
     certificate,  // chain, dates or name of the server's certificate do not hold
     tls,          // TLS failed otherwise
-    too_big,      // the body is larger than the limit
+    too_big,      // the body, or all that came in, is larger than the limit
     protocol,     // not HTTP
-    unusable,     // the request cannot be made (bad CA file, out of memory)
+    unusable,     // the request cannot be made (bad CA file, out of memory, too many wait)
     stopped,      // given up: nobody needs the answer any more
 };
 
@@ -30,10 +30,11 @@ struct HttpsRequest {
     std::uint16_t port = 443;
     std::string path;                          // beginning with '/'
     std::vector<std::string> addresses;        // the only ones that are connected to, in this order
-    std::chrono::milliseconds timeout{60000};  // for all of it, slow drips too
-    std::size_t max_body = 65536;
-    std::optional<std::string> post_body;  // GET without it
-    std::string content_type;              // with post_body
+    std::chrono::milliseconds timeout{60000};  // from its start on, for all of it, slow drips too
+    std::size_t max_body = 65536;              // of the answer; all else is bounded by IncomingAnswer
+    bool allow_special = false;                // loopback and private addresses, as the gate decides
+    std::optional<std::string> post_body;      // GET without it
+    std::string content_type;                  // with post_body
     bool verify = true;  // false: any certificate will do, where the standard lets it (RFC 8460 §3)
 };
 
@@ -56,8 +57,19 @@ class Https {
     virtual void stop() {}
 };
 
+/// Whether a connection may be made; asked for each, on the HTTPS thread.
+using MayConnect = std::function<bool(const std::string& address, std::uint16_t port, bool allow_special)>;
+
+/// What all transfers together may take. ours: the RFCs set none.
+struct HttpsLimits {
+    std::size_t transfers = 64;                       // at a time; further ones wait
+    std::uint64_t memory = std::uint64_t{64} << 20U;  // of these; one at least is always under way
+    std::size_t waiting = 1000;                       // further ones are refused
+};
+
 /// One thread with one libcurl multi handle. No redirects, no proxy, no reuse of connections, TLS 1.2 or
 /// later, roots from `ca_file`.
-std::unique_ptr<Https> curl_https(std::string ca_file, std::string user_agent);
+std::unique_ptr<Https> curl_https(std::string ca_file, std::string user_agent, MayConnect may_connect,
+                                  HttpsLimits limits = {});
 
 }  // namespace sternpost::util

@@ -17,7 +17,7 @@ namespace sternpost::fake {
 namespace asio = boost::asio;
 
 /// Answers from tables; what is in none is not there.
-class TableResolver final : public dns::Resolver {
+class TableResolver : public dns::Resolver {
   public:
     std::map<std::string, std::vector<std::string>> texts;
     std::map<std::string, std::vector<std::string>> addresses;

@@ -204,7 +204,7 @@ def first_record(connection):
 
 class ScriptedMx:
     """An MX host on `address`:`port`. context: STARTTLS with it (None: not offered). after_220: octets in clear behind the 220 to STARTTLS.
-    offers, offers_in_tls: further EHLO keywords, before TLS and inside. rcpt: the reply to RCPT. eight_bit: 8BITMIME is offered."""
+    name: its own, as the greeting says it. offers, offers_in_tls: further EHLO keywords, before TLS and inside. rcpt: the reply to RCPT. eight_bit: 8BITMIME is offered."""
 
     def __init__(
         self,
@@ -217,7 +217,9 @@ class ScriptedMx:
         rcpt='250 2.1.5 fine',
         eight_bit=True,
         port=25,
+        name='mx.test',
     ):
+        self.name = name
         self.context, self.after_220, self.rcpt, self.eight_bit = context, after_220, rcpt, eight_bit
         self.offers, self.offers_in_tls = offers, offers_in_tls
         self.sessions = []  # each a list of (command line, whether in TLS)
@@ -251,7 +253,7 @@ class ScriptedMx:
         stream, version = connection, None
         lines = stream.makefile('rb')
         reply = lambda text: stream.sendall(text.encode() + b'\r\n')
-        reply('220 mx.test ESMTP')
+        reply('220 %s ESMTP' % self.name)
         reverse_path, recipients = '', []
         while True:
             line = lines.readline().decode('utf-8', 'replace').rstrip('\r\n')

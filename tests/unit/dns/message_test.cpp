@@ -91,6 +91,22 @@ TEST(DnsResponse, FollowsAliasesInAnyOrder) {
     EXPECT_TRUE(endless.records.empty());
 }
 
+TEST(DnsChain, IsFollowedForTenLinksAlone) {  // D-46
+    const auto chain = [](char links) {
+        const auto name = [](char n) { return "\1"s + static_cast<char>('a' + n) + "\7example\0"s; };
+        std::string out;
+        for (char i = 0; i < links; ++i)
+            out += record(i == 0 ? own : name(i), type_cname, 60, name(static_cast<char>(i + 1)));
+        out += record(name(links), type_a, 60, "\xC0\0\2\1"s);
+        return read<Address>(type_a, static_cast<std::uint8_t>(links + 1), out);
+    };
+    EXPECT_EQ(chain(10).links, 10);
+    EXPECT_EQ(chain(10).records.size(), 1U);
+    EXPECT_FALSE(chain(10).loop);
+    EXPECT_TRUE(chain(11).loop);
+    EXPECT_TRUE(chain(11).records.empty());
+}
+
 TEST(DnsResponse, OnlyRecordsOfTheNameCount) {
     EXPECT_TRUE(read<Address>(type_a, 1, record("\3www\7example\3com\0"s, type_a, 300, "\xC0\0\2\1"s))
                     .records.empty());

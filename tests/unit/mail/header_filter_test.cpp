@@ -180,6 +180,12 @@ TEST(LocalNames, GoToTheAdministrator) {
     for (const char* bad : {"", "a b", "a,b", "@", "a@", "@b.example", "-\x01"})
         EXPECT_FALSE(names.resolve(bad).has_value()) << bad;
     const LocalNames nobody({}, std::nullopt);
+    const auto is_ours = [](const dns::Address& address) { return address.text() == "192.0.2.7"; };
+    const LocalNames with_literal({}, ForwardPath::parse("admin@corp.example").value(), is_ours);
+    EXPECT_EQ(with_literal.resolve("bob@[192.0.2.7]").value().text(), "admin@corp.example");
+    EXPECT_EQ(with_literal.resolve("bob@[192.0.2.8]").value().text(), "bob@[192.0.2.8]");
+    const LocalNames alone({}, std::nullopt, is_ours);
+    EXPECT_EQ(alone.resolve("bob@[192.0.2.7]").error().code, Errc::loop);
     EXPECT_EQ(nobody.resolve("root").error().code, Errc::bad_address);
 }
 

@@ -209,6 +209,21 @@ TEST(Dialogue, WaitsForTheGreetingAndSaysQuitToARefusal) {  // SMTP-03, SMTP-04
     EXPECT_EQ(told.seen, std::vector<std::string>{"QUIT"});
 }
 
+TEST(Dialogue, AHostThatCallsItselfByOurNameEndsAsALoop) {  // D-45
+    for (const Script& script :
+         {Script{{"connect", "220 us.test ESMTP"}}, Script{{"connect", "220 US.TEST. hello"}},
+          Script{{"EHLO", "250-us.test\r\n250 SIZE"}},
+          Script{{"EHLO", "502 5.5.1 what?"}, {"HELO", "250 us.test"}}}) {
+        const Told told = play(script);
+        ASSERT_TRUE(told.opening);
+        EXPECT_EQ(told.opening->code, Errc::loop);
+        EXPECT_NE(told.opening->text.find("us.test"), std::string::npos);
+        EXPECT_EQ(told.seen.back(), "QUIT");
+    }
+    // A name that only contains ours is another one.
+    EXPECT_FALSE(play({{"connect", "220 mx.us.test"}, {"EHLO", "250 us.test.example"}}).opening);
+}
+
 TEST(Dialogue, AMessageThatCannotBeReadIsNeverSentHalf) {
     asio::io_context io;
     Host host(io, {});

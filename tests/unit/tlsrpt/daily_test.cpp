@@ -311,6 +311,32 @@ TEST_F(Days, NothingIsPostedIntoTheNetworkBehindUs) {
     EXPECT_TRUE(https_.requests.empty());
 }
 
+TEST_F(Days, OnlyTheUsualPortIsPostedToByDefault) {  // D-45
+    asks("a.test", "https://collector.test:22/a,mailto:tls@a.test");
+    asks("b.test", "https://collector.test:22/b");
+    https_.status("collector.test", 200);
+    start();
+    session("a.test", today());
+    session("b.test", today());
+    const auto day = today();
+    world_.pass(28h + 1min);
+    EXPECT_TRUE(https_.requests.empty());
+    EXPECT_EQ(store_.mail.size(), 1U);
+    EXPECT_EQ(report("b.test", day).state, store::ReportState::not_asked);
+    EXPECT_NE(report("b.test", day).text.find("a port other than 443"), std::string::npos);
+}
+
+TEST_F(Days, AnotherPortIsPostedToWhereThatIsAllowed) {
+    asks("a.test", "https://collector.test:8443/a");
+    https_.status("collector.test", 200);
+    options_.allow_other_ports = true;
+    start();
+    session("a.test", today());
+    world_.pass(28h + 1min);
+    ASSERT_EQ(https_.requests.size(), 1U);
+    EXPECT_EQ(https_.requests[0].port, 8443);
+}
+
 TEST_F(Days, ARecordThatCannotBeLookedUpIsAskedForAgain) {
     asks("a.test", "mailto:tls@a.test");
     resolver_.broken.insert("_smtp._tls.a.test");
@@ -327,11 +353,11 @@ TEST_F(Days, AsksFewPlacesAndNoneTooOften_RPT08) {
     std::string rua = "mailto:p0@a.test";
     for (int i = 1; i < 200; ++i) rua += ",mailto:p" + std::to_string(i) + "@a.test";
     asks("a.test", rua);
-    options_.most_to_one_place = 3;
+    options_.most_to_one_place = 10;
     start();
     session("a.test", today());
-    for (int i = 0; i < 10; ++i) {
-        asks("d" + std::to_string(i) + ".test", "mailto:victim@v.test");
+    for (int i = 0; i < 15; ++i) {  // mailboxes are invented at will: what counts is where they are
+        asks("d" + std::to_string(i) + ".test", "mailto:victim+" + std::to_string(i) + "@v.test");
         session("d" + std::to_string(i) + ".test", today());
     }
     world_.pass(28h + 1min);
@@ -342,7 +368,7 @@ TEST_F(Days, AsksFewPlacesAndNoneTooOften_RPT08) {
         to_victim += one.recipients.at(0).next_hop == "v.test" ? 1U : 0U;
     }
     EXPECT_EQ(to_a, 10U);
-    EXPECT_EQ(to_victim, 3U);
+    EXPECT_EQ(to_victim, 10U);
 }
 
 TEST_F(Days, WaitsUntilReportingIsSetUp_D38) {

@@ -109,6 +109,42 @@ TEST(Incoming, GzipIsUnpackedWithinItsBounds) {
 }
 
 // Found in a mail, however it is put into it.
+TEST(Incoming, ManySmallValuesDoNotTakeMuchMemory) {
+    std::string many = "{\"policies\":[";
+    while (many.size() < (15U << 20U)) many += "[],";
+    const auto refused = read_report(many + "[]]}");
+    ASSERT_FALSE(refused);
+    EXPECT_NE(refused.error().text.find("64 MiB of memory"), std::string::npos) << refused.error().text;
+    // A report of ten thousand policies is a small part of that.
+    std::string large = "{\"organization-name\":\"o\",\"policies\":[";
+    for (int i = 0; i < 10'000; ++i)
+        large +=
+            R"({"policy":{"policy-type":"sts","policy-domain":"a.test","policy-string":["version: STSv1",)"
+            R"("mode: enforce","mx: *.a.test","max_age: 86400"]},"summary":)"
+            R"({"total-successful-session-count":1,"total-failure-session-count":0}},)";
+    large.back() = ']';
+    const auto read = read_report(large + "}");
+    ASSERT_TRUE(read) << read.error().text;
+    EXPECT_EQ(read->entries.size(), 10'000U);
+}
+
+TEST(Incoming, DetailsOfAllPoliciesAreBoundedTogether) {
+    std::string text = "{\"policies\":[";
+    for (int policy = 0; policy < 8; ++policy) {
+        text += "{\"failure-details\":[";
+        for (int i = 0; i < 9'000; ++i) text += "{\"receiving-ip\":\"" + std::to_string(i) + "\"},";
+        text.back() = ']';
+        text += "},";
+    }
+    text.back() = ']';
+    const auto report = read_report(text + "}");
+    ASSERT_TRUE(report) << report.error().text;
+    std::size_t details = 0;
+    for (const auto& entry : report->entries) details += entry.details.size();
+    EXPECT_EQ(report->entries.size(), 8U);
+    EXPECT_EQ(details, 50'000U);
+}
+
 TEST(Incoming, IsFoundInMailsOfAllKinds) {
     Reporter by{"Northfield", "tls@northfield.example", "northfield.example", "relay"};
     store::StoredOutcome one;

@@ -1,0 +1,277 @@
+#!/usr/bin/python3
+"""Where sternpostd lets itself be sent, and what one peer can make it do: addresses of its own, hosts that call themselves by its
+name, policy hosts that never stop sending, MX sets without end."""
+import os
+import socket
+import subprocess
+import sys
+
+from machine import BUILD, TOP, expect, expect_equal, run, test, wait_for
+from peers import Authority
+from scripted import ScriptedDns, ScriptedMx, certificate, serve
+from sternpost import LISTENER, Sternpost
+
+TEXT = 'From: Alice <alice@sender.test>\nTo: %s\nSubject: s\n\nhello\n'
+ADMIN = [{'domain': 'relay-admin.test', 'to': '[127.0.0.25]:25'}]
+CLOSED = {'allow_special_addresses': False}
+
+
+def interface(address):
+    subprocess.run(['ip', 'addr', 'replace', address + '/32', 'dev', 'lo'], check=True)
+
+
+def connections(address):
+    """A port 25 at `address` that counts who comes."""
+    seen = []
+    listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
+    listener.bind((address, 25))
+    listener.listen()
+    listener.setblocking(False)
+
+    def count():
+        try:
+            while True:
+                seen.append(listener.accept()[1])
+        except BlockingIOError:
+            return len(seen)
+
+    return listener, count
+
+
+@test
+def mail_to_an_address_of_this_machine_is_the_administrators(machine):
+    """D-45: a literal that is ours, by the interfaces as they are now."""
+    ScriptedDns(machine, {})
+    admin = ScriptedMx(machine, '127.0.0.25')  # by a route: the administrator's own word
+    interface('10.99.0.3')
+    inside, came = connections('10.99.0.3')
+    machine.at_end(inside.close)
+    sternpost = Sternpost(machine, delivery=CLOSED, route=ADMIN)
+    for number, literal in enumerate(('[127.0.0.1]', '[10.99.0.3]', '[IPv6:::1]', '[IPv6:::ffff:10.99.0.3]')):
+        sternpost.submit('-f', 'alice@sender.test', 'y@' + literal, text=TEXT % 'y')
+        wait_for('mail to %s at the administrator\'s host' % literal, lambda: len(admin.taken) == number + 1)
+        expect_equal(admin.taken[number].recipients, ['admin@relay-admin.test'], 'recipients of ' + literal)
+    # An interface that comes later counts at once.
+    interface('10.99.0.4')
+    sternpost.submit('-f', 'alice@sender.test', 'y@[10.99.0.4]', text=TEXT % 'y')
+    wait_for('mail to the new address', lambda: len(admin.taken) == 5)
+    sternpost.wait_empty()
+    expect_equal(came(), 0, 'connections to the host inside')
+
+
+@test
+def without_an_administrator_it_is_refused_as_a_loop(machine):
+    ScriptedDns(machine, {})
+    sternpost = Sternpost(machine, delivery=CLOSED, admin_address='')
+    client = socket.create_connection(LISTENER)
+    lines = client.makefile('rb')
+
+    def say(text):
+        if text:
+            client.sendall(text + b'\r\n')
+        line = lines.readline()
+        while line[3:4] == b'-':
+            line = lines.readline()
+        return line
+
+    say(b'')
+    say(b'EHLO c.test')
+    say(b'MAIL FROM:<x@sender.test>')
+    expect(say(b'RCPT TO:<y@[127.0.0.1]>').startswith(b'550 5.4.6 '), 'a literal of ours was not refused as a loop')
+    expect(say(b'RCPT TO:<y@[8.8.8.8]>').startswith(b'250 '), 'another literal was refused')
+    client.close()
+
+
+@test
+def a_literal_inside_the_network_is_not_dialled(machine):
+    """D-45: neither for mail nor for the bounce that a reverse-path asks for."""
+    ScriptedDns(machine, {})
+    sternpost = Sternpost(machine, delivery=CLOSED, admin_address='')
+    sternpost.submit('-f', 'alice@[10.1.2.3]', 'y@[192.168.7.7]', text=TEXT % 'y')
+    sternpost.wait_empty()
+    expect_equal(sternpost.events('session'), [], 'sessions')
+
+
+@test
+def an_mx_host_that_is_our_own_listener_ends_as_a_loop(machine):
+    """RFC 5321 §5.1; D-45: whatever is allowed of special addresses."""
+    interface('10.99.0.1')
+    records = {('loop.test', 'MX'): ['10 mx.loop.test.'], ('mx.loop.test', 'A'): ['127.0.0.1']}
+    records.update({('wild.test', 'MX'): ['10 mx.wild.test.'], ('mx.wild.test', 'A'): ['10.99.0.1']})
+    records.update({('sender.test', 'MX'): ['10 mx.sender.test.'], ('mx.sender.test', 'A'): ['127.0.0.26']})
+    ScriptedDns(machine, records)
+    home = ScriptedMx(machine, '127.0.0.26', port=2525)
+    sternpost = Sternpost(
+        machine,
+        listener={'listen': ['127.0.0.1:25', '10.99.0.1:25']},
+        route=[{'domain': 'sender.test', 'to': '[127.0.0.26]:2525'}],
+    )
+    for number, name in enumerate(('loop.test', 'wild.test')):
+        sternpost.submit('-f', 'alice@sender.test', 'y@' + name, text=TEXT % 'y')
+        wait_for('the bounce of ' + name, lambda: len(home.taken) == number + 1)
+        expect(b'5.4.6' in home.taken[number].data, 'the bounce of %s has another status' % name)
+    sternpost.wait_empty()
+    expect_equal(sternpost.events('session'), [], 'sessions that were opened and failed')
+
+
+@test
+def a_host_with_our_name_ends_as_a_loop(machine):
+    records = {('twin.test', 'MX'): ['10 mx.twin.test.'], ('mx.twin.test', 'A'): ['127.0.0.25']}
+    records.update({('sender.test', 'MX'): ['10 mx.sender.test.'], ('mx.sender.test', 'A'): ['127.0.0.26']})
+    ScriptedDns(machine, records)
+    twin, home = ScriptedMx(machine, '127.0.0.25', name='relay.test'), ScriptedMx(machine, '127.0.0.26')
+    sternpost = Sternpost(machine)
+    sternpost.submit('-f', 'alice@sender.test', 'y@twin.test', text=TEXT % 'y')
+    wait_for('the bounce', lambda: home.taken)
+    expect(b'5.4.6' in home.taken[0].data, 'the bounce has another status')
+    expect(b'relay.test, which is the name of this relay' in home.taken[0].data.replace(b'\r\n ', b' '), 'nor says why')
+    expect_equal(twin.commands(), ['QUIT'], 'what was said to the host')
+
+
+def flood(machine, authority, host, address, begin, piece):
+    """A policy host that answers `begin`, and then `piece` until the other side has enough. Its octets sent."""
+    context, sent = certificate(machine, authority, host, [host]), [0]
+
+    def handle(connection):
+        with context.wrap_socket(connection, server_side=True) as stream:
+            stream.recv(65536)
+            try:
+                stream.sendall(begin)
+                while sent[0] < 200_000_000:
+                    stream.sendall(piece)
+                    sent[0] += len(piece)
+            except OSError:
+                pass
+
+    serve(address, 443, handle, machine)
+    return sent
+
+
+@test
+def a_policy_host_that_never_stops_is_left(machine):
+    """D-46: every octet counts, whatever it is part of."""
+    authority = Authority(machine)
+    start = b'HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\n'
+    chunked = start + b'Transfer-Encoding: chunked\r\n\r\n'
+    floods = {
+        'trailers': (chunked + b'3\r\nabc\r\n0\r\n', (b'X-a: ' + b'b' * 900 + b'\r\n') * 70),
+        'extension': (chunked + b'3;', b'e' * 65536),
+        'chunks': (chunked, b'1;' + b'e' * 200 + b'\r\nx\r\n'),
+        'header': (start, (b'X-a: ' + b'b' * 900 + b'\r\n') * 70),
+        'line': (start + b'X: ', b'a' * 65536),
+        'interim': (b'', b'HTTP/1.1 100 Continue\r\n\r\n' * 1000),
+        'body': (start + b'\r\n', b'e' * 65536),
+    }
+    records, sent = {}, {}
+    for number, (name, (begin, piece)) in enumerate(floods.items()):
+        domain, address = name + '.test', '127.0.0.%d' % (80 + number)
+        records[(domain, 'MX')] = ['10 mx.%s.' % domain]
+        records[('mx.' + domain, 'A')] = ['127.0.0.25']
+        records[('_mta-sts.' + domain, 'TXT')] = ['"v=STSv1; id=1;"']
+        records[('mta-sts.' + domain, 'A')] = [address]
+        sent[name] = flood(machine, authority, 'mta-sts.' + domain, address, begin, piece)
+    ScriptedDns(machine, records)
+    host = ScriptedMx(machine, '127.0.0.25')
+    sternpost = Sternpost(machine, authority)
+    for name in floods:
+        sternpost.submit('-f', 'alice@sender.test', 'y@%s.test' % name, text=TEXT % 'y')
+    for name in floods:
+        event = sternpost.wait_event('policy', domain=name + '.test', event='fetch-failed', seconds=30)
+        expect('larger than' in event['reason'], '%s: %s' % (name, event['reason']))
+    wait_for('the mail goes on', lambda: len(host.taken) == len(floods))
+    # What the sockets hold on both sides comes on top of what was read.
+    for name, octets in sent.items():
+        expect(octets[0] < 20_000_000, '%s: %d octets were sent before the end' % (name, octets[0]))
+    peak = [line for line in open('/proc/%d/status' % sternpost.process.pid) if line.startswith('VmHWM')][0]
+    expect(int(peak.split()[1]) < 150_000, 'peak of memory: ' + peak)
+
+
+@test
+def a_transfer_without_memory_ends_alone(machine):
+    """D-46: the daemon goes on."""
+    authority = Authority(machine)
+    records = {('_mta-sts.big.test', 'TXT'): ['"v=STSv1; id=1;"'], ('mta-sts.big.test', 'A'): ['127.0.0.80']}
+    records.update({('big.test', 'MX'): ['10 mx.big.test.'], ('mx.big.test', 'A'): ['127.0.0.25']})
+    ScriptedDns(machine, records)
+    host = ScriptedMx(machine, '127.0.0.25')
+    begin = b'HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\n\r\n'
+    flood(machine, authority, 'mta-sts.big.test', '127.0.0.80', begin, b'e' * 65536)
+    sternpost = Sternpost(machine, authority, sts={'max_policy_size': '1GiB'})
+    with open('/proc/%d/status' % sternpost.process.pid) as f:
+        size = [int(line.split()[1]) * 1024 for line in f if line.startswith('VmSize')][0]
+    room = '--as=%d' % (size + 150_000_000)
+    subprocess.run(['prlimit', '--pid', str(sternpost.process.pid), room], check=True)
+    sternpost.submit('-f', 'alice@sender.test', 'y@big.test', text=TEXT % 'y')
+    event = sternpost.wait_event('policy', domain='big.test', event='fetch-failed', seconds=60)
+    expect('out of memory' in event['reason'], 'the reason: ' + event['reason'])
+    wait_for('the mail goes on', lambda: host.taken)
+    sternpost.stop()
+
+
+@test
+def look_ups_spend_the_time_of_an_attempt(machine):
+    """D-46."""
+    records = {('slow.test', 'MX'): ['10 h%d.slow.test.' % n for n in range(15)]}
+    server = ScriptedDns(machine, records)
+    honest = server.answer
+
+    def answer(question):  # what is below slow.test is never answered
+        return honest(question) if not question.name.startswith('h') else Silence()
+
+    class Silence:
+        def to_wire(self):
+            return b''
+
+    server.answer = answer
+    sternpost = Sternpost(machine, dns={'timeout': '1s', 'attempts': 1}, delivery={'attempt_budget': '3s'})
+    sternpost.submit('-f', 'alice@sender.test', 'y@slow.test', text=TEXT % 'y')
+    entry = sternpost.wait_deferred('y@slow.test', seconds=30)
+    expect('3 seconds of one attempt were over' in entry['reason'], 'the reason: ' + entry['reason'])
+    asked = {q.name for q in server.questions if q.name.startswith('h')}
+    expect(len(asked) <= 3, '%d hosts were looked up' % len(asked))
+
+
+@test
+def an_mx_set_without_end_is_used_in_part(machine):
+    """D-46."""
+    records = {('big.test', 'MX'): ['10 h%d.big.test.' % n for n in range(60)]}
+    server = ScriptedDns(machine, records)
+    sternpost = Sternpost(machine)
+    sternpost.submit('-f', 'alice@sender.test', 'y@big.test', text=TEXT % 'y')
+    entry = sternpost.wait_deferred('y@big.test')
+    asked = {q.name for q in server.questions if q.name.startswith('h')}
+    expect_equal(len(asked), 20, 'hosts that were looked up')
+    expect('40 further MX hosts' in entry['reason'], 'the reason: ' + entry['reason'])
+    expect(len(entry['reason']) < 2500, 'the reason has %d characters' % len(entry['reason']))
+
+
+@test
+def reading_a_report_takes_little_memory(machine):
+    """D-46: many small values, the worst that JSON can do."""
+    many = machine.write('many.json', '{"policies":[' + '[],' * 5_000_000 + '[]]}')
+    script = (
+        'import resource, subprocess, sys\n'
+        'done = subprocess.run(sys.argv[1:], capture_output=True)\n'
+        'print(done.returncode, resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss)\n'
+        'print(done.stderr.decode())\n'
+    )
+    argv = [sys.executable, '-c', script, os.path.join(BUILD, 'sternpost'), 'tlsrpt', 'read', many]
+    out = subprocess.run(argv, capture_output=True, text=True, check=True).stdout
+    code, kilobytes = map(int, out.splitlines()[0].split())
+    expect_equal(code, 65, 'the exit code')
+    expect('64 MiB of memory' in out, 'the reason: ' + out)
+    expect(kilobytes < 200_000, 'peak of memory: %d kB' % kilobytes)
+
+
+@test
+def the_unit_bounds_the_memory_of_the_service(machine):
+    with open(os.path.join(TOP, 'etc', 'sternpost.service')) as f:
+        unit = dict(line.strip().split('=', 1) for line in f if '=' in line and not line.startswith('#'))
+    with open(os.path.join(TOP, 'etc', 'sternpost.toml')) as f:
+        most = [line for line in f if line.startswith('#max_memory')][0]
+    expect_equal((unit['MemoryMax'], unit['OOMPolicy']), ('1G', 'stop'), 'MemoryMax and OOMPolicy')
+    expect_equal(most.split('"')[1], '512MiB', 'max_memory, of which MemoryMax is twice as much')
+
+
+if __name__ == '__main__':
+    sys.exit(run())
