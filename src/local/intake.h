@@ -48,12 +48,18 @@ class Intake {
 
     // For the log, after finish().
     const std::string& message_id() const { return filter_.message_id(); }
+    mail::Repairs repairs() const {
+        mail::Repairs out = filter_.repairs();
+        out.lines = repairs_.lines;
+        return out;
+    }
     const Submission* submission() const { return reader_.head(); }
 
   private:
     Result<void> begin();
     Result<mail::ReversePath> reverse_path(const std::string& user) const;
     Result<void> write();
+    Result<void> shorten_lines();
 
     const Options& options_;
     store::Store& store_;
@@ -63,6 +69,7 @@ class Intake {
     mail::HeaderFilter filter_;
     std::unique_ptr<store::BodySink> sink_;
     store::NewMessage message_;
+    mail::Repairs repairs_;  // of the body
     std::string raw_;
     std::string lines_;
     std::string piece_;
