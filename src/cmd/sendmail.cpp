@@ -331,7 +331,7 @@ Exit run(std::string_view program, const std::vector<std::string_view>& words) {
         case local::Mode::do_nothing:
             return Exit::ok;  // newaliases: there is no alias database
         case local::Mode::list_queue:
-            return run_sternpost(group, {"queue", "list"});
+            return run_sternpost(group, {"queue", "list", "--mailq"});
         case local::Mode::run_queue: {
             std::vector<const char*> verb = {"queue", "retry"};
             for (const auto& word : arguments->retry) verb.push_back(word.c_str());
