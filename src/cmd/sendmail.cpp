@@ -4,12 +4,14 @@
 #include <fmt/format.h>
 #include <pwd.h>
 #include <stdlib.h>
+#include <sys/prctl.h>
 #include <unistd.h>
 
 #include <array>
 #include <cerrno>
 #include <climits>
 #include <cstdio>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -17,6 +19,8 @@
 #include "local/sendmail_args.h"
 #include "local/sendmail_message.h"
 #include "local/spool.h"
+#include "mail/local_names.h"
+#include "smtp/server.h"
 #include "util/clock.h"
 #include "util/random.h"
 #include "util/text.h"
@@ -118,20 +122,167 @@ Expected<void, Exit> read_message(local::SendmailMessage& message, local::Spool&
     return keep();
 }
 
+// Into the maildrop. A service with NoNewPrivileges gets no group from a set-gid program, so it cannot.
+local::Result<void> leave(const DropGroup& group, const local::Submission& submission,
+                          const local::Spool& spool) {
+    if (!group.put_on()) return fail(local::Errc::io, "cannot take on the group");
+    auto left = local::leave(setting("STERNPOST_MAILDROP", default_maildrop), submission, spool);
+    group.take_off();
+    if (!left && ::prctl(PR_GET_NO_NEW_PRIVS, 0, 0, 0, 0) == 1)
+        left.error().text +=
+            " (this service runs with NoNewPrivileges=yes, which keeps sendmail from the maildrop: its mail "
+            "is taken "
+            "only while the daemon runs)";
+    return left;
+}
+
 Exit deliver(const DropGroup& group, const local::Submission& submission, const local::Spool& spool) {
     auto answer = local::submit(setting("STERNPOST_SOCKET", default_socket), submission, spool);
     if (answer) {
         const Exit code = local::exit_of(*answer);
         return code == Exit::ok ? code : complain(code, answer->text);
     }
-    // Nobody answered. Should the daemon have taken it all the same, the same id keeps it from being taken
+    // No answer came. Should the daemon have taken it all the same, the same id keeps it from being taken
     // twice.
-    if (!group.put_on()) return complain(Exit::os_error, "cannot take on the group");
-    const auto left = local::leave(setting("STERNPOST_MAILDROP", default_maildrop), submission, spool);
-    group.take_off();
+    const auto left = leave(group, submission, spool);
     if (left) return Exit::ok;
     return complain(Exit::try_again,
                     fmt::format("the message was not taken: {}; {}", answer.error().text, left.error().text));
+}
+
+// ---- -bs: SMTP on standard input and output, through the same core as the daemon's listener
+
+smtp::ServerOptions session_options() {
+    smtp::ServerOptions out;
+    std::array<char, 256> name{};
+    out.hostname =
+        ::gethostname(name.data(), name.size() - 1) == 0 && name[0] != '\0' ? name.data() : "localhost";
+    out.max_message_size = max_message;
+    out.hands_over = true;
+    // which names are this host's is for the daemon to say
+    out.resolve_recipient = [](std::string_view path, bool utf8) {
+        const bool bare = path.find('@') == std::string_view::npos;
+        return mail::ForwardPath::parse(bare ? std::string(path) + "@localhost" : std::string(path), utf8);
+    };
+    return out;
+}
+
+class Session {
+  public:
+    explicit Session(const DropGroup& group)
+        : group_(group), options_(session_options()), server_(options_, client()) {}
+
+    Exit run() {
+        for (;;) {
+            smtp::Action action = server_.next();
+            if (std::holds_alternative<smtp::action::Close>(action))
+                return write() ? Exit::ok : Exit::io_error;
+            if (std::holds_alternative<smtp::action::NeedInput>(action)) {
+                if (!write()) return Exit::io_error;
+                const ssize_t got = read();
+                if (got < 0) return complain(Exit::io_error, "cannot read: " + util::errno_text(errno));
+                if (got == 0) return server_.in_data() ? Exit::io_error : Exit::ok;  // half a message is none
+            } else if (std::holds_alternative<smtp::action::SendOutput>(action)) {
+                if (!write()) return Exit::io_error;
+            } else {
+                perform(std::move(action));
+            }
+        }
+    }
+
+  private:
+    static smtp::Client client() {
+        smtp::Client out;
+        out.address = dns::Address::parse("127.0.0.1").value();
+        out.role = smtp::ClientRole::originate;
+        return out;
+    }
+
+    void perform(smtp::Action action) {
+        if (std::holds_alternative<smtp::action::AskTransaction>(action)) {
+            server_.transaction(smtp::TransactionVerdict::go);
+        } else if (std::holds_alternative<smtp::action::AskNextHop>(action)) {
+            server_.next_hop(smtp::NextHopKnowledge::usable_or_unknown);
+        } else if (std::holds_alternative<smtp::action::StartTls>(action)) {
+            server_.refuse_tls();
+        } else if (std::holds_alternative<smtp::action::BeginBody>(action)) {
+            spool_.emplace(setting("TMPDIR", "/tmp"));
+            server_.begin_body(store::MessageId{}, SystemClock().wall());
+        } else if (const auto* write = std::get_if<smtp::action::WriteBody>(&action)) {
+            const auto kept = spool_->append(write->octets);
+            server_.written(kept ? store::Result<void>() : fail(store::Errc::full, kept.error().text));
+        } else if (std::holds_alternative<smtp::action::ShortenLines>(action)) {
+            server_.shortened(std::string());
+        } else if (const auto* accept = std::get_if<smtp::action::AcceptMessage>(&action)) {
+            server_.answered(hand_over(accept->message));
+        } else if (std::holds_alternative<smtp::action::DropBody>(action)) {
+            spool_.reset();
+        }
+    }
+
+    // The reply to the final dot.
+    std::string hand_over(const store::NewMessage& message) {
+        local::Submission submission;
+        submission.id = store::SubmissionId::make(random_);
+        submission.reverse_path = message.envelope.reverse_path.text();
+        submission.body = message.envelope.body;
+        submission.smtputf8 = message.envelope.smtputf8;
+        for (const auto& recipient : message.recipients)
+            submission.recipients.push_back(recipient.recipient.path.text());
+        submission.octets = spool_->size();
+        auto answer = local::submit(setting("STERNPOST_SOCKET", default_socket), submission, *spool_);
+        if (answer && answer->kind == local::Answer::Kind::permanent) return "554 " + answer->text;
+        if (answer && answer->kind == local::Answer::Kind::ok) return "250 2.0.0 " + answer->text + " queued";
+        // The daemon is down or cannot take it now: the maildrop keeps it for a later look.
+        const auto left = leave(group_, submission, *spool_);
+        if (left) return "250 2.0.0 " + submission.id.text() + " in the maildrop";
+        return "451 4.3.0 " + (answer ? answer->text : answer.error().text) + "; " + left.error().text;
+    }
+
+    bool write() {
+        const std::string out = server_.output();
+        for (std::size_t at = 0; at < out.size();) {
+            const ssize_t put = ::write(STDOUT_FILENO, out.data() + at, out.size() - at);
+            if (put < 0 && errno == EINTR) continue;
+            if (put < 0) return false;
+            at += static_cast<std::size_t>(put);
+        }
+        return true;
+    }
+
+    ssize_t read() {
+        ssize_t got = -1;
+        do got = ::read(STDIN_FILENO, chunk_.data(), chunk_.size());
+        while (got < 0 && errno == EINTR);
+        if (got > 0) server_.feed(std::string_view(chunk_.data(), static_cast<std::size_t>(got)));
+        return got;
+    }
+
+    const DropGroup& group_;
+    smtp::ServerOptions options_;
+    smtp::Server server_;
+    SystemRandom random_;
+    std::optional<local::Spool> spool_;
+    std::vector<char> chunk_ = std::vector<char>(65536);
+};
+
+// -bv: what can be said of an address without a connection.
+Exit verify(const local::Arguments& arguments) {
+    for (const auto& address : arguments.recipients) {
+        if (address.find('@') == std::string::npos) {
+            fmt::print("{}: well-formed; a name without a domain goes to the administrator (admin_address)\n",
+                       printable(address));
+            continue;
+        }
+        const auto path = mail::ForwardPath::parse(address, true);
+        if (!path) return complain(Exit::no_user, path.error().text);
+        if (path->mailbox().host() != "localhost" && !mail::fully_qualified(path->mailbox()))
+            return complain(Exit::no_host, "the domain is not fully qualified: " + printable(address));
+        fmt::print(
+            "{}: well-formed; mail for it goes to the hosts of {}, which decide whether the mailbox exists\n",
+            printable(address), path->mailbox().host());
+    }
+    return Exit::ok;
 }
 
 Exit send(const DropGroup& group, local::Arguments arguments) {
@@ -156,7 +307,7 @@ Exit send(const DropGroup& group, local::Arguments arguments) {
     submission.ret = arguments.ret;
     submission.requiretls = arguments.requiretls;
     const auto utf8 = local::wants_smtputf8(arguments.smtputf8, submission.reverse_path.value_or(""),
-                                            submission.recipients, message.utf8_header());
+                                            submission.recipients, message.utf8_address());
     if (!utf8) return complain(utf8.error());
     submission.smtputf8 = *utf8;
     submission.envid = std::move(arguments.envid);
@@ -180,9 +331,16 @@ Exit run(std::string_view program, const std::vector<std::string_view>& words) {
         case local::Mode::do_nothing:
             return Exit::ok;  // newaliases: there is no alias database
         case local::Mode::list_queue:
-            return run_sternpost(group, {"queue", "list"});
-        case local::Mode::run_queue:
-            return run_sternpost(group, {"queue", "retry", "--all"});
+            return run_sternpost(group, {"queue", "list", "--mailq"});
+        case local::Mode::run_queue: {
+            std::vector<const char*> verb = {"queue", "retry"};
+            for (const auto& word : arguments->retry) verb.push_back(word.c_str());
+            return run_sternpost(group, std::move(verb));
+        }
+        case local::Mode::smtp_session:
+            return Session(group).run();
+        case local::Mode::verify:
+            return verify(*arguments);
         case local::Mode::send:
             return send(group, std::move(*arguments));
     }

@@ -1,15 +1,19 @@
 // sternpost(1): the administrator's command. Asks the daemon; what only reads is answered from disk while the
 // daemon is down.
+#include <dirent.h>
 #include <fmt/format.h>
 #include <sysexits.h>
 #include <unistd.h>
 
 #include <CLI/CLI.hpp>
 #include <algorithm>
+#include <array>
 #include <csignal>
+#include <ctime>
 #include <functional>
 #include <iostream>
 #include <map>
+#include <optional>
 
 #include "cmd/dkim_verbs.h"
 #include "cmd/tell.h"
@@ -17,6 +21,7 @@
 #include "cmd/tlsrpt_read.h"
 #include "config/file.h"
 #include "control/client.h"
+#include "control/mailq.h"
 #include "control/reasons.h"
 #include "control/reports.h"
 #include "dkim/keys.h"
@@ -107,6 +112,34 @@ void print_list(const Answer& answer) {
     else
         tell("{} shown{}; in the whole queue: {}\n", counts(selected),
              flag(data, "more") ? ", and more match (--limit)" : "", counts(totals));
+}
+
+// As ctime(3) has it, without the year.
+std::string local_time(const std::string& rfc3339) {
+    std::tm utc{};
+    if (::strptime(rfc3339.c_str(), "%Y-%m-%dT%H:%M:%S", &utc) == nullptr) return rfc3339.substr(0, 19);
+    const std::time_t at = ::timegm(&utc);
+    std::tm local{};
+    ::localtime_r(&at, &local);
+    std::array<char, 64> out{};
+    return {out.data(), std::strftime(out.data(), out.size(), "%a %b %d %H:%M:%S", &local)};
+}
+
+void print_mailq(const Answer& answer) {
+    tell("{}", control::mailq_text(answer.data.as_object(), local_time));
+}
+
+// How many records wait in the maildrop; nullopt: this user may not look.
+std::optional<std::size_t> in_maildrop(const std::string& folder) {
+    const auto list = ::opendir(folder.c_str());
+    if (list == nullptr) return std::nullopt;
+    std::size_t count = 0;
+    while (const dirent* entry = ::readdir(list)) {
+        const std::string_view name = entry->d_name;
+        if (!name.starts_with('.') && !name.starts_with("tmp-") && name != "refused") ++count;
+    }
+    ::closedir(list);
+    return count;
 }
 
 void print_show(const Answer& answer) {
@@ -587,6 +620,7 @@ class Command {
     int publish() const;
     int doctor(bool repair) const;
     int finish(const Answer& answer, const Print& print) const;
+    int finish_mailq(const Answer& answer, const config::Settings& settings, bool down) const;
     int check_config() const;
     int show_config() const;
     config::Loaded load() const;
@@ -599,6 +633,7 @@ class Command {
     std::string domain_;
     std::int64_t limit_ = 1000;
     bool all_ = false;
+    bool mailq_ = false;
     bool mail_ = false;
     bool probe_ = false;
     std::map<std::string, std::string> texts_;  // further options, by the request's key
@@ -647,16 +682,32 @@ CLI::App* Command::verb(CLI::App* parent, const std::string& name, const std::st
             if (reads) request["parts"] = true;
             auto answer = control::ask(loaded.settings.control_socket, request, patience, print_progress);
             if (shown) std::cerr << "\r\033[K" << std::flush;
+            const bool down = !answer.has_value();
             if (!answer && reads && !mail_) answer = offline(loaded.settings, request);
             if (!answer)
                 answer = Answer{
                     ExitCode::unavailable,
                     "the daemon does not answer at " + loaded.settings.control_socket + ": is it running?",
                     {}};
-            return finish(*answer, print);
+            if (!mailq_) return finish(*answer, print);
+            return finish_mailq(*answer, loaded.settings, down);
         };
     });
     return sub;
+}
+
+// Monitors take a list on standard output for the state of a system that works: what is wrong goes to
+// standard error, and to the exit code.
+int Command::finish_mailq(const Answer& answer, const config::Settings& settings, bool down) const {
+    const int code = finish(answer, print_mailq);
+    const auto waiting = in_maildrop(settings.maildrop_dir);
+    if (waiting && *waiting > 0)
+        std::cerr << "mailq: " << *waiting << " message(s) wait in the maildrop, " << settings.maildrop_dir
+                  << ", for the daemon to take them\n";
+    if (!down) return code;
+    std::cerr << "mailq: the mail system is down: sternpostd does not answer at " << settings.control_socket
+              << '\n';
+    return code == static_cast<int>(ExitCode::done) ? EX_UNAVAILABLE : code;
 }
 
 void Command::add_queue() {
@@ -669,6 +720,7 @@ void Command::add_queue() {
     list->add_option("--limit", limit_, "at most so many messages")
         ->check(CLI::Range(1, 10000000))
         ->capture_default_str();
+    list->add_flag("--mailq", mailq_, "in the layout of Postfix's postqueue -p, as mailq prints it");
     auto* show = verb(queue, "show", "one message", {{"verb", "queue.show"}}, true, print_show);
     show->add_option("ID", id_, "its queue id")->required();
     deed_verb(queue, "retry", "due now",

@@ -271,6 +271,7 @@ local::Options local_of(const config::Settings& settings, const std::string& hos
     const auto names = std::make_shared<const mail::LocalNames>(local_names_of(settings, hostname));
     out.resolve_recipient = [names](std::string_view path, bool utf8) { return names->resolve(path, utf8); };
     out.user_name = local::user_name;
+    out.sender_domains = sender_domains_of(settings);
     out.socket_path = settings.submit_socket;
     out.maildrop_path = settings.maildrop_dir;
     return out;

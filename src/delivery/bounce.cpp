@@ -92,8 +92,12 @@ asio::awaitable<store::Result<std::vector<store::NewMessage>>> Bouncer::notices(
         co_return out;
     } else {
         to = mail::ForwardPath(*options_.admin);
+        // Never a notice about a notice to the administrator. About mail with a null reverse-path there is
+        // one even if the administrator is its recipient: what its host refused of the mail (its size, its
+        // octets) need not be true for the notice, and otherwise nothing would tell of it.
+        const bool notice = message->message_class == store::MessageClass::notice;
         for (const auto& r : message->recipients)
-            if (r.address.recipient.path == *to) {  // never a notice about a notice to the administrator
+            if (notice && r.address.recipient.path == *to) {
                 dropped("the notice to the administrator could not be delivered either");
                 co_return out;
             }

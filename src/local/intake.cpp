@@ -6,6 +6,7 @@
 #include <unordered_set>
 
 #include "mail/local_names.h"
+#include "mail/seven_bit.h"
 #include "mail/trace.h"
 #include "util/text.h"
 
@@ -31,19 +32,6 @@ Error<Errc> from_store(const Error<store::Errc>& error) {
             return {Errc::not_stored, error.text};
     }
     return {Errc::not_stored, error.text};
-}
-
-// RFC 2047 §2: a word has at most 75 characters, and §5 forbids to cut a UTF-8 character in two. Each is
-// followed by a blank.
-std::string encoded_words(std::string_view text) {
-    std::string out;
-    while (!text.empty()) {
-        std::size_t n = std::min<std::size_t>(text.size(), 45);
-        while (n < text.size() && (static_cast<unsigned char>(text[n]) & 0xC0U) == 0x80) --n;
-        out += "=?UTF-8?B?" + base64(text.substr(0, n)) + "?= ";
-        text.remove_prefix(n);
-    }
-    return out;
 }
 
 Errc recipient_error(mail::Errc code) {
@@ -119,7 +107,8 @@ Result<void> Intake::begin() {
     if (!head.gateway) {
         const auto& sender = message_.envelope.reverse_path;
         auto own = mail::Mailbox::parse(user + "@" + options_.hostname);
-        rules.drop_private = true;
+        rules.drop_private = rules.drop_mbox_line = rules.repair = true;
+        rules.domain = options_.hostname;
         if (!sender.is_null() || own)
             rules.from = from_value(head.full_name, sender.is_null() ? *own : sender.mailbox());
         rules.date = rfc5322_date(message_.arrived);
@@ -184,15 +173,63 @@ Result<store::NewMessage> Intake::finish() {
     const bool originated = !reader_.head()->gateway;
     if (originated && filter_.ambiguous_from())
         return fail(Errc::bad_message, "more than one From field is in the header (RFC 5322 §3.6)");
+    if (originated)
+        if (auto allowed = judge_domains(); !allowed) return fail(std::move(allowed).error());
+    if (auto shortened = shorten_lines(); !shortened) return fail(std::move(shortened).error());
     auto body = sink_->finish();
     if (!body) return fail(from_store(body.error()));
     message_.envelope.originated = originated;
     // REQUIRETLS outranks the header field that asks for the opposite (RFC 8689 §4.1)
     message_.envelope.tls_required_no = filter_.tls_required_no() && !message_.envelope.requiretls;
     message_.envelope.eight_bit_header = filter_.eight_bit();
+    message_.envelope.smtputf8 = message_.envelope.smtputf8 || filter_.repairs().utf8_address;
     message_.envelope.dkim_signed = filter_.dkim_signed();
     message_.body = std::move(*body);
     return std::move(message_);
+}
+
+// D-47: whom this user may write as, where a rule says so.
+Result<void> Intake::judge_domains() const {
+    const std::uint32_t uid = message_.origin.uid.value_or(0);
+    const auto* rule =
+        options_.sender_domains.of_user(uid, options_.user_name ? options_.user_name(uid) : "");
+    if (rule == nullptr) return {};
+    std::vector<std::string> domains = filter_.from_domains();
+    if (!message_.envelope.reverse_path.is_null())
+        domains.push_back(message_.envelope.reverse_path.mailbox().host());
+    for (const auto& domain : domains)
+        if (!rule->allows(domain))
+            return fail(
+                Errc::bad_message,
+                fmt::format("5.7.1 {} is not among the domains that the rule {} lets this user write as",
+                            domain == "?" ? "what is no address" : domain, rule->name));
+    return {};
+}
+
+// No host has to take a longer line than 998 octets (RFC 5321 §4.5.3.1.6; D-22).
+Result<void> Intake::shorten_lines() {
+    if (reader_.head()->gateway) {
+        if (filter_.longest_line() <= mail::max_relayed_line) return {};
+        return fail(Errc::bad_message, fmt::format("a line of it has {} octets, at most {} are passed on",
+                                                   filter_.longest_line(), mail::max_relayed_line));
+    }
+    if (!filter_.too_long_field().empty())
+        return fail(Errc::bad_message, fmt::format("the header field {} has a line of more than {} octets",
+                                                   filter_.too_long_field(), mail::max_line));
+    if (filter_.longest_line() <= mail::max_line) return {};
+    const std::string what = fmt::format("a line of it has {} octets, at most {} are allowed",
+                                         filter_.longest_line(), mail::max_line);
+    if (sink_->size() > mail::max_rewritten)
+        return fail(Errc::bad_message, what + ", and it is too large to be encoded here");
+    const auto text = sink_->contents();
+    if (!text) return fail(from_store(text.error()));
+    const auto shorter = mail::to_short_lines(*text);
+    if (!shorter)
+        return fail(Errc::bad_message, what + ", and it cannot be encoded: " + shorter.error().text);
+    sink_ = store_.new_body(shorter->size());
+    if (auto written = sink_->write(*shorter); !written) return fail(from_store(written.error()));
+    repairs_.lines = true;
+    return {};
 }
 
 Answer answer_of(const Error<Errc>& error) {
@@ -237,19 +274,20 @@ Answer answer_of(const store::Result<store::MessageId>& result, store::MessageId
 
 std::string from_value(std::string_view full_name, const mail::Mailbox& mailbox) {
     const std::string_view name = trimmed(full_name);
-    if (name.empty() || !valid_utf8(name)) return mailbox.text();
-    if (!is_ascii(name)) return encoded_words(name) + "<" + mailbox.text() + ">";
+    const std::string address = mailbox.a_label_text();
+    if (name.empty() || !valid_utf8(name)) return address;
+    if (!is_ascii(name)) return mail::encoded_words(name) + " <" + address + ">";
     const bool atoms = std::all_of(name.begin(), name.end(), [](char c) {
         return (c >= '0' && c <= '9') || (lower(c) >= 'a' && lower(c) <= 'z') ||
                std::string_view(" !#$%&'*+-/=?^_`{|}~").find(c) != std::string_view::npos;
     });
-    if (atoms) return std::string(name) + " <" + mailbox.text() + ">";
+    if (atoms) return std::string(name) + " <" + address + ">";
     std::string quoted = "\"";
     for (const char c : name) {
         if (c == '"' || c == '\\') quoted += '\\';
         quoted += c;
     }
-    return quoted + "\" <" + mailbox.text() + ">";
+    return quoted + "\" <" + address + ">";
 }
 
 }  // namespace sternpost::local

@@ -11,6 +11,7 @@
 #include "local/record.h"
 #include "mail/header_filter.h"
 #include "mail/line_ends.h"
+#include "mail/sender_domains.h"
 #include "store/store.h"
 
 namespace sternpost::local {
@@ -25,6 +26,7 @@ struct Options {
     std::function<mail::Result<mail::ForwardPath>(std::string_view, bool)> resolve_recipient;
     /// The login name of a uid, empty when it has none (user_name() of this folder).
     std::function<std::string(std::uint32_t)> user_name;
+    mail::SenderDomains sender_domains;  // whom users may write as
 
     std::string socket_path = "/run/sternpost/submit.sock";
     std::size_t max_connections = 200;
@@ -48,12 +50,19 @@ class Intake {
 
     // For the log, after finish().
     const std::string& message_id() const { return filter_.message_id(); }
+    mail::Repairs repairs() const {
+        mail::Repairs out = filter_.repairs();
+        out.lines = repairs_.lines;
+        return out;
+    }
     const Submission* submission() const { return reader_.head(); }
 
   private:
     Result<void> begin();
     Result<mail::ReversePath> reverse_path(const std::string& user) const;
     Result<void> write();
+    Result<void> judge_domains() const;
+    Result<void> shorten_lines();
 
     const Options& options_;
     store::Store& store_;
@@ -63,6 +72,7 @@ class Intake {
     mail::HeaderFilter filter_;
     std::unique_ptr<store::BodySink> sink_;
     store::NewMessage message_;
+    mail::Repairs repairs_;  // of the body
     std::string raw_;
     std::string lines_;
     std::string piece_;

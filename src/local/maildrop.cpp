@@ -240,7 +240,8 @@ asio::awaitable<Result<void>> Maildrop::submit(DropFolder& folder, const std::st
             .kv("nrcpt", kept.recipients.size())
             .kv("uid", file->uid)
             .kv("via", "maildrop")
-            .kv("message-id", intake.message_id());
+            .kv("message-id", intake.message_id())
+            .kv("repaired", intake.repairs().text());
     }
     co_return Result<void>();
 }

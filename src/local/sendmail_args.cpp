@@ -47,6 +47,8 @@ class Parser {
                 done = recipient(word);
             if (!done) return fail(std::move(done).error());
         }
+        if (out_.mode == Mode::verify && out_.recipients.empty())
+            return fail(Exit::usage, "-bv needs an address");
         if (out_.mode == Mode::send && out_.recipients.empty() && !out_.recipients_from_header)
             return fail(Exit::usage, "no recipients: name them, or use -t to read them from the header");
         return std::move(out_);
@@ -134,6 +136,10 @@ class Parser {
             out_.mode = Mode::list_queue;
         } else if (value == "m") {
             out_.mode = Mode::send;
+        } else if (value == "s") {
+            out_.mode = Mode::smtp_session;
+        } else if (value == "v") {
+            out_.mode = Mode::verify;
         } else if (value == "i") {
             out_.mode = Mode::do_nothing;  // there is no alias database
         } else if (value == "d" || value == "D") {
@@ -145,10 +151,22 @@ class Parser {
     }
 
     Parsed<void> queue_run(std::string_view value) {
-        if (value.empty()) {
+        const char kind = value.empty() ? '\0' : value[0];
+        const std::string_view rest = value.substr(value.empty() ? 0 : 1);
+        if (value.empty() || value == "f") {  // f: in the foreground
             out_.mode = Mode::run_queue;
-        } else if (value[0] >= '0' && value[0] <= '9') {
+            out_.retry = {"--all"};
+        } else if ((kind >= '0' && kind <= '9') || kind == 'p') {
             out_.mode = Mode::do_nothing;  // an interval: the daemon has its own schedule
+        } else if (kind == 'I' && !rest.empty() && rest[0] != '-') {
+            out_.mode = Mode::run_queue;
+            out_.retry = {std::string(rest)};
+        } else if ((kind == 'R' || kind == 'S') && !rest.empty()) {
+            out_.mode = Mode::run_queue;
+            // a recipient is looked for by its domain, which is where the queue is cut
+            const auto at = rest.rfind('@');
+            const std::string_view domain = at == std::string_view::npos ? rest : rest.substr(at + 1);
+            out_.retry = {kind == 'R' ? "--domain=" + std::string(domain) : "--sender=" + std::string(rest)};
         } else {
             return fail(Exit::usage,
                         "-q" + printable(value, 40) + " is not supported; see \"sternpost queue retry\"");
@@ -230,7 +248,7 @@ Expected<std::vector<std::string>, Exit> parse_recipients(std::string_view word)
 }
 
 Expected<bool, Exit> wants_smtputf8(Utf8Wish wish, std::string_view reverse_path,
-                                    std::span<const std::string> recipients, bool utf8_header) {
+                                    std::span<const std::string> recipients, bool header_address) {
     const std::string* utf8 = nullptr;
     for (const auto& recipient : recipients)
         if (!is_ascii(recipient)) utf8 = &recipient;
@@ -238,7 +256,10 @@ Expected<bool, Exit> wants_smtputf8(Utf8Wish wish, std::string_view reverse_path
     if (needed && wish == Utf8Wish::no)
         return fail(Exit::data_error, "-O smtputf8=no forbids the address " +
                                           printable(utf8 != nullptr ? *utf8 : std::string(reverse_path)));
-    return wish == Utf8Wish::yes || needed || (wish == Utf8Wish::automatic && utf8_header);
+    if (header_address && wish == Utf8Wish::no)
+        return fail(Exit::data_error,
+                    "-O smtputf8=no forbids an address in the header that has UTF-8 before its @");
+    return wish == Utf8Wish::yes || needed || header_address;
 }
 
 Exit exit_of(const Answer& answer) {
@@ -274,9 +295,11 @@ Hands the message on standard input to Sternpost. Exit code 0: it is on stable s
   -R WHAT         full or hdrs: what a notice returns
   -V ENVID        a mark that notices carry
   -O requiretls=yes   only over verified TLS, host by host (RFC 8689), or back to you
-  -O smtputf8=WHEN    yes, no or auto: UTF-8 in addresses and header (RFC 6531)
+  -O smtputf8=WHEN    yes, no or auto: UTF-8 in addresses (RFC 6531)
+  -bs             an SMTP session on standard input and output
+  -bv             checks the addresses, and sends nothing
   -bp             list the queue, as mailq does
-  -q              run the queue now
+  -q              run the queue now; -qI ID, -qR DOMAIN, -qS SENDER a part of it
   --              recipients follow, even those that begin with '-'
   --help, --version
 

@@ -29,13 +29,14 @@ enum class Exit : int {
     config = 78,
 };
 
-/// -O smtputf8=…; automatic: where an address or the header needs it (RFC 6531).
+/// -O smtputf8=…; automatic: where an address of the envelope or of the header needs it (RFC 6531).
 enum class Utf8Wish { automatic, yes, no };
 
-enum class Mode { send, list_queue, run_queue, do_nothing, help, version };
+enum class Mode { send, smtp_session, verify, list_queue, run_queue, do_nothing, help, version };
 
 struct Arguments {
     Mode mode = Mode::send;
+    std::vector<std::string> retry;           // of run_queue: the words behind `sternpost queue retry`
     std::vector<std::string> recipients;      // bare names or addr-specs, checked
     bool recipients_from_header = false;      // -t
     bool dot_ends = true;                     // without -i
@@ -50,10 +51,10 @@ struct Arguments {
     Utf8Wish smtputf8 = Utf8Wish::automatic;  // -O smtputf8=…
 };
 
-/// Whether a message goes with SMTPUTF8. `utf8_header`: UTF-8 is in its header. data_error: an address needs
-/// it, and `wish` forbids it.
+/// Whether a message goes with SMTPUTF8. `header_address`: one in its header has UTF-8 before the @ (D-42).
+/// data_error: an address needs it, and `wish` forbids it.
 Expected<bool, Exit> wants_smtputf8(Utf8Wish wish, std::string_view reverse_path,
-                                    std::span<const std::string> recipients, bool utf8_header);
+                                    std::span<const std::string> recipients, bool header_address);
 
 /// `program`: the name it was called by, a path or not; `words`: what follows it. Error: what to print, and
 /// the exit code.

@@ -24,7 +24,9 @@ mail::HeaderRules rules_for(const Arguments& arguments, std::string date) {
 }  // namespace
 
 SendmailMessage::SendmailMessage(const Arguments& arguments, std::string date)
-    : dot_ends_(arguments.dot_ends), filter_(rules_for(arguments, std::move(date))) {}
+    : dot_ends_(arguments.dot_ends),
+      gateway_(arguments.gateway),
+      filter_(rules_for(arguments, std::move(date))) {}
 
 void SendmailMessage::feed(std::string_view octets, std::string& out) {
     if (ended_) return;
@@ -72,8 +74,14 @@ void SendmailMessage::pass(std::string_view octets, std::string& out) {
     filter_.feed(octets, out);
 }
 
-bool SendmailMessage::utf8_header() const {
-    return filter_.eight_bit() && valid_utf8(header_);
+bool SendmailMessage::utf8_address() const {
+    if (gateway_ || !filter_.eight_bit()) return false;
+    mail::Repairs repairs;
+    const mail::Header header = mail::read_header(header_);
+    for (const auto& field : header.fields)
+        if (!istarts_with(field.name, "bcc") && !istarts_with(field.name, "resent-bcc"))
+            mail::repaired(field.whole, {}, repairs);
+    return repairs.utf8_address;
 }
 
 Expected<std::vector<std::string>, Exit> SendmailMessage::recipients() const {

@@ -24,9 +24,9 @@ class SendmailMessage {
     /// A line with a single dot came: what follows is not read.
     bool ended() const { return ended_; }
     bool has_from() const { return filter_.has_from(); }
-    /// UTF-8, and no other octets above 127, is in what goes out of the header: it needs SMTPUTF8 (RFC 6532
-    /// §3). After finish().
-    bool utf8_header() const;
+    /// An address in what the daemon makes of the header has UTF-8 before its @: the message needs SMTPUTF8.
+    /// After finish(); false for a message that is passed on for others, whose header is not touched.
+    bool utf8_address() const;
     /// The recipients that the header names, after finish(): of Resent-To, Resent-Cc and Resent-Bcc if there
     /// are any, else of To, Cc and Bcc. data_error: one is not an address, or the header is beyond 1 MiB.
     Expected<std::vector<std::string>, Exit> recipients() const;
@@ -36,6 +36,7 @@ class SendmailMessage {
     void pass(std::string_view octets, std::string& out);
 
     bool dot_ends_;
+    bool gateway_;
     mail::LineEnds line_ends_;
     mail::HeaderFilter filter_;
     std::string pending_;  // CRLF octets, the start of a line held back

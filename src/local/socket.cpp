@@ -31,7 +31,8 @@ void log_accept(Log& log, const store::NewMessage& message, const Intake& intake
         .kv("nrcpt", message.recipients.size())
         .kv("uid", message.origin.uid.value_or(0))
         .kv("via", "socket")
-        .kv("message-id", intake.message_id());
+        .kv("message-id", intake.message_id())
+        .kv("repaired", intake.repairs().text());
 }
 
 }  // namespace

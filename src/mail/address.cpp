@@ -5,9 +5,11 @@
 namespace sternpost::mail {
 namespace {
 
-constexpr std::size_t max_local_part = 64;  // RFC 5321 §4.5.3.1.1
-constexpr std::size_t max_domain = 255;     // RFC 5321 §4.5.3.1.2
-constexpr std::size_t max_path = 254;       // RFC 5321 §4.5.3.1.3: 256 with the angle brackets
+// What everybody must support (RFC 5321 §4.5.3.1.1, §4.5.3.1.3: 64 and 256 octets) is no limit; these are
+// ours.
+constexpr std::size_t max_local_part = 255;
+constexpr std::size_t max_domain = 255;  // RFC 5321 §4.5.3.1.2
+constexpr std::size_t max_path = 510;    // 512 with the angle brackets
 
 bool atext(char c, bool utf8) {  // RFC 5322 §3.2.3, RFC 6531 §3.3
     if ((c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9')) return true;
@@ -54,8 +56,7 @@ std::string_view without_source_route(std::string_view text) {
 }  // namespace
 
 Result<Mailbox> Mailbox::parse(std::string_view text, bool utf8) {
-    if (text.size() > max_path && is_ascii(text))
-        return fail(Errc::too_long, "a path has at most 256 octets");
+    if (text.size() > max_path) return fail(Errc::too_long, "a path has at most 512 octets");
     if (!is_ascii(text)) {
         if (!valid_utf8(text)) return fail(Errc::bad_address, "not valid UTF-8: " + printable(text));
         if (!utf8) return fail(Errc::needs_utf8, "an address with UTF-8 needs SMTPUTF8: " + printable(text));
@@ -63,7 +64,7 @@ Result<Mailbox> Mailbox::parse(std::string_view text, bool utf8) {
     const std::size_t n = local_part_length(text, utf8);
     if (n == 0 || n == text.size() || text[n] != '@')
         return fail(Errc::bad_address, "not a mailbox: " + printable(text));
-    if (n > max_local_part) return fail(Errc::too_long, "a local-part has at most 64 octets");
+    if (n > max_local_part) return fail(Errc::too_long, "a local-part has at most 255 octets");
     const std::string_view host = text.substr(n + 1);
     if (host.size() > max_domain) return fail(Errc::too_long, "a domain has at most 255 octets");
     std::string local(text.substr(0, n));

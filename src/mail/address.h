@@ -13,7 +13,7 @@ namespace sternpost::mail {
 
 enum class Errc {
     bad_address,   // not a mailbox by RFC 5321 §4.1.2
-    too_long,      // local-part beyond 64, domain beyond 255, path beyond 256 octets (RFC 5321 §4.5.3.1)
+    too_long,      // local-part or domain beyond 255, path beyond 512 octets
     needs_utf8,    // UTF-8 in it, and SMTPUTF8 was not asked for (RFC 6531 §3.1)
     bad_domain,    // the part after '@' is neither a domain name nor an address literal
     loop,          // an address literal of this host, which has no mailboxes

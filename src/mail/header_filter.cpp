@@ -1,5 +1,6 @@
 #include "mail/header_filter.h"
 
+#include "dns/name.h"
 #include "mail/header.h"
 #include "util/text.h"
 
@@ -25,8 +26,8 @@ HeaderFilter::Kind HeaderFilter::classify() const {
     return name_goes_on ? Kind::undecided : Kind::other;
 }
 
-void HeaderFilter::begin_field() {
-    end_field();
+void HeaderFilter::begin_field(std::string& out) {
+    end_field(out);
     any_field_ = true;
     name_ = lowered(trimmed(std::string_view(held_).substr(0, held_.find(':'))));
     if (name_ == "received") ++received_;
@@ -37,7 +38,26 @@ void HeaderFilter::begin_field() {
     dropping_ = rules_.drop_private && (name_ == "bcc" || name_ == "resent-bcc" || name_ == "return-path");
 }
 
-void HeaderFilter::end_field() {
+void HeaderFilter::pass(std::string_view octets, std::string& out) {
+    if (rules_.repair && field_.size() + octets.size() <= max_repaired_field) {
+        field_ += octets;
+        return;
+    }
+    if (rules_.repair) repairs_.too_long = printable(name_, 60);
+    out += field_;
+    out += octets;
+    eight_bit_ = eight_bit_ || !is_ascii(field_) || !is_ascii(octets);
+    field_.clear();
+}
+
+void HeaderFilter::end_field(std::string& out) {
+    if (!field_.empty()) {
+        const std::string right = repaired(field_, rules_.domain, repairs_);
+        eight_bit_ = eight_bit_ || !is_ascii(right);
+        if (name_ == "from") note_from(std::string_view(right).substr(right.find(':') + 1));
+        out += right;
+        field_.clear();
+    }
     const std::string value = unfolded(value_);
     if (name_ == "message-id") {
         has_message_id_ = true;
@@ -50,11 +70,26 @@ void HeaderFilter::end_field() {
     value_.clear();
 }
 
+void HeaderFilter::note_from(std::string_view value) {
+    const auto all = addresses(value);
+    if (!all || all->empty()) from_domains_.emplace_back("?");
+    if (!all) return;
+    for (const auto& one : *all) {
+        const auto at = one.rfind('@');
+        const auto domain = at == std::string::npos
+                                ? dns::Result<dns::Domain>(fail(dns::Errc::bad_name, ""))
+                                : dns::Domain::parse(std::string_view(one).substr(at + 1));
+        from_domains_.push_back(domain ? domain->text() : "?");
+    }
+}
+
 void HeaderFilter::end_header(std::string& out, bool empty_line) {
-    end_field();
+    end_field(out);
     state_ = State::body;
     if (!rules_.from.empty() && from_ == 0) {
+        note_from(rules_.from);
         out += field("From", rules_.from);
+        repairs_.utf8_address = repairs_.utf8_address || !is_ascii(rules_.from);
         eight_bit_ = eight_bit_ || !is_ascii(rules_.from);
     }
     if (!rules_.date.empty() && !date_) out += field("Date", rules_.date);
@@ -67,7 +102,26 @@ void HeaderFilter::end_header(std::string& out, bool empty_line) {
     held_.clear();
 }
 
+void HeaderFilter::measure(std::string_view written) {
+    while (!written.empty()) {
+        const auto eol = written.find('\n');
+        if (eol == std::string_view::npos) {
+            line_ += written.size();
+            return;
+        }
+        longest_line_ = std::max(longest_line_, std::max<std::size_t>(line_ + eol, 1) - 1);  // without the CR
+        line_ = 0;
+        written.remove_prefix(eol + 1);
+    }
+}
+
 void HeaderFilter::feed(std::string_view octets, std::string& out) {
+    const std::size_t before = out.size();
+    consume(octets, out);
+    measure(std::string_view(out).substr(before));
+}
+
+void HeaderFilter::consume(std::string_view octets, std::string& out) {
     while (!octets.empty()) {
         switch (state_) {
             case State::line_start: {
@@ -75,14 +129,23 @@ void HeaderFilter::feed(std::string_view octets, std::string& out) {
                 octets.remove_prefix(1);
                 const Kind kind = classify();
                 if (kind == Kind::undecided) break;
+                const bool mbox = kind == Kind::other && first_line_ && rules_.drop_mbox_line &&
+                                  (held_.starts_with("From ") || held_.starts_with(">From "));
+                first_line_ = false;
+                if (mbox) {
+                    state_ = State::dropped;
+                    last_was_cr_ = held_.back() == '\r';
+                    held_.clear();
+                    break;
+                }
                 if (kind == Kind::empty || kind == Kind::other) {
                     end_header(out, kind == Kind::empty);
                     break;
                 }
-                if (kind == Kind::field) begin_field();
+                if (kind == Kind::field) begin_field(out);
                 if (kind == Kind::folded && value_.size() < max_value) value_ += held_;
                 state_ = dropping_ ? State::dropped : State::line;
-                if (!dropping_) out += held_;
+                if (!dropping_) pass(held_, out);
                 last_was_cr_ = false;
                 held_.clear();
                 break;
@@ -93,10 +156,7 @@ void HeaderFilter::feed(std::string_view octets, std::string& out) {
                 const bool whole = end != std::string_view::npos;
                 end = !whole ? octets.size() : last_was_cr_ && octets.front() == '\n' ? 1 : end + 2;
                 const std::string_view run = octets.substr(0, end);
-                if (state_ == State::line) {
-                    out += run;
-                    eight_bit_ = eight_bit_ || !is_ascii(run);
-                }
+                if (state_ == State::line) pass(run, out);
                 if ((name_ == "message-id" || name_ == "tls-required") && value_.size() < max_value)
                     value_ += run.substr(0, max_value - value_.size());
                 last_was_cr_ = run.back() == '\r';
@@ -113,9 +173,11 @@ void HeaderFilter::feed(std::string_view octets, std::string& out) {
 
 void HeaderFilter::finish(std::string& out) {
     if (state_ == State::body) return;
-    if (state_ == State::line) out += "\r\n";
+    const std::size_t before = out.size();
+    if (state_ == State::line) pass("\r\n", out);
     // `held_` is a line that the end cut short, or nothing: a header alone, which then gets its empty line
     end_header(out, false);
+    measure(std::string_view(out).substr(before));
 }
 
 }  // namespace sternpost::mail

@@ -4,10 +4,17 @@ namespace sternpost::mail {
 
 void LineEnds::feed(std::string_view octets, std::string& out) {
     while (!octets.empty()) {
-        if (after_cr_) {
-            after_cr_ = in_line_ = false;
-            out += "\r\n";
-            if (octets.front() == '\n') octets.remove_prefix(1);
+        if (crs_ > 0) {
+            if (octets.front() == '\r' && crs_ < max_crs) {
+                ++crs_;
+                octets.remove_prefix(1);
+                continue;
+            }
+            const bool one = octets.front() == '\n';
+            for (std::size_t i = 0; i < (one ? 1 : crs_); ++i) out += "\r\n";
+            crs_ = 0;
+            in_line_ = false;
+            if (one) octets.remove_prefix(1);
             continue;
         }
         const std::string_view run = octets.substr(0, octets.find_first_of("\r\n"));
@@ -16,7 +23,7 @@ void LineEnds::feed(std::string_view octets, std::string& out) {
         octets.remove_prefix(run.size());
         if (octets.empty()) return;
         if (octets.front() == '\r') {
-            after_cr_ = true;
+            crs_ = 1;
         } else {
             out += "\r\n";
             in_line_ = false;
@@ -26,8 +33,9 @@ void LineEnds::feed(std::string_view octets, std::string& out) {
 }
 
 void LineEnds::finish(std::string& out) {
-    if (after_cr_ || in_line_) out += "\r\n";
-    after_cr_ = in_line_ = false;
+    if (crs_ == 0 && in_line_) crs_ = 1;
+    for (; crs_ > 0; --crs_) out += "\r\n";
+    in_line_ = false;
 }
 
 }  // namespace sternpost::mail

@@ -1,13 +1,18 @@
 // Line ends from anywhere, made CRLF: programs on Unix write LF, mail is CRLF (RFC 5321 §2.3.8).
 #pragma once
 
+#include <cstddef>
 #include <string>
 #include <string_view>
 
 namespace sternpost::mail {
 
-/// LF, CRLF and a CR that stands alone each become one CRLF. Octets in, octets out, however they are cut; a
-/// CRLF is never cut in `out`.
+/// The longest run of CRs that is taken for one line end with the LF behind it: what is held back stays
+/// bounded. Ours.
+constexpr std::size_t max_crs = 1000;
+
+/// LF, CRLF, a CR that stands alone, and a run of CRs with an LF behind it each become one CRLF. Octets in,
+/// octets out, however they are cut; a CRLF is never cut in `out`.
 class LineEnds {
   public:
     void feed(std::string_view octets, std::string& out);
@@ -15,7 +20,7 @@ class LineEnds {
     void finish(std::string& out);
 
   private:
-    bool after_cr_ = false;  // a CR was read whose line end is not written yet
+    std::size_t crs_ = 0;  // CRs that were read and whose line ends are not written yet
     bool in_line_ = false;
 };
 

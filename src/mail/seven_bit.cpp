@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "mail/header.h"
+#include "mail/repair.h"
 #include "util/text.h"
 
 namespace sternpost::mail {
@@ -14,7 +15,6 @@ namespace {
 
 constexpr int max_depth = 30;
 constexpr int max_parts = 10'000;
-constexpr std::size_t max_line = 998;  // RFC 5322 §2.1.1
 
 using Errc = SevenBitErrc;
 template <class T>
@@ -75,15 +75,6 @@ ContentType content_type(const Header& header, bool in_digest) {
     return out;
 }
 
-bool has_long_line(std::string_view text) {
-    while (!text.empty()) {
-        const auto eol = text.find("\r\n");
-        if (std::min(eol, text.size()) > max_line) return true;
-        text.remove_prefix(eol == std::string_view::npos ? text.size() : eol + 2);
-    }
-    return false;
-}
-
 // A multipart body, cut at its delimiters (RFC 2046 §5.1.1). The pieces and the delimiter lines in between
 // are the body, octet for octet.
 struct Multipart {
@@ -137,6 +128,64 @@ std::string ascii_of(std::string_view text) {
     return out;
 }
 
+// What no reader shows, with a line end where a line is too long.
+std::string cut_lines(std::string_view text) {
+    std::string out;
+    while (!text.empty()) {
+        const std::size_t eol = std::min(text.find("\r\n"), text.size());
+        if (eol <= max_line) {
+            const std::size_t n = std::min(eol + 2, text.size());
+            out += text.substr(0, n);
+            text.remove_prefix(n);
+        } else {
+            out += text.substr(0, max_line);
+            out += "\r\n";
+            text.remove_prefix(max_line);
+        }
+    }
+    return out;
+}
+
+// Base64 in lines of 76, as it was otherwise (RFC 2045 §6.8: line ends in it mean nothing).
+std::string wrapped_base64(std::string_view text) {
+    std::string out;
+    std::size_t column = 0;
+    for (const char c : text) {
+        if (c == '\r' || c == '\n' || c == ' ' || c == '\t') continue;
+        if (column == 76) {
+            out += "\r\n";
+            column = 0;
+        }
+        out += c;
+        ++column;
+    }
+    return out + (text.ends_with("\r\n") ? "\r\n" : "");
+}
+
+// Quoted-printable with soft line breaks where a line is too long (RFC 2045 §6.7).
+std::string wrapped_quoted_printable(std::string_view text) {
+    std::string out;
+    std::size_t column = 0;
+    for (std::size_t i = 0; i < text.size();) {
+        if (text.substr(i, 2) == "\r\n") {
+            out += "\r\n";
+            column = 0;
+            i += 2;
+            continue;
+        }
+        const bool soft = text.substr(i, 3) == "=\r\n";
+        const std::size_t n = !soft && text[i] == '=' ? std::min<std::size_t>(3, text.size() - i) : 1;
+        if (!soft && column + n > 75) {
+            out += "=\r\n";
+            column = 0;
+        }
+        out += text.substr(i, n);
+        column += n;
+        i += n;
+    }
+    return out;
+}
+
 // Where an entity stands: that decides what it is when it does not say (RFC 2046 §5.1.5), and whether
 // MIME-Version is its own to have (RFC 2045 §4).
 enum class Place { message, part, digest_part };
@@ -185,7 +234,76 @@ class Converter {
         return header_of(header, place, type, "quoted-printable", charset) + quoted_printable(body);
     }
 
+    // The entity with no line beyond max_line (RFC 5322 §2.1.1): what is affected is encoded, all else stays
+    // as it is.
+    Result<std::string> shorten(std::string_view entity, Place place, int depth) {
+        if (depth > max_depth || ++parts_ > max_parts)
+            return fail(Errc::too_complex, "its MIME structure is nested too deeply or has too many parts");
+        if (!has_long_line(entity)) return std::string(entity);
+        const Header header = read_header(entity);
+        const std::string_view body = entity.substr(header.end);
+        const std::string fields = short_fields(entity.substr(0, header.end), header);
+        if (has_long_line(fields)) return fail(Errc::malformed, "a header field of it cannot be folded");
+        if (!has_long_line(body)) return fields + std::string(body);
+        std::string encoding = "7bit";
+        if (const Field* field = header.find("Content-Transfer-Encoding"))
+            encoding = lowered(without_comments(field->value));
+        const bool identity =
+            encoding == "7bit" || encoding == "8bit" || encoding == "binary" || encoding.empty();
+        if (encoding == "base64") return fields + wrapped_base64(body);
+        if (encoding == "quoted-printable") return fields + wrapped_quoted_printable(body);
+        if (!identity) return fail(Errc::malformed, "it is encoded as " + printable(encoding, 40));
+        const ContentType type = content_type(header, place == Place::digest_part);
+        if (type.type == "multipart") {
+            auto parts = short_parts(body, type, depth);
+            if (!parts) return parts;
+            return fields + *parts;
+        }
+        const bool global = type.subtype.starts_with("global");
+        if (type.type == "message" && !global) {
+            if (type.subtype != "rfc822")
+                return fail(Errc::malformed,
+                            "a message/" + printable(type.subtype, 40) + " may not be encoded");
+            auto inner = shorten(body, Place::message, depth + 1);
+            if (!inner) return inner;
+            return fields + *inner;
+        }
+        const Header kept = read_header(fields);
+        if (type.type != "text" && type.type != "message")
+            return header_of(kept, place, type, "base64") + base64_lines(body);
+        std::string charset;
+        if (header.find("Content-Type") == nullptr)
+            charset = is_ascii(body) ? "us-ascii" : valid_utf8(body) ? "utf-8" : "unknown-8bit";
+        return header_of(kept, place, type, "quoted-printable", charset) + quoted_printable(body);
+    }
+
   private:
+    static std::string short_fields(std::string_view text, const Header& header) {
+        if (!has_long_line(text)) return std::string(text);
+        std::string out;
+        Repairs unused;
+        for (const Field& field : header.fields) out += shorter_lines(field.whole, unused);
+        return header.separated ? out + "\r\n" : out;
+    }
+
+    Result<std::string> short_parts(std::string_view body, const ContentType& type, int depth) {
+        if (type.subtype == "signed" || type.subtype == "encrypted")
+            return fail(Errc::signed_part,
+                        "it is in a multipart/" + type.subtype + ", which may not be changed");
+        const auto pieces = type.boundary.empty() ? std::nullopt : cut(body, type.boundary);
+        if (!pieces) return fail(Errc::malformed, "it is in a multipart without its boundaries");
+        const Place place = type.subtype == "digest" ? Place::digest_part : Place::part;
+        std::string out = cut_lines(pieces->preamble);
+        for (std::size_t i = 0; i < pieces->delimiters.size(); ++i) {
+            out += pieces->delimiters[i];
+            if (i >= pieces->parts.size()) continue;
+            auto part = shorten(pieces->parts[i], place, depth + 1);
+            if (!part) return part;
+            out += *part;
+        }
+        return out + cut_lines(pieces->epilogue);
+    }
+
     Result<std::string> multipart(std::string_view body, const ContentType& type, int depth) {
         if (type.subtype == "signed" && !is_ascii(body))
             return fail(Errc::signed_part,
@@ -278,6 +396,16 @@ std::string base64_lines(std::string_view octets) {
 Expected<std::string, SevenBitErrc> to_seven_bit(std::string_view message) {
     auto out = Converter().convert(message, Place::message, 0);
     if (out && !out->ends_with("\r\n")) *out += "\r\n";
+    return out;
+}
+
+Expected<std::string, SevenBitErrc> to_short_lines(std::string_view message) {
+    auto out = Converter().shorten(message, Place::message, 0);
+    if (!out) return out;
+    // a boundary line that is itself too long, or what else is left, has no other form
+    if (has_long_line(*out))
+        return fail(SevenBitErrc::malformed, "its MIME structure does not allow shorter ones");
+    if (!out->ends_with("\r\n")) *out += "\r\n";
     return out;
 }
 

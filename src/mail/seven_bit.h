@@ -2,6 +2,7 @@
 // Pure.
 #pragma once
 
+#include <cstdint>
 #include <string>
 #include <string_view>
 
@@ -22,6 +23,14 @@ enum class SevenBitErrc {
 /// message says afterwards is what it said before (RFC 2045 §6; RFC 6152 §3). A message without MIME fields
 /// gets them, its charset utf-8 if that fits, else unknown-8bit (RFC 1428).
 Expected<std::string, SevenBitErrc> to_seven_bit(std::string_view message);
+
+/// `message` without a line beyond 998 octets (RFC 5322 §2.1.1): a text leaf with such a line becomes
+/// quoted-printable, another one base64; base64 and quoted-printable are wrapped; parts without such a line
+/// keep their octets. Errors: signed_part (multipart/encrypted too), malformed, too_complex.
+Expected<std::string, SevenBitErrc> to_short_lines(std::string_view message);
+
+/// The larger ones are not rewritten: it is done in memory. Ours.
+constexpr std::uint64_t max_rewritten = 50UL << 20U;
 
 /// Text with CRLF line ends as quoted-printable: lines of at most 76 octets, none ending in a blank (RFC 2045
 /// §6.7).

@@ -2,6 +2,8 @@
 
 #include <cassert>
 
+#include "mail/line_ends.h"
+
 namespace sternpost::smtp {
 
 std::size_t DataReader::feed(std::string_view stream, std::string& out) {
@@ -26,6 +28,7 @@ std::size_t DataReader::feed(std::string_view stream, std::string& out) {
             case State::text: {
                 if (c == '\r') {
                     state_ = State::cr;
+                    crs_ = 1;
                     ++i;
                     break;
                 }
@@ -41,8 +44,14 @@ std::size_t DataReader::feed(std::string_view stream, std::string& out) {
                 break;
             }
             case State::cr:
-                line_break(c != '\n');
-                state_ = c == '\n' ? State::line_start : State::text;  // text looks at `c` anew
+                if (c == '\r' && crs_ < mail::max_crs) {
+                    ++crs_;
+                    ++i;
+                    break;
+                }
+                bare_line_end_ |= crs_ > 1;
+                for (std::size_t n = c == '\n' ? 1 : crs_; n > 0; --n) line_break(c != '\n');
+                state_ = c == '\n' ? State::line_start : State::text;  // which looks at `c` again
                 if (c == '\n') ++i;
                 break;
             case State::dot:  // RFC 5321 §4.5.2: a leading dot goes, whatever follows it
@@ -54,8 +63,9 @@ std::size_t DataReader::feed(std::string_view stream, std::string& out) {
                     state_ = State::ended;
                     ++i;
                 } else {  // a line that begins `.<CR>`: the CR is a bare one
-                    line_break(true);
-                    state_ = State::text;
+                    bare_line_end_ = true;
+                    crs_ = 1;
+                    state_ = State::cr;
                 }
                 break;
             case State::ended:

@@ -20,7 +20,8 @@ class DataReader {
     std::size_t feed(std::string_view stream, std::string& out);
 
     bool ended() const { return state_ == State::ended; }
-    /// A CR without LF or an LF without CR was seen (RFC 5321 §2.3.8); in `out` each became CRLF.
+    /// A CR without LF or an LF without CR was seen (RFC 5321 §2.3.8); in `out` each became CRLF, and a run
+    /// of CRs with an LF behind it one CRLF, as in mail::LineEnds.
     bool bare_line_end() const { return bare_line_end_; }
     bool nul() const { return nul_; }
 
@@ -30,6 +31,7 @@ class DataReader {
     enum class State { line_start, text, cr, dot, dot_cr, ended };
 
     State state_ = State::line_start;
+    std::size_t crs_ = 0;  // in the state cr: how many
     bool bare_line_end_ = false;
     bool nul_ = false;
 };

@@ -10,6 +10,7 @@
 #include <cassert>
 #include <optional>
 
+#include "mail/seven_bit.h"
 #include "tls/stream.h"
 #include "util/call.h"
 
@@ -67,6 +68,7 @@ class Listener::Session {
     asio::awaitable<void> ask_next_hop(dns::Domain domain);
     asio::awaitable<void> accept(store::NewMessage message);
     void write_body(std::string_view octets);
+    void shorten_lines();
     void renew_deadline();
     /// An event that this client can cause as often as it likes: what strangers do is one line a minute for
     /// all of them.
@@ -224,6 +226,8 @@ asio::awaitable<Listener::Session::Step> Listener::Session::perform(Action actio
     } else if (std::holds_alternative<action::BeginBody>(action)) {
         sink_ = listener_.store_.new_body(options_->max_message_size + room_for_fields);
         server_.begin_body(worker_.thread.ids.next(), listener_.clock_.wall());
+    } else if (std::holds_alternative<action::ShortenLines>(action)) {
+        shorten_lines();
     } else if (auto* accepting = std::get_if<action::AcceptMessage>(&action)) {
         co_await accept(std::move(accepting->message));
     } else if (std::holds_alternative<action::DropBody>(action)) {
@@ -311,6 +315,17 @@ void Listener::Session::write_body(std::string_view octets) {
     server_.written(sink_->write(octets));
 }
 
+// On this thread, so that no more messages are in memory for it than there are threads.
+void Listener::Session::shorten_lines() {
+    const auto text = sink_->contents();
+    if (!text) return server_.shortened(fail(text.error()));
+    const auto shorter = mail::to_short_lines(*text);
+    if (!shorter) return server_.shortened(shorter.error().text);
+    sink_ = listener_.store_.new_body(shorter->size());
+    const auto written = sink_->write(*shorter);
+    server_.shortened(written ? store::Result<std::string>() : fail(written.error()));
+}
+
 asio::awaitable<void> Listener::Session::ask_transaction(std::uint64_t size) {
     if (listener_.has_room_ && !listener_.has_room_(size)) {
         const bool any = listener_.has_room_(0);
@@ -380,7 +395,8 @@ asio::awaitable<void> Listener::Session::accept(store::NewMessage message) {
             .kv("client", client_.text())
             .kv("helo", helo)
             .kv("tls", server_.tls() ? server_.tls()->version : "none")
-            .kv("message-id", server_.message_id());
+            .kv("message-id", server_.message_id())
+            .kv("repaired", server_.repairs().text());
     }
     server_.accepted(accepted);
 }

@@ -6,6 +6,7 @@
 #include <cassert>
 
 #include "mail/local_names.h"
+#include "mail/seven_bit.h"
 #include "mail/trace.h"
 #include "util/text.h"
 
@@ -13,6 +14,7 @@ namespace sternpost::smtp {
 namespace {
 
 constexpr std::size_t max_command_line = 512;  // RFC 5321 §4.5.3.1.4, with CRLF
+constexpr std::size_t longer_path = 256;       // ours: paths have up to 512 octets here, not 256
 constexpr std::size_t max_pending_output =
     4096;  // ours: replies that one read may gather before they are sent
 
@@ -25,8 +27,9 @@ constexpr std::size_t max_orcpt = 500;  // RFC 3461 §4.2
 // number), SMTPUTF8 10 (RFC 6531 §3.1), REQUIRETLS 11 (RFC 8689 §2), RET and ENVID 116; to RCPT, NOTIFY and
 // ORCPT what makes 1036 octets of it (RFC 3461 §4).
 std::size_t line_limit(std::string_view line) {
-    if (istarts_with(line, "RCPT")) return 1036;
-    return max_command_line + (istarts_with(line, "MAIL") ? 26 + 17 + 10 + 11 + 9 + 7 + max_envid : 0);
+    if (istarts_with(line, "RCPT")) return 1036 + longer_path;
+    return max_command_line +
+           (istarts_with(line, "MAIL") ? longer_path + 26 + 17 + 10 + 11 + 9 + 7 + max_envid : 0);
 }
 
 // NEVER alone, or a list of the others, each once (RFC 3461 §4.1).
@@ -289,7 +292,7 @@ void Server::hello(std::string_view rest, bool esmtp) {
     reply(fmt::format("250-SIZE {}", options_.max_message_size));
     reply("250-8BITMIME");
     reply("250-SMTPUTF8");
-    reply("250-DSN");
+    if (!options_.hands_over) reply("250-DSN");
     if (tls_)
         reply("250-REQUIRETLS");  // RFC 8689 §2: inside TLS only
     else if (client_.starttls)
@@ -448,14 +451,14 @@ bool Server::mail_parameter(std::string_view keyword, std::optional<std::string_
                                : "555 5.5.4 REQUIRETLS is not offered here: there is no TLS");
         return true;
     }
-    if (iequals(keyword, "RET")) {  // RFC 3461 §4.3
+    if (iequals(keyword, "RET") && !options_.hands_over) {  // RFC 3461 §4.3
         const bool full = iequals(value.value_or(""), "FULL");
         if ((!full && !iequals(value.value_or(""), "HDRS")) || envelope_.ret != mail::Ret::unspecified)
             return refused("501 5.5.4 wanted: one RET=FULL or RET=HDRS");
         envelope_.ret = full ? mail::Ret::full : mail::Ret::hdrs;
         return true;
     }
-    if (iequals(keyword, "ENVID")) {  // RFC 3461 §4.4
+    if (iequals(keyword, "ENVID") && !options_.hands_over) {  // RFC 3461 §4.4
         const bool sound = value && !value->empty() && value->size() <= max_envid && unxtext(*value);
         if (!sound || !envelope_.envid.empty())
             return refused("501 5.5.4 wanted: one ENVID= with at most 100 octets of xtext");
@@ -469,20 +472,21 @@ bool Server::mail_parameter(std::string_view keyword, std::optional<std::string_
 bool Server::rcpt_parameters(std::string_view text) {
     candidate_notify_ = {};
     candidate_orcpt_.clear();
+    const bool dsn = esmtp_ && !options_.hands_over;
     for (const auto word : split(text, ' ')) {
         if (word.empty()) continue;
         const auto equals = word.find('=');
         const std::string_view keyword = word.substr(0, equals);
         const std::string_view value =
             equals == std::string_view::npos ? std::string_view() : word.substr(equals + 1);
-        if (esmtp_ && iequals(keyword, "NOTIFY")) {
+        if (dsn && iequals(keyword, "NOTIFY")) {
             const auto notify = parse_notify(value);
             if (!notify || candidate_notify_.given()) {
                 refuse("501 5.5.4 wanted: one NOTIFY=NEVER, or SUCCESS, FAILURE, DELAY with commas between");
                 return false;
             }
             candidate_notify_ = *notify;
-        } else if (esmtp_ && iequals(keyword, "ORCPT")) {
+        } else if (dsn && iequals(keyword, "ORCPT")) {
             if (!orcpt_ok(value, envelope_.smtputf8) || !candidate_orcpt_.empty()) {
                 refuse("501 5.5.4 wanted: one ORCPT=type;xtext of at most 500 octets");
                 return false;
@@ -566,11 +570,19 @@ void Server::begin_body(store::MessageId id, WallTime now) {
     id_ = id;
     arrived_ = now;
     size_ = 0;
+    shortened_ = false;
     data_error_.clear();
     reader_ = DataReader();
+    if (options_.hands_over) {
+        filter_ = mail::HeaderFilter();
+        return reply("354 end with <CRLF>.<CRLF>");
+    }
     mail::HeaderRules rules;
     if (client_.role == ClientRole::originate) {  // RFC 6409 §8.2, §8.3
-        rules.drop_private = true;
+        rules.drop_private = rules.drop_mbox_line = rules.repair = true;
+        rules.domain = options_.hostname;
+        rules.from = envelope_.reverse_path.is_null() ? "postmaster@" + options_.hostname
+                                                      : envelope_.reverse_path.a_label_text();
         rules.date = rfc5322_date(now);
         rules.message_id = id.text() + "@" + options_.hostname;
     }
@@ -644,11 +656,58 @@ void Server::end_data() {
     const bool originated = client_.role == ClientRole::originate;
     if (originated && filter_.ambiguous_from())  // RFC 5322 §3.6
         fail_data("554 5.6.0 more than one From field is in the header");
+    if (client_.domains != nullptr)
+        for (const auto& domain : filter_.from_domains())
+            if (!client_.domains->allows(domain))
+                fail_data("550 5.7.1 From: " + not_allowed(domain == "?" ? "what is no address" : domain));
     if (reader_.nul()) fail_data("554 5.6.0 an octet of value zero is in the message");
+    judge_lines();
     if (!data_error_.empty()) {
         reject("DATA", {}, data_error_);
         return end_transaction();
     }
+    if (originated && !options_.hands_over && filter_.longest_line() > mail::max_line)
+        return ask(Waiting::shorten, action::ShortenLines{});
+    hand_over();
+}
+
+// No host has to take a longer line than 998 octets (RFC 5321 §4.5.3.1.6; D-22): what is handed in here is
+// encoded so that it has none, what is relayed is passed on as it is.
+void Server::judge_lines() {
+    if (options_.hands_over) return;
+    const std::size_t longest = filter_.longest_line();
+    if (client_.role != ClientRole::originate) {
+        if (longest > mail::max_relayed_line)
+            fail_data(fmt::format("554 5.6.0 a line has {} octets, at most {} are passed on", longest,
+                                  mail::max_relayed_line));
+        return;
+    }
+    if (!filter_.too_long_field().empty())
+        fail_data(fmt::format("554 5.6.0 the header field {} has a line of more than {} octets",
+                              filter_.too_long_field(), mail::max_line));
+    if (longest > mail::max_line && size_ > mail::max_rewritten)
+        fail_data(fmt::format("554 5.6.0 a line has {} octets, at most {} are allowed in so large a message",
+                              longest, mail::max_line));
+}
+
+void Server::shortened(const store::Result<std::string>& why) {
+    assert(waiting_ == Waiting::shorten);
+    waiting_ = Waiting::nothing;
+    if (!why)
+        fail_data(store_refusal(why.error()));
+    else if (!why->empty())
+        fail_data(fmt::format(
+            "554 5.6.0 a line has {} octets, at most {} are allowed, and it cannot be encoded: {}",
+            filter_.longest_line(), mail::max_line, *why));
+    if (data_error_.empty()) {
+        shortened_ = true;
+        return hand_over();
+    }
+    reject("DATA", {}, data_error_);
+    end_transaction();
+}
+
+void Server::hand_over() {
     store::NewMessage message;
     message.id = id_;
     message.arrived = arrived_;
@@ -656,7 +715,8 @@ void Server::end_data() {
     envelope_.tls_required_no = filter_.tls_required_no() && !envelope_.requiretls;
     envelope_.eight_bit_header = filter_.eight_bit();
     envelope_.dkim_signed = filter_.dkim_signed();
-    envelope_.originated = originated;
+    envelope_.originated = client_.role == ClientRole::originate;
+    envelope_.smtputf8 = envelope_.smtputf8 || filter_.repairs().utf8_address;
     message.envelope = envelope_;
     message.recipients = std::move(recipients_);
     message.origin.address = client_.address.text();
@@ -664,6 +724,12 @@ void Server::end_data() {
     message.origin.with = with();
     sink_open_ = false;  // it is the message's now
     ask(Waiting::accept, action::AcceptMessage{std::move(message)});
+}
+
+mail::Repairs Server::repairs() const {
+    mail::Repairs out = filter_.repairs();
+    out.lines = shortened_;
+    return out;
 }
 
 void Server::accepted(const store::Result<store::MessageId>& result) {
@@ -676,6 +742,14 @@ void Server::accepted(const store::Result<store::MessageId>& result) {
         reject("DATA", {}, store_refusal(result.error()));
         if (result.error().code == store::Errc::closed) phase_ = Phase::closing;
     }
+    end_transaction();
+}
+
+void Server::answered(const std::string& text) {
+    assert(waiting_ == Waiting::accept);
+    waiting_ = Waiting::nothing;
+    if (text.starts_with('2')) errors_ = 0;
+    reply(text);
     end_transaction();
 }
 

@@ -40,6 +40,10 @@ struct ServerOptions {
     std::size_t max_recipients = 1000;            // a transaction; at least 100 (RFC 5321 §4.5.3.1.8)
     std::size_t max_received =
         100;  // Received fields; more is a loop (RFC 5321 §6.3: the limit is at least 100)
+    /// The session only takes mail that another server gets next (`sendmail -bs`): that one corrects it and
+    /// adds the trace, and its parameters are the same for all recipients, so that neither TLS nor DSN is
+    /// offered.
+    bool hands_over = false;
     std::size_t max_errors = 20;             // commands that were refused as such, then 421
     std::size_t max_stranger_commands = 20;  // ours: of a client that may not send, then 421
     std::vector<ClientNetwork> networks;     // who may send; everybody else is refused at RCPT
@@ -82,7 +86,8 @@ struct StartTls {};
 struct BeginBody {};  // open a BodySink → begin_body()
 struct WriteBody {
     std::string_view octets;
-};  // into the sink; valid until the next call → written()
+};                       // into the sink; valid until the next call → written()
+struct ShortenLines {};  // what is in the sink through mail::to_short_lines → shortened()
 struct AcceptMessage {
     store::NewMessage message;
 };                             // all but the body, which the sink gives → accepted()
@@ -97,8 +102,8 @@ struct Close {};  // send output(), end the connection
 }  // namespace action
 
 using Action = std::variant<action::NeedInput, action::SendOutput, action::AskTransaction, action::AskNextHop,
-                            action::StartTls, action::BeginBody, action::WriteBody, action::AcceptMessage,
-                            action::DropBody, action::Rejected, action::Close>;
+                            action::StartTls, action::BeginBody, action::WriteBody, action::ShortenLines,
+                            action::AcceptMessage, action::DropBody, action::Rejected, action::Close>;
 
 /// Who is at the other end.
 struct Client {
@@ -134,7 +139,11 @@ class Server {
     void next_hop(NextHopKnowledge knowledge);
     void begin_body(store::MessageId id, WallTime now);
     void written(const store::Result<void>& result);
+    /// `why`: the reason why it was not possible; empty: it was. An error: the store's.
+    void shortened(const store::Result<std::string>& why);
     void accepted(const store::Result<store::MessageId>& result);
+    /// In place of accepted(), where the server behind us has answered: `text` is the whole reply.
+    void answered(const std::string& text);
 
     /// The peer was silent for too long: 421, then Close.
     void time_out();
@@ -144,12 +153,13 @@ class Server {
     const std::string& helo() const { return helo_; }
     const std::string& message_id() const { return filter_.message_id(); }  // of the message just accepted
     std::string_view with() const;                                          // RFC 3848, RFC 6531 §4.3
+    mail::Repairs repairs() const;                                          // of the same
     const std::optional<TlsSession>& tls() const { return tls_; }
     bool in_data() const { return phase_ == Phase::data; }
 
   private:
     enum class Phase { command, draining, data, closing };
-    enum class Waiting { nothing, transaction, next_hop, tls, body, write, accept };
+    enum class Waiting { nothing, transaction, next_hop, tls, body, write, shorten, accept };
     std::optional<Action> read_command();
     void run(std::string_view line);
     void ask(Waiting for_what, Action question);
@@ -164,6 +174,8 @@ class Server {
     bool mail_parameter(std::string_view keyword, std::optional<std::string_view> value);
     Action read_data();
     void end_data();
+    void judge_lines();
+    void hand_over();
     void fail_data(std::string reply);
     void drop_body();
     void end_transaction();
@@ -211,6 +223,7 @@ class Server {
     std::string piece_;       // to be written
     std::string data_error_;  // the reply to the final dot; empty: all is well so far
     bool sink_open_ = false;
+    bool shortened_ = false;  // the lines of the message at hand
 };
 
 }  // namespace sternpost::smtp

@@ -84,6 +84,20 @@ class Bodies::Sink final : public BodySink {
 
     std::uint64_t size() const override { return body_.size; }
 
+    Result<std::string> contents() override {
+        if (!file_) return memory_;
+        std::string out(body_.size, '\0');
+        std::size_t got = 0;
+        while (got < out.size()) {
+            const auto more = file_->read(got, std::span(out).subspan(got));
+            if (!more) return fail(more.error());
+            if (*more == 0)
+                return fail(Errc::io, body_path(body_.file) + ": it is shorter than what was written");
+            got += *more;
+        }
+        return out;
+    }
+
     Result<Body> finish() override {
         close();
         file_.reset();

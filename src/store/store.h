@@ -22,6 +22,8 @@ class BodySink {
     /// full when disk or the memory for bodies is short; too_big beyond the limit given to new_body().
     virtual Result<void> write(std::string_view octets) = 0;
     virtual std::uint64_t size() const = 0;
+    /// All that was written so far.
+    virtual Result<std::string> contents() = 0;
     /// The end. Not yet on stable storage: that is what accept() sees to.
     virtual Result<Body> finish() = 0;
 };

@@ -148,6 +148,7 @@ class IntakeStore : public store::Store {
             return {};
         }
         std::uint64_t size() const override { return octets_.size(); }
+        store::Result<std::string> contents() override { return octets_; }
         store::Result<store::Body> finish() override { return store::Body::of(std::move(octets_)); }
 
       private:

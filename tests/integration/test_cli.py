@@ -3,6 +3,7 @@
 import array
 import collections
 import email
+import email.header
 import email.utils
 import fcntl
 import grp
@@ -309,7 +310,8 @@ REFUSED = [  # name, arguments, standard input, exit code (sysexits.h)
     ('unknown option', ['-Z', 'a@sink.test'], MESSAGE, 64),
     ('-f without its address', ['a@sink.test', '-f'], MESSAGE, 64),
     ('-B of another kind (CLI-19)', ['-B', 'BINARY', 'a@sink.test'], MESSAGE, 64),
-    ('-bv', ['-bv', 'a@sink.test'], '', 64),
+    ('-bv without an address', ['-bv'], '', 64),
+    ('-bv of what is no address (CLI-16)', ['-bv', 'a@@sink.test'], '', 65),
     ('-bt', ['-bt'], '', 64),
     ('recipient that is no address (CLI-24)', ['a@@sink.test'], MESSAGE, 65),
     ('sender that is no address', ['-f', 'a b c', 'a@sink.test'], MESSAGE, 64),
@@ -338,6 +340,103 @@ def sendmail_says_what_is_wrong_by_its_exit_code(machine):
     )
     expect_equal(sternpost.sendmail(name='newaliases').code, 0, 'exit code of newaliases')
     expect_equal(sternpost.sendmail('-bi').code, 0, 'exit code of sendmail -bi')
+
+
+SESSION = (
+    'EHLO app\r\nMAIL FROM:<ann@sender.test>\r\nRCPT TO:<%s>\r\nDATA\r\nSubject: b\u00e4\r\nTo: root\r\n\r\n'
+    '..dot\r\n.\r\nQUIT\r\n'
+)
+
+
+@test
+def sendmail_speaks_smtp_with_the_daemon_and_without(machine):
+    """CLI-15: what it took while the daemon was down goes out afterwards; the daemon corrects both alike."""
+    sink, sternpost = world(machine)
+    done = sternpost.sendmail('-bs', text=SESSION % 'a@sink.test')
+    codes = [line[:3] for line in done.out.splitlines() if line[3:4] == ' ']
+    expect_equal((done.code, codes), (0, ['220', '250', '250', '250', '354', '250', '221']), done.out + done.err)
+    expect('250-DSN' not in done.out and 'STARTTLS' not in done.out, 'what EHLO offers: ' + done.out)
+    sink.wait_taken(1)
+    sternpost.stop()
+    done = sternpost.sendmail('-bs', text=SESSION % 'b@sink.test')
+    expect('250 2.0.0' in done.out and 'in the maildrop' in done.out, done.out)
+    cut = sternpost.sendmail('-bs', text=(SESSION % 'c@sink.test').partition('.\r\nQUIT')[0])
+    expect_equal((cut.code, len(dropped(sternpost))), (74, 1), 'a session that ends inside a message')
+    sternpost.start()
+    sink.wait_taken(2)
+    for taken in sink.taken:
+        header = header_of(taken)
+        expect_equal(
+            (taken.reverse_path, body_of(taken), header['To'], header['From']),
+            ('ann@sender.test', b'.dot\r\n', 'root@relay.test', 'ann@sender.test'),
+            'what arrived',
+        )
+        expect_equal(str(email.header.make_header(email.header.decode_header(header['Subject']))), 'b\u00e4', 'Subject')
+        expect('uid 0' in header['Received'], 'the uid in the trace: ' + header['Received'])
+    refused = sternpost.sendmail('-bs', text='EHLO a\r\nMAIL FROM:<a@sender.test>\r\nRCPT TO:<a@@b>\r\nQUIT\r\n')
+    expect('553 5.1.3' in refused.out and refused.code == 0, refused.out)
+
+
+@test
+def sendmail_checks_addresses(machine):
+    """CLI-16"""
+    sink, sternpost = world(machine)
+    done = sternpost.sendmail('-bv', 'a@sink.test', 'root')
+    expect_equal((done.code, done.err), (0, ''), 'sendmail -bv')
+    expect('a@sink.test: well-formed' in done.out and 'root: well-formed' in done.out, done.out)
+    for address, code in (('a@short', 68), ('a@@sink.test', 65)):
+        done = sternpost.sendmail('-bv', address)
+        expect(done.code == code and done.err and not done.out, '%s: exit %d: %s' % (address, done.code, done.err))
+    expect_equal((sternpost.recipients(), sink.taken), ({}, []), 'what was sent')
+
+
+@test
+def mailq_is_read_by_what_watches_mail_queues(machine):
+    """The layout of Postfix; and a list never hides that the daemon is down or that mail waits in the maildrop."""
+    sink, sternpost = world(machine)
+    empty = sternpost.sendmail('-bp')
+    expect_equal((empty.code, empty.out, empty.err), (0, 'Mail queue is empty\n', ''), 'an empty queue')
+    for number in range(3):
+        sternpost.submit('-f', 'ann@sender.test', 'u%d@dead.test' % number, text=MESSAGE)
+    wait_for('all were attempted', lambda: all(r['tries'] for r in sternpost.recipients().values()))
+    listed = sternpost.sendmail(name='mailq')
+    lines = listed.out.splitlines()
+    expect_equal(lines[0], '-Queue ID-  --Size-- ----Arrival Time---- -Sender/Recipient-------', 'the first line')
+    expect(re.fullmatch(r'-- \d+ Kbytes in 3 Requests\.', lines[-1]), 'the last line: ' + lines[-1])
+    starts = [line for line in lines if re.match(r'[0-9A-Za-z]{10}[*! ] +\d+ +\w{3} \w{3} \d\d \d\d:\d\d:\d\d ann@sender.test$', line)]
+    expect_equal(len(starts), 3, 'messages in ' + listed.out)
+    expect(' ' * 42 + 'u1@dead.test' in lines, listed.out)
+    expect(any(line.strip().startswith('(') and line.endswith(')') for line in lines), 'no reason in ' + listed.out)
+    sternpost.do('queue', 'hold', '--all')
+    expect_equal(len(re.findall(r'^[0-9A-Za-z]{10}! ', sternpost.sendmail('-bp').out, re.M)), 3, 'held messages')
+    for form, code in (('-qRdead.test', 0), ('-qSann@sender.test', 0), ('-qI' + starts[0][:10], 0), ('-qp5m', 0), ('-qGx', 64)):
+        done = sternpost.sendmail(form)
+        expect_equal(done.code, code, form + ': ' + done.out + done.err)  # CLI-17
+    sternpost.stop()
+    sternpost.submit('-f', 'ann@sender.test', 'late@dead.test', text=MESSAGE)
+    down = sternpost.sendmail('-bp')
+    expect_equal((down.code, 'in 3 Requests.' in down.out), (69, True), 'mailq while the daemon is down: %r' % (down,))
+    expect('mail system is down' in down.err and '1 message(s) wait in the maildrop' in down.err, down.err)
+
+
+@test
+def a_service_without_new_privileges_hears_why_its_mail_is_not_taken(machine):
+    sink, sternpost = world(machine)
+    # as set-gid would leave it: no rights in the maildrop
+    os.chmod(drop(sternpost), 0o700)
+    link = os.path.join(sternpost.dir, 'bin', 'sendmail')
+    variables = {'STERNPOST_SOCKET': sternpost.options['submit_socket'], 'STERNPOST_MAILDROP': drop(sternpost)}
+
+    def send():
+        return subprocess.run(
+            ['setpriv', '--no-new-privs', '--reuid', '65534', '--clear-groups', link, 'a@sink.test'],
+            input=MESSAGE.encode(), capture_output=True, timeout=60, env=clean_environment(**variables),
+        )
+
+    expect_equal(send().returncode, 0, 'exit code while the daemon runs')
+    sternpost.stop()
+    done = send()
+    expect(done.returncode == 75 and b'NoNewPrivileges' in done.stderr, 'without the daemon: %r' % (done,))
 
 
 @test

@@ -97,6 +97,65 @@ def no_false_end_of_data_smuggles_a_second_message(machine):
 
 
 @test
+def mail_of_real_programs_is_corrected_before_it_is_sent(machine):
+    """Cron's addresses, raw UTF-8 in the header, doubled CRs, an mbox line and lines that are too long (D-22, D-42, D-43, D-44)."""
+    sink, sternpost = world(
+        machine,
+        client=[{'network': '127.0.0.1/32', 'role': 'originate'}, {'network': '127.0.1.0/24', 'role': 'relay'}],
+    )
+    long_line = b'<p>' + b'x' * 2000 + b'</p>'
+    rough = (
+        b'From ann Mon Nov 23 12:00:00 2026\r\nFrom: root (Cron Daemon)\r\nTo: "J\xc3\xb6rg, A" <u@sink.test>, bob\r\r\n'
+        b'Subject: best\xc3\xa4tigt w\xf6rld\r\nContent-Type: text/html; charset=utf-8\r\n\r\n' + long_line + b'\r\n'
+    )
+    def send(source, path):
+        with Dialogue(source=source) as d:
+            d.ehlo()
+            d.envelope('ann@sender.test', path)
+            d.say('DATA', '354')
+            d.send(rough + b'.\r\n')
+            code, lines = d.reply()
+            d.say('QUIT', '221')
+            return code, lines
+    expect_equal(send('127.0.0.1', 'a@sink.test')[0], 250, 'reply to an originating client')
+    done = sternpost.sendmail('-f', 'ann@sender.test', 'b@sink.test', text=rough)
+    expect_equal(done.code, 0, 'sendmail: ' + done.err)
+    relayed = rough.partition(b'\r\n')[2].replace(b'\r\r\n', b'\r\n')
+    rough = relayed
+    expect_equal(send('127.0.1.1', 'c@sink.test')[0], 250, 'reply to a relay')
+    sink.wait_taken(3)
+    by_path = {t.forward_paths[0]: t.data for t in sink.taken}
+    expect(by_path['c@sink.test'].endswith(relayed), 'what was relayed is not the same: %r' % by_path['c@sink.test'])
+    for path in ('a@sink.test', 'b@sink.test'):
+        data = by_path[path]
+        head = data.partition(b'\r\n\r\n')[0]
+        expect(head.isascii() and nothing_but_crlf(data), '%s: %r' % (path, head))
+        expect(max(map(len, data.split(b'\r\n'))) <= 998, path + ': a line is too long')
+        read = email.message_from_bytes(data, policy=email.policy.default)
+        expect_equal(read['Subject'], 'best\u00e4tigt w\u00f6rld', path)
+        expect(b'\r\nFrom: root@relay.test (Cron Daemon)\r\n' in data, '%s: %r' % (path, head))
+        expect_equal(
+            [(a.display_name, a.addr_spec) for a in read['To'].addresses],
+            [('J\u00f6rg, A', 'u@sink.test'), ('', 'bob@relay.test')],
+            path,
+        )
+        expect_equal(read.get_content().rstrip('\n').encode(), long_line, path + ': the text')
+    expect_equal(
+        sorted(event['repaired'] for event in sternpost.events('accept')),
+        ['encoded,latin1,qualified,lines', 'encoded,latin1,qualified,lines', 'none'],
+        'what the log says was corrected',
+    )
+    for kind in ('signed', 'encrypted'):
+        bad = b'From: a@sender.test\r\nContent-Type: multipart/%s; boundary=b\r\n\r\n--b\r\n\r\n%s\r\n--b--\r\n' % (
+            kind.encode(),
+            long_line,
+        )
+        done = sternpost.sendmail('-f', 'ann@sender.test', 'd@sink.test', text=bad)
+        expect(done.code == 65 and '5.6.0' in done.err, 'multipart/%s: exit %d: %s' % (kind, done.code, done.err))
+    sternpost.wait_empty()
+
+
+@test
 def only_crlf_ends_a_command(machine):
     """SMTP-60: what follows a bare LF or CR is never carried out."""
     sink, sternpost = world(machine)
@@ -134,14 +193,14 @@ def long_lines_and_odd_octets_end_in_a_reply_of_their_own(machine):
             code, _ = d.reply()
             expect(500 <= code < 600 or (command == b'NOOP\0' and code == 250), '%r: %d' % (command, code))
         # The longest of everything that a server must take.
-        local, domain = b'l' * 64, b'.'.join([b'd' * 63] * 3) + b'.' + b'e' * 48 + b'.sink.test'
+        local, domain = b'l' * 255, b'.'.join([b'd' * 63] * 3) + b'.' + b'e' * 48 + b'.sink.test'
         d.send(b'MAIL FROM:<' + local + b'@sender.test>\r\n')
         d.expect('250')
         d.send(b'RCPT TO:<' + local + b'@sink.test>\r\n')
         d.expect('250')
         d.send(b'RCPT TO:<u@' + domain[-250:] + b'>\r\n')
         d.expect('250')
-        d.send(b'RCPT TO:<' + b'l' * 300 + b'@sink.test>\r\n')
+        d.send(b'RCPT TO:<' + b'l' * 256 + b'@sink.test>\r\n')
         expect(d.reply()[0] in (500, 501, 553), 'a local-part of 300 octets')
         d.say('RSET', '250')
     # A million octets without a line end: memory stays bounded, others are served.

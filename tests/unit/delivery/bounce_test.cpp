@@ -119,6 +119,31 @@ TEST_F(BouncerTest, ANoticeThatThereIsNoRoomForIsNoReasonToGoOnWithoutIt) {
     EXPECT_EQ(notices.error().code, store::Errc::full);
 }
 
+TEST_F(BouncerTest, TellsTheAdministratorOfMailWithoutSenderThatWasForTheAdministrator) {  // D-42
+    for (const bool notice : {false, true}) {
+        store::NewMessage message;
+        message.id = ids_.next();
+        if (notice) message.message_class = store::MessageClass::notice;
+        message.recipients.emplace_back(mail::Recipient(mail::ForwardPath::parse("adm@example.com").value()),
+                                        "hop");
+        message.body = store::Body::of("Subject: hi\r\n\r\n");
+        store::DeliveryResult bounced;
+        bounced.state = store::RecipientState::bounced;
+        bounced.status = "5.6.7";
+        BounceOptions options;
+        options.hostname = "relay.example";
+        options.admin = mail::Mailbox::parse("adm@example.com").value();
+        Bouncer bouncer(options, store_, clock_, random_, log_, ids_);
+        const auto stored = std::make_shared<const store::StoredMessage>(store::StoredMessage::of(message));
+        const auto notices = loop_.run(bouncer.notices(stored, {bounced}));
+        ASSERT_TRUE(notices);
+        ASSERT_EQ(notices->size(), notice ? 0U : 1U) << "and no notice about a notice";
+        if (!notice) {
+            EXPECT_EQ(notices->at(0).recipients.at(0).recipient.path.text(), "adm@example.com");
+        }
+    }
+}
+
 TEST_F(BouncerTest, TellsOfSuccessAtAHostThatDoesNot) {  // SMTP-95
     store::NewMessage message;
     message.id = ids_.next();

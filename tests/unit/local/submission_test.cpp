@@ -521,7 +521,7 @@ TEST_F(SendmailProgram, SaysWhatIsWrongByItsExitCode) {  // CLI-24, CLI-27
     EXPECT_EQ(run({"-oem", "a b c"}, "hi\n").exit_code, 65);
     EXPECT_EQ(run({"a@unqualified"}, "hi\n").exit_code, 68);
     EXPECT_EQ(run({"carol@dest.example"}, std::string(5'000'000, 'x')).exit_code, 65);
-    EXPECT_EQ(run({"-bs"}, "").exit_code, 64);
+    EXPECT_EQ(run({"-bt"}, "").exit_code, 64);
     EXPECT_EQ(run({"-bi"}, "").exit_code, 0);
     EXPECT_EQ(run({"--help"}, "").exit_code, 0);
     store_.refuse_accept = store::Errc::full;

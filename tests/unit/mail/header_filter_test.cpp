@@ -149,14 +149,16 @@ TEST(HeaderFilter, HoldsBackAtMostALine) {
 }
 
 TEST(LineEnds, BecomeCrlfHoweverTheyAreCut) {  // CLI-14, SMTP-10, SMTP-12
-    const std::pair<std::string_view, std::string_view> rows[] = {{"a\nb\n", "a\r\nb\r\n"},
-                                                                  {"a\r\nb\r\n", "a\r\nb\r\n"},
-                                                                  {"a\rb", "a\r\nb\r\n"},
-                                                                  {"a\r\r\nb\n\r", "a\r\n\r\nb\r\n\r\n"},
-                                                                  {"", ""},
-                                                                  {"\n", "\r\n"},
-                                                                  {"a", "a\r\n"},
-                                                                  {"\r", "\r\n"}};
+    const std::pair<std::string_view, std::string_view> rows[] = {
+        {"a\nb\n", "a\r\nb\r\n"},
+        {"a\r\nb\r\n", "a\r\nb\r\n"},
+        {"a\rb", "a\r\nb\r\n"},
+        {"a\r\r\nb\n\r", "a\r\nb\r\n\r\n"},  // D-44
+        {"a\r\r\r\n\r\rb\r\r", "a\r\n\r\n\r\nb\r\n\r\n"},
+        {"", ""},
+        {"\n", "\r\n"},
+        {"a", "a\r\n"},
+        {"\r", "\r\n"}};
     for (const auto& [in, expected] : rows)
         for (std::size_t cut = 0; cut <= in.size(); ++cut) {
             LineEnds ends;

@@ -80,7 +80,7 @@ const Case cases[] = {
     {"CrDotLf", "a\r.\nb\r\n.\r\n", {"a\r\n.\r\nb\r\n", "", true, true}},
     {"LfDotCr", "a\n.\rb\r\n.\r\n", {"a\r\n.\r\nb\r\n", "", true, true}},
     {"CrlfDotCr", "a\r\n.\rb\r\n.\r\n", {"a\r\n\r\nb\r\n", "", true, true}},
-    {"CrCrlfDotCrCrlf", "a\r\r\n.\r\r\nb\r\n.\r\n", {"a\r\n\r\n\r\n\r\nb\r\n", "", true, true}},
+    {"CrCrlfDotCrCrlf", "a\r\r\n.\r\r\nb\r\n.\r\n", {"a\r\n\r\nb\r\n", "", true, true}},
     {"CrlfNulDotCrlf",
      "a\r\n\0.\r\nb\r\n.\r\n"sv,
      {std::string("a\r\n\0.\r\nb\r\n", 10), "", true, false, true}},
@@ -89,7 +89,8 @@ const Case cases[] = {
      {std::string("a\r\n\0\r\nb\r\n", 9), "", true, false, true}},
     {"DotCrAtTheStart", ".\rb\r\n.\r\n", {"\r\nb\r\n", "", true, true}},
     {"OnlyLfs", "a\n\n\n.\n\r\n.\r\n", {"a\r\n\r\n\r\n.\r\n\r\n", "", true, true}},
-    {"CrAtTheEnd", "a\r\r\n.\r\n", {"a\r\n\r\n", "", true, true}},
+    {"CrAtTheEnd", "a\r\r\n.\r\n", {"a\r\n", "", true, true}},
+    {"RunOfCrs", "a\r\r\r\nb\r\rc\r\n.\r\n", {"a\r\nb\r\n\r\nc\r\n", "", true, true}},
     {"NulAfterTheEndIsNotOurs", "a\r\n.\r\n\0"sv, {"a\r\n", std::string(1, '\0'), true}},
 };
 INSTANTIATE_TEST_SUITE_P(Rfc5321, MailData, testing::ValuesIn(cases),

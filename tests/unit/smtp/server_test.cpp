@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "mail/local_names.h"
+#include "mail/seven_bit.h"
 #include "util/text.h"
 
 namespace sternpost::smtp {
@@ -130,6 +131,10 @@ class Peer {
                     server_.written(fail(*refuse_write, "as told"));
                 else
                     server_.written({});
+            } else if (std::holds_alternative<action::ShortenLines>(action)) {
+                const auto shorter = mail::to_short_lines(body_);
+                if (shorter) body_ = *shorter;
+                server_.shortened(shorter ? std::string() : shorter.error().text);
             } else if (const auto* accept = std::get_if<action::AcceptMessage>(&action)) {
                 if (refuse_accept) {
                     server_.accepted(fail(*refuse_accept, "as told"));
@@ -216,7 +221,7 @@ TEST(SmtpServer, TakesAMessage) {  // SMTP-47, SMTP-49, SMTP-57, SMTP-87
               " by relay.example (Sternpost) with ESMTP id 0000000001\r\n"
               " for <bob@dest.example>;\r\n"
               " Mon, 23 Nov 2026 12:00:00 +0000\r\n"
-              "Date: then\r\nMessage-ID: <1@corp.example>\r\n\r\nhi\r\n");
+              "Date: then\r\nMessage-ID: <1@corp.example>\r\nFrom: alice@corp.example\r\n\r\nhi\r\n");
     EXPECT_EQ(message.envelope.reverse_path.text(), "alice@corp.example");
     ASSERT_EQ(message.recipients.size(), 1U);
     EXPECT_EQ(message.recipients[0].next_hop, "dest.example");
@@ -236,9 +241,10 @@ TEST(SmtpServer, AddsDateAndMessageIdToWhatOriginatesHere) {  // SMTP-118, D-36,
         "<x@y.example>\r\n\r\nhi\r\n.\r\n");
     ASSERT_EQ(peer.messages.size(), 1U);
     const std::string& octets = peer.messages[0].octets;
-    EXPECT_EQ(octets.substr(octets.find("Subject")),
-              "Subject: x\r\nDate: Mon, 23 Nov 2026 12:00:00 +0000\r\nMessage-ID: "
-              "<0000000001@relay.example>\r\n\r\nhi\r\n");
+    EXPECT_EQ(
+        octets.substr(octets.find("Subject")),
+        "Subject: x\r\nFrom: alice@corp.example\r\nDate: Mon, 23 Nov 2026 12:00:00 +0000\r\nMessage-ID: "
+        "<0000000001@relay.example>\r\n\r\nhi\r\n");
 }
 
 TEST(SmtpServer, AddsNothingButTraceForARelay) {  // SMTP-51, SMTP-53, SMTP-54, SMTP-118
@@ -533,7 +539,9 @@ TEST(SmtpServer, TakesPathsOfFullLength) {  // SMTP-64
     play(peer, hello);
     EXPECT_EQ(peer.say("MAIL FROM:<" + path + "> SIZE=1 BODY=8BITMIME\r\n"), "250 2.1.0 ok\r\n");
     EXPECT_EQ(peer.say("RCPT TO:<" + path + ">\r\n"), "250 2.1.5 ok\r\n");
-    EXPECT_EQ(peer.say("RCPT TO:<l" + path + ">\r\n").substr(0, 9), "553 5.1.3");
+    const std::string longest = std::string(255, 'l') + "@" + domain + "." + std::string(60, 'g');  // D-49
+    EXPECT_EQ(peer.say("RCPT TO:<" + longest + ">\r\n"), "250 2.1.5 ok\r\n");
+    EXPECT_EQ(peer.say("RCPT TO:<l" + longest + ">\r\n").substr(0, 9), "553 5.1.3");
 }
 
 TEST(SmtpServer, KeepsTheRecipientsBeforeTheLimit) {  // SMTP-65
@@ -762,7 +770,7 @@ TEST(StartTls, IsInTheTrace) {
     peer.say("x\r\n.\r\n");
     ASSERT_EQ(peer.messages.size(), 1U);
     const auto& [message, octets] = peer.messages[0];
-    EXPECT_EQ(octets.substr(0, octets.find("Date:")),
+    EXPECT_EQ(octets.substr(0, octets.find("From:")),
               "Received: from client.example ([192.0.2.1])\r\n"
               " by relay.example (Sternpost) with ESMTPS id 0000000001\r\n"
               " for <bob@dest.example>\r\n"
@@ -811,12 +819,78 @@ TEST(SmtpServer, TakesMailWithEveryParameterAtFullLength) {  // SMTP-64, RTLS-01
     std::string line = "MAIL FROM:<" + std::string(64, 'l') + "@" + domain +
                        "> SIZE=00000000000000000001 BODY=8BITMIME SMTPUTF8 REQUIRETLS RET=FULL ENVID=" +
                        std::string(100, 'e');
-    const std::size_t longest = 512 + 26 + 17 + 10 + 11 + 116 - 2;
+    const std::size_t longest = 512 + 256 + 26 + 17 + 10 + 11 + 116 - 2;
     ASSERT_LT(line.size(), longest);
     line += std::string(longest - line.size(), ' ');
     EXPECT_EQ(peer.say(line + "\r\n"), "250 2.1.0 ok\r\n");
     peer.say("RSET\r\n");
     EXPECT_EQ(peer.say(line + " \r\n"), "500 5.5.2 the command line is too long\r\n");
+}
+
+// ---- what is corrected in originated mail (RFC 6409 §8), and not in relayed mail
+
+std::string corrected(Peer& peer, const std::string& message) {
+    play(peer, hello);
+    play(peer, transaction);
+    const std::string said = peer.say(message + ".\r\n");
+    if (peer.messages.empty()) return said;
+    const std::string& octets = peer.messages.back().octets;
+    return octets.substr(octets.find("+0000\r\n") + 7);  // behind the trace
+}
+
+TEST(Originated, HeaderIsRepairedAndNeedsNoSmtpUtf8) {  // D-42, D-43
+    Peer peer;
+    EXPECT_EQ(corrected(peer,
+                        "From bob Mon Nov 23\r\nTo: root\r\nSubject: w\xc3\xb6rld\r\nDate: d\r\nMessage-ID: "
+                        "<m>\r\n\r\nx\r\n"),
+              "To: root@" + options().hostname +
+                  "\r\nSubject: =?UTF-8?B?d8O2cmxk?=\r\nDate: d\r\nMessage-ID: <m>\r\nFrom: "
+                  "alice@corp.example\r\n\r\nx\r\n");
+    const auto& envelope = peer.messages.at(0).envelope.envelope;
+    EXPECT_FALSE(envelope.eight_bit_header);
+    EXPECT_FALSE(envelope.smtputf8);
+}
+
+TEST(Originated, AddressWithUtf8BeforeTheAtNeedsSmtpUtf8) {  // D-42
+    Peer peer;
+    corrected(peer, "From: a@corp.example\r\nTo: j\xc3\xb6rg@dest.example\r\n\r\nx\r\n");
+    EXPECT_TRUE(peer.messages.at(0).envelope.envelope.smtputf8);
+}
+
+TEST(Originated, LongLinesAreEncodedOrRefused) {  // D-22
+    Peer peer;
+    const std::string out = corrected(peer, "From: a@corp.example\r\n\r\n" + std::string(2000, 'x') + "\r\n");
+    EXPECT_NE(out.find("Content-Transfer-Encoding: quoted-printable\r\n"), std::string::npos);
+    EXPECT_NE(out.find("\r\n\r\nxxx"), std::string::npos);
+    Peer other;
+    EXPECT_EQ(
+        corrected(other,
+                  "From: a@corp.example\r\nContent-Type: multipart/signed; boundary=b\r\n\r\n--b\r\n\r\n" +
+                      std::string(2000, 'x') + "\r\n--b--\r\n")
+            .substr(0, 9),
+        "554 5.6.0");
+    Peer header;
+    EXPECT_EQ(
+        corrected(header, "From: a@corp.example\r\nMessage-ID: <" + std::string(2000, 'x') + "@y>\r\n\r\n")
+            .substr(0, 9),
+        "554 5.6.0");
+}
+
+TEST(Relayed, IsNotTouched) {  // D-36, D-42
+    Peer peer(relay);
+    const std::string message = "Subject: w\xc3\xb6rld\r\nTo: root\r\n\r\n" + std::string(2000, 'x') + "\r\n";
+    EXPECT_EQ(corrected(peer, message), message);
+    const auto& envelope = peer.messages.at(0).envelope.envelope;
+    EXPECT_TRUE(envelope.eight_bit_header);
+    EXPECT_FALSE(envelope.smtputf8);
+    ServerOptions o = options();
+    o.max_message_size = 4'000'000;
+    Peer longer(relay, o);
+    longer.say("EHLO client.example\r\n");
+    play(longer, transaction);
+    EXPECT_EQ(longer.say("Subject: x\r\n\r\n" + std::string(mail::max_relayed_line + 1, 'x') + "\r\n.\r\n")
+                  .substr(0, 9),
+              "554 5.6.0");
 }
 
 // ---- DSN

@@ -1,0 +1,57 @@
+#include "control/mailq.h"
+
+#include <gtest/gtest.h>
+
+#include <boost/json/parse.hpp>
+#include <regex>
+
+namespace sternpost::control {
+namespace {
+
+std::string shown(const char* list) {
+    return mailq_text(boost::json::parse(list).as_object(),
+                      [](const std::string&) { return "Mon Nov 23 12:00:00"; });
+}
+
+TEST(Mailq, SaysThatTheQueueIsEmpty) {
+    EXPECT_EQ(shown(R"({"messages":[],"totals":{"messages":0,"recipients":0,"octets":0}})"),
+              "Mail queue is empty\n");
+}
+
+TEST(Mailq, HasTheLayoutOfPostfix) {
+    const std::string out = shown(R"({"messages":[
+      {"id":"4Xk2000001","size":1234,"arrived":"t","reverse_path":"a@x.example","held":false,"recipients":[
+        {"path":"b@y.example","state":"queued","active":true,"reason":""},
+        {"path":"done@y.example","state":"sent","active":false,"reason":""}]},
+      {"id":"4Xk2000002","size":5,"arrived":"t","reverse_path":"","held":true,"recipients":[
+        {"path":"c@y.example","state":"queued","active":false,"reason":"connection refused"},
+        {"path":"d@y.example","state":"queued","active":false,"reason":"connection refused"}]},
+      {"id":"4Xk2000003","size":5,"arrived":"t","reverse_path":"e@x.example","held":false,"recipients":[]}],
+      "totals":{"messages":7,"recipients":9,"octets":2900}})");
+    EXPECT_EQ(out,
+              "-Queue ID-  --Size-- ----Arrival Time---- -Sender/Recipient-------\n"
+              "4Xk2000001*    1234  Mon Nov 23 12:00:00 a@x.example\n"
+              "                                          b@y.example\n"
+              "\n"
+              "4Xk2000002!       5  Mon Nov 23 12:00:00 MAILER-DAEMON\n"
+              "                                                        (connection refused)\n"
+              "                                          c@y.example\n"
+              "                                          d@y.example\n"
+              "\n"
+              "4Xk2000003        5  Mon Nov 23 12:00:00 e@x.example\n"
+              "\n"
+              "-- 2 Kbytes in 7 Requests.\n");
+}
+
+// The expressions by which monitors find the number of messages.
+TEST(Mailq, IsReadByMonitors) {
+    const std::string out = shown(R"({"messages":[],"totals":{"messages":1,"recipients":1,"octets":2900}})");
+    std::smatch found;
+    EXPECT_TRUE(std::regex_search(out, found,
+                                  std::regex("-- (\\d+) Kbytes in (\\d+) Request")));  // check_mailq, munin
+    EXPECT_EQ(found[2], "1");
+    EXPECT_NE(out.find("1 Request.\n"), std::string::npos);
+}
+
+}  // namespace
+}  // namespace sternpost::control
