@@ -49,6 +49,8 @@ class Checker:
             options[f"client.{name}"] = None
         for section, name in re.findall(r'(?:text|number)_of\(\*entry, "(\w+)", "(\w+)"', self.read("src/config/file.cpp")):
             options[f"{section}.{name}"] = None
+        for section in re.findall(r'domains_of\(\*?entry, "(\w+)"', self.read("src/config/file.cpp")):
+            options[f"{section}.domains"] = None
         return options
 
     def check_texts(self) -> None:
