@@ -261,6 +261,11 @@ def reading_a_report_takes_little_memory(machine):
     expect_equal(code, 65, 'the exit code')
     expect('64 MiB of memory' in out, 'the reason: ' + out)
     expect(kilobytes < 200_000, 'peak of memory: %d kB' % kilobytes)
+    huge = machine.write('huge.json', '{')
+    os.truncate(huge, (64 << 20) + 1)
+    argv[-1] = huge
+    out = subprocess.run(argv, capture_output=True, text=True, check=True).stdout
+    expect_equal(out.split()[0], '66', 'the exit code for a file of more than 64 MiB')
 
 
 @test

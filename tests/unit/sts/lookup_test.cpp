@@ -73,6 +73,18 @@ class Sts : public ::testing::Test {
     std::unique_ptr<Refresher> refresher_;
 };
 
+TEST_F(Sts, DialsEightAddressesAtMostAndOnlyThoseOfTheInternet) {  // D-45, D-46
+    publish("1", policy_text("enforce", week_long));
+    auto& addresses = resolver_.addresses["mta-sts.example.com"];
+    addresses = {"10.0.0.1", "127.0.0.1", "64:ff9b::a00:1"};
+    for (int i = 1; i <= 20; ++i) addresses.push_back("8.8.8." + std::to_string(i));
+    EXPECT_EQ(find().state, State::policy);
+    ASSERT_EQ(hosts_.requests.size(), 1U);
+    EXPECT_EQ(hosts_.requests[0].addresses.size(), 8U);
+    EXPECT_EQ(hosts_.requests[0].addresses.front(), "8.8.8.1");
+    EXPECT_FALSE(hosts_.requests[0].allow_special);
+}
+
 TEST_F(Sts, TellsAllOfAPolicy) {  // STS-13, STS-46
     publish("1", policy_text("enforce", week_long));
     const auto first = find();
