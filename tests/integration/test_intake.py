@@ -139,7 +139,7 @@ def mail_of_real_programs_is_corrected_before_it_is_sent(machine):
             [('J\u00f6rg, A', 'u@sink.test'), ('', 'bob@relay.test')],
             path,
         )
-        expect_equal(read.get_content().rstrip('\n').encode(), long_line, path + ': the text')
+        expect_equal(read.get_content().rstrip('\r\n').encode(), long_line, path + ': the text')
     expect_equal(
         sorted(event['repaired'] for event in sternpost.events('accept')),
         ['encoded,latin1,qualified,lines', 'encoded,latin1,qualified,lines', 'none'],
