@@ -557,8 +557,9 @@ void Server::data(std::string_view rest) {
         return refuse(rcpt_refused_ ? "554 5.5.1 no valid recipients" : "503 5.5.1 RCPT first");
     // RFC 2920 §3.1: DATA ends a group. Octets that came along were sent without having seen 354: reading
     // them as mail data or as commands would both be a guess, and a wrong guess is how a message is smuggled
-    // in.
-    if (at_ < in_.size()) return close_after("554 5.5.1 mail data before the reply 354; closing");
+    // in. What a local program writes to its own `sendmail -bs` is all its own, and often comes in one piece.
+    if (at_ < in_.size() && !options_.hands_over)
+        return close_after("554 5.5.1 mail data before the reply 354; closing");
     ask(Waiting::body, action::BeginBody{});
 }
 

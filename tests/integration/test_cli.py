@@ -374,7 +374,7 @@ def sendmail_speaks_smtp_with_the_daemon_and_without(machine):
         expect_equal(str(email.header.make_header(email.header.decode_header(header['Subject']))), 'b\u00e4', 'Subject')
         expect('uid 0' in header['Received'], 'the uid in the trace: ' + header['Received'])
     refused = sternpost.sendmail('-bs', text='EHLO a\r\nMAIL FROM:<a@sender.test>\r\nRCPT TO:<a@@b>\r\nQUIT\r\n')
-    expect('553 5.1.3' in refused.out and refused.code == 0, refused.out)
+    expect('553 5.1.2' in refused.out and refused.code == 0, refused.out)
 
 
 @test
@@ -394,11 +394,13 @@ def sendmail_checks_addresses(machine):
 def mailq_is_read_by_what_watches_mail_queues(machine):
     """The layout of Postfix; and a list never hides that the daemon is down or that mail waits in the maildrop."""
     sink, sternpost = world(machine)
+    install_configuration(machine, sternpost)
     empty = sternpost.sendmail('-bp')
     expect_equal((empty.code, empty.out, empty.err), (0, 'Mail queue is empty\n', ''), 'an empty queue')
     for number in range(3):
         sternpost.submit('-f', 'ann@sender.test', 'u%d@dead.test' % number, text=MESSAGE)
-    wait_for('all were attempted', lambda: all(r['tries'] for r in sternpost.recipients().values()))
+    for number in range(3):
+        sternpost.wait_deferred('u%d@dead.test' % number)
     listed = sternpost.sendmail(name='mailq')
     lines = listed.out.splitlines()
     expect_equal(lines[0], '-Queue ID-  --Size-- ----Arrival Time---- -Sender/Recipient-------', 'the first line')
@@ -867,7 +869,8 @@ def the_queue_is_shown_in_json_and_in_words(machine):
             '`queue list` in words: ' + words,
         )
         for mailq in (sternpost.sendmail(name='mailq'), sternpost.sendmail('-bp')):
-            expect_equal((mailq.code, mailq.err, first['id'] in mailq.out), (0, '', True), 'mailq (%s)' % mailq.out)
+            expect_equal((mailq.code, first['id'] in mailq.out), (0 if running else 69, True), 'mailq (%s)' % mailq.out)
+            expect_equal('mail system is down' in mailq.err, not running, 'what mailq says of the daemon: ' + mailq.err)
         status = sternpost.command('status', '--json')
         expect(status.code in (0, 1) and status.out.lstrip().startswith('{'), '`status --json`: %r' % (status,))
 

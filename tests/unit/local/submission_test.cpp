@@ -152,7 +152,7 @@ TEST_F(LocalSubmission, KeepsRequiretlsAndSmtputf8) {  // RTLS-02, RTLS-11, RTLS
     EXPECT_TRUE(by_socket.envelope.smtputf8);
     EXPECT_TRUE(by_socket.envelope.requiretls);
     EXPECT_FALSE(by_socket.envelope.tls_required_no);
-    EXPECT_TRUE(by_socket.envelope.eight_bit_header);
+    EXPECT_FALSE(by_socket.envelope.eight_bit_header);  // D-42
     EXPECT_EQ(by_socket.recipients.at(0).next_hop, "xn--bcher-kva.example");
     EXPECT_EQ(by_socket.recipients[0].recipient.path.text(),
               "j\xc3\xb6rg@b\xc3\xbc"
