@@ -418,7 +418,9 @@ void Daemon::watch_signals() {
     });
 }
 
+// Null: STARTTLS is not offered.
 tls::Result<std::shared_ptr<asio::ssl::context>> Daemon::listener_context() const {
+    if (!settings_.starttls) return std::shared_ptr<asio::ssl::context>();
     auto identity = identity_of(settings_, hostname_, clock_.wall());
     if (!identity) return fail(std::move(identity).error());
     return tls::server_context(*identity);
@@ -441,8 +443,9 @@ void Daemon::reload() {
         };
         asio::post(io_.front()->context, std::move(use));
         Event(log_, Level::info, "reload")
-            .kv("tls_certificate",
-                settings_.tls_certificate.empty() ? "(our own)" : settings_.tls_certificate);
+            .kv("tls_certificate", !settings_.starttls                 ? "(STARTTLS is off)"
+                                   : settings_.tls_certificate.empty() ? "(our own)"
+                                                                       : settings_.tls_certificate);
     } else {
         Event(log_, Level::error, "reload")
             .reason("listener: " + certificate.error().text + "; the certificate read before stays in use");

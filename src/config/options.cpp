@@ -56,6 +56,7 @@ const std::array table{
            "recipients that one client may send to in an hour; 0: no limit"},
     Option{"listener.command_timeout", &S::command_timeout, Check::positive_time,
            "how long a client may be silent"},
+    Option{"listener.starttls", &S::starttls, Check::any, "whether STARTTLS is offered to clients"},
     Option{"listener.tls_certificate", &S::tls_certificate, Check::optional_path,
            "the certificate for STARTTLS, with its chain (PEM); empty: one that signs itself, made at the "
            "start"},

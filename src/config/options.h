@@ -70,6 +70,7 @@ struct Settings {
     std::uint64_t messages_per_minute_per_client = 6000;
     std::uint64_t recipients_per_hour_per_client = 0;
     Duration command_timeout{std::chrono::minutes(5)};
+    bool starttls = true;
     std::string tls_certificate;
     std::string tls_key;
     std::vector<Client> clients;

@@ -107,7 +107,7 @@ std::string sentence_of(const smtp::Failure& failure) {
         case Errc::connect_timed_out:
             return "no connection: " + failure.text;
         case Errc::network_unreachable:
-            return "the network cannot be reached from here: " + failure.text;
+            return failure.text;
         case Errc::no_passage:
             return "not dialled: " + failure.text;
         case Errc::loop:

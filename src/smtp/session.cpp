@@ -40,6 +40,12 @@ Errc connect_errc(const boost::system::error_code& ec) {
     return Errc::connect_refused;
 }
 
+std::string connect_text(const boost::system::error_code& ec) {
+    return connect_errc(ec) == Errc::network_unreachable
+               ? "the network cannot be reached from here: " + ec.message()
+               : ec.message();
+}
+
 // RFC 5321 §4.2: the host's name is the first word of its greeting, and of its reply to EHLO.
 bool names_us(const Reply& reply, const std::string& own_name) {
     if (own_name.empty() || reply.lines.empty()) return false;
@@ -178,8 +184,16 @@ asio::awaitable<tl::expected<Opened, Failure>> Session::open() {
     const asio::ip::tcp::endpoint peer(to_asio(target_.address), target_.port);
     socket.open(peer.protocol(), ec);
     if (!ec) socket.set_option(asio::ip::tcp::no_delay(true), ec);
-    if (!ec && target_.source) socket.bind(asio::ip::tcp::endpoint(to_asio(*target_.source), 0), ec);
-    if (ec) co_return co_await lost(Stage::connect, connect_errc(ec), ec.message());
+    if (!ec && target_.source) {
+        socket.bind(asio::ip::tcp::endpoint(to_asio(*target_.source), 0), ec);
+        if (ec) {
+            std::string text = "the source address " + target_.source->text() +
+                               " cannot be used here: " + ec.message() + "; the option " +
+                               (target_.source->is_v6() ? "source_ipv6" : "source_ipv4") + " names it";
+            co_return co_await lost(Stage::connect, Errc::network_unreachable, std::move(text));
+        }
+    }
+    if (ec) co_return co_await lost(Stage::connect, connect_errc(ec), connect_text(ec));
     {
         asio::steady_timer timer(socket.get_executor(), after(Stage::connect));
         auto race = asio::experimental::make_parallel_group(socket.async_connect(peer, asio::deferred),
@@ -189,7 +203,7 @@ asio::awaitable<tl::expected<Opened, Failure>> Session::open() {
         if (order[0] == 1 && !timer_error)
             co_return co_await lost(Stage::connect, Errc::connect_timed_out,
                                     "no answer to the connection attempt");
-        if (error) co_return co_await lost(Stage::connect, connect_errc(error), error.message());
+        if (error) co_return co_await lost(Stage::connect, connect_errc(error), connect_text(error));
     }
     auto greeting = co_await read_reply(after(Stage::greeting));
     if (!greeting) co_return co_await lost(Stage::greeting, greeting.error().code, greeting.error().text);

@@ -203,6 +203,33 @@ asio::awaitable<void> Process::carry(queue::Lane& lane) {
     co_await delivery_->deliver(lane);
 }
 
+asio::awaitable<void> Process::question(std::string domain) {
+    store::QueueFilter some;
+    some.limit = 50;
+    auto ask = [this, some](Reply<store::Result<std::vector<store::StoredMessage>>> reply) {
+        spy_->find(some, std::move(reply));
+    };
+    const auto found = co_await call<store::Result<std::vector<store::StoredMessage>>>(std::move(ask));
+    if (!found || !ready_ || over_) co_return;
+    for (const auto& message : *found) {
+        const auto blocked = queue_->blocked_by(message);
+        for (std::uint32_t n = 0; n < message.recipients.size(); ++n)
+            if (message.recipients[n].state == store::RecipientState::queued)
+                around_.oracle.claims().waits(message.id, n, store::hop_of(message, n),
+                                              around_.plant.said(blocked[n]), queue_->now().wall);
+    }
+    delivery::QueueSays nothing;
+    dns::Resolver& resolver = planted_resolver_ ? *planted_resolver_ : sim_resolver_;
+    const auto explanation =
+        co_await delivery::explain(*delivery_, resolver, around_.time.clock(), domain, false, nothing);
+    if (!ready_ || over_ || !around_.plant.says_protected(explanation)) co_return;
+    const WallTime now = around_.time.clock().wall();
+    WallTime until = now + std::chrono::hours(1);
+    if (explanation.plan.sts && explanation.plan.sts->policy)
+        until = std::min(until, explanation.plan.sts->expires);
+    around_.oracle.claims().says_protected(domain, now, until);
+}
+
 // In the daemon's own order (cmd/daemon.cpp).
 asio::awaitable<void> Process::serve() {
     auto ask = [this](Reply<store::Result<std::vector<store::StoredPolicy>>> reply) {

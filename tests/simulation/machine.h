@@ -99,6 +99,8 @@ class Process {
     queue::Manager& queue() { return *queue_; }
     delivery::Overrides& overrides() { return overrides_; }
     delivery::Delivery& delivery() { return *delivery_; }
+    /// Asks what people ask of the daemon, and tells the oracle what it says.
+    asio::awaitable<void> question(std::string domain);
     store::IdSource& ids() { return *ids_; }
     const Clock& queue_clock() const { return *queue_clock_; }
     TaskGroup& tasks() { return tasks_; }

@@ -210,6 +210,7 @@ void Oracle::not_recorded(const std::vector<store::DeliveryResult>& results) {
 void Oracle::hop_recorded(const store::HopState& state) {
     // Nobody waits for it: what it counts may be lost with the process.
     count(state.detail, &Sessions::open, &Sessions::unsure);
+    if (state.failures == 0) claims_.works(state.next_hop);
     hops_[state.next_hop].due = state.failures > 0 ? state.next_at : clock_.wall();
     auto longest = *std::max_element(schedule_.retry.begin(), schedule_.retry.end());
     longest = std::chrono::ceil<std::chrono::seconds>(longest * (1.0 + schedule_.jitter));
@@ -218,6 +219,7 @@ void Oracle::hop_recorded(const store::HopState& state) {
 }
 
 void Oracle::acts_asked(const std::vector<store::Act>& acts) {
+    claims_.forget();
     for (const auto& act : acts) {
         Message& message = messages_.at(act.message);
         if (act.kind == store::ActKind::remove) message.remove_asked = true;
@@ -278,6 +280,7 @@ void Oracle::session_opened(const std::string& host, bool certain) {
 }
 
 void Oracle::override_asked(const std::string& domain, const std::string& level) {
+    claims_.published();
     note(overrides_[domain], level);
     overrides_kept_.erase(domain);  // either may be found, until this one is kept
 }
@@ -431,6 +434,11 @@ void Oracle::judge(const queue::Work& work, const Truth& session) {
     }
     if (known->second.removed && *known->second.removed < begin)
         trace_.violated("one-end", describe(work.message->id) + " is sent though it was deleted");
+    bool proven = session.encrypted && session.certificate.good_for(session.host, clock_.wall());
+    for (const TlsaTold& tlsa : told_since(found_or_empty(tlsa_, session.host), begin))
+        proven =
+            proven || (session.encrypted && tlsa.digests.contains(tlsa_of(session.certificate.key).data));
+    claims_.check(work, hop_name, begin, clock_.wall(), proven, session.host);
     if (std::string why = breach(hop, session, begin); !why.empty())
         trace_.violated("no-breach", describe(work.message->id) + " for " + hop_name + ": " + why);
     // A record names a policy: one that was served and is in force, or it is asked for now, or was a moment
@@ -543,6 +551,7 @@ void Oracle::check_reports(const Kept& kept) const {
 // ---- the machine
 
 void Oracle::ended() {
+    claims_.forget();
     for (auto* all : {&outcomes_}) all->unsure += std::exchange(all->open, 0) + std::exchange(all->asked, 0);
     for (auto& [host, all] : sessions_)
         all.unsure += std::exchange(all.open, 0) + std::exchange(all.asked, 0);

@@ -9,6 +9,7 @@
 #include <string>
 #include <vector>
 
+#include "claims.h"
 #include "queue/core.h"
 #include "store/hop.h"
 #include "store/store.h"
@@ -41,7 +42,11 @@ struct Truth {
 class Oracle {
   public:
     Oracle(Trace& trace, const Clock& clock, const queue::Options& options)
-        : trace_(trace), clock_(clock), schedule_(options.schedule), window_(options.window) {}
+        : trace_(trace),
+          claims_(trace),
+          clock_(clock),
+          schedule_(options.schedule),
+          window_(options.window) {}
 
     // ---- mail in
     void submitted(const Letter& letter) { letters_.insert_or_assign(letter.name, letter); }
@@ -116,6 +121,9 @@ class Oracle {
     /// Whether a policy of the domain that was ever served leaves the host out.
     bool ever_unlisted(const std::string& domain, const std::string& host) const;
 
+    /// What the daemon says to people.
+    Claims& claims() { return claims_; }
+
     // ---- the machine
     /// The process is gone, by whatever way.
     void ended();
@@ -123,6 +131,7 @@ class Oracle {
     /// Writes may be lost without anybody's fault from now on, or no more.
     /// Nothing expires while the machine's clock is wrong.
     void clock_set(bool right) {
+        claims_.forget();
         if (right && !clock_right_) clock_right_since_ = clock_.wall();
         clock_right_ = right;
     }
@@ -212,6 +221,7 @@ class Oracle {
     std::string describe(const store::MessageId& id) const;
 
     Trace& trace_;
+    Claims claims_;
     const Clock& clock_;
     queue::Schedule schedule_;
     queue::Window window_;

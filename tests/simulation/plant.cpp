@@ -1,5 +1,6 @@
 #include "plant.h"
 
+#include <algorithm>
 #include <deque>
 #include <optional>
 
@@ -477,6 +478,36 @@ class Oversleeps final : public Plant {
     }
 };
 
+// A failing hop is said to wait for an hour longer than it does.
+class SaysTooLate final : public Plant {
+  public:
+    queue::Blocked said(queue::Blocked blocked) override {
+        if (blocked.until) *blocked.until += std::chrono::hours(1);
+        return blocked;
+    }
+};
+
+// What is due, or waits for a time, is said to be on hold.
+class SaysHeld final : public Plant {
+  public:
+    queue::Blocked said(queue::Blocked blocked) override {
+        if (blocked.what == queue::Obstacle::schedule) blocked.what = queue::Obstacle::held;
+        return blocked;
+    }
+};
+
+// One host that must prove who it is makes all of a domain's mail protected.
+class ProtectedByOneHost final : public Plant {
+  public:
+    bool says_protected(const delivery::Explanation& explanation) override {
+        return std::any_of(
+            explanation.hosts.begin(), explanation.hosts.end(), [](const delivery::ExplainedHost& host) {
+                const auto& r = host.plan.requirement;
+                return host.verdict.go && (r.dane.state == delivery::DaneState::usable || r.tls_demanded());
+            });
+    }
+};
+
 template <class Made>
 std::unique_ptr<Plant> make(std::uint64_t seed) {
     if constexpr (std::is_constructible_v<Made, std::uint64_t>)
@@ -546,6 +577,16 @@ const std::vector<PlantEntry>& plants() {
          "news of accepted mail gets lost between threads",
          {"nothing-stuck"},
          make<MailUnheard>},
+        {"says-too-late",
+         "what waits is said to wait an hour longer",
+         {"claims-are-true"},
+         make<SaysTooLate>},
+        {"says-held", "what waits for a time is said to be on hold", {"claims-are-true"}, make<SaysHeld>},
+        {"protected-by-one-host",
+         "a domain is called protected where one of its hosts must prove who it is, or its MX records can be "
+         "forged",
+         {"claims-are-true"},
+         make<ProtectedByOneHost>},
         {"oversleeps", "what waits is woken hours late", {"nothing-stuck"}, make<Oversleeps>},
     };
     return all;

@@ -9,7 +9,9 @@
 
 #include "chance.h"
 #include "delivery/dialer.h"
+#include "delivery/explain.h"
 #include "dns/resolver.h"
+#include "queue/obstacle.h"
 #include "store/disk.h"
 #include "store/store.h"
 #include "util/https.h"
@@ -35,6 +37,11 @@ class Plant {
     virtual std::unique_ptr<Timer> timer(Timer&, const Clock&) { return nullptr; }
     virtual std::unique_ptr<Clock> policy_clock(const Clock&) { return nullptr; }
     virtual std::unique_ptr<Mailbox> control(Mailbox&) { return nullptr; }
+    /// What is said of a recipient, and of a domain.
+    virtual queue::Blocked said(queue::Blocked blocked) { return blocked; }
+    virtual bool says_protected(const delivery::Explanation& explanation) {
+        return explanation.outlook == delivery::Outlook::protected_;
+    }
     /// The machine is off; the daemon starts next.
     virtual void before_start(fake::SimDisk&, const Clock&, Random&) {}
 };

@@ -97,6 +97,7 @@ class Simulation {
     void command();
     asio::awaitable<void> act(Process& process, queue::Deed deed, store::QueueFilter meant, std::string to);
 
+    void ask_what_is_said();
     void heal();
     void watch_drain();
     void question();
@@ -439,6 +440,23 @@ asio::awaitable<void> Simulation::act(Process& process, queue::Deed deed, store:
     if (done) trace_.step("command {}: {} messages", static_cast<int>(deed), done->messages);
 }
 
+// Before an attempt, and often under an attack that begins a moment later.
+void Simulation::ask_what_is_said() {
+    if (!up()) return;
+    const std::string domain = happens_.pick(world_.mail_domains());
+    process_->tasks().spawn("question", process_->question(domain));
+    if (!happens_.percent(50)) return;
+    plan(seconds(30), [this, domain] {
+        Attack& attack = world_.attack(domain);
+        if (attack.any() || healed_) return;
+        attack.strips_starttls = happens_.percent(50);
+        attack.forges_mx = happens_.percent(50);
+        attack.forges_address = !attack.forges_mx && happens_.percent(50);
+        trace_.step("an attack on {} tries what was said", domain);
+        plan(minutes(50), [this, domain] { world_.attack(domain) = {}; });
+    });
+}
+
 // ---- the end
 
 void Simulation::heal() {
@@ -496,8 +514,13 @@ void Simulation::question() {
 Outcome Simulation::run() {
     start();
     again(minutes(happens_.between(30, 150)), [this] { send_some(); });
-    again(hours(happens_.between(1, 8)),
-          [this] { trace_.step("world: {}", world_.change(happens_, time_.clock().wall())); });
+    again(hours(happens_.between(1, 8)), [this] {
+        const std::string what = world_.change(happens_, time_.clock().wall());
+        trace_.step("world: {}", what);
+        // What an attacker does changes nothing of what is published.
+        if (what.find("attack on") == std::string::npos) oracle_.claims().published();
+    });
+    again(minutes(happens_.between(20, 90)), [this] { ask_what_is_said(); });
     again(hours(happens_.between(2, 16)), [this] { command(); });
     again(hours(happens_.between(4, 48)), [this] { break_something(); });
     again(minutes(20), [this] { look_into_maildrop(); });
