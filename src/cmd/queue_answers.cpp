@@ -19,7 +19,7 @@ using control::Answer;
 using control::ExitCode;
 namespace json = boost::json;
 
-constexpr std::size_t first_page = 10;  // ours: messages, before it is known how many recipients they have
+constexpr std::size_t first_page = 2;  // ours: messages, before it is known how many recipients they have
 constexpr std::size_t page_messages = 1000;    // ours: of one page at most
 constexpr std::size_t page_recipients = 2000;  // ours: what a page should come to
 constexpr std::size_t max_hops = 10'000;       // ours: of one answer

@@ -375,7 +375,17 @@ asio::awaitable<Delivery::Tried> Delivery::try_address(Attempt& attempt, const H
     DialRequest request = request_for(host, address);
     // Any number of names can lead to one address, and a slow host there would have a connection for each.
     const std::string place = "address " + address.text();
-    if (!sites_.enter(place, std::max(attempt.limits.connections, options_.connections_per_address))) {
+    // A [[destination]] section that allows more has the last word.
+    const unsigned most = attempt.limits.connections > options_.connections_per_site
+                              ? attempt.limits.connections
+                              : options_.connections_per_address;
+    if (!sites_.enter(place, most)) {
+        if (!attempt.detail.outcomes.empty()) {  // sessions with other hosts, which are to be told of
+            attempt.reason(endpoint(request) +
+                           ": no connection is free: the address has as many as it may have");
+            attempt.may_pass = true;
+            co_return Tried::next;
+        }
         attempt.lane.put_back(*std::exchange(attempt.work, std::nullopt));
         attempt.lane.pause(address_pause);
         sites_.wait(place, attempt.lane.hop());

@@ -51,8 +51,8 @@ void lint_record(const Published& published, Findings& out) {
     }
     for (const auto& text : *published.records) {
         if (!text.starts_with("v=STSv1")) {
-            out.warning(name + ": there is another TXT record, \"" + printable(text, 60) +
-                        "\"; some senders then look for no policy");
+            out.hint(name + ": there is another TXT record, \"" + printable(text, 60) +
+                     "\"; some senders then look for no policy");
             continue;
         }
         const std::string_view rest = std::string_view(text).substr(7);

@@ -29,6 +29,7 @@ constexpr std::size_t max_gathered = 16384;  // ours: a crash may cost a page or
 
 constexpr std::size_t max_waiting = 262'144;  // ours: for a reader that has stopped; more is lost and counted
 constexpr std::size_t max_keys = 1000;  // ours: of limited lines; what is beyond shares one key per event
+constexpr auto last_patience = std::chrono::seconds(1);  // ours: at the end, for a reader that is slow
 constexpr auto limit_window = std::chrono::minutes(1);
 
 // The descriptor to write to without ever waiting: a file description of our own where there can be one,
@@ -60,6 +61,12 @@ class Sink {
         return ::write(descriptor_, octets.data(), octets.size());
     }
 
+    // Until it may take more, for a moment.
+    void wait() const {
+        pollfd ready{descriptor_, POLLOUT, 0};
+        ::poll(&ready, 1, 20);
+    }
+
   private:
     int descriptor_;
     util::Fd own_;
@@ -76,7 +83,8 @@ class DescriptorLog final : public FileLog {
     ~DescriptorLog() override {
         const std::lock_guard guard(mutex_);
         end_windows(SteadyTime::max());
-        put();
+        const SteadyTime end = SystemClock().steady() + last_patience;
+        for (put(); !waiting_.empty() && SystemClock().steady() < end; put()) sink_.wait();
     }
 
     void write(Level level, std::string_view line) override {

@@ -97,8 +97,42 @@ TEST_F(SigningTest, IsForWhatOriginatesHereAlone) {  // DKIM-14
     EXPECT_EQ(signing_->job_for(stored()), nullptr);
 }
 
+// D-47
+TEST_F(SigningTest, IsForTheDomainsThatAClientOrAUserMayWriteAs) {
+    SigningOptions options;
+    options.domains = mail::SenderDomains(
+        {{"[[client]] 192.0.2.0/24", dns::Network::parse("192.0.2.0/24").value(), "", {"example.com"}},
+         {"[[client]] 198.51.100.0/24", dns::Network::parse("198.51.100.0/24").value(), "", {"example.net"}},
+         {"[[sender]] user:shop", std::nullopt, "shop", {"example.com"}}});
+    options.login_of = [](std::uint32_t uid) { return uid == 33 ? "shop" : uid == 34 ? "other" : ""; };
+    start(options);
+    use({key("example.com", "e"), key("example.net", "n")});
+    const auto fields = [&](std::string address, std::optional<std::uint32_t> uid,
+                            store::MessageClass kind = store::MessageClass::mail) {
+        auto message = stored(true, kind);
+        message.origin.address = std::move(address);
+        message.origin.uid = uid;
+        return loop_.run(signing_->sign(signing_->job_for(message), message_of(text))).value().fields;
+    };
+    EXPECT_NE(fields("192.0.2.7", std::nullopt), "");
+    EXPECT_EQ(log_.find("signed").substr(log_.find("signed").find("rule=")),
+              "rule=\"[[client]] 192.0.2.0/24\"");
+    EXPECT_EQ(fields("198.51.100.7", std::nullopt), "") << "its own domain is another one";
+    EXPECT_EQ(fields("203.0.113.7", std::nullopt), "")
+        << "nobody has said, and the keys are of two organizations";
+    EXPECT_NE(log_.find("unsigned"), "");
+    EXPECT_NE(fields("", 33), "");
+    EXPECT_EQ(fields("", 34), "");
+    EXPECT_EQ(fields("", 0), "");
+    EXPECT_NE(fields("", std::nullopt, store::MessageClass::notice), "") << "our own words";
+    use({key("example.com", "e"), key("mail.example.com", "m")});
+    EXPECT_NE(fields("203.0.113.7", std::nullopt), "") << "the keys are of one organization";
+    EXPECT_EQ(fields("198.51.100.7", std::nullopt), "") << "a list holds all the same";
+}
+
 TEST_F(SigningTest, GivesASignatureForEachKey) {
-    use({key("example.com", "r", dkim::Algorithm::rsa), key("example.com", "e"), key("example.net", "n")});
+    use({key("example.com", "r", dkim::Algorithm::rsa), key("example.com", "e"),
+         key("mail.example.com", "n")});
     const auto done = sign(message_of(text));
     const auto header = mail::read_header(done.fields);
     ASSERT_EQ(header.fields.size(), 2U) << done.fields;

@@ -100,7 +100,11 @@ TlsOutcome full_outcome() {
 AttemptDetail full_detail() {
     TlsOutcome plain;
     plain.domain = plain.policy_domain = "example.com";
-    return {{"mx1.example.com: not in the policy", ""}, "S: 220 mx1\nC: QUIT\n", {full_outcome(), plain}};
+    return {{"mx1.example.com: not in the policy", ""},
+            "S: 220 mx1\nC: QUIT\n",
+            {full_outcome(), plain},
+            "mx1.example.com",
+            "421 4.7.0 later"};
 }
 
 DeliveryResult full_result() {

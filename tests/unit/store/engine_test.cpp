@@ -393,7 +393,7 @@ class Knowledge : public Engine {
                           "4.7.5",
                           "no host would do",
                           "sts-mx-mismatch",
-                          {{"mx9.example.com: not in the policy"}, "", {}}});
+                          {{"mx9.example.com: not in the policy"}, "", {}, "mx9.example.com", "421 later"}});
         put(store, {"example.org", "may", "they asked", "root", now, {}});
         put(store, {".example.net", "encrypt", "", "root", now, now + std::chrono::hours(1)});
         store.put_alarm({"policy-vanished", "example.com", "gone", {}, now, 0});

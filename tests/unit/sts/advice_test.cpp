@@ -16,7 +16,7 @@ dns::Domain named(const std::string& name) {
 
 Published sound() {
     Published out(named("example.com"));
-    out.records = {"v=spf1 -all", "v=STSv1; id=20260301;"};
+    out.records = {"v=STSv1; id=20260301;"};
     out.policy =
         "version: STSv1\r\nmode: enforce\r\nmx: mx1.example.com\r\nmx: *.example.net\r\nmax_age: 2592000\r\n";
     out.content_type = "text/plain; charset=utf-8";
@@ -74,7 +74,7 @@ INSTANTIATE_TEST_SUITE_P(
             [](Published& p) { p.certificate_ends = now + std::chrono::hours(24 * 13); }, Severity::warning,
             "ends at"},
         Row{"Sts33Mode", [](Published& p) { replace(p, "enforce", "Enforce"); }, Severity::error,
-            "mode is not"},
+            "must be in small letters: `enforce`"},
         Row{"Sts34MaxAge", [](Published& p) { replace(p, "2592000", "30d"); }, Severity::error,
             "max_age is not"},
         Row{"MaxAgeBelowADay", [](Published& p) { replace(p, "2592000", "86399"); }, Severity::warning,
@@ -106,6 +106,24 @@ INSTANTIATE_TEST_SUITE_P(
         Row{"ModeTesting", [](Published& p) { replace(p, "enforce", "testing"); }, Severity::hint,
             "publish enforce"},
         Row{"ModeNone", [](Published& p) { replace(p, "enforce", "none"); }, Severity::hint, "mode none"},
+        Row{"AnotherRecord", [](Published& p) { p.records->insert(p.records->begin(), "v=spf1 -all"); }, Severity::hint,
+            "another TXT record"},
+        Row{"NoDelimiter", [](Published& p) { p.records->push_back("v=STSv1"); }, Severity::warning, "lacks the `;`"},
+        Row{"D51FinalDot", [](Published& p) { replace(p, "mx1.example.com", "mx1.example.com."); }, Severity::warning,
+            "ends with a dot"},
+        Row{"D04MaxAge", [](Published& p) { replace(p, "2592000", "9999999999"); }, Severity::warning,
+            "above the maximum"},
+        Row{"KeyInCapitals", [](Published& p) { replace(p, "version", "Version"); }, Severity::error,
+            "the key `Version` must be in small letters"},
+        Row{"TrailingBlank", [](Published& p) { p.records->back() += " "; }, Severity::warning, "blanks at the end"},
+        Row{"ControlCharacter", [](Published& p) { replace(p, "mode:", "x-note: a\tb\r\nmode:"); }, Severity::warning,
+            "a control character"},
+        Row{"UnusableReports",
+            [](Published& p) {
+                p.reports_usable = false;
+                p.report_problems = {"_smtp._tls.example.com: no sender can send a report"};
+            },
+            Severity::error, "no sender can send"},
         Row{"NoReports", [](Published& p) { p.reports_usable = false; }, Severity::hint, "no TLS reports"}),
     [](const auto& row) { return std::string(row.param.name); });
 
