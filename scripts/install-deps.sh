@@ -15,6 +15,8 @@ packages=(
 test_packages=(
     libgtest-dev libgmock-dev python3-dnspython python3-cryptography python3-dkim python3-nacl libmail-dkim-perl strace procps faketime clang clang-format libclang-rt-14-dev llvm mandoc openssl
 )
+# npm fetches nodemailer. NodeSource's nodejs brings an npm that Debian's packages do not go with.
+if ! command -v npm >/dev/null; then test_packages+=(nodejs npm); fi
 bench_packages=(libbenchmark-dev linux-perf python3-cryptography)
 
 case "${1:-}" in

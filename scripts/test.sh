@@ -24,8 +24,9 @@ esac
 step "Packages"
 "$root/scripts/install-deps.sh" --tests
 
-step "Peers: real mail, web and name servers, unpacked into build/peers"
+step "Peers: real mail, web and name servers, and programs that send mail, unpacked into build/peers"
 "$root/scripts/peers.sh"
+"$root/scripts/peers.sh" --callers
 
 folders=()
 tests=passed

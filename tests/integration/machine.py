@@ -200,6 +200,11 @@ def peers_root():
     return os.path.join(PEERS, 'root')
 
 
+def callers_root():
+    """Where the programs that send mail lie unpacked, as a tree to lay over /usr."""
+    return os.path.join(PEERS, 'callers')
+
+
 def get_peers(*options):
     """Outside, where there may be a network: the peers, unpacked unless they are already. options: of peers.sh."""
     done = subprocess.run(
@@ -219,12 +224,15 @@ def test(function):
     return function
 
 
-def run(peers=False):
-    """Runs the tests (those whose names hold one of the arguments, where there are any); the exit code."""
+def run(peers=False, callers=False):
+    """Runs the tests (those whose names hold one of the arguments, where there are any); the exit code. peers, callers: which of
+    what peers.sh unpacks they need."""
     script = sys.modules['__main__'].__file__
     if 'STERNPOST_TEST_INSIDE' not in os.environ:
         if peers:
             get_peers()
+        if callers:
+            get_peers('--callers')
         enter(script)
     room = tempfile.mkdtemp(prefix='sternpost-etc.')
     os.chmod(room, 0o755)
