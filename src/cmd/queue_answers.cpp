@@ -288,7 +288,8 @@ asio::awaitable<Answer> QueueAnswers::act(queue::Deed deed, json::object request
         co_await queue_.act(deed, std::move(*filter), name_of(caller), std::move(to), std::move(tell));
     if (!done) co_return Answer{ExitCode::internal, done.error().text, {}};
     Answer answer{ExitCode::done, "", to_json(*done)};
-    if (done->messages == 0) {
+    const auto* quiet = request.if_contains("quiet");
+    if (done->messages == 0 && !(quiet != nullptr && quiet->is_bool() && quiet->as_bool())) {
         answer.code = ExitCode::no;
         answer.text = done->held == 0 ? "nothing in the queue matches"
                                       : "what matches is on hold: \"sternpost queue release\" ends that";

@@ -333,7 +333,7 @@ Exit run(std::string_view program, const std::vector<std::string_view>& words) {
         case local::Mode::list_queue:
             return run_sternpost(group, {"queue", "list", "--mailq"});
         case local::Mode::run_queue: {
-            std::vector<const char*> verb = {"queue", "retry"};
+            std::vector<const char*> verb = {"queue", "retry", "--quiet"};
             for (const auto& word : arguments->retry) verb.push_back(word.c_str());
             return run_sternpost(group, std::move(verb));
         }

@@ -633,6 +633,7 @@ class Command {
     std::string domain_;
     std::int64_t limit_ = 1000;
     bool all_ = false;
+    bool quiet_ = false;
     bool mailq_ = false;
     bool mail_ = false;
     bool probe_ = false;
@@ -650,7 +651,8 @@ config::Loaded Command::load() const {
 int Command::finish(const Answer& answer, const Print& print) const {
     if (json_ && !answer.data.is_null())
         std::cout << printable_json(json::serialize(answer.data)) << '\n';
-    else if (print && (answer.code == ExitCode::done || (answer.text.empty() && !answer.data.is_null())))
+    else if (print && !quiet_ &&
+             (answer.code == ExitCode::done || (answer.text.empty() && !answer.data.is_null())))
         print(answer);
     if (answer.code != ExitCode::done && !answer.text.empty())
         std::cerr << "sternpost: " << printable_lines(answer.text) << '\n';
@@ -674,6 +676,7 @@ CLI::App* Command::verb(CLI::App* parent, const std::string& name, const std::st
             request["limit"] = limit_;
             if (probe_) request["probe"] = true;
             if (all_) request["all"] = true;
+            if (quiet_) request["quiet"] = true;
             if (mail_) request["mail"] = true;
             for (const auto& [key, value] : texts_)
                 if (!value.empty()) request[key] = value;
@@ -723,8 +726,11 @@ void Command::add_queue() {
     list->add_flag("--mailq", mailq_, "in the layout of Postfix's postqueue -p, as mailq prints it");
     auto* show = verb(queue, "show", "one message", {{"verb", "queue.show"}}, true, print_show);
     show->add_option("ID", id_, "its queue id")->required();
-    deed_verb(queue, "retry", "due now",
-              "try again now, whatever the schedule says; forgets dead hosts and negative DNS answers");
+    auto* retry =
+        deed_verb(queue, "retry", "due now",
+                  "try again now, whatever the schedule says; forgets dead hosts and negative DNS answers");
+    retry->add_flag("--quiet", quiet_,
+                    "say nothing of what was done; if nothing matches, that is no failure");
     deed_verb(queue, "hold", "on hold", "no attempt begins until they are released");
     deed_verb(queue, "release", "released", "ends a hold");
     deed_verb(queue, "expire", "given up", "bounces now what would bounce when its time is over");

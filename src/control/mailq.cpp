@@ -60,8 +60,9 @@ std::string mailq_text(const json::object& list,
         out += fmt::format("{:<11} {:>7} {:>20} {}\n{}\n", text(message, "id") + state,
                            number(message, "size"), local_time(text(message, "arrived")), sender, recipients);
     }
-    return out + fmt::format("-- {} Kbytes in {} Request{}.\n", number(totals, "octets") / 1024, messages,
-                             messages == 1 ? "" : "s");
+    // Monitors that expect Sendmail look for the total in its words.
+    return out + fmt::format("\tTotal Requests: {}\n-- {} Kbytes in {} Request{}.\n", messages,
+                             number(totals, "octets") / 1024, messages, messages == 1 ? "" : "s");
 }
 
 }  // namespace sternpost::control

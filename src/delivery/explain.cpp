@@ -317,11 +317,14 @@ std::vector<std::string> lines_of(const Explanation& e) {
                           e.queue.suspension->reason);
             break;
         case Outlook::failing:
-            out.push_back(
-                fmt::format("{}: mail waits: the last {} attempt(s) failed{}, and the next one is at {}",
-                            e.domain, e.queue.failing->failures,
-                            e.queue.failing_since ? ", since " + rfc3339(*e.queue.failing_since) : "",
-                            rfc3339(e.queue.failing->next_at)));
+            out.push_back(fmt::format("{}: mail waits: {} failed{}, and the next one is at {}", e.domain,
+                                      e.queue.failing->failures == 1
+                                          ? "the last attempt"
+                                          : fmt::format("the last {} attempts", e.queue.failing->failures),
+                                      e.queue.failing->failures > 1 && e.queue.failing_since
+                                          ? ", since " + rfc3339(*e.queue.failing_since)
+                                          : "",
+                                      rfc3339(e.queue.failing->next_at)));
             out.push_back("  the last one, at " + rfc3339(e.queue.failing->at) + ": " +
                           e.queue.failing->status + " " + printable(e.queue.failing->text, 1000));
             break;

@@ -702,8 +702,8 @@ def queue_length(text):
 @test
 def monitors_read_the_length_of_the_queue(machine):
     """check_mailq of monitoring-plugins, which any user may run, and the ways in which other monitors read mailq. The layout is
-    Postfix's, so check_mailq needs -M postfix. With -M sendmail it looks for "Total Requests", and notices only that the mail system
-    is down. Munin's plugins do not run mailq: they count files in the spool directories of Postfix and Sendmail."""
+    Postfix's; a line in Sendmail's words tells check_mailq -M sendmail the length. Munin's plugins do not run mailq: they count
+    files in the spool directories of Postfix and Sendmail."""
     w = world(machine)
     check = '/usr/lib/nagios/plugins/check_mailq'
     w.sternpost.wait_empty()
@@ -720,6 +720,10 @@ def monitors_read_the_length_of_the_queue(machine):
         expect(
             said.startswith(state) and said.endswith('|unsent=%d;2;4;0\n' % count),
             'check_mailq of %d messages: %r' % (count, said),
+        )
+        said = call(check, '-M', 'sendmail', '-w', '2', '-c', '4', code=code, user='alice')
+        expect(
+            said.startswith(state) and 'unsent=%d;' % count in said, 'check_mailq -M sendmail of %d messages: %r' % (count, said)
         )
         expect_equal(queue_length(call('mailq')), [count] * 3, 'what monitors read from\n' + call('mailq'))
     w.sternpost.stop()
