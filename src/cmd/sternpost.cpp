@@ -781,7 +781,10 @@ CLI::App* Command::deed_verb(CLI::App* queue, const std::string& name, const std
                              const std::string& help) {
     const auto count = [done](const Answer& answer) {
         const auto& data = answer.data.as_object();
-        tell("{}: {} message(s), {} recipient(s)", done, text(data, "messages"), text(data, "recipients"));
+        const bool waits_on = done == "due now" && text(data, "suspended") != "0" &&
+                              text(data, "suspended") == text(data, "recipients");
+        tell("{}: {} message(s), {} recipient(s)", waits_on ? "looked at" : done, text(data, "messages"),
+             text(data, "recipients"));
         if (text(data, "active") != "0")
             tell("; {} more are in an attempt, which ends as it ends", text(data, "active"));
         tell("\n");
@@ -789,10 +792,8 @@ CLI::App* Command::deed_verb(CLI::App* queue, const std::string& name, const std
             tell("left alone: {} message(s) on hold (\"sternpost queue release\" ends that)\n",
                  text(data, "held"));
         if (done == "due now" && text(data, "suspended") != "0")
-            tell(
-                "{} of the recipients wait on: their next hop is suspended (\"sternpost queue resume\" ends "
-                "that)\n",
-                text(data, "suspended"));
+            tell("{} wait on: their next hop is suspended (\"sternpost queue resume\" ends that)\n",
+                 waits_on ? "all of the recipients" : text(data, "suspended") + " of the recipients");
     };
     auto* deed = verb(queue, name, help, {{"verb", "queue." + name}}, false, count);
     deed->add_flag("--json", json_, "the answer as JSON");

@@ -132,6 +132,8 @@ void print_read(const Answer& answer) {
     if (!rows.empty())
         tell("{:<28} {:<28} {:<16} {:>7} {:>10} {:>10}\n", "domain", "reported by", "policy", "reports",
              "good", "failed");
+    else if (!data.at("reports").as_array().empty())
+        tell("What was read speaks of no domain.\n");
     for (const auto& item : rows) {
         const auto& row = item.as_object();
         tell("{:<28} {:<28} {:<16} {:>7} {:>10} {:>10}\n", printable(text(row, "domain"), 100),

@@ -61,7 +61,7 @@ std::string mailq_text(const json::object& list,
                            number(message, "size"), local_time(text(message, "arrived")), sender, recipients);
     }
     // Monitors that expect Sendmail look for the total in its words.
-    return out + fmt::format("\tTotal Requests: {}\n-- {} Kbytes in {} Request{}.\n", messages,
+    return out + fmt::format("        Total Requests: {}\n-- {} Kbytes in {} Request{}.\n", messages,
                              number(totals, "octets") / 1024, messages, messages == 1 ? "" : "s");
 }
 

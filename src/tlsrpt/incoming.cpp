@@ -1,5 +1,7 @@
 #include "tlsrpt/incoming.h"
 
+#include <fmt/format.h>
+
 #include <algorithm>
 #include <boost/json/memory_resource.hpp>
 #include <boost/json/parser.hpp>
@@ -76,8 +78,10 @@ class Taker {
     std::string text(const json::object& from, std::string_view key, bool needed = false) {
         const auto* value = from.if_contains(key);
         if (value == nullptr || value->is_null()) {
-            if (needed) odd(std::string(key) + " is missing");
-            if (value != nullptr) odd(std::string(key) + " is null");
+            if (value != nullptr)
+                odd(std::string(key) + " is null");
+            else if (needed)
+                odd(std::string(key) + " is missing");
             return "";
         }
         if (value->is_string()) return printable(std::string_view(value->as_string()), most_text);
@@ -87,7 +91,7 @@ class Taker {
     std::uint64_t count(const json::object& from, std::string_view key) {
         const auto* value = from.if_contains(key);
         if (value == nullptr || value->is_null()) {
-            odd(std::string(key) + " is missing");
+            odd(std::string(key) + (value == nullptr ? " is missing" : " is null"));
             return 0;
         }
         boost::system::error_code ec;
@@ -106,7 +110,9 @@ class Taker {
         const auto* value = from.if_contains(key);
         if (value != nullptr && value->is_object()) return &value->as_object();
         if (needed || value != nullptr)
-            odd(std::string(key) + (value == nullptr ? " is missing" : " is no object"));
+            odd(std::string(key) + (value == nullptr   ? " is missing"
+                                    : value->is_null() ? " is null"
+                                                       : " is no object"));
         return nullptr;
     }
 
@@ -157,7 +163,10 @@ void look_at_list(Taker& take, const json::object& policy, std::string_view key)
 
 IncomingEntry entry_of(Taker& take, const json::object& from, std::size_t& details_left) {
     IncomingEntry out;
-    if (const auto* policy = take.object(from, "policy")) {
+    const bool flat =
+        !from.contains("policy") && (from.contains("policy-type") || from.contains("policy-domain"));
+    if (flat) take.odd("policy is missing, and what belongs into it stands beside it");
+    if (const auto* policy = flat ? &from : take.object(from, "policy")) {
         const std::string type = take.text(*policy, "policy-type", true);
         out.type = lowered(type);
         if (out.type != type) take.odd("policy-type is written " + printable(type, 40));
@@ -200,6 +209,11 @@ IncomingEntry entry_of(Taker& take, const json::object& from, std::size_t& detai
         add(out.details[std::move(key)], take.count(detail, "failed-session-count"));
     }
     details_left -= out.details.size();
+    std::uint64_t told = 0;
+    for (const auto& [key, sessions] : out.details) add(told, sessions);
+    if (told > out.failed)
+        take.odd(fmt::format("failure-details tell of {} failed sessions, total-failure-session-count of {}",
+                             told, out.failed));
     return out;
 }
 
@@ -239,9 +253,12 @@ Result<IncomingReport> read_report(std::string_view octets) {
     }
     const auto* policies = report.if_contains("policies");
     if (policies == nullptr) return fail(Errc::bad_record, "JSON without policies: not a TLS report");
-    if (!policies->is_array()) take.odd("policies is no list");
+    if (!policies->is_array())
+        take.odd(policies->is_null() ? "policies is null: nothing is said of any domain"
+                                     : "policies is no list");
     std::size_t count = 0;
     const json::value* items = items_of(*policies, count);
+    if (policies->is_null()) count = 0;
     std::size_t details_left = most_details;
     for (std::size_t i = 0; i < count; ++i) {
         const json::value& item = items[i];

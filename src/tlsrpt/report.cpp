@@ -136,7 +136,8 @@ std::string_view sentence_of(std::string_view result_type) {
     };
     for (const auto& sentence : sentences)
         if (name_of(sentence.type) == result_type) return sentence.text;
-    return result_type;
+    return result_type.empty() ? "the report does not say what failed"
+                               : "a result type that RFC 8460 does not have";
 }
 
 std::string wrapped(std::string_view text, std::string_view indent) {
@@ -264,7 +265,9 @@ std::string in_words(const Detail& detail) {
         out += ": ";
     }
     out += sentence_of(detail.result_type);
-    out += " (" + detail.result_type + (detail.reason_code.empty() ? "" : ", " + detail.reason_code) + ")";
+    std::string by_name = detail.result_type;
+    if (!detail.reason_code.empty()) by_name += (by_name.empty() ? "" : ", ") + detail.reason_code;
+    if (!by_name.empty()) out += " (" + by_name + ")";
     return out;
 }
 

@@ -40,7 +40,7 @@ TEST(Mailq, HasTheLayoutOfPostfix) {
               "\n"
               "4Xk2000003        5  Mon Nov 23 12:00:00 e@x.example\n"
               "\n"
-              "\tTotal Requests: 7\n"
+              "        Total Requests: 7\n"
               "-- 2 Kbytes in 7 Requests.\n");
 }
 

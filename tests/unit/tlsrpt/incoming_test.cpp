@@ -84,11 +84,41 @@ const Odd odd[] = {
      with("[\n      {\"result", "{\"result")
          .replace(with("[\n      {\"result", "{\"result").rfind("}]}]"), 4, "}}]"),
      "failure-details is no list"},
+    {"CountIsNull", with("total-failure-session-count\": 7", "total-failure-session-count\": null"),
+     "total-failure-session-count is null"},
+    {"DetailsBeyondTheirSum", with("\"failed-session-count\": 7", "\"failed-session-count\": 8"),
+     "failure-details tell of 8 failed sessions, total-failure-session-count of 7"},
     {"ByteOrderMark", "\xEF\xBB\xBF" + good, "byte order mark"},
     {"Latin1", with("Big Mail", "Gro\xDF"), "not UTF-8"},
 };
 INSTANTIATE_TEST_SUITE_P(Rows, OddReport, testing::ValuesIn(odd),
                          [](const auto& row) { return std::string(row.param.name); });
+
+TEST(Incoming, NullIsNamedOnceAndIsNoPolicy) {
+    const auto report = read_report(R"({"organization-name":"X","contact-info":null,"report-id":"n",
+        "date-range":{"start-datetime":"2026-06-01T00:00:00Z","end-datetime":"2026-06-01T23:59:59Z"},
+        "policies":null})");
+    ASSERT_TRUE(report);
+    EXPECT_TRUE(report->entries.empty());
+    EXPECT_EQ(report->oddities,
+              (std::vector<std::string>{"contact-info is null",
+                                        "policies is null: nothing is said of any domain"}));
+}
+
+// The members of `policy` beside it, as some senders write them.
+TEST(Incoming, AFlatPolicyIsReadWhereItStands) {
+    const auto report = read_report(R"({"organization-name":"X","contact-info":"a@x.example","report-id":"f",
+        "date-range":{"start-datetime":"2026-06-01T00:00:00Z","end-datetime":"2026-06-01T23:59:59Z"},
+        "policies":[{"policy-type":"sts","policy-domain":"ours.example","mx-host":["mx.ours.example"],
+          "summary":{"total-successful-session-count":5,"total-failure-session-count":0}}]})");
+    ASSERT_TRUE(report);
+    ASSERT_EQ(report->entries.size(), 1U);
+    EXPECT_EQ(report->entries[0].domain, "ours.example");
+    EXPECT_EQ(report->entries[0].type, "sts");
+    EXPECT_EQ(report->entries[0].good, 5U);
+    EXPECT_EQ(report->oddities,
+              std::vector<std::string>{"policy is missing, and what belongs into it stands beside it"});
+}
 
 TEST(Incoming, WhatIsNoneIsSaidToBeNone) {
     for (const std::string& none :
