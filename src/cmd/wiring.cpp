@@ -160,6 +160,7 @@ delivery::AsioDialer::Options dialer_of(const config::Settings& settings, const 
     out.timeouts.data = settings.data_timeout;
     out.timeouts.data_block = settings.data_block_timeout;
     out.timeouts.dot = settings.dot_timeout;
+    out.timeouts.whole = settings.transaction_timeout;
     out.timeouts.quit = settings.quit_timeout;
     return out;
 }

@@ -76,6 +76,10 @@ const std::array table{
     Option{"delivery.data_block_timeout", &S::data_block_timeout, Check::positive_time,
            "for the host to take each 64 KiB of a message"},
     Option{"delivery.dot_timeout", &S::dot_timeout, Check::positive_time, "for the reply to the final dot"},
+    Option{"delivery.transaction_timeout", &S::transaction_timeout, Check::positive_time,
+           "for all steps of the opening of a session together, and for all of a transaction before the "
+           "final dot; "
+           "for each 32 MiB of a message once more"},
     Option{"delivery.quit_timeout", &S::quit_timeout, Check::positive_time, "for the reply to QUIT"},
     Option{"delivery.idle_time", &S::idle_time, Check::any,
            "how long an open connection waits for more mail; 0: never"},

@@ -92,6 +92,7 @@ struct Settings {
     Duration data_timeout{std::chrono::minutes(2)};
     Duration data_block_timeout{std::chrono::minutes(3)};
     Duration dot_timeout{std::chrono::minutes(10)};
+    Duration transaction_timeout{std::chrono::minutes(30)};
     Duration quit_timeout{std::chrono::seconds(5)};
     Duration idle_time{std::chrono::seconds(5)};
     std::uint64_t connections_per_hop = 20;

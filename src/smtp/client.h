@@ -35,6 +35,9 @@ struct ClientTimeouts {
     std::chrono::milliseconds data_block{std::chrono::minutes(3)};
     std::chrono::milliseconds dot{std::chrono::minutes(10)};
     std::chrono::milliseconds quit{std::chrono::seconds(5)};
+    /// For all of the opening, and for all of a transaction before the final dot (ours: the RFC bounds each
+    /// step alone). A transaction has this for every 32 MiB of the message once more.
+    std::chrono::milliseconds whole{std::chrono::minutes(30)};
 
     std::chrono::milliseconds of(Stage stage) const;
 };

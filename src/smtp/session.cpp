@@ -12,6 +12,8 @@ namespace {
 
 constexpr std::size_t body_piece = 128UL * 1024;  // ours: how much of a message is in memory while it is sent
 
+constexpr std::uint64_t octets_in_time = 32UL << 20U;  // ours: of a message, in ClientTimeouts::whole
+
 asio::ip::address to_asio(const dns::Address& address) {
     return asio::ip::make_address(address.text());
 }
@@ -66,7 +68,15 @@ Session::Session(asio::any_io_executor executor, Target target)
     : target_(std::move(target)), stream_(asio::ip::tcp::socket(std::move(executor))) {}
 
 Deadline Session::after(Stage stage) const {
-    return std::chrono::steady_clock::now() + target_.timeouts.of(stage);
+    const Deadline own = std::chrono::steady_clock::now() + target_.timeouts.of(stage);
+    // A host that has the whole message may have taken it: to hang up on it would deliver twice.
+    return stage == Stage::dot || stage == Stage::quit ? own : std::min(own, end_);
+}
+
+std::string Session::told(sternpost::Error<util::Errc> error) const {
+    if (error.code != util::Errc::timed_out || std::chrono::steady_clock::now() < end_)
+        return std::move(error.text);
+    return "each step was in time, but all together took longer than delivery.transaction_timeout allows";
 }
 
 asio::awaitable<Result<Reply>> Session::read_reply(Deadline deadline) {
@@ -80,7 +90,7 @@ asio::awaitable<Result<Reply>> Session::read_reply(Deadline deadline) {
             co_return std::move(**parsed);
         }
         auto got = co_await stream_.read_some(chunk_, deadline);
-        if (!got) co_return fail(of(got.error().code), std::move(got.error().text));
+        if (!got) co_return fail(of(got.error().code), told(std::move(got.error())));
         parser_.feed(std::string_view(chunk_.data(), *got));
     }
 }
@@ -92,7 +102,7 @@ asio::awaitable<Result<Reply>> Session::command(std::string line, Stage stage) {
     line += "\r\n";
     dialogue_.sent(line);
     auto sent = co_await stream_.write(line, deadline);
-    if (!sent) co_return fail(of(sent.error().code), std::move(sent.error().text));
+    if (!sent) co_return fail(of(sent.error().code), told(std::move(sent.error())));
     co_return co_await read_reply(deadline);
 }
 
@@ -170,6 +180,7 @@ asio::awaitable<std::optional<Failure>> Session::start_tls() {
     auto done = co_await stream_.handshake(std::move(context), std::move(name), target_.dane, target_.ticket,
                                            after(Stage::handshake));
     if (!done) {
+        done.error().text = told(std::move(done.error()));
         dialogue_.note("TLS handshake: " + done.error().text);
         const Errc code =
             done.error().code == util::Errc::timed_out ? Errc::timed_out : Errc::handshake_failed;
@@ -179,6 +190,7 @@ asio::awaitable<std::optional<Failure>> Session::start_tls() {
 }
 
 asio::awaitable<tl::expected<Opened, Failure>> Session::open() {
+    end_ = std::chrono::steady_clock::now() + target_.timeouts.whole;
     auto& socket = stream_.socket();
     boost::system::error_code ec;
     const asio::ip::tcp::endpoint peer(to_asio(target_.address), target_.port);
@@ -244,6 +256,7 @@ asio::awaitable<tl::expected<Opened, Failure>> Session::open() {
         }
     }
     reusable_ = true;
+    end_ = Deadline::max();
     Opened opened;
     opened.offered = offered_;
     opened.evidence = proof_;
@@ -285,7 +298,7 @@ asio::awaitable<std::optional<Failure>> Session::send_message(const Message& mes
                 co_return Failure{Stage::quit, code, {}, std::nullopt};
             }
         }
-        co_return Failure{last ? Stage::dot : Stage::body, code, std::move(put.error().text), std::nullopt};
+        co_return Failure{last ? Stage::dot : Stage::body, code, told(std::move(put.error())), std::nullopt};
     }
     co_return std::nullopt;
 }
@@ -294,12 +307,14 @@ asio::awaitable<std::vector<RecipientOutcome>> Session::transact(mail::Envelope 
                                                                  std::vector<mail::Recipient> recipients,
                                                                  Message message) {
     Transaction transaction(envelope, std::move(recipients), message.size, message.eight_bit, offered_);
+    end_ = std::chrono::steady_clock::now() +
+           target_.timeouts.whole * static_cast<std::int64_t>(1 + (message.size / octets_in_time));
     for (;;) {
         auto action = transaction.next();
         if (auto* send = std::get_if<Transaction::Send>(&action)) {
             dialogue_.sent(send->octets);
             auto put = co_await stream_.write(send->octets, after(Stage::mail));
-            if (!put) transaction.on_failure(of(put.error().code), std::move(put.error().text));
+            if (!put) transaction.on_failure(of(put.error().code), told(std::move(put.error())));
         } else if (auto* wait = std::get_if<Transaction::Await>(&action)) {
             auto reply = co_await read_reply(after(wait->stage));
             if (reply)
@@ -312,6 +327,7 @@ asio::awaitable<std::vector<RecipientOutcome>> Session::transact(mail::Envelope 
                 transaction.on_failure(failed->code, std::move(failed->text), failed->stage);
         } else {
             in_data_ = false;
+            end_ = Deadline::max();
             reusable_ = std::get<Transaction::Finished>(action).reusable;
             co_return transaction.outcomes();
         }

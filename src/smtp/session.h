@@ -79,10 +79,12 @@ class Session {
     asio::awaitable<std::optional<Failure>> start_tls();
     asio::awaitable<std::optional<Failure>> send_message(const Message& message, Transaction& transaction);
     Deadline after(Stage stage) const;
+    std::string told(sternpost::Error<util::Errc> error) const;
     asio::awaitable<tl::unexpected<Failure>> give_up(Failure failure, bool say_quit);
     asio::awaitable<tl::unexpected<Failure>> lost(Stage stage, Errc code, std::string text);
 
     Target target_;
+    Deadline end_ = Deadline::max();  // of the opening, or of the transaction, as a whole
     tls::Stream stream_;
     ReplyParser parser_;
     Extensions offered_;

@@ -153,7 +153,7 @@ void lint_mx(const Published& published, const Policy& policy, Findings& out) {
 void lint_policy(const Published& published, WallTime now, Findings& out) {
     const std::string url = "https://mta-sts." + published.domain.text() + "/.well-known/mta-sts.txt";
     if (!published.policy) {
-        out.error(url + " cannot be fetched: " + published.policy_problem);
+        out.error(url + " gives no policy: " + published.policy_problem);
         return;
     }
     if (!published.content_type)

@@ -16,8 +16,9 @@ using asio::ip::tcp;
 using namespace std::chrono_literals;
 
 /// What the host answers, by step: connect (the greeting), EHLO, MAIL, RCPT, DATA, dot, QUIT. CLOSE ends the
-/// connection there, SILENCE says nothing more.
+/// connection there, SILENCE says nothing more, LATE says what is usual after `late`.
 using Script = std::map<std::string, std::string>;
+constexpr auto late = 1000ms;
 
 class Host {
   public:
@@ -41,7 +42,11 @@ class Host {
             co_await wait.async_wait(asio::use_awaitable);
             co_return false;
         }
-        const std::string line = text + "\r\n";
+        if (text == "LATE") {
+            asio::steady_timer wait(socket.get_executor(), late);
+            co_await wait.async_wait(asio::use_awaitable);
+        }
+        const std::string line = (text == "LATE" ? otherwise : text) + "\r\n";
         co_await asio::async_write(socket, asio::buffer(line), asio::use_awaitable);
         co_return true;
     }
@@ -86,13 +91,16 @@ struct Told {
     std::vector<std::string> seen;
 };
 
-asio::awaitable<void> converse(asio::any_io_executor executor, std::uint16_t port, Told& told) {
+const ClientTimeouts each_short{300ms, 300ms, 300ms, 300ms, 300ms, 300ms, 300ms, 300ms, 300ms, 100ms, 1min};
+
+asio::awaitable<void> converse(asio::any_io_executor executor, std::uint16_t port, ClientTimeouts timeouts,
+                               Told& told) {
     Target target;
     target.address = dns::Address::v4({127, 0, 0, 1});
     target.port = port;
     target.helo_name = "us.test";
     target.tls = TlsUse::if_offered;
-    target.timeouts = {300ms, 300ms, 300ms, 300ms, 300ms, 300ms, 300ms, 300ms, 300ms, 100ms};
+    target.timeouts = timeouts;
     Session session(executor, std::move(target));
     auto opened = co_await session.open();
     if (!opened) {
@@ -113,14 +121,15 @@ asio::awaitable<void> converse(asio::any_io_executor executor, std::uint16_t por
     co_await session.quit();
 }
 
-Told play(Script script) {
+Told play(Script script, ClientTimeouts timeouts = each_short) {
     asio::io_context io;
     Host host(io, std::move(script));
     Told told;
-    asio::co_spawn(io, converse(io.get_executor(), host.port(), told), [&](std::exception_ptr error) {
-        EXPECT_FALSE(error);
-        io.stop();
-    });
+    asio::co_spawn(io, converse(io.get_executor(), host.port(), timeouts, told),
+                   [&](std::exception_ptr error) {
+                       EXPECT_FALSE(error);
+                       io.stop();
+                   });
     io.run_for(10s);
     told.seen = host.seen;
     return told;
@@ -194,6 +203,27 @@ TEST(Dialogue, ALostReplyToQuitHarmsNothing) {  // SMTP-21
         ASSERT_EQ(told.outcomes.size(), 1U);
         EXPECT_FALSE(told.outcomes[0].failure) << end;
     }
+}
+
+// Every step is in time, and all together are not.
+TEST(Dialogue, AHostThatIsJustInTimeEachTimeIsGivenUp) {
+    const ClientTimeouts patient{5s, 5s, 5s, 5s, 5s, 5s, 5s, 5s, 5s, 100ms, late * 3 / 2};
+    for (const auto& [script, opening] : {std::pair(Script{{"connect", "LATE"}, {"EHLO", "LATE"}}, true),
+                                          std::pair(Script{{"MAIL", "LATE"}, {"RCPT", "LATE"}}, false)}) {
+        const Failure failure = failure_of(play(script, patient), opening);
+        EXPECT_EQ(failure.code, Errc::timed_out);
+        EXPECT_NE(failure.text.find("delivery.transaction_timeout"), std::string::npos) << failure.text;
+    }
+    // One slow step is within it.
+    const Told slow = play({{"MAIL", "LATE"}}, patient);
+    ASSERT_EQ(slow.outcomes.size(), 1U);
+    EXPECT_FALSE(slow.outcomes[0].failure);
+    // To hang up on a host that has the message would deliver twice.
+    ClientTimeouts hasty = patient;
+    hasty.whole = late / 2;
+    const Told told = play({{"dot", "LATE"}}, hasty);
+    ASSERT_EQ(told.outcomes.size(), 1U);
+    EXPECT_FALSE(told.outcomes[0].failure);
 }
 
 TEST(Dialogue, FallsBackToHelo) {  // SMTP-06
