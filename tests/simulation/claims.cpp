@@ -15,9 +15,12 @@ void Claims::says_protected(const std::string& domain, WallTime now, WallTime un
     protected_.insert_or_assign(domain, Protection{now, until});
 }
 
-void Claims::works(const std::string& hop) {
+void Claims::tried(const std::string& hop, WallTime until) {
     std::erase_if(waiting_, [&](const auto& one) {
-        return one.second.hop == hop && one.second.blocked.what == Obstacle::hop_fails;
+        const Wait& wait = one.second;
+        return wait.hop == hop &&
+               (wait.blocked.what == Obstacle::hop_fails ||
+                (wait.blocked.what == Obstacle::schedule && wait.blocked.until == until));
     });
 }
 

@@ -27,8 +27,9 @@ class Claims {
     /// An administrator has acted, the clock was set, the daemon ended: what was said of that time no longer
     /// binds.
     void forget() { waiting_.clear(), protected_.clear(); }
-    /// The next hop works again, which nobody could foresee.
-    void works(const std::string& hop);
+    /// The next hop was tried, for other mail say, and what was said of its next attempt, `until`, holds no
+    /// longer.
+    void tried(const std::string& hop, WallTime until);
     /// A host or a domain changed by right: what was published is another thing now.
     void published() { protected_.clear(); }
 

@@ -210,7 +210,7 @@ void Oracle::not_recorded(const std::vector<store::DeliveryResult>& results) {
 void Oracle::hop_recorded(const store::HopState& state) {
     // Nobody waits for it: what it counts may be lost with the process.
     count(state.detail, &Sessions::open, &Sessions::unsure);
-    if (state.failures == 0) claims_.works(state.next_hop);
+    claims_.tried(state.next_hop, hops_[state.next_hop].due);
     hops_[state.next_hop].due = state.failures > 0 ? state.next_at : clock_.wall();
     auto longest = *std::max_element(schedule_.retry.begin(), schedule_.retry.end());
     longest = std::chrono::ceil<std::chrono::seconds>(longest * (1.0 + schedule_.jitter));
@@ -241,8 +241,10 @@ void Oracle::acts_recorded(const std::vector<store::Act>& acts) {
             case store::ActKind::reroute:
                 for (Recipient& recipient : message.recipients) {
                     const auto hop = store::HopName::parse(recipient.hop);
-                    if (act.from.empty() || hop.next_hop == act.from)
-                        recipient.hop = store::HopName{act.to, hop.wish}.text();
+                    if (!act.from.empty() && hop.next_hop != act.from) continue;
+                    const bool report = report_hops_.contains(recipient.hop);
+                    recipient.hop = store::HopName{act.to, hop.wish}.text();
+                    if (report) report_hops_.insert(recipient.hop);
                 }
                 message.free_since = clock_.wall();
                 break;
