@@ -211,10 +211,15 @@ int Daemon::open() {
 
     const auto lookup_options = lookups_of(settings_);
     const auto names = std::make_shared<const mail::LocalNames>(local_names_of(settings_, hostname_));
-    policy_answers_ = std::make_unique<PolicyAnswers>(
-        PolicySources{*delivery_, overrides_, *resolver_, *lookups_, *https_, *store_, *queue_, clock_, log_,
-                      lookup_options.fetch, queue_of(settings_).schedule,
-                      [names](const std::string& name) { return names->resolve(name); }});
+    policy_answers_ = std::make_unique<PolicyAnswers>(PolicySources{
+        *delivery_, overrides_, *resolver_, *lookups_, *https_, *store_, *queue_, clock_, log_,
+        lookup_options.fetch, queue_of(settings_).schedule,
+        [names](const std::string& name) { return names->resolve(name); },
+        [this, options = signing_of(settings_)](const store::StoredMessage& message) {
+            const auto found = delivery::write_rule_of(options.domains, options.login_of, message);
+            const bool matters = found.rule != nullptr || !signing_->keys()->keys.empty();
+            return matters ? sentence_of(found, message) : std::string();
+        }});
     queue_answers_ = std::make_unique<QueueAnswers>(*queue_, *store_, clock_, [this] {
         resolver_->forget_negative();
         delivery_->forget_dead_hosts();

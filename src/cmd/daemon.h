@@ -18,6 +18,7 @@
 #include "cmd/wiring.h"
 #include "control/server.h"
 #include "delivery/watch.h"
+#include "delivery/write_rule.h"
 #include "dns/probe.h"
 #include "local/maildrop.h"
 #include "local/socket.h"

@@ -258,6 +258,7 @@ asio::awaitable<Answer> PolicyAnswers::why(std::string id) {
         co_return no("no message " + id + " is in the queue, nor in the history that is kept");
     }
     facts.history = std::move(history->entries);
+    facts.writes_as = s_.writes_as(facts.message);
     std::vector<std::string> names;
     for (std::size_t n = 0; n < facts.message.recipients.size(); ++n)
         names.push_back(store::hop_of(facts.message, n));

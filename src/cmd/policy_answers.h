@@ -33,6 +33,7 @@ struct PolicySources {
     queue::Schedule schedule;
     std::function<mail::Result<mail::ForwardPath>(const std::string&)>
         resolve_local;  // a name without a domain
+    std::function<std::string(const store::StoredMessage&)> writes_as;
 };
 
 /// Lives on the control thread.

@@ -29,6 +29,7 @@ json::object to_json(const delivery::WhyFacts& facts) {
     out["in_queue"] = facts.in_queue;
     out["arrived"] = rfc3339(facts.message.arrived);
     out["clock_trusted"] = facts.clock_trusted;
+    out["writes_as"] = facts.writes_as;
     json::array recipients;
     for (const auto& r : delivery::recipients_of(facts)) {
         json::object one;

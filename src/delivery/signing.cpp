@@ -4,6 +4,7 @@
 
 #include <algorithm>
 
+#include "delivery/write_rule.h"
 #include "dns/organizational.h"
 #include "util/call.h"
 #include "util/text.h"
@@ -93,15 +94,8 @@ std::shared_ptr<const SigningJob> Signing::job_for(const store::StoredMessage& m
     job->now = clock_.wall();
     job->report = report;
     job->own = message.message_class != store::MessageClass::mail;
-    const mail::SenderDomains::Rule* rule = nullptr;
-    if (const auto client = dns::Address::parse(message.origin.address)) {
-        job->sender = "the client " + client->text();
-        rule = options_.domains.of_client(*client);
-    } else if (message.origin.uid) {
-        const std::string login = options_.login_of ? options_.login_of(*message.origin.uid) : "";
-        job->sender = login.empty() ? "uid " + std::to_string(*message.origin.uid) : "the user " + login;
-        rule = options_.domains.of_user(*message.origin.uid, login);
-    }
+    const auto [sender, rule] = write_rule_of(options_.domains, options_.login_of, message);
+    job->sender = sender;
     if (rule != nullptr) job->rule = *rule;
     job->patient = report || job->now - message.arrived < options_.patience;
     return job;

@@ -141,6 +141,7 @@ std::vector<std::string> lines_of(const WhyFacts& facts) {
     if (message.envelope.requiretls) out.emplace_back("  its sender demands TLS all the way (REQUIRETLS)");
     if (message.envelope.tls_required_no)
         out.emplace_back("  its sender waives DANE and MTA-STS (TLS-Required: No)");
+    if (!facts.writes_as.empty()) out.push_back("  " + facts.writes_as);
     for (const WhyRecipient& r : recipients_of(facts)) {
         if (r.state != "queued" || !facts.in_queue) {
             out.push_back(fmt::format("to <{}>: {}{}", printable(r.path), r.state,

@@ -31,6 +31,7 @@ struct WhyFacts {
         history;          // of the message and of its hops while it waited, in time order
     WallTime deadline{};  // when its lifetime ends
     std::vector<store::StoredOverride> overrides;  // in force for its domains
+    std::string writes_as;                         // delivery/write_rule; empty: nothing to say
 };
 
 /// The answer about one recipient.

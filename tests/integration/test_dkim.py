@@ -130,6 +130,9 @@ def what_originates_here_is_signed_and_two_verifiers_accept_it(machine):
     events = sternpost.events('signed', d='both.test')
     expect_equal(len(events), 1, 'lines `signed` for both.test')
     expect_equal(len(events[0]['s'].split(',')), 2, 'selectors in the log')
+    expect_equal(events[0]['rule'], '[[sender]] user:root', 'the rule in the log')
+    why = sternpost.do('why', events[0]['qid'])
+    expect('the rule [[sender]] user:root lets the user root write as sender.test' in why, why)
 
 
 @test

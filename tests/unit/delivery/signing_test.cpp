@@ -2,6 +2,7 @@
 
 #include <gtest/gtest.h>
 
+#include "delivery/write_rule.h"
 #include "fake/io_loop.h"
 #include "fake/log_lines.h"
 #include "fake/step_world.h"
@@ -84,6 +85,39 @@ class SigningTest : public testing::Test {
     std::vector<std::string> troubles_;
     std::unique_ptr<Signing> signing_;
 };
+
+// What `why` says of it, for each kind of sender (D-47).
+TEST_F(SigningTest, TheRuleIsNamedInWords) {
+    mail::SenderDomains::Rule network;
+    network.name = "[[client]] 192.0.2.0/28";
+    network.network = dns::Network::parse("192.0.2.0/28").value();
+    network.domains = {"example.com", ".example.com"};
+    mail::SenderDomains::Rule user;
+    user.name = "[[sender]] user:www-data";
+    user.user = "www-data";
+    user.domains = {"shop.example"};
+    const mail::SenderDomains domains({network, user});
+    const auto login = [](std::uint32_t uid) { return std::string(uid == 33 ? "www-data" : ""); };
+    const auto said = [&](const store::StoredMessage& message) {
+        return sentence_of(write_rule_of(domains, login, message), message);
+    };
+    auto message = stored();
+    EXPECT_EQ(said(message), "") << "this relay's own";
+    message.origin.uid = 33;
+    EXPECT_EQ(said(message),
+              "the rule [[sender]] user:www-data lets the user www-data write as shop.example");
+    message.origin.uid = 7;
+    EXPECT_EQ(
+        said(message),
+        "no rule says what uid 7 may write as: its mail is signed while all keys that sign belong to one "
+        "organization");
+    message.origin.address = "192.0.2.7";
+    EXPECT_EQ(
+        said(message),
+        "the rule [[client]] 192.0.2.0/28 lets the client 192.0.2.7 write as example.com, .example.com");
+    message.envelope.originated = false;
+    EXPECT_EQ(said(message), "") << "it is relayed";
+}
 
 TEST_F(SigningTest, IsForWhatOriginatesHereAlone) {  // DKIM-14
     EXPECT_EQ(signing_->job_for(stored()), nullptr) << "there is no key";
