@@ -2,6 +2,7 @@
 """The queue as an administrator steers it, and as it is when little of it fits in memory."""
 import os
 import pty
+import select
 import subprocess
 import sys
 
@@ -83,7 +84,9 @@ def what_is_done_to_many_messages_says_on_a_terminal_how_far_it_is(machine):
     main, terminal = pty.openpty()
     try:
         done = subprocess.run(sternpost.argv('queue', 'hold', '--all'), stdout=subprocess.PIPE, stderr=terminal, timeout=60)
-        shown = os.read(main, 10000).decode()
+        shown = ''
+        while not shown.endswith('\r\033[K') and select.select([main], [], [], 10)[0]:
+            shown += os.read(main, 10000).decode()
     finally:
         os.close(terminal)
         os.close(main)
