@@ -56,6 +56,21 @@ std::optional<json::object> object_in(std::string_view line, std::string_view ke
 
 }  // namespace
 
+std::optional<Request> request_of(std::string_view line) {
+    boost::system::error_code ec;
+    json::value read = json::parse(line, ec);
+    if (ec || !read.is_object()) return std::nullopt;
+    Request out;
+    out.object = std::move(read.as_object());
+    const auto wants = [&out](std::string_view key) {
+        const auto* value = out.object.if_contains(key);
+        return value != nullptr && value->is_bool() && value->as_bool();
+    };
+    out.progress = wants("progress");
+    out.parts = wants("parts");
+    return out;
+}
+
 std::string progress_line(const json::object& so_far) {
     return json::serialize(json::object{{"progress", so_far}}) + "\n";
 }
@@ -96,13 +111,15 @@ Answer answer_of(std::string_view line) {
     boost::system::error_code ec;
     const json::value parsed = json::parse(line, ec);
     Answer out;
-    if (ec || !parsed.is_object() || !parsed.as_object().contains("code")) {
+    const auto* const code = ec || !parsed.is_object() ? nullptr : parsed.as_object().if_contains("code");
+    const int number = code == nullptr ? 0 : code->to_number<int>(ec);
+    if (code == nullptr || ec) {
         out.code = ExitCode::internal;
         out.text = "the daemon's answer cannot be read";
         return out;
     }
     const json::object& object = parsed.as_object();
-    out.code = static_cast<ExitCode>(object.at("code").to_number<int>(ec));
+    out.code = static_cast<ExitCode>(number);
     if (const auto* text = object.if_contains("text"); text != nullptr && text->is_string())
         out.text = std::string(text->as_string());
     if (const auto* data = object.if_contains("data")) out.data = *data;

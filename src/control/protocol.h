@@ -32,6 +32,15 @@ enum class ExitCode : int {
     not_permitted = 77,
 };
 
+/// What a caller asks for. `object` has the verb and its arguments.
+struct Request {
+    json::object object;
+    bool progress = false;  // wants progress_line() before the answer
+    bool parts = false;     // wants part_line() before the answer
+};
+/// Reads a line of the socket; nullopt: it is not a request.
+std::optional<Request> request_of(std::string_view line);
+
 /// An answer: `code` as above, `text` for people when it is not done, `data` for programs.
 struct Answer {
     ExitCode code = ExitCode::done;

@@ -146,22 +146,16 @@ asio::awaitable<void> Server::talk(Socket socket, Caller caller) {
 }
 
 asio::awaitable<Answer> Server::answer(std::string line, Caller caller, Socket& socket, Deadline end) {
-    boost::system::error_code ec;
-    json::value request = json::parse(line, ec);
-    if (ec || !request.is_object()) co_return Answer{ExitCode::usage, "not a request", {}};
-    json::object object = std::move(request.as_object());
-    const auto wants = [&object](std::string_view key) {
-        const auto* value = object.if_contains(key);
-        return value != nullptr && value->is_bool() && value->as_bool();
-    };
-    if (wants("progress"))
+    auto request = request_of(line);
+    if (!request) co_return Answer{ExitCode::usage, "not a request", {}};
+    if (request->progress)
         caller.tell = [this, &socket, end](json::object so_far) {
             return tell(socket, progress_line(so_far), end);
         };
-    if (wants("parts"))
+    if (request->parts)
         caller.part = [this, &socket, end](json::object piece) { return put(socket, part_line(piece), end); };
     try {
-        co_return co_await handler_(std::move(object), std::move(caller));
+        co_return co_await handler_(std::move(request->object), std::move(caller));
     } catch (const std::bad_alloc&) {
         // a smaller question may pass
         co_return Answer{ExitCode::unavailable, "there is no memory for this answer: ask for less", {}};

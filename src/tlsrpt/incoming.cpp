@@ -34,14 +34,16 @@ class Bounded final : public json::memory_resource {
     explicit Bounded(std::size_t limit) : left_(limit) {}
 
   private:
+    // Boost.JSON 1.81 frees the keys of objects with another alignment than it allocates them with, so the
+    // alignment that any object may have serves for all.
     void* do_allocate(std::size_t octets, std::size_t alignment) override {
-        if (octets > left_) throw std::bad_alloc();
-        void* const out = ::operator new(octets, std::align_val_t(alignment));
+        if (octets > left_ || alignment > __STDCPP_DEFAULT_NEW_ALIGNMENT__) throw std::bad_alloc();
+        void* const out = ::operator new(octets);
         left_ -= octets;
         return out;
     }
-    void do_deallocate(void* memory, std::size_t octets, std::size_t alignment) override {
-        ::operator delete(memory, octets, std::align_val_t(alignment));
+    void do_deallocate(void* memory, std::size_t octets, std::size_t /*alignment*/) override {
+        ::operator delete(memory);
         left_ += octets;
     }
     bool do_is_equal(const json::memory_resource& other) const noexcept override { return this == &other; }

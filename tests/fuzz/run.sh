@@ -6,7 +6,7 @@
 set -euo pipefail
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)
 out=$root/build/fuzz
-all=(sts_record sts_policy tlsa certificate dns_message smtp_reply header_filter header_repair seven_bit tlsrpt_record tls_report dkim incoming_answer)
+all=(sts_record sts_policy tlsa certificate dns_message smtp_reply header_filter header_repair seven_bit tlsrpt_record tls_report dkim incoming_answer control_request maildrop)
 case "${1:-}" in
     --help)
         sed -n '2,6p' "${BASH_SOURCE[0]}" | cut -c3-
@@ -25,9 +25,11 @@ if [ ${#targets[@]} -eq 0 ]; then targets=("${all[@]}"); fi
 
 # What the targets stand on.
 sources=(
-    dns/message dns/name dns/record mail/header mail/header_filter mail/line_ends mail/repair mail/seven_bit
-    mail/address mail/trace smtp/extensions smtp/reply sts/advice sts/policy sts/record tlsrpt/incoming tlsrpt/record util/gzip util/incoming_answer mail/parts dkim/canon dkim/key dkim/keys dkim/sign util/file
-    tls/dane tls/leaf util/clock util/text util/random
+    control/access control/protocol dkim/canon dkim/key dkim/keys dkim/sign dns/message dns/name dns/record
+    local/drop_folder local/record mail/address mail/header mail/header_filter mail/line_ends mail/parts
+    mail/repair mail/seven_bit mail/trace queue/obstacle smtp/extensions smtp/reply store/records sts/advice
+    sts/policy sts/record tls/dane tls/leaf tlsrpt/incoming tlsrpt/record util/clock util/crc32c util/file
+    util/gzip util/incoming_answer util/random util/text
 )
 flags=(-std=c++20 -O1 -g1 -fno-omit-frame-pointer -fsanitize=address,undefined -fno-sanitize-recover=undefined "-I$root/src")
 libraries=(-lldns -lssl -lcrypto -lidn2 -lfmt -lz -lboost_json)
