@@ -236,9 +236,10 @@ store::Result<std::uint64_t> SimDisk::free_octets() {
 
 void SimDisk::crash(Random& chance) {
     const std::lock_guard guard(mutex_);
+    const bool all = chance.below(8) == 0;
     // Of a folder's changes any subset survives; on each name they take effect in their order.
     for (auto& change : unsynced_) {
-        if (chance.below(2) == 0) continue;
+        if (!all && chance.below(2) == 0) continue;
         for (auto& [path, inode] : change.set) {
             if (inode)
                 durable_[path] = inode;
@@ -248,6 +249,7 @@ void SimDisk::crash(Random& chance) {
     }
     unsynced_.clear();
     for (auto& [name, inode] : durable_) {
+        if (all || chance.below(4) == 0) inode->keep();
         std::string kept = inode->synced;
         if (chance.below(2) == 1) kept.resize(inode->now.size());  // the new size, zeros where it grew
         for (const std::size_t s : inode->dirty) {

@@ -54,8 +54,8 @@ class SimDisk final : public store::Disk {
     void trace(std::vector<std::string>* into) { trace_ = into; }
 
     /// What a machine finds that starts again after the power went: of all that was not synced, `chance`
-    /// keeps any subset of 512-octet sectors, of sizes and of directory entries. Files opened before are
-    /// dead.
+    /// keeps any subset of 512-octet sectors, of sizes and of directory entries; now and then all of it, or
+    /// all of a file. Files opened before are dead.
     void crash(Random& chance);
     /// What a process finds that is started after another one was killed: all that was written. Files opened
     /// before are dead.

@@ -122,6 +122,7 @@ class Swarm:
             'late_missing': len(self.late & self.accepted - set(self.late_arrivals)) if self.ending else None,
             'open': open_messages,
             'ending': self.ending,
+            'late_open': self.late_open,
         }
         self.write('status', status)
 

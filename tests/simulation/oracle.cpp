@@ -153,6 +153,7 @@ void Oracle::asked_to_record(const std::vector<store::DeliveryResult>& results,
         Recipient& recipient = message.recipients[result.recipient];
         if (result.state == RecipientState::queued) {
             check_wait(result);
+            message.recipients[result.recipient].perhaps_due = result.next_at;
             const auto lifetime =
                 std::max({schedule_.lifetime, schedule_.notice_lifetime, schedule_.report_lifetime});
             const auto end = std::max({message.arrived + lifetime, message.free_since, clock_right_since_});
@@ -162,6 +163,8 @@ void Oracle::asked_to_record(const std::vector<store::DeliveryResult>& results,
             continue;
         }
         recipient.final_asked = true;
+        if (result.state == RecipientState::bounced)
+            for (const auto& notice : notices) notices_[{result.message, result.recipient}].insert(notice.id);
         const auto letter_at = letters_.find(message.identity);
         if (letter_at != letters_.end()) letter = &letter_at->second;
         if (result.state == RecipientState::sent && copies_[{message.identity, recipient.address}].taken == 0)
@@ -186,6 +189,7 @@ void Oracle::recorded(const std::vector<store::DeliveryResult>& results,
         refused_.erase({result.message, result.recipient});
         count(result.detail, &Sessions::asked, &Sessions::told);
         Recipient& recipient = message.recipients[result.recipient];
+        recipient.perhaps_due = {};
         if (result.state == RecipientState::queued) {
             recipient.due = result.next_at;
             continue;
@@ -204,6 +208,7 @@ void Oracle::not_recorded(const std::vector<store::DeliveryResult>& results) {
     for (const auto& result : results) {
         count(result.detail, &Sessions::asked, &Sessions::open);
         refused_.emplace(result.message, result.recipient);
+        messages_.at(result.message).recipients[result.recipient].perhaps_due = {};
     }
 }
 
@@ -550,6 +555,28 @@ void Oracle::check_reports(const Kept& kept) const {
                                                                  rfc3339(WallTime(one.day)).substr(0, 10)));
 }
 
+// A bounce that is kept, acknowledged or not, has the notice that tells its sender.
+void Oracle::check_notices(const Kept& kept) const {
+    if (disk_trouble_) return;  // the history may lack what it had no room for
+    std::set<store::MessageId> known;
+    for (const auto& message : kept.history.messages) known.insert(message.id);
+    for (const auto& entry : kept.history.entries) {
+        const auto* result = std::get_if<store::DeliveryResult>(&entry.what);
+        if (result == nullptr || result->state != RecipientState::bounced) continue;
+        const auto message = messages_.find(result->message);
+        if (message == messages_.end()) continue;
+        const auto letter = letters_.find(message->second.identity);
+        if (letter == letters_.end() || letter->second.notify_never || letter->second.reverse_path.empty())
+            continue;
+        const auto& notices = found_or_empty(notices_, {result->message, result->recipient});
+        if (std::none_of(notices.begin(), notices.end(), [&](auto id) { return known.contains(id); }))
+            trace_.violated("bounce-has-its-notice",
+                            describe(result->message) + " for " +
+                                message->second.recipients[result->recipient].address +
+                                " is kept as bounced, and the notice that tells its sender is not");
+    }
+}
+
 // ---- the machine
 
 void Oracle::ended() {
@@ -559,10 +586,12 @@ void Oracle::ended() {
         all.unsure += std::exchange(all.open, 0) + std::exchange(all.asked, 0);
     for (auto& [domain, all] : served_)
         for (Served& one : all) one.perhaps_lost = one.perhaps_lost || !one.durable;
-    // Whatever was taken and is not known to be recorded may be sent again.
-    for (const auto& [id, message] : messages_)
-        for (const auto& recipient : message.recipients)
+    // Whatever was taken and is not known to be recorded may be sent again. A deferral that was not
+    // acknowledged may be found by the next process all the same.
+    for (auto& [id, message] : messages_)
+        for (auto& recipient : message.recipients)
             if (recipient.recorded == RecipientState::queued) {
+                recipient.due = std::max(recipient.due, std::exchange(recipient.perhaps_due, {}));
                 const auto copy = copies_.find({message.identity, recipient.address});
                 if (copy != copies_.end() && copy->second.taken > 0) copy->second.excused = true;
             }
@@ -648,6 +677,7 @@ void Oracle::finish(const Kept& kept) {
     for (const auto& [id, message] : messages_)
         if (message.acknowledged && found_or_empty(finished_copies, message.identity) == 0)
             trace_.violated("nothing-lost", describe(id) + ", a notice, is nowhere");
+    check_notices(kept);
     // Each TLS outcome once.
     std::map<std::string, std::uint64_t> counted;
     for (const auto& host : kept.hosts) counted[host.name] = host.tls_sessions;

@@ -185,7 +185,8 @@ class Oracle {
         std::string hop;
         bool final_asked = false;
         store::RecipientState recorded = store::RecipientState::queued;
-        WallTime due{};  // not before this
+        WallTime due{};          // not before this
+        WallTime perhaps_due{};  // nor before this, if a deferral that was asked for is kept
     };
     struct Message {
         std::string identity;  // of the letter, or of the notice by its queue id
@@ -217,6 +218,7 @@ class Oracle {
     void count(const store::AttemptDetail& detail, std::uint64_t Sessions::*from,
                std::uint64_t Sessions::*to);
     void check_reports(const Kept& kept) const;
+    void check_notices(const Kept& kept) const;
     void check_wait(const store::DeliveryResult& result);
     std::string describe(const store::MessageId& id) const;
 
@@ -229,6 +231,8 @@ class Oracle {
     std::map<store::MessageId, Message> messages_;
     std::map<std::pair<std::string, std::string>, Copy> copies_;  // by identity and address
     std::set<store::SubmissionId> submissions_;                   // of notices that are kept
+    /// What was to be kept with a recipient's bounce, whenever that was tried.
+    std::map<std::pair<store::MessageId, std::uint32_t>, std::set<store::MessageId>> notices_;
     std::map<std::string, std::vector<Served>> served_;
     std::map<std::string, Told<MxTold>> mx_;
     std::map<std::string, Told<TlsaTold>> tlsa_;

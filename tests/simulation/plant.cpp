@@ -548,7 +548,7 @@ const std::vector<PlantEntry>& plants() {
          make<AnswersBeforeSync>},
         {"notice-lost",
          "a bounce is recorded without its notice",
-         {"nothing-lost", "nothing-stuck"},
+         {"nothing-lost", "nothing-stuck", "bounce-has-its-notice"},
          make<NoticeLost>},
         {"deletion-forgotten", "a deletion is not recorded", {"one-end", "drains"}, make<DeletionForgotten>},
         {"policy-forgotten", "a policy is believed and not stored", {"no-breach"}, make<PolicyForgotten>},

@@ -85,6 +85,12 @@ class Simulation {
     void restart_politely();
     void break_something();
     void set_clock(std::chrono::microseconds ahead);
+    // The power goes, or the process is killed, between two operations of the disk, some time soon.
+    void end_soon(std::uint64_t operations, bool power) {
+        disk_->stop_before(disk_->operations() + operations);
+        kill_ = !power;
+        trace_.step(power ? "the power will go" : "a kill will come");
+    }
     bool up() const { return process_ && process_->ready() && !disk_->stopped(); }
 
     // ---- people
@@ -123,6 +129,7 @@ class Simulation {
     std::multimap<SteadyTime, Work> events_;
     std::uint64_t letters_ = 0;
     unsigned crashes_ = 0;
+    bool kill_ = false;  // not the power is what goes when the disk stops
     bool healed_ = false;
     bool drained_ = false;
 };
@@ -160,7 +167,7 @@ void Simulation::turn() {
     if (process_) {
         process_->settle();
         if (!process_->died().empty()) return end_process(happens_.percent(50), "a sync failed");
-        if (disk_->stopped()) return end_process(true, "the power goes");
+        if (disk_->stopped()) return end_process(!kill_, kill_ ? "killed" : "the power goes");
         if (process_->ready()) oracle_.look_at_memory(process_->queue().core());
     }
     const SteadyTime now = time_.clock().steady();
@@ -195,7 +202,7 @@ void Simulation::start() {
     disk_->fail_writes(false);
     set_clock(seconds(0));  // as machines do when they come up
     // Recovery is interrupted too.
-    if (!healed_ && happens_.percent(10)) disk_->stop_before(disk_->operations() + happens_.below(40));
+    if (!healed_ && happens_.percent(10)) end_soon(happens_.below(40), happens_.percent(50));
     oracle_.started();
     process_ = std::make_unique<Process>(
         Surroundings{world_, oracle_, trace_, time_, machine_clock_, order_, own_, log_, plant}, settings_,
@@ -206,7 +213,7 @@ void Simulation::start() {
         const bool excused =
             disk_->stopped() || !process_->died().empty() || opened.error().code == store::Errc::full;
         if (!excused) return trace_.violated("recovers", opened.error().text);
-        return end_process(true, "recovery is cut short");
+        return end_process(!kill_, "recovery is cut short");
     }
     ids_ = std::make_unique<store::IdSource>(process_->queue_clock(), 1, process_->ids().next());
     process_->tasks().spawn("serve", process_->serve());
@@ -233,6 +240,7 @@ void Simulation::end_process(bool power, const char* why) {
     process_->settle();
     process_.reset();
     time_.settle();
+    kill_ = false;
     if (power)
         disk_->crash(order_);
     else
@@ -258,6 +266,7 @@ void Simulation::restart_politely() {
     process_->close();
     process_.reset();
     time_.settle();
+    kill_ = false;
     disk_->restart();
     start();
 }
@@ -271,13 +280,13 @@ void Simulation::set_clock(std::chrono::microseconds ahead) {
 
 void Simulation::break_something() {
     if (!process_) return;
-    switch (happens_.below(9)) {
+    switch (happens_.below(11)) {
         case 0:
         case 1:
         case 2:
-            // Between two operations of the disk, some time soon.
-            disk_->stop_before(disk_->operations() + happens_.below(happens_.percent(50) ? 20 : 200));
-            trace_.step("the power will go");
+        case 9:
+        case 10:
+            end_soon(happens_.below(happens_.percent(50) ? 20 : 200), happens_.percent(50));
             return;
         case 3:
             if (process_->ready()) end_process(false, "killed");

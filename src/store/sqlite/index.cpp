@@ -302,6 +302,8 @@ void Index::Application::take(const JournalEntry&, const DeliveryResult& result)
     const bool final = result.state != RecipientState::queued;
     if (const auto it = fresh_.find(result.message.value); it != fresh_.end()) {
         Fresh& fresh = it->second;
+        // A deletion has ended all of it, though an attempt that was under way ends later.
+        if (fresh.unfinished == 0) return;
         if (result.recipient >= fresh.recipients.size()) return;
         Recipient& recipient = fresh.recipients[result.recipient];
         if (recipient.state != RecipientState::queued) return;

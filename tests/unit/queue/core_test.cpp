@@ -23,7 +23,7 @@ class Queue : public testing::Test {
         out.window.horizon = 24h * 365 * 10;
         return out;
     }
-    void pass(std::chrono::seconds time) {
+    void pass(std::chrono::microseconds time) {
         now.wall += time;
         now.steady += time;
     }
@@ -564,6 +564,84 @@ TEST_F(Queue, WakesWhenSomethingIsDue) {
     EXPECT_EQ(core.next_wake(), std::nullopt);
     record(core.finished(*work, {fate(0, RecipientState::queued)}, now));
     EXPECT_EQ(core.next_wake(), now.steady + 5min);
+}
+
+// ---- waits that do not march in step
+
+class JitteredQueue : public Queue {
+  protected:
+    JitteredQueue() : Queue(jittered()) {}
+    static Options jittered() {
+        Options out = options();
+        out.schedule.jitter = 0.2;
+        return out;
+    }
+    // A fifth more or less than `middle`, and all that is between.
+    static void expect_spread(const std::vector<std::chrono::microseconds>& waits,
+                              std::chrono::seconds middle) {
+        const auto [least, most] = std::minmax_element(waits.begin(), waits.end());
+        EXPECT_GE(*least, middle * 0.8);
+        EXPECT_LE(*most, middle * 1.2);
+        EXPECT_LT(*least, middle * 0.83);
+        EXPECT_GT(*most, middle * 1.17);
+        std::chrono::microseconds sum{0};
+        for (const auto wait : waits) sum += wait;
+        const auto mean = sum / waits.size();
+        EXPECT_GT(mean, middle * 0.96);
+        EXPECT_LT(mean, middle * 1.04);
+    }
+};
+
+TEST_F(JitteredQueue, RetriesAFifthSoonerOrLaterThanTheSchedule) {
+    unsigned failures = 0;
+    for (const auto middle : {5min, 10min, 20min, 30min, 60min, 120min, 120min}) {
+        SCOPED_TRACE(middle.count());
+        ++failures;
+        std::vector<std::chrono::microseconds> waits;
+        for (int i = 0; i < 200; ++i) waits.push_back(jittered().schedule.wait(failures, random));
+        expect_spread(waits, middle);
+    }
+}
+
+TEST_F(JitteredQueue, TriesADeferredRecipientWhenItsTimeHasComeAndNotSooner) {
+    std::vector<std::chrono::microseconds> waits;
+    for (int i = 0; i < 200; ++i) {
+        add({{"a@d.test", "d.test"}});
+        const auto work = core.take("d.test", now);
+        ASSERT_TRUE(work);
+        const auto results = core.finished(*work, {fate(0, RecipientState::queued)}, now);
+        record(results);
+        waits.push_back(results[0].next_at - now.wall);
+        ASSERT_LE(core.next_wake().value(), now.steady + waits.back());
+        pass(waits.back() - 1us);
+        ASSERT_EQ(core.take("d.test", now), std::nullopt);
+        ASSERT_TRUE(core.lanes_wanted(now).empty());
+        pass(1us);
+        const auto again = core.take("d.test", now);
+        ASSERT_TRUE(again);
+        record(core.finished(*again, {fate(0, RecipientState::sent)}, now));
+    }
+    expect_spread(waits, 5min);
+}
+
+TEST_F(JitteredQueue, TriesAFailingHopWhenItsTimeHasComeAndNotSooner) {
+    std::vector<std::chrono::microseconds> waits;
+    for (int i = 0; i < 200; ++i) {
+        const std::string hop = "d" + std::to_string(i) + ".test";
+        add({{"a@d.test", hop.c_str()}});
+        ASSERT_EQ(core.lanes_wanted(now), std::vector<std::string>{hop});
+        EXPECT_TRUE(core.lane_failed(hop, {false, "4.4.1", "refused"}, now, now).empty());
+        core.lane_ended(hop);
+        waits.push_back(core.changed_hop(hop, now).value().next_at - now.wall);
+        ASSERT_LE(core.next_wake().value(), now.steady + waits.back());
+        pass(waits.back() - 1us);
+        ASSERT_TRUE(core.lanes_wanted(now).empty());
+        pass(1us);
+        ASSERT_EQ(core.lanes_wanted(now), std::vector<std::string>{hop});
+        record(core.finished(*core.take(hop, now), {fate(0, RecipientState::sent)}, now));
+        core.lane_ended(hop);
+    }
+    expect_spread(waits, 5min);
 }
 
 // ---- what is in memory, and what sleeps in the store

@@ -2,7 +2,7 @@
 
 #include <gtest/gtest.h>
 
-#include <fstream>
+#include <set>
 
 #include "fake/sim_disk.h"
 #include "store/codec.h"
@@ -249,18 +249,177 @@ TEST_F(JournalTest, RemovesASegmentWhoseCreationWasCutShort) {
     EXPECT_FALSE(disk_.exists("journal/00000002.seg").value());
 }
 
+// Three segments, each with one record.
+class ThreeSegments : public JournalTest {
+  protected:
+    void SetUp() override {
+        JournalTest::SetUp();
+        options_.segment_octets = records_begin + 100;
+        reopen();
+        for (const char* name : {"one", "two", "three"}) {
+            before_.push_back(journal_->end());
+            append({hop_record(name)});
+        }
+        ASSERT_EQ(journal_->end().segment, 3U);
+    }
+    void lose_header(std::uint64_t segment) {
+        for (const std::uint64_t copy : {0U, 2048U}) disk_.overwrite(segment_name(segment), copy, "\xde\xad");
+    }
+    void shorten(std::uint64_t segment, std::uint64_t to) {
+        ASSERT_TRUE(disk_.open(segment_name(segment), OpenMode::read_write).value()->truncate(to));
+    }
+    // Replays behind the first `records` records, repairs, and goes on.
+    void go_on_behind(const JournalPosition& from) {
+        names_.clear();
+        auto replayed = replay(disk_, from, true, [&](const RecordView& record, const JournalPosition&) {
+            names_.push_back(decode_hop(record.fields).value().next_hop);
+            return Result<void>();
+        });
+        ASSERT_TRUE(replayed) << replayed.error().text;
+        warnings_ = replayed->warnings;
+        journal_ =
+            std::make_unique<Journal>(disk_, options_, random_, [&](const std::string& why) { died_ = why; });
+        ASSERT_TRUE(journal_->open(replayed->end)) << "the journal must go on";
+    }
+    void expect_one_warning(const std::string& with) {
+        ASSERT_EQ(warnings_.size(), 1U) << ::testing::PrintToString(warnings_);
+        EXPECT_NE(warnings_[0].find(with), std::string::npos) << warnings_[0];
+    }
+    // What is appended now comes back, behind `names`.
+    void expect_works_on(Names names) {
+        const JournalPosition from = journal_->end();
+        append({hop_record("new")});
+        go_on_behind(from);
+        EXPECT_EQ(names_, Names{"new"});
+        names.emplace_back("new");
+        go_on_behind({});
+        EXPECT_EQ(names_, names);
+    }
+    std::vector<JournalPosition> before_;
+};
+
+TEST_F(ThreeSegments, OfWhichTheFirstHasLostItsHeader) {
+    lose_header(1);
+    go_on_behind({});
+    EXPECT_EQ(names_, (Names{"two", "three"}));
+    ASSERT_EQ(warnings_.size(), 2U) << ::testing::PrintToString(warnings_);
+    EXPECT_NE(warnings_[0].find("the segment's header is damaged"), std::string::npos) << warnings_[0];
+    EXPECT_NE(warnings_[1].find("begins with record 2, but 1 was expected"), std::string::npos)
+        << warnings_[1];
+    EXPECT_EQ(disk_.content("damaged/00000001-0.octets"), disk_.content(segment_name(1)));
+    expect_works_on({"two", "three"});
+}
+
+TEST_F(ThreeSegments, OfWhichTheMiddleOneHasLostItsHeader) {
+    lose_header(2);
+    go_on_behind({});
+    EXPECT_EQ(names_, (Names{"one", "three"}));
+    ASSERT_FALSE(warnings_.empty());
+    EXPECT_NE(warnings_[0].find("the segment's header is damaged"), std::string::npos) << warnings_[0];
+    EXPECT_EQ(disk_.content("damaged/00000002-0.octets"), disk_.content(segment_name(2)));
+    expect_works_on({"one", "three"});
+}
+
+TEST_F(ThreeSegments, OfWhichTheLastHasLostItsHeader) {
+    lose_header(3);
+    go_on_behind({});
+    EXPECT_EQ(names_, (Names{"one", "two"}));
+    expect_one_warning("the segment's header is damaged");
+    append({hop_record("new")});
+    EXPECT_EQ(journal_->end().segment, 4U)
+        << "its records may be looked for by hand: nothing is written there";
+    go_on_behind({});
+    EXPECT_EQ(names_, (Names{"one", "two", "new"}));
+}
+
+TEST_F(ThreeSegments, OfWhichOneIsShorterThanItWas) {
+    const JournalPosition read = journal_->end();
+    shorten(3, records_begin);
+    go_on_behind(read);
+    EXPECT_TRUE(names_.empty());
+    expect_one_warning("ends at octet 4096, but the index has read it up to " + std::to_string(read.offset));
+    append({hop_record("new")});
+    EXPECT_EQ(journal_->end().segment, 4U);
+    go_on_behind(read);
+    EXPECT_EQ(names_, Names{"new"});
+}
+
+TEST_F(ThreeSegments, OfWhichOneIsShortBeforeItsEndWasRead) {
+    shorten(2, records_begin + 8);
+    go_on_behind(before_[1]);
+    EXPECT_EQ(names_, Names{"three"});
+    expect_one_warning("records 2 to 2 are lost");
+    expect_works_on({"one", "three"});
+}
+
+TEST_F(ThreeSegments, OfWhichOneIsMissing) {
+    const JournalPosition behind_one = before_[1];
+    ASSERT_EQ(behind_one.segment, 1U);
+    ASSERT_TRUE(disk_.unlink(segment_name(1)));
+    go_on_behind(behind_one);
+    EXPECT_EQ(names_, (Names{"two", "three"}));
+    expect_one_warning("journal/00000001.seg is missing, though the index has not read all of it");
+    expect_works_on({"two", "three"});
+}
+
+TEST_F(ThreeSegments, OfWhichAllAreMissing) {
+    const JournalPosition read = journal_->end();
+    for (const std::uint64_t segment : {1U, 2U, 3U}) ASSERT_TRUE(disk_.unlink(segment_name(segment)));
+    go_on_behind(read);
+    expect_one_warning("journal/00000003.seg is missing");
+    append({hop_record("new")});
+    EXPECT_EQ(journal_->end().segment, 4U);
+    EXPECT_EQ(journal_->end().sequence, read.sequence + 1) << "no number is used twice";
+    go_on_behind(read);
+    EXPECT_EQ(names_, Names{"new"});
+}
+
+// The offset at which `octets` stand in the first segment.
+std::size_t found_at(fake::SimDisk& disk, const std::string& octets) {
+    return disk.content("journal/00000001.seg").find(octets);
+}
+
+// An attacker mails a record that says what he likes. He knows the format and all numbers, but not the
+// segment's salt.
 TEST_F(JournalTest, IsNotFooledByARecordInsideAMessage) {
     reopen();
-    // An attacker who knows format and numbers, but not the segment's salt, mails a record that says what he
-    // likes.
     const SegmentHeader guess{1, 1, 0};
-    std::string forged(24, ' ');
-    forged += encode_record(hop_record("forged"), guess, 2, 2);
-    const auto places = append({accept_record(1, forged)});
+    const std::string forged = encode_record(hop_record("forged"), guess, 2, 2);
+    // A reader looks for records at every eighth octet: the forged one stands at such a place.
+    std::string text;
+    const auto misplaced = [&] {
+        return (48 + accept_record(1, text + forged).fields.size() + text.size()) % 8;
+    };
+    while (misplaced() != 0) text += ' ';
+    const auto places = append({accept_record(1, text + forged)});
     append({hop_record("after")});
+    const std::size_t at = found_at(disk_, forged);
+    ASSERT_EQ(at % 8, 0U);
+    ASSERT_TRUE(decode_record(disk_.content("journal/00000001.seg"), at, guess))
+        << "the forged record should be whole";
     damage(places[0].offset);
     reopen();
     EXPECT_EQ(names_, Names{"after"});
+    ASSERT_EQ(warnings_.size(), 1U);
+    EXPECT_NE(warnings_[0].find("records 1 to 1 are lost"), std::string::npos) << warnings_[0];
+}
+
+TEST_F(JournalTest, GivesEachSegmentASaltOfItsOwn) {
+    options_.segment_octets = 8192;
+    reopen();
+    journal_->write_ahead();
+    std::set<std::uint32_t> salts;
+    for (std::uint64_t segment = 1; segment <= 6; ++segment) {
+        append({accept_record(1, std::string(4000, '.'))});
+        ASSERT_EQ(journal_->end().segment, segment);
+        // Files that had another segment's name before get a new salt too.
+        if (segment == 3) {
+            ASSERT_TRUE(journal_->retire(1));
+        }
+        if (segment == 4) reopen();
+        salts.insert(decode_segment_header(disk_.content(segment_name(segment)), segment).value().salt);
+    }
+    EXPECT_EQ(salts.size(), 6U);
 }
 
 TEST_F(JournalTest, RefusesABatchThatFindsNoRoomAndGoesOn) {

@@ -8,6 +8,7 @@
 #include <set>
 
 #include "fake/sim_disk.h"
+#include "store/codec.h"
 #include "store/sqlite/history.h"
 #include "store/sqlite/layout.h"
 #include "store/sqlite/reader.h"
@@ -73,6 +74,12 @@ class Machine {
         stop();
         testing::SeededRandom chance(seed);
         disk_.crash(chance);
+        died_.clear();
+    }
+    // The process goes, the machine stays: all that was written is there.
+    void kill() {
+        stop();
+        disk_.restart();
         died_.clear();
     }
     std::vector<StoredMessage> queue() {
@@ -380,6 +387,130 @@ TEST(Spool, LosesNothingWhereverThePowerGoes) {
     }
 }
 
+TEST(Spool, LosesNothingWhereverTheProcessIsKilled) {
+    std::uint64_t operations = 0;
+    {
+        Machine machine(1);
+        Ledger ledger;
+        ASSERT_TRUE(machine.start());
+        work(machine, ledger);
+        operations = machine.disk().operations();
+    }
+    for (std::uint64_t cut = 0; cut < operations; ++cut) {
+        SCOPED_TRACE(cut);
+        Machine machine(1);
+        Ledger ledger;
+        machine.disk().stop_before(cut);
+        if (machine.start()) work(machine, ledger);
+        machine.kill();
+        machine.disk().stop_before(machine.disk().operations() + cut % 7);
+        [[maybe_unused]] const auto interrupted = machine.start();
+        machine.kill();
+        const auto started = machine.start();
+        ASSERT_TRUE(started) << started.error().text;
+        EXPECT_TRUE(machine.spool().opened().warnings.empty())
+            << ::testing::PrintToString(machine.spool().opened().warnings);
+        expect_kept(machine, ledger);
+        expect_known(machine, ledger);
+        machine.spool().close();
+        ASSERT_TRUE(machine.start());
+        expect_kept(machine, ledger);
+        if (::testing::Test::HasFailure()) return;
+    }
+}
+
+// What a sender hears of a message that he submits twice is as good as a 250: the first one is safe then.
+TEST(Spool, CallsNothingADuplicateOfWhatIsNotOnStableStorage) {
+    const auto submit = [](Machine& machine, bool& answered, bool& doubled) {
+        const auto give = [&](std::uint64_t id) {
+            machine.spool().accept(with_submission(message_to(id, {"bob@example.com"}, "x"), 1),
+                                   Reply<Result<MessageId>>([&](const Result<MessageId>& answer) {
+                                       answered = true;
+                                       doubled =
+                                           doubled || (!answer && answer.error().code == Errc::duplicate);
+                                   }));
+        };
+        give(1);
+        give(2);
+        EXPECT_FALSE(answered) << "nothing is written yet";
+        machine.spool().commit();
+    };
+    std::uint64_t operations = 0;
+    for (std::uint64_t cut = 0; cut <= operations; ++cut) {
+        SCOPED_TRACE(cut);
+        Machine machine(25);
+        ASSERT_TRUE(machine.start());
+        const std::uint64_t before = machine.disk().operations();
+        bool answered = false;
+        bool doubled = false;
+        if (operations != 0) machine.disk().stop_before(before + cut - 1);
+        submit(machine, answered, doubled);
+        if (operations == 0) {
+            operations = machine.disk().operations() - before;
+            ASSERT_GE(operations, 2U);
+            EXPECT_TRUE(doubled);
+        }
+        machine.crash(cut);
+        ASSERT_TRUE(machine.start());
+        if (doubled) {
+            ASSERT_EQ(machine.queue().size(), 1U);
+            EXPECT_EQ(machine.queue()[0].id, MessageId{1});
+        }
+    }
+    Machine full(26);
+    SpoolOptions options = small_options();
+    options.min_free = 0;
+    options.write_ahead = false;
+    ASSERT_TRUE(full.start(options));
+    full.disk().set_room(0);
+    bool answered = false;
+    bool doubled = false;
+    submit(full, answered, doubled);
+    EXPECT_TRUE(answered);
+    EXPECT_FALSE(doubled) << "the one that it doubles is not kept";
+}
+
+// A crash may keep the beginning of a batch: never the results without the notice that tells of them.
+TEST(Spool, KeepsNoBounceOfATornBatchWithoutItsNotice) {
+    for (const std::size_t kept : {0U, 1U, 2U, 3U}) {
+        SCOPED_TRACE(kept);
+        Machine machine(27);
+        Ledger ledger;
+        ASSERT_TRUE(machine.start());
+        Driver driver(machine, ledger);
+        const NewMessage message = message_to(1, {"bob@example.com", "carol@example.com"}, "x");
+        driver.submit(message);
+        machine.spool().commit();
+        machine.spool().apply();
+        NewMessage notice = with_submission(message_to(2, {"alice@example.org"}, "sorry"), 2);
+        notice.envelope.reverse_path = mail::ReversePath();
+        driver.record(message, {0, 1}, RecipientState::bounced, {notice});
+        machine.spool().commit();
+        std::vector<JournalPlace> batch;
+        ASSERT_TRUE(replay(machine.disk(), {}, false, [&](const RecordView& record, const JournalPosition&) {
+            if (record.sequence > 1) batch.push_back(record.place);
+            return Result<void>();
+        }));
+        ASSERT_EQ(batch.size(), 3U);
+        machine.kill();
+        for (std::size_t lost = kept; lost < batch.size(); ++lost)
+            machine.disk().overwrite(segment_name(batch[lost].segment), batch[lost].offset, "\xde\xad");
+        ASSERT_TRUE(machine.start());
+        bool told = false;
+        bool bounced = true;
+        const auto queue = machine.queue();
+        for (const auto& one : queue) {
+            told = told || one.id == notice.id;
+            if (one.id != message.id) continue;
+            bounced = one.recipients[0].state == RecipientState::bounced ||
+                      one.recipients[1].state == RecipientState::bounced;
+        }
+        EXPECT_TRUE(told || !bounced);
+        EXPECT_EQ(told, kept > 0);
+        EXPECT_EQ(bounced, kept > 1);
+    }
+}
+
 // Others come and go; two fill a segment.
 void pass_by(Machine& machine, Ledger& ledger, std::uint64_t from, std::uint64_t to) {
     Driver driver(machine, ledger);
@@ -599,6 +730,268 @@ TEST(Spool, RebuildsFromTheStartWhenARebuildIsCutShort) {
         ASSERT_TRUE(machine.start());
         expect_kept(machine, ledger, true);
     }
+}
+
+// What is done to a message comes to the same, whether the index hears of it together with the message's
+// arrival or later.
+enum class Step { deferred, sent, hop_failed, remove, hold, release, retry, warned, reroute };
+struct StepsRow {
+    const char* name;
+    std::vector<Step> steps;
+    std::size_t left;  // messages in the queue
+};
+
+class WhatIsDoneAtOnce : public ::testing::TestWithParam<StepsRow> {
+  protected:
+    // The queue as people and as the queue's manager see it after the steps.
+    static std::string outcome(bool together) {
+        Machine machine(30);
+        EXPECT_TRUE(machine.start());
+        Ledger ledger;
+        Driver(machine, ledger)
+            .submit(message_to(1, {"bob@example.com", "carol@example.net", "dave@example.com"}, "x"));
+        Driver(machine, ledger).submit(message_to(2, {"erin@example.com"}, "other"));
+        const auto go_on = [&] {
+            machine.spool().commit();
+            if (!together) machine.spool().apply();
+        };
+        go_on();
+        for (const Step step : GetParam().steps) {
+            take(machine, step);
+            go_on();
+        }
+        return described(machine);
+    }
+    static void take(Machine& machine, Step step) {
+        Writer& writer = machine.spool().writer();
+        machine.clock().now += std::chrono::minutes(1);
+        const WallTime now = machine.clock().now;
+        const auto done = [] {
+            return Reply<Result<void>>([](const Result<void>& kept) { EXPECT_TRUE(kept); });
+        };
+        const auto act = [&](ActKind kind, const char* from = "", const char* to = "") {
+            writer.act({{kind, MessageId{1}, now, "root", from, to}}, done());
+        };
+        DeliveryResult result;
+        result.message = MessageId{1};
+        result.at = now;
+        result.tries = 1;
+        HopState hop;
+        switch (step) {
+            case Step::deferred:
+                result.status = "4.2.1";
+                result.text = "not yet";
+                result.next_at = now + std::chrono::hours(1);
+                return writer.record({result}, {}, done());
+            case Step::sent:
+                result.recipient = 1;
+                result.state = RecipientState::sent;
+                return writer.record({result}, {}, done());
+            case Step::hop_failed:
+                hop.next_hop = "example.com";
+                hop.at = now;
+                hop.next_at = now + std::chrono::hours(2);
+                hop.failures = 1;
+                hop.text = "no host answers";
+                return writer.record_hop(hop);
+            case Step::remove:
+                return act(ActKind::remove);
+            case Step::hold:
+                return act(ActKind::hold);
+            case Step::release:
+                return act(ActKind::release);
+            case Step::retry:
+                return act(ActKind::retry);
+            case Step::warned:
+                return act(ActKind::warned);
+            case Step::reroute:
+                return act(ActKind::reroute, "example.com", "relay.example");
+        }
+    }
+    static std::string described(Machine& machine) {
+        std::string out;
+        const auto queue = machine.queue();
+        EXPECT_EQ(queue.size(), GetParam().left);
+        for (const auto& message : queue) {
+            out +=
+                message.id.text() + (message.held ? " held" : "") + (message.warned ? " warned" : "") + '\n';
+            for (const auto& r : message.recipients)
+                out += "  " + r.address.recipient.path.text() + " by " + r.address.next_hop + ' ' +
+                       std::string(name_of(r.state)) + ' ' + rfc3339(r.next_at) + ' ' +
+                       std::to_string(r.tries) + ' ' + r.status + ' ' + r.text + '\n';
+        }
+        auto reader = Reader::open({index_name, vfs_name}).value();
+        // To the minute: in which order what is due goes is another matter.
+        const auto minute = [](WallTime time) { return rfc3339(time).substr(0, 16); };
+        std::set<std::string> lines;
+        const auto loads = reader->hops({}).value();
+        for (const auto& load : loads)
+            lines.insert(load.state.next_hop + ": " + std::to_string(load.recipients) + " wait, " +
+                         minute(load.state.next_at) + ", due " + (load.due ? minute(*load.due) : "never"));
+        for (const auto& line : lines) out += line + '\n';
+        DueQuestion question;
+        question.now = machine.clock().now;
+        const auto due = reader->due(question).value();
+        for (const auto& message : due.messages) out += "due: " + message.id.text() + '\n';
+        out += "next: " + (due.next ? minute(*due.next) : "never") + '\n';
+        return out;
+    }
+};
+
+TEST_P(WhatIsDoneAtOnce, ComesToTheSameAsLater) {
+    const std::string later = outcome(false);
+    EXPECT_EQ(outcome(true), later);
+}
+
+INSTANTIATE_TEST_SUITE_P(
+    Steps, WhatIsDoneAtOnce,
+    ::testing::Values(StepsRow{"Nothing", {}, 2}, StepsRow{"Retry", {Step::retry}, 2},
+                      StepsRow{"RetryOfWhatWaits", {Step::deferred, Step::retry}, 2},
+                      StepsRow{"RetryOverAFailingHop", {Step::hop_failed, Step::deferred, Step::retry}, 2},
+                      StepsRow{"RetryOfWhatIsHeld", {Step::deferred, Step::hold, Step::retry}, 2},
+                      StepsRow{"HoldAndRelease", {Step::deferred, Step::hold, Step::release}, 2},
+                      StepsRow{"DeferralOfWhatIsHeld", {Step::hold, Step::deferred}, 2},
+                      StepsRow{"Removal", {Step::remove}, 1},
+                      StepsRow{"RemovalOfWhatWaits", {Step::deferred, Step::sent, Step::remove}, 1},
+                      StepsRow{"RemovalOfWhatIsHeld", {Step::hold, Step::remove}, 1},
+                      StepsRow{"ResultAfterTheRemoval", {Step::remove, Step::sent}, 1},
+                      StepsRow{"DeferralAfterTheRemoval", {Step::remove, Step::deferred}, 1},
+                      StepsRow{"RetryAfterTheRemoval", {Step::remove, Step::retry}, 1},
+                      StepsRow{"Reroute", {Step::hop_failed, Step::deferred, Step::reroute}, 2},
+                      StepsRow{
+                          "RerouteAndRetry", {Step::deferred, Step::reroute, Step::warned, Step::retry}, 2}),
+    [](const auto& row) { return std::string(row.param.name); });
+
+// ---- what the disk has lost
+
+TEST(Spool, GoesOnAfterASegmentThatHasLostItsHeader) {
+    for (const bool applied : {true, false}) {
+        SCOPED_TRACE(applied);
+        Machine machine(31);
+        Ledger ledger;
+        ASSERT_TRUE(machine.start());
+        Driver driver(machine, ledger);
+        driver.submit(message_to(1, {"bob@example.com"}, "one"));
+        machine.spool().commit();
+        if (applied) machine.spool().close();
+        machine.stop();
+        for (const std::uint64_t copy : {0U, 2048U})
+            machine.disk().overwrite(segment_name(1), copy, "\xde\xad\xbe\xef");
+        ASSERT_TRUE(machine.start());
+        ASSERT_EQ(machine.spool().opened().warnings.size(), 1U);
+        EXPECT_NE(machine.spool().opened().warnings[0].find("header is damaged; they are kept in damaged/"),
+                  std::string::npos)
+            << machine.spool().opened().warnings[0];
+        EXPECT_EQ(machine.disk().content("damaged/00000001-0.octets"),
+                  machine.disk().content(segment_name(1)));
+        // What the index knew of it is still mail, with its text; and new mail is kept elsewhere.
+        EXPECT_EQ(machine.queue().size(), applied ? 1U : 0U);
+        if (applied) {
+            EXPECT_EQ(read_body(machine.disk(), machine.queue()[0].body, 0, 100).value(), "one");
+        }
+        driver.submit(message_to(2, {"bob@example.com"}, "two"));
+        machine.spool().commit();
+        EXPECT_TRUE(ledger.accepted.contains(2));
+        machine.crash(1);
+        ASSERT_TRUE(machine.start());
+        EXPECT_TRUE(machine.spool().opened().warnings.empty()) << "it was said once";
+        const auto queue = machine.queue();
+        ASSERT_EQ(queue.size(), applied ? 2U : 1U);
+        EXPECT_EQ(queue.back().id, MessageId{2});
+        EXPECT_EQ(read_body(machine.disk(), queue.back().body, 0, 100).value(), "two");
+    }
+}
+
+struct LostTextRow {
+    const char* name;
+    void (*lose)(fake::SimDisk& disk, const std::string& path);
+    bool seen_at_the_start;
+};
+
+class LargeBody : public ::testing::TestWithParam<LostTextRow> {};
+
+TEST_P(LargeBody, HarmsItsMessageAloneWhenItIsLost) {
+    Machine machine(32);
+    Ledger ledger;
+    ASSERT_TRUE(machine.start());
+    Driver driver(machine, ledger);
+    const NewMessage lost = driver.large(1);
+    const NewMessage whole = driver.large(2);
+    driver.submit(lost);
+    driver.submit(whole);
+    machine.spool().commit();
+    machine.spool().close();
+    machine.stop();
+    GetParam().lose(machine.disk(), "bodies/" + lost.body.file);
+    ASSERT_TRUE(machine.start());
+    const auto& warnings = machine.spool().opened().warnings;
+    EXPECT_EQ(warnings.size(), GetParam().seen_at_the_start ? 1U : 0U) << ::testing::PrintToString(warnings);
+    if (!warnings.empty()) {
+        EXPECT_EQ(warnings[0], "message " + lost.id.text() + ": its text, bodies/" + lost.body.file +
+                                   ", is missing; its sender will be told");
+    }
+    const auto queue = machine.queue();
+    ASSERT_EQ(queue.size(), 2U) << "who sent it is to be told";
+    EXPECT_EQ(queue[0].body.damaged, GetParam().seen_at_the_start);
+    const auto text = read_body(machine.disk(), queue[0].body, 0, 1'000'000);
+    ASSERT_FALSE(text);
+    EXPECT_EQ(text.error().code, Errc::damaged) << text.error().text;
+    EXPECT_EQ(read_body(machine.disk(), queue[1].body, 0, 1'000'000).value().size(), 90'000U);
+}
+
+INSTANTIATE_TEST_SUITE_P(
+    Losses, LargeBody,
+    ::testing::Values(
+        LostTextRow{"Missing",
+                    [](fake::SimDisk& disk, const std::string& path) { ASSERT_TRUE(disk.unlink(path)); },
+                    true},
+        LostTextRow{"AnOctetIsWrong",
+                    [](fake::SimDisk& disk, const std::string& path) { disk.overwrite(path, 70'000, "#"); },
+                    false},
+        LostTextRow{"Short",
+                    [](fake::SimDisk& disk, const std::string& path) {
+                        ASSERT_TRUE(disk.open(path, OpenMode::read_write).value()->truncate(60'000));
+                    },
+                    false},
+        LostTextRow{"Empty",
+                    [](fake::SimDisk& disk, const std::string& path) {
+                        ASSERT_TRUE(disk.open(path, OpenMode::read_write).value()->truncate(0));
+                    },
+                    false}),
+    [](const auto& row) { return std::string(row.param.name); });
+
+// A later release has been here, and the administrator went back to this one.
+TEST(Spool, PassesOverRecordsOfALaterRelease) {
+    Machine machine(33);
+    Ledger ledger;
+    ASSERT_TRUE(machine.start());
+    Driver driver(machine, ledger);
+    driver.submit(message_to(1, {"bob@example.com"}, "one"));
+    machine.spool().commit();
+    machine.spool().close();
+    machine.stop();
+    const auto read = replay(machine.disk(), {}, false,
+                             [](const RecordView&, const JournalPosition&) { return Result<void>(); });
+    Journal journal(machine.disk(), small_options().journal, machine.random(), [](const std::string&) {});
+    ASSERT_TRUE(journal.open(read->end));
+    const std::vector<Record> later{{static_cast<RecordType>(200), "who knows", nullptr},
+                                    {static_cast<RecordType>(201), "", Body::of("a text").octets}};
+    ASSERT_TRUE(journal.append(later));
+    const NewMessage second = message_to(2, {"bob@example.com"}, "two");
+    ASSERT_TRUE(
+        journal.append(std::vector<Record>{{RecordType::accept, encode(second), second.body.octets}}));
+    ASSERT_TRUE(machine.start());
+    const auto warnings = machine.spool().opened().warnings;
+    ASSERT_EQ(warnings.size(), 2U) << ::testing::PrintToString(warnings);
+    EXPECT_NE(warnings[0].find("record 2 is of type 200, which only a later release knows; passed over"),
+              std::string::npos)
+        << warnings[0];
+    EXPECT_NE(warnings[1].find("record 3 is of type 201"), std::string::npos) << warnings[1];
+    ASSERT_EQ(machine.queue().size(), 2U);
+    EXPECT_EQ(read_body(machine.disk(), machine.queue()[1].body, 0, 100).value(), "two");
+    ASSERT_TRUE(machine.start());
+    EXPECT_TRUE(machine.spool().opened().warnings.empty());
+    EXPECT_EQ(machine.queue().size(), 2U);
 }
 
 TEST(Spool, RefusesMailButNotResultsWhenTheDiskIsNearlyFull) {

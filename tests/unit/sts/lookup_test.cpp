@@ -108,6 +108,29 @@ TEST_F(Sts, TellsAllOfAPolicy) {  // STS-13, STS-46
     EXPECT_EQ(hosts_.requests[0].path, "/.well-known/mta-sts.txt");
 }
 
+TEST_F(Sts, FetchesAgainWhatItCannotReadOfTheStore) {
+    publish("1", policy_text("enforce", week_long));
+    publish("7", policy_text("enforce", week_long, "mx1.example.net"), "example.net");
+    find();
+    find("example.net");
+    ASSERT_EQ(gets(), 2U);
+    store_.kept.at("example.com").text = "version: STSv9\r\nmode: enforce\r\n";
+    store_.kept["no name"] = store_.kept.at("example.net");
+    store_.kept["no name"].domain = "no name";
+    store_.known["no name"].domain = "no name";
+    restart();
+    EXPECT_EQ(log_.count("policy domain=example.com event=unreadable reason="), 1U);
+    EXPECT_EQ(log_.count("policy domain=\"no name\" event=unreadable reason="), 1U);
+    EXPECT_EQ(log_.count("policy domain=example.net event=unreadable"), 0U);
+    EXPECT_EQ(find("example.net").id, "7") << "another domain's policy is known as before";
+    EXPECT_EQ(gets(), 2U);
+    const auto lookup = find();
+    EXPECT_EQ(lookup.state, State::policy);
+    EXPECT_EQ(lookup.policy->mode, Mode::enforce);
+    EXPECT_EQ(gets(), 3U);
+    EXPECT_EQ(store_.kept.at("example.com").text, policy_text("enforce", week_long));
+}
+
 TEST_F(Sts, FetchesWhenTheIdIsAnother) {  // STS-46, STS-47, STS-50
     publish("20250202", policy_text("enforce", week_long));
     find();

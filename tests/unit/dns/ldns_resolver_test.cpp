@@ -1,0 +1,149 @@
+// The resolver among name servers on loopback that follow no CNAME themselves: each answer is one part of
+// the whole.
+#include "dns/ldns_resolver.h"
+
+#include <gtest/gtest.h>
+
+#include <boost/asio/ip/udp.hpp>
+#include <map>
+#include <thread>
+
+#include "fake/io_loop.h"
+#include "fake/seeded_random.h"
+
+namespace sternpost::dns {
+namespace {
+
+using namespace std::string_literals;
+using asio::ip::udp;
+
+// `www.example` as it stands in a message.
+std::string wire_name(std::string_view text) {
+    std::string out;
+    while (!text.empty()) {
+        const auto label = text.substr(0, text.find('.'));
+        out += static_cast<char>(label.size());
+        out += label;
+        text.remove_prefix(std::min(text.size(), label.size() + 1));
+    }
+    return out + '\0';
+}
+
+// What the server says of one name: one record, with AD or without.
+struct Part {
+    bool authentic = false;
+    Type type = type_cname;
+    std::string data;
+};
+
+// Answers questions by UDP on a thread of its own; NOERROR without records to all that it does not know.
+class OneRecordServer {
+  public:
+    explicit OneRecordServer(std::map<std::string, Part> parts)
+        : parts_(std::move(parts)),
+          socket_(context_, udp::endpoint(asio::ip::address_v4::loopback(), 0)),
+          thread_([this] { serve(); }) {}
+    OneRecordServer(const OneRecordServer&) = delete;
+    OneRecordServer& operator=(const OneRecordServer&) = delete;
+    ~OneRecordServer() {
+        udp::socket(context_, udp::v4()).send_to(asio::buffer("", 1), socket_.local_endpoint());
+        thread_.join();
+    }
+    Server address() const { return {Address::v4({127, 0, 0, 1}), socket_.local_endpoint().port()}; }
+
+  private:
+    void serve() {
+        std::string query(512, '\0');
+        for (;;) {
+            udp::endpoint client;
+            const std::size_t size = socket_.receive_from(asio::buffer(query), client);
+            if (size < 12) return;
+            const std::string answer = answer_to(query.substr(0, size));
+            socket_.send_to(asio::buffer(answer), client);
+        }
+    }
+    std::string answer_to(const std::string& query) const {
+        const std::size_t end = query.find('\0', 12) + 5;  // of the question: name, type, class
+        std::string out = query.substr(0, end);
+        out[2] = static_cast<char>(0x81);  // a response, RD
+        out[3] = static_cast<char>(0x80);  // RA
+        out[11] = 0;                       // no EDNS0
+        for (const auto& [name, part] : parts_) {
+            if (query.substr(12, end - 16) != wire_name(name)) continue;
+            if (part.authentic) out[3] = static_cast<char>(0xA0);
+            out[7] = 1;
+            out += "\xC0\x0C\0"s + static_cast<char>(part.type) + "\0\1\0\0\1\x2C\0"s;
+            out += static_cast<char>(part.data.size());
+            out += part.data;
+        }
+        return out;
+    }
+
+    std::map<std::string, Part> parts_;
+    asio::io_context context_;
+    udp::socket socket_;
+    std::thread thread_;
+};
+
+struct ChainRow {
+    const char* name;
+    std::vector<bool> authentic;  // each of the parts, the last one with the records
+    bool whole;
+};
+
+class AnswerInParts : public ::testing::TestWithParam<ChainRow> {};
+
+// RFC 7672 §2.1.1: DNSSEC vouches for an answer only where it vouches for each link that leads to it.
+TEST_P(AnswerInParts, IsAuthenticOnlyIfEachPartIs) {
+    const std::vector<bool>& authentic = GetParam().authentic;
+    std::map<std::string, Part> parts;
+    const auto name = [](std::size_t n) { return "n" + std::to_string(n) + ".example"; };
+    for (std::size_t n = 0; n + 1 < authentic.size(); ++n)
+        parts[name(n)] = {authentic[n], type_cname, wire_name(name(n + 1))};
+    parts[name(authentic.size() - 1)] = {authentic.back(), type_a, "\xC0\0\2\1"s};
+    const OneRecordServer server(std::move(parts));
+
+    fake::IoLoop loop;
+    const SystemClock clock;
+    fake::SeededRandom random(1);
+    ResolverOptions options;
+    options.servers = {server.address()};
+    options.trusted = true;
+    LdnsResolver resolver(loop.context().get_executor(), options, clock, random);
+    const auto answer = loop.run(resolver.a(Domain::parse(name(0)).value()));
+    ASSERT_TRUE(answer) << answer.error().text;
+    EXPECT_EQ(answer->existence, Existence::found);
+    EXPECT_EQ(answer->canonical, name(authentic.size() - 1));
+    EXPECT_EQ(answer->records, std::vector{Address::v4({192, 0, 2, 1})});
+    EXPECT_EQ(answer->authentic, GetParam().whole);
+}
+
+INSTANTIATE_TEST_SUITE_P(Chains, AnswerInParts,
+                         ::testing::Values(ChainRow{"OneSigned", {true}, true},
+                                           ChainRow{"OneUnsigned", {false}, false},
+                                           ChainRow{"BothSigned", {true, true}, true},
+                                           ChainRow{"OnlyTheLastSigned", {false, true}, false},
+                                           ChainRow{"OnlyTheFirstSigned", {true, false}, false},
+                                           ChainRow{"ThreeSigned", {true, true, true}, true},
+                                           ChainRow{"TheFirstOfThreeUnsigned", {false, true, true}, false},
+                                           ChainRow{"TheMiddleOneUnsigned", {true, false, true}, false},
+                                           ChainRow{"TheLastOfThreeUnsigned", {true, true, false}, false}),
+                         [](const auto& row) { return std::string(row.param.name); });
+
+TEST(Resolver, BelievesNoDnssecOfServersThatAreNotTrusted) {
+    const OneRecordServer server({{"n0.example", {true, type_a, "\xC0\0\2\1"s}}});
+    fake::IoLoop loop;
+    const SystemClock clock;
+    fake::SeededRandom random(1);
+    ResolverOptions options;
+    options.servers = {server.address()};
+    options.trusted = false;
+    LdnsResolver resolver(loop.context().get_executor(), options, clock, random);
+    const auto answer = loop.run(resolver.a(Domain::parse("n0.example").value()));
+    ASSERT_TRUE(answer) << answer.error().text;
+    EXPECT_EQ(answer->records.size(), 1U);
+    EXPECT_FALSE(answer->authentic);
+}
+
+}  // namespace
+}  // namespace sternpost::dns
