@@ -18,9 +18,8 @@ void Claims::says_protected(const std::string& domain, WallTime now, WallTime un
 void Claims::tried(const std::string& hop, WallTime until) {
     std::erase_if(waiting_, [&](const auto& one) {
         const Wait& wait = one.second;
-        return wait.hop == hop &&
-               (wait.blocked.what == Obstacle::hop_fails ||
-                (wait.blocked.what == Obstacle::schedule && wait.blocked.until == until));
+        return wait.hop == hop && (wait.blocked.what == Obstacle::hop_fails ||
+                                   (wait.blocked.what == Obstacle::schedule && wait.blocked.until == until));
     });
 }
 
