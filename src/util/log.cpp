@@ -83,6 +83,7 @@ class DescriptorLog final : public FileLog {
     ~DescriptorLog() override {
         const std::lock_guard guard(mutex_);
         end_windows(SteadyTime::max());
+        say_what_is_lost();  // there is no further line that would
         const SteadyTime end = SystemClock().steady() + last_patience;
         for (put(); !waiting_.empty() && SystemClock().steady() < end; put()) sink_.wait();
     }
@@ -144,17 +145,18 @@ class DescriptorLog final : public FileLog {
             ++lost_;
             return;
         }
-        if (lost_ > 0) {
-            begin_line(Level::warning);
-            waiting_ += fmt::format(
-                "log-lost lines={} reason=\"whoever reads the log did not keep up, and these lines are "
-                "lost\"\n",
-                std::exchange(lost_, 0));
-        }
+        say_what_is_lost();
         begin_line(level);
         waiting_ += line;
         waiting_ += more;
         waiting_ += '\n';
+    }
+    void say_what_is_lost() {
+        if (lost_ == 0) return;
+        begin_line(Level::warning);
+        waiting_ += fmt::format(
+            "log-lost lines={} reason=\"whoever reads the log did not keep up, and these lines are lost\"\n",
+            std::exchange(lost_, 0));
     }
     void send(Level level) {
         if (mailbox_ == nullptr || level <= Level::warning || waiting_.size() >= max_gathered)

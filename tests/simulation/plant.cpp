@@ -567,7 +567,7 @@ const std::vector<PlantEntry>& plants() {
          make<PostNotMade>},
         {"resumed-believed",
          "a TLS session is taken up again and believed, whatever it proved",
-         {"no-breach"},
+         {"no-breach", "claims-are-true"},
          make<ResumedBelieved>},
         {"clear-text-called-tls",
          "a session in clear passes for TLS",

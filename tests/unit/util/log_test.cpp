@@ -7,6 +7,7 @@
 #include <algorithm>
 #include <array>
 #include <csignal>
+#include <thread>
 #include <vector>
 
 #include "util/file.h"
@@ -113,6 +114,31 @@ TEST_F(GatheredLog, KnowsABoundedNumberOfKeys) {
     for (int i = 0; i < 3000; ++i) Event(*log, Level::warning, "reject").limited(std::to_string(i));
     const std::string lines = written();
     EXPECT_EQ(std::count(lines.begin(), lines.end(), '\n'), 1001);
+}
+
+// No line follows the loss: the end of the log says it.
+TEST(Log, SaysAtItsEndWhatIsLost) {
+    std::array<int, 2> ends{};
+    ASSERT_EQ(::pipe(ends.data()), 0);
+    util::Fd out(ends[0]);
+    util::Fd in(ends[1]);
+    auto log = file_log(in.get(), Level::info, true);
+    for (int i = 0; i < 1000; ++i) log->write(Level::error, std::string(900, 'x'));
+    std::string all;
+    std::thread reader([&] {
+        std::array<char, 65536> piece{};
+        for (ssize_t got = 1; got > 0;) {
+            got = ::read(out.get(), piece.data(), piece.size());
+            if (got > 0) all.append(piece.data(), static_cast<std::size_t>(got));
+        }
+    });
+    log.reset();
+    in = util::Fd();
+    reader.join();
+    const auto lost = all.find("log-lost lines=");
+    ASSERT_NE(lost, std::string::npos);
+    const auto whole = static_cast<std::size_t>(std::count(all.begin(), all.end(), '\n'));
+    EXPECT_EQ(whole + std::stoul(all.substr(lost + 15)), 1000U + 1U);
 }
 
 // A pipe that holds 4 KiB, and whose reader does not read.
