@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Installs what the tests need, builds everything and runs every test; with --sanitize (or CI=true) the unit tests under
-# the address and undefined-behaviour sanitizers, and the fuzz targets for half a minute each. The last line says how
+# the address and undefined-behaviour sanitizers, and the fuzz targets for a quarter of a minute each. The last line says how
 # many passed and failed.
 set -euo pipefail
 # shellcheck source=scripts/lib.sh
@@ -58,8 +58,8 @@ if $sanitize; then
     UBSAN_OPTIONS=halt_on_error=1:print_stacktrace=1 run_tests build/sanitize --suite unit
     also=", the unit tests of them under the sanitizers"
 
-    step "Fuzz targets, 30 seconds each (tests/fuzz/run.sh)"
-    if "$root/tests/fuzz/run.sh" 30; then
+    step "Fuzz targets, 15 seconds each (tests/fuzz/run.sh)"
+    if "$root/tests/fuzz/run.sh" 15; then
         also="$also; the fuzz targets found nothing"
     else
         also="$also; a fuzz target FOUND something (above)"
