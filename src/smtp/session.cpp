@@ -69,8 +69,7 @@ Session::Session(asio::any_io_executor executor, Target target)
 
 Deadline Session::after(Stage stage) const {
     const Deadline own = std::chrono::steady_clock::now() + target_.timeouts.of(stage);
-    // A host that has the whole message may have taken it: to hang up on it would deliver twice.
-    return stage == Stage::dot || stage == Stage::quit ? own : std::min(own, end_);
+    return stage == Stage::quit ? own : std::min(own, end_);
 }
 
 std::string Session::told(sternpost::Error<util::Errc> error) const {
@@ -325,6 +324,8 @@ asio::awaitable<std::vector<RecipientOutcome>> Session::transact(mail::Envelope 
             in_data_ = true;
             if (auto failed = co_await send_message(message, transaction))
                 transaction.on_failure(failed->code, std::move(failed->text), failed->stage);
+            else  // the host may have taken it: to hang up on it now would deliver twice
+                end_ = Deadline::max();
         } else {
             in_data_ = false;
             end_ = Deadline::max();

@@ -224,6 +224,11 @@ TEST(Dialogue, AHostThatIsJustInTimeEachTimeIsGivenUp) {
     const Told told = play({{"dot", "LATE"}}, hasty);
     ASSERT_EQ(told.outcomes.size(), 1U);
     EXPECT_FALSE(told.outcomes[0].failure);
+    // What ends that wait is its own limit, and is called so.
+    hasty.dot = late;
+    const Failure silent = failure_of(play({{"dot", "SILENCE"}}, hasty), false);
+    EXPECT_EQ(silent.stage, Stage::dot);
+    EXPECT_EQ(silent.text, "timed out");
 }
 
 TEST(Dialogue, FallsBackToHelo) {  // SMTP-06
