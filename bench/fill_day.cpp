@@ -58,7 +58,8 @@ int main(int argc, char** argv) {
     const std::uint64_t domains = std::strtoull(argv[2], nullptr, 10);
     const std::uint64_t sessions = std::strtoull(argv[3], nullptr, 10);
     NoLog log;
-    const SystemClock clock;
+    const SystemClock machine_clock;
+    store::TrustedClock clock(machine_clock);
     SystemRandom random;
     store::sqlite::Options options;
     auto store = store::sqlite::SqliteStore::open(argv[1], options, log, clock, random, nullptr);

@@ -146,9 +146,8 @@ int Daemon::open() {
     for (const auto& warning : store_->opened().warnings)
         Event(log_, Level::warning, "store").reason(warning);
     const store::MessageId newest = store_->opened().newest;
-    queue_clock_.emplace(clock_, newest.time());
     open_io(newest);
-    control_ids_ = std::make_unique<store::IdSource>(*queue_clock_, control_slot, newest);
+    control_ids_ = std::make_unique<store::IdSource>(clock_, control_slot, newest);
 
     auto contexts = tls::client_contexts({settings_.ca_file});
     if (!contexts) {
@@ -207,7 +206,7 @@ int Daemon::open() {
     };
     hooks.abort_sessions = [this] { dialer_->abort(); };
     queue_ = std::make_unique<queue::Manager>(control_, queue_of(settings_), std::move(hooks), *store_,
-                                              *queue_clock_, control_timer_, random_, log_);
+                                              clock_, control_timer_, random_, log_);
 
     const auto lookup_options = lookups_of(settings_);
     const auto names = std::make_shared<const mail::LocalNames>(local_names_of(settings_, hostname_));
@@ -304,8 +303,8 @@ int Daemon::open() {
 void Daemon::open_io(store::MessageId newest) {
     const unsigned threads = config::effective_io_threads(settings_, std::thread::hardware_concurrency());
     for (unsigned slot = 0; slot < std::min(threads, control_slot); ++slot)
-        io_.push_back(std::make_unique<Io>(store::IdSource(*queue_clock_, slot, newest),
-                                           threads == 1 ? &control_ : nullptr));
+        io_.push_back(
+            std::make_unique<Io>(store::IdSource(clock_, slot, newest), threads == 1 ? &control_ : nullptr));
 }
 
 // What the resolver's cache already knows of a recipient's domain, for RCPT.

@@ -71,8 +71,8 @@ class Daemon {
     config::Settings settings_;
     std::string hostname_;
     FileLog& log_;
-    SystemClock clock_;
-    std::optional<store::TrustedClock> queue_clock_;  // since the store is open
+    SystemClock machine_clock_;
+    store::TrustedClock clock_{machine_clock_};
     SystemRandom random_;
     WallTime started_;
     asio::io_context control_{1};

@@ -37,7 +37,10 @@ bool Core::over(const store::StoredMessage& message, Now began, Now now) const {
 
 Core::Hop& Core::hop(const std::string& name) {
     const auto [known, fresh] = hops_.try_emplace(name);
-    if (fresh) known->second.window = options_.window_start;
+    if (fresh) {
+        known->second.window = options_.window_start;
+        known->second.owner = owner_of(store::HopName::parse(name).next_hop);
+    }
     return known->second;
 }
 
@@ -98,15 +101,17 @@ bool Core::wants_lane(const std::string& name, const Hop& hop, Now now) const {
     return hop.lanes < window && (hop.lanes == 0 || hop.ready.size() > backlog_per_connection * hop.lanes);
 }
 
-std::vector<std::string> Core::lanes_wanted(Now now) {
+std::vector<Slot> Core::lanes_wanted(Now now) {
     run_timers(now);
-    std::vector<std::string> out;
+    std::vector<Slot> out;
     if (refused_ > 0 || lanes_.full()) return out;
     std::map<std::string, std::deque<std::string>> wanting;  // hops, by whose mail is next there
+    std::map<std::string, std::size_t> owners;               // how many of these hops are whose
     for (auto name = candidates_.begin(); name != candidates_.end();) {
         const auto known = hops_.find(*name);
         if (known != hops_.end() && wants_lane(*name, known->second, now)) {
             wanting[known->second.ready.next_sender()].push_back(*name);
+            ++owners[known->second.owner];
             ++name;
             continue;
         }
@@ -118,23 +123,24 @@ std::vector<std::string> Core::lanes_wanted(Now now) {
     auto sender = wanting.upper_bound(served_last_);
     while (!wanting.empty() && !lanes_.full()) {
         if (sender == wanting.end()) sender = wanting.begin();
-        if (!lanes_.may_begin(sender->first, wanting.size() > 1)) {
-            sender = wanting.erase(sender);
-            continue;
-        }
         std::deque<std::string>& names = sender->second;
-        const std::string name = std::move(names.front());
+        Slot slot{std::move(names.front()), sender->first};
         names.pop_front();
-        Hop& wanted = hops_.at(name);
-        ++wanted.lanes;
-        wanted.lane_senders.push_back(sender->first);
-        lanes_.begin(sender->first);
-        out.push_back(name);
-        served_last_ = sender->first;
-        if (wants_lane(name, wanted, now))
-            names.push_back(name);
-        else
-            candidates_.erase(name);
+        Hop& wanted = hops_.at(slot.hop);
+        slot.owner = wanted.owner;
+        bool again = false;
+        if (lanes_.may_begin(slot, {wanting.size() > 1, owners.size() > 1})) {
+            ++wanted.lanes;
+            lanes_.begin(slot);
+            served_last_ = sender->first;
+            again = wants_lane(slot.hop, wanted, now);
+            if (again)
+                names.push_back(slot.hop);
+            else
+                candidates_.erase(slot.hop);
+            out.push_back(std::move(slot));
+        }
+        if (!again && --owners[wanted.owner] == 0) owners.erase(wanted.owner);
         sender = names.empty() ? wanting.erase(sender) : std::next(sender);
     }
     return out;
@@ -149,6 +155,7 @@ std::optional<Work> Core::take(const std::string& hop_name, Now now) {
         const store::MessageId id = hop.ready.pop();
         const auto known = messages_.find(id);
         if (known == messages_.end() || known->second.removed || known->second.stored->held) continue;
+        if (holding_.contains(id)) continue;
         Message& message = known->second;
         const auto waits = message.units.find(hop_name);
         if (waits == message.units.end()) continue;  // it was let go of, and came again without that
@@ -365,14 +372,21 @@ bool Core::resume(const std::string& hop_name, Now now) {
     return wants_lane(hop_name, known->second, now);
 }
 
-void Core::lane_ended(const std::string& hop_name) {
-    Hop& left = hop(hop_name);
+void Core::lane_stalled(Slot& slot) {
+    lanes_.stall(slot);
+}
+
+void Core::lane_moves(Slot& slot) {
+    lanes_.resume(slot);
+}
+
+void Core::lane_ended(const Slot& slot) {
+    Hop& left = hop(slot.hop);
     assert(left.lanes > 0);
     --left.lanes;
-    lanes_.end(left.lane_senders.front());
-    left.lane_senders.pop_front();
-    candidates_.insert(hop_name);
-    forget_hop_if_idle(hop_name);
+    lanes_.end(slot);
+    candidates_.insert(slot.hop);
+    forget_hop_if_idle(slot.hop);
 }
 
 // A hop that works and has nothing here goes; one that fails is remembered as long as there is room.

@@ -123,7 +123,10 @@ class Core {
     void loaded(store::Due due, Now now);
     void load_failed(Now now);
     /// Mail of a suspended sender that has turned up: it is to be put on hold in the store.
+    /// Each is named once; nothing of it is taken until held() is said of it.
     std::vector<store::MessageId> to_hold();
+    /// These are on hold in the store, or their sender is suspended no more.
+    void held(const std::vector<store::MessageId>& ids, Now now);
     /// The store is asked for messages of whatever kind; then comes the answer. What has changed in between
     /// and is in memory no more is another thing than the answer says: select(), swept() and delayed() pass
     /// over it.
@@ -147,7 +150,11 @@ class Core {
     /// Next hops for which another connection should be opened now, each named as often as connections are
     /// wanted. They count as running from here on, until lane_ended(). Where there are fewer connections than
     /// would be of use, the senders whose mail is next at the hops take turns.
-    std::vector<std::string> lanes_wanted(Now now);
+    std::vector<Slot> lanes_wanted(Now now);
+    /// The lane has made no step for long: its slot is given to others, where the second pool has room.
+    void lane_stalled(Slot& slot);
+    /// It has made one.
+    void lane_moves(Slot& slot);
     /// The next transaction for a lane of that hop; nothing: no work is due.
     std::optional<Work> take(const std::string& hop, Now now);
     /// The end of a transaction. Returns the results to be recorded; the message stays known until
@@ -162,7 +169,7 @@ class Core {
     /// results to be recorded (bounces).
     std::vector<store::DeliveryResult> lane_failed(const std::string& hop, const HopFate& fate, Now began,
                                                    Now now);
-    void lane_ended(const std::string& hop);
+    void lane_ended(const Slot& slot);
     /// No further connection to the hop for so long: its site has all it may have. Not a failure.
     void pause(const std::string& hop, std::chrono::milliseconds time, Now now);
     /// The site may have room: a pause ends. Whether mail is due there that a further connection is worth.
@@ -235,12 +242,12 @@ class Core {
         bool removed = false;
     };
     struct Hop {
+        std::string owner;  // Shares
         FairQueue ready;
         std::set<std::pair<SteadyTime, store::MessageId>> sleeping;
         std::size_t loaded = 0;  // messages in memory that have a unit here
         bool more = false;       // there may be more in the store that is due
         unsigned lanes = 0;
-        std::deque<std::string> lane_senders;  // whom each was opened for
         unsigned connected = 0;
         unsigned window = 0;
         unsigned failures = 0;
@@ -272,6 +279,7 @@ class Core {
     bool due_soon(const Message& message, Now now) const;
     void let_go_if_far(store::MessageId id, Now now);
     void touch(store::MessageId id);
+    void hold_soon(store::MessageId id);
     bool is_stale(store::MessageId id) const { return stale_.contains(id) && !messages_.contains(id); }
     void forget(Messages::iterator known);
     void forget_hop_if_idle(const std::string& name);
@@ -307,6 +315,7 @@ class Core {
     std::set<store::MessageId> changed_;    // since the first of these
     std::set<store::MessageId> stale_;      // of these, at the last answer
     std::vector<store::MessageId> to_hold_;
+    std::set<store::MessageId> holding_;  // named by to_hold(), or soon
     std::vector<Sweep> sweeps_;
     WallTime oldest_ = WallTime::max() - std::chrono::hours(24 * 365 * 100);  // nothing in the store is older
     bool hops_forgotten_ = false;  // some hop that fails may be known to the store alone

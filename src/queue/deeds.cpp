@@ -205,7 +205,7 @@ void Core::suspend(const store::StoredSuspension& suspension, Now now) {
         for (const auto& [id, message] : messages_)
             if (!message.stored->held && store::is_sender(*message.stored, suspension.scope))
                 ids.push_back(id);
-        for (const auto id : ids) to_hold_.push_back(id);
+        for (const auto id : ids) hold_soon(id);
         return;
     }
     for (const auto& [name, at] : hops_) candidates_.insert(name);

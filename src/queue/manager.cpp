@@ -44,19 +44,35 @@ bool tells_nobody(const store::StoredMessage& message, const std::vector<store::
 // ours: for how long the first failure of a message waits for others of it, to be told in one notice
 constexpr auto gather_failures_for = std::chrono::seconds(60);
 
+// ours: a lane without a step for so long leaves its slot to others (Shares); where there was no room for it
+// among the stalled ones, it is looked at again
+constexpr auto stalled_after = std::chrono::seconds(60);
+constexpr auto stalled_again_after = std::chrono::seconds(5);
+
 }  // namespace
 
-Lane::Lane(Manager& manager, std::string hop)
-    : manager_(manager), hop_(std::move(hop)), began_(manager.now()), work_(manager.timer_.alarm()) {
+Lane::Lane(Manager& manager, Slot slot)
+    : manager_(manager),
+      slot_(std::move(slot)),
+      began_(manager.now()),
+      last_step_(began_.steady),
+      work_(manager.timer_.alarm()) {
     manager_.lane_list_.push_back(this);
+    if (std::exchange(manager_.no_slot_to_watch_, false)) manager_.slots_->ring();
 }
 
 Lane::~Lane() {
     manager_.lane_list_.remove(this);
-    if (connected_) manager_.core_->lane_disconnected(hop_);
-    manager_.store_hop(hop_);
-    manager_.core_->lane_ended(hop_);
+    if (connected_) manager_.core_->lane_disconnected(hop());
+    manager_.store_hop(hop());
+    manager_.core_->lane_ended(slot_);
     manager_.kick();
+}
+
+void Lane::moves() {
+    last_step_ = manager_.clock_.steady();
+    manager_.core_->lane_moves(slot_);
+    if (std::exchange(manager_.no_slot_to_watch_, false)) manager_.slots_->ring();
 }
 
 bool Lane::stopping() const {
@@ -65,7 +81,9 @@ bool Lane::stopping() const {
 
 std::optional<Work> Lane::take() {
     if (manager_.stopping_) return std::nullopt;
-    return manager_.core_->take(hop_, manager_.now());
+    auto work = manager_.core_->take(hop(), manager_.now());
+    if (work) moves();
+    return work;
 }
 
 asio::awaitable<std::optional<Work>> Lane::wait(SteadyTime when) {
@@ -79,6 +97,7 @@ asio::awaitable<std::optional<Work>> Lane::wait(SteadyTime when) {
 }
 
 void Lane::finished(const Work& work, std::vector<Fate> fates) {
+    moves();
     auto results = manager_.core_->finished(work, std::move(fates), manager_.now());
     if (tells_nobody(*work.message, results))
         manager_.settle_sent(std::move(results));
@@ -93,22 +112,23 @@ void Lane::put_back(const Work& work) {
 }
 
 void Lane::pause(std::chrono::milliseconds time) {
-    manager_.core_->pause(hop_, time, manager_.now());
+    manager_.core_->pause(hop(), time, manager_.now());
 }
 
 void Lane::connected() {
     if (connected_) return;
     connected_ = true;
-    manager_.core_->lane_connected(hop_);
-    manager_.store_hop(hop_);
+    moves();
+    manager_.core_->lane_connected(hop());
+    manager_.store_hop(hop());
     manager_.kick();
 }
 
 void Lane::failed(const HopFate& fate) {
     if (manager_.stopping_) return;
-    if (std::exchange(connected_, false)) manager_.core_->lane_disconnected(hop_);
-    auto results = manager_.core_->lane_failed(hop_, fate, began_, manager_.now());
-    manager_.store_hop(hop_);
+    if (std::exchange(connected_, false)) manager_.core_->lane_disconnected(hop());
+    auto results = manager_.core_->lane_failed(hop(), fate, began_, manager_.now());
+    manager_.store_hop(hop());
     manager_.settle_all(std::move(results), "bounced", nullptr);
 }
 
@@ -126,6 +146,7 @@ Manager::Manager(asio::io_context& context, Options options, Hooks hooks, store:
       settling_(context, log),
       time_(context, log),
       delays_(timer.alarm()),
+      slots_(timer.alarm()),
       due_(timer.alarm()) {
     core_ = std::make_unique<Core>(options_, random_);
 }
@@ -178,6 +199,7 @@ asio::awaitable<store::Result<std::size_t>> Manager::load() {
 void Manager::start() {
     running_ = true;
     time_.spawn("queue time", watch_time());
+    time_.spawn("stalled lanes", watch_slots());
     if (hooks_.delay_warning && options_.schedule.delay_warning.count() > 0)
         time_.spawn("delay warnings", watch_delays());
     kick();
@@ -232,7 +254,10 @@ void Manager::kick() {
         if (!sweeps_.empty() && !std::exchange(sweeping_, true)) settling_.spawn("sweeps", sweep_all());
         if (auto ids = core_->to_hold(); !ids.empty())
             settling_.spawn("hold", hold_suspended(std::move(ids)));
-        for (auto& hop : core_->lanes_wanted(now())) lanes_.spawn("lane " + hop, run_lane(hop));
+        for (Slot& slot : core_->lanes_wanted(now())) {
+            std::string name = "lane " + slot.hop;
+            lanes_.spawn(std::move(name), run_lane(std::move(slot)));
+        }
         if (const auto wake = core_->next_wake(); wake != wake_) {
             wake_ = wake;
             due_->ring();
@@ -294,9 +319,32 @@ asio::awaitable<void> Manager::watch_delays() {
     }
 }
 
-asio::awaitable<void> Manager::run_lane(std::string hop) {
-    Lane lane(*this, std::move(hop));
+asio::awaitable<void> Manager::run_lane(Slot slot) {
+    Lane lane(*this, std::move(slot));
     co_await hooks_.deliver(lane);
+}
+
+// A silent host does not keep others from their turn.
+asio::awaitable<void> Manager::watch_slots() {
+    while (!stopping_) {
+        const SteadyTime present = clock_.steady();
+        SteadyTime next = SteadyTime::max();
+        bool freed = false;
+        for (Lane* lane : lane_list_) {
+            if (lane->slot_.stalled) continue;
+            if (lane->last_step_ + stalled_after > present) {
+                next = std::min(next, lane->last_step_ + stalled_after);
+                continue;
+            }
+            core_->lane_stalled(lane->slot_);
+            freed = freed || lane->slot_.stalled;
+            if (!lane->slot_.stalled) next = std::min(next, present + stalled_again_after);
+        }
+        if (freed) kick();
+        no_slot_to_watch_ = next == SteadyTime::max();
+        if (!no_slot_to_watch_) next = std::max(next, present + std::chrono::seconds(1));
+        co_await slots_->wait(next);
+    }
 }
 
 void Manager::store_hop(const std::string& hop) {
@@ -459,6 +507,7 @@ asio::awaitable<void> Manager::stop(std::chrono::seconds patience) {
     stopping_ = true;
     due_->ring();
     delays_->ring();
+    slots_->ring();
     for (Lane* lane : lane_list_) lane->work_->ring();
     if (hooks_.abort_sessions) hooks_.abort_sessions();
     const auto end = clock_.steady() + patience;
@@ -644,22 +693,37 @@ asio::awaitable<store::Result<DeedDone>> Manager::act(Deed deed, store::QueueFil
     co_return out;
 }
 
-// Those of a suspended sender that came after it was suspended.
+// Those of a suspended sender that came after it was suspended. Until it has succeeded, or the sender is
+// suspended no more.
 asio::awaitable<void> Manager::hold_suspended(std::vector<store::MessageId> ids) {
-    store::QueueFilter meant;
-    meant.ids = std::move(ids);
-    meant.limit = meant.ids.size();
-    const auto found = co_await find(meant);
-    std::vector<Selected> selected;
-    if (found)
-        for (const auto& one : *found) selected.push_back(core_->select(one, {}));
-    // Named: g++ 12 frees a brace-made aggregate in an expression with co_await twice.
-    store::QueueFilter any;
-    std::string who = "suspension";
-    std::string nowhere;
-    const auto kept =
-        co_await do_deed(Deed::hold, std::move(selected), std::move(any), std::move(who), std::move(nowhere));
-    if (!kept) Event(log_, Level::error, "hold").reason(kept.error().text);
+    for (bool first = true; !stopping_; first = false) {
+        store::QueueFilter meant;
+        meant.ids = ids;
+        meant.limit = ids.size();
+        const auto found = co_await find(std::move(meant));
+        std::string trouble = found ? "" : found.error().text;
+        if (found) {
+            std::vector<Selected> selected;
+            for (const auto& one : *found)
+                if (core_->suspensions().of_sender(one) != nullptr)
+                    selected.push_back(core_->select(one, {}));
+            // Named: g++ 12 frees a brace-made aggregate in an expression with co_await twice.
+            store::QueueFilter any;
+            std::string who = "suspension";
+            std::string nowhere;
+            const auto kept = co_await do_deed(Deed::hold, std::move(selected), std::move(any),
+                                               std::move(who), std::move(nowhere));
+            if (kept) break;
+            trouble = kept.error().text;
+        }
+        if (first)
+            Event(log_, Level::error, "hold")
+                .kv("messages", ids.size())
+                .reason(trouble + "; nothing of them is sent, and it is tried each second");
+        co_await timer_.until(clock_.steady() + std::chrono::seconds(1));
+    }
+    core_->held(ids, now());
+    kick();
 }
 
 asio::awaitable<store::Result<DeedDone>> Manager::suspend(store::StoredSuspension suspension) {

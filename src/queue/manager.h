@@ -39,12 +39,12 @@ struct DeedDone {
 /// One connection's worth of work for a next hop, as delivery sees it. Everything on the control thread.
 class Lane {
   public:
-    Lane(Manager& manager, std::string hop);
+    Lane(Manager& manager, Slot slot);
     Lane(const Lane&) = delete;
     Lane& operator=(const Lane&) = delete;
     ~Lane();
 
-    const std::string& hop() const { return hop_; }
+    const std::string& hop() const { return slot_.hop; }
     /// The next transaction; nothing: no work is due, or we are stopping.
     std::optional<Work> take();
     /// Waits for work until `when`; nothing: the time is over, or we are stopping.
@@ -62,9 +62,12 @@ class Lane {
 
   private:
     friend class Manager;
+    void moves();
+
     Manager& manager_;
-    std::string hop_;
+    Slot slot_;
     Now began_;
+    SteadyTime last_step_;  // when a transaction began or ended, or a session was opened, last
     bool connected_ = false;
     std::unique_ptr<Alarm> work_;  // rings when work arrives
     bool idle_ = false;
@@ -129,7 +132,8 @@ class Manager {
     void kick();
     void look_at_clock();
     asio::awaitable<void> watch_time();
-    asio::awaitable<void> run_lane(std::string hop);
+    asio::awaitable<void> run_lane(Slot slot);
+    asio::awaitable<void> watch_slots();
     asio::awaitable<void> watch_delays();
     asio::awaitable<void> load_due(store::DueQuestion question);
     asio::awaitable<void> sweep_all();
@@ -174,6 +178,7 @@ class Manager {
     TaskGroup time_;
     std::list<Lane*> lane_list_;
     std::unique_ptr<Alarm> delays_;   // rings at the end
+    std::unique_ptr<Alarm> slots_;    // rings when there is a slot to watch again, and at the end
     std::unique_ptr<Alarm> due_;      // rings when what is due next has changed
     std::optional<SteadyTime> wake_;  // when something becomes due by itself
     std::map<store::MessageId, std::vector<store::DeliveryResult>>
@@ -181,6 +186,7 @@ class Manager {
     std::vector<store::DeliveryResult> sent_;  // in this turn of the loop, not yet on their way to the store
     std::deque<Core::Sweep> sweeps_;           // to be done, one of a hop
     bool sweeping_ = false;
+    bool no_slot_to_watch_ = false;  // every lane's slot has been given to others, or there is no lane
     bool clock_was_trusted_ = true;  // at the last look
     bool kicked_ = false;
     bool running_ = false;

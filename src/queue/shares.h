@@ -1,44 +1,113 @@
-// How the connections that there may be at once are shared between senders. Pure.
+// How the connections that there may be at once are shared between senders, and between those whom mail goes
+// to. Pure.
 #pragma once
 
 #include <algorithm>
 #include <map>
 #include <string>
+#include <string_view>
 
 namespace sternpost::queue {
 
-/// While others wait, one sender has at most half of all connections. Nobody has the last tenth unless it is
-/// needed: mail of another sender that comes while slow hosts keep one sender's connections finds a place at
-/// once.
+/// A place among the connections that there may be at once.
+struct Slot {
+    std::string hop;       // the group (store/hop) whose mail the connection is for
+    std::string sender{};  // whose mail it was opened for
+    std::string owner{};   // who owns the next hop
+    bool stalled = false;  // it makes no progress, and has left its place to others (Shares)
+};
+
+/// Who owns a next hop, as far as its name tells: its last two labels. Under a suffix like `co.uk` that joins
+/// owners who have nothing in common; all it costs them is what exceeds half of the connections while others
+/// wait.
+inline std::string owner_of(std::string_view next_hop) {
+    const auto last = next_hop.rfind('.');
+    if (next_hop.starts_with('[') || last == std::string_view::npos || last == 0)
+        return std::string(next_hop);
+    const auto before = next_hop.rfind('.', last - 1);
+    return std::string(before == std::string_view::npos ? next_hop : next_hop.substr(before + 1));
+}
+
+/// While others wait, one sender has at most half of all connections, and those to one owner are at most
+/// half. Nobody has the last tenth unless it is needed: mail of another sender that comes while slow hosts
+/// keep one sender's connections finds a place at once. A connection that makes no progress may move to a
+/// second pool, a fifth as large, and leaves its place to others: so there are at most six fifths of `all`.
 class Shares {
   public:
     explicit Shares(unsigned all)
-        : all_(all), half_(std::max(1U, all / 2)), reserve_(all > 1 ? std::max(1U, all / 10) : 0) {}
+        : main_{all}, stalled_{std::max(1U, all / 5)}, reserve_(all > 1 ? std::max(1U, all / 10) : 0) {}
 
-    unsigned in_use() const { return in_use_; }
-    bool full() const { return in_use_ >= all_; }
-    bool may_begin(const std::string& sender, bool others_wait) const {
+    /// Who else waits for a connection.
+    struct Waiting {
+        bool other_senders = false;
+        bool other_owners = false;
+    };
+
+    /// All connections that are open, the stalled ones included.
+    unsigned in_use() const { return main_.in_use + stalled_.in_use; }
+    bool full() const { return main_.in_use >= main_.size; }
+    bool may_begin(const Slot& slot, Waiting waiting) const {
         if (full()) return false;
-        const auto own = of_.find(sender);
-        if (own == of_.end() || own->second < half_) return true;
-        return !others_wait && in_use_ + reserve_ < all_;
+        const bool beyond_reserve = main_.in_use + reserve_ < main_.size;
+        const bool sender_may = main_.has_less_than_half(main_.senders, slot.sender);
+        const bool owner_may = main_.has_less_than_half(main_.owners, slot.owner);
+        return (sender_may || (!waiting.other_senders && beyond_reserve)) &&
+               (owner_may || (!waiting.other_owners && beyond_reserve));
     }
-    void begin(const std::string& sender) {
-        ++of_[sender];
-        ++in_use_;
+    void begin(const Slot& slot) { main_.add(slot); }
+    /// A connection makes no progress. Where the second pool is full, or half of it is the sender's or the
+    /// owner's, it keeps its place.
+    void stall(Slot& slot) {
+        const bool room = stalled_.in_use < stalled_.size &&
+                          stalled_.has_less_than_half(stalled_.senders, slot.sender) &&
+                          stalled_.has_less_than_half(stalled_.owners, slot.owner);
+        if (slot.stalled || !room) return;
+        main_.remove(slot);
+        stalled_.add(slot);
+        slot.stalled = true;
     }
-    void end(const std::string& sender) {
-        const auto own = of_.find(sender);
-        if (--own->second == 0) of_.erase(own);
-        --in_use_;
+    /// It makes progress again. It is never ended for want of a place: for a time there may be more than
+    /// `all`.
+    void resume(Slot& slot) {
+        if (!slot.stalled) return;
+        stalled_.remove(slot);
+        main_.add(slot);
+        slot.stalled = false;
     }
+    void end(const Slot& slot) { (slot.stalled ? stalled_ : main_).remove(slot); }
 
   private:
-    unsigned all_;
-    unsigned half_;
+    using Counts = std::map<std::string, unsigned>;
+
+    struct Pool {
+        unsigned size;
+        unsigned in_use = 0;
+        Counts senders{};
+        Counts owners{};
+
+        bool has_less_than_half(const Counts& counts, const std::string& who) const {
+            const auto own = counts.find(who);
+            return own == counts.end() || own->second < std::max(1U, size / 2);
+        }
+        void add(const Slot& slot) {
+            ++senders[slot.sender];
+            ++owners[slot.owner];
+            ++in_use;
+        }
+        void remove(const Slot& slot) {
+            drop(senders, slot.sender);
+            drop(owners, slot.owner);
+            --in_use;
+        }
+        static void drop(Counts& counts, const std::string& who) {
+            const auto own = counts.find(who);
+            if (--own->second == 0) counts.erase(own);
+        }
+    };
+
+    Pool main_;
+    Pool stalled_;
     unsigned reserve_;
-    unsigned in_use_ = 0;
-    std::map<std::string, unsigned> of_;
 };
 
 }  // namespace sternpost::queue

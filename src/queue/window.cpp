@@ -71,7 +71,7 @@ bool Core::add(store::StoredMessage stored, Now now) {
         if (r.tries == 0) r.next_at = std::min(r.next_at, now.wall);
     if (!admits(stored, now)) {
         if (!suspensions_.empty() && !stored.held && suspensions_.of_sender(stored) != nullptr)
-            to_hold_.push_back(stored.id);
+            hold_soon(stored.id);
         return false;
     }
     return insert(std::move(stored), now) != nullptr;
@@ -81,7 +81,7 @@ bool Core::add(store::StoredMessage stored, Now now) {
 Core::Message* Core::insert(store::StoredMessage stored, Now now) {
     const store::MessageId id = stored.id;
     if (!suspensions_.empty() && !stored.held && suspensions_.of_sender(stored) != nullptr) {
-        to_hold_.push_back(id);
+        hold_soon(id);
         return nullptr;
     }
     Message message;
@@ -157,6 +157,9 @@ std::optional<store::DueQuestion> Core::wanted(Now now) {
             for (const auto& group : store::groups_of(suspension.scope)) out.full.push_back(group);
     std::sort(out.full.begin(), out.full.end());
     for (const auto& [id, message] : messages_) out.known.push_back(id);
+    for (const auto id : holding_)
+        if (!messages_.contains(id)) out.known.push_back(id);
+    std::sort(out.known.begin(), out.known.end());
     more_ = false;
     loading_ = true;
     not_asked_ = out.full;
@@ -198,8 +201,23 @@ void Core::loaded(store::Due due, Now now) {
     for (const auto& [state, more] : due.hops) forget_hop_if_idle(state.next_hop);
 }
 
+void Core::hold_soon(store::MessageId id) {
+    if (holding_.insert(id).second) to_hold_.push_back(id);
+}
+
 std::vector<store::MessageId> Core::to_hold() {
     return std::exchange(to_hold_, {});
+}
+
+void Core::held(const std::vector<store::MessageId>& ids, Now now) {
+    for (const auto id : ids) {
+        holding_.erase(id);
+        const auto known = messages_.find(id);
+        if (known == messages_.end() || known->second.stored->held) continue;
+        for (const auto& [hop_name, unit] : known->second.units)
+            sleep_or_ready(hop_name, known->second, id, now);
+    }
+    asleep(now.steady);
 }
 
 std::vector<Core::Sweep> Core::sweeps() {

@@ -5,27 +5,30 @@
 
 namespace sternpost::store {
 
-TrustedClock::TrustedClock(const Clock& clock, WallTime newest_stored)
-    : clock_(clock), newest_(newest_stored), start_wall_(clock.wall()), start_steady_(clock.steady()) {}
+TrustedClock::TrustedClock(const Clock& clock)
+    : clock_(clock), start_wall_(clock.wall()), start_since_boot_(clock.since_boot()) {}
 
-bool TrustedClock::trusts(WallTime wall, SteadyTime steady) const {
+std::chrono::microseconds TrustedClock::passed() const {
+    return std::chrono::duration_cast<std::chrono::microseconds>(clock_.since_boot() - start_since_boot_);
+}
+
+bool TrustedClock::trusts(WallTime wall, std::chrono::microseconds passed) const {
     constexpr auto most = std::chrono::minutes(10);
-    if (wall + most < newest_) return false;
+    if (wall < newest_.load() - most) return false;
     const auto gone = wall - start_wall_;
-    const auto waited = std::chrono::duration_cast<std::chrono::microseconds>(steady - start_steady_);
-    return gone - waited <= most && waited - gone <= most;
+    return gone - passed <= most && passed - gone <= most;
 }
 
 Now TrustedClock::now() const {
     const WallTime wall = clock_.wall();
     const SteadyTime steady = clock_.steady();
-    if (trusts(wall, steady)) return {wall, steady, true};
-    const auto waited = std::chrono::duration_cast<std::chrono::microseconds>(steady - start_steady_);
-    return {std::max(start_wall_, newest_) + waited, steady, false};
+    const auto since_start = passed();
+    if (trusts(wall, since_start)) return {wall, steady, true};
+    return {std::max(start_wall_, newest_.load()) + since_start, steady, false};
 }
 
 WallTime TrustedClock::believed(WallTime read) const {
-    return trusts(read, clock_.steady()) ? read : wall();
+    return trusts(read, passed()) ? read : wall();
 }
 
 }  // namespace sternpost::store

@@ -28,6 +28,12 @@ SteadyTime SystemClock::steady() const {
     return std::chrono::steady_clock::now();
 }
 
+SteadyTime SystemClock::since_boot() const {
+    timespec now{};
+    ::clock_gettime(CLOCK_BOOTTIME, &now);
+    return SteadyTime(std::chrono::seconds(now.tv_sec) + std::chrono::nanoseconds(now.tv_nsec));
+}
+
 std::string rfc3339(WallTime time) {
     const std::tm t = utc(time);
     return fmt::format("{:04}-{:02}-{:02}T{:02}:{:02}:{:02}Z", t.tm_year + 1900, t.tm_mon + 1, t.tm_mday,

@@ -18,12 +18,15 @@ class Clock {
     virtual ~Clock() = default;
     virtual WallTime wall() const = 0;
     virtual SteadyTime steady() const = 0;
+    /// As steady(), but it goes on while the machine is suspended. Only differences count.
+    virtual SteadyTime since_boot() const { return steady(); }
 };
 
 class SystemClock final : public Clock {
   public:
     WallTime wall() const override;
     SteadyTime steady() const override;
+    SteadyTime since_boot() const override;
 };
 
 /// `2026-11-23T16:49:39Z`, for logs and JSON (RFC 3339).

@@ -45,7 +45,8 @@ tls::Evidence evidence_of(const Certificate& certificate, const delivery::DialRe
 // The way to and from one host: what is said takes its time, and may never come.
 class Link {
   public:
-    Link(Network& network, Host& host, bool stripped) : net_(network), host_(network, host, stripped) {}
+    Link(Network& network, Host& host, bool stripped)
+        : net_(network), slow_(host.slow), host_(network, host, stripped) {}
 
     MxHost& host() { return host_; }
 
@@ -55,6 +56,7 @@ class Link {
             co_await net_.pause(timeouts_.of(stage));
             co_return fail(net_.silent() ? Errc::aborted : Errc::timed_out, "timed out");
         }
+        if (slow_) co_await net_.pause(timeouts_.of(stage) * net_.chance.between(60, 95) / 100);
         co_await net_.pause(net_.chance.time(std::chrono::milliseconds(1), std::chrono::milliseconds(60)));
         if (net_.silent()) co_return fail(Errc::aborted, "we stop");
         if (said.kind == Kind::closes) co_return fail(Errc::closed, "the host closed the connection");
@@ -89,6 +91,7 @@ class Link {
 
   private:
     Network& net_;
+    const bool slow_;
     MxHost host_;
     smtp::ReplyParser parser_;
     smtp::ClientTimeouts timeouts_;
@@ -279,7 +282,7 @@ asio::awaitable<tl::expected<std::unique_ptr<delivery::Channel>, smtp::Failure>>
     delivery::DialRequest request) {
     const std::string name = request.host ? request.host->text() : "";
     smtp::Failure failure;
-    failure.local_address = "11.255.0.1";
+    failure.local_address = own_address().text();
     const auto failed = [&](Stage stage, Errc code, std::string text) {
         failure.stage = stage;
         failure.code = net_.silent() ? Errc::aborted : code;
@@ -294,6 +297,10 @@ asio::awaitable<tl::expected<std::unique_ptr<delivery::Channel>, smtp::Failure>>
         failure.reply = std::move(*reply);
         return failed(stage, negative, std::move(text));
     };
+    if (const auto passage = gate_.judge(request.address, request.port, request.chooser);
+        passage != dns::Passage::open)
+        co_return failed(Stage::connect, Errc::no_passage, dns::reason_of(passage));
+    net_.oracle.dialled(request.address, name);
     const auto took = net_.chance.time(std::chrono::milliseconds(1), std::chrono::milliseconds(120));
     co_await net_.pause(took);
     if (net_.silent()) co_return failed(Stage::connect, Errc::aborted, "we stop");
@@ -311,6 +318,8 @@ asio::awaitable<tl::expected<std::unique_ptr<delivery::Channel>, smtp::Failure>>
     auto reply = co_await link->hear(std::move(said), Stage::greeting);
     if (!reply || !reply->positive())
         co_return refused(std::move(reply), Stage::greeting, Errc::reply_negative);
+    if (who->calls_itself == own_name)  // as the session does
+        co_return failed(Stage::greeting, Errc::loop, "the host calls itself by our name: mail would loop");
     said = host.ehlo(false);
     reply = co_await link->hear(std::move(said), Stage::helo);
     if (!reply || !reply->positive()) co_return refused(std::move(reply), Stage::helo, Errc::reply_negative);

@@ -78,6 +78,14 @@ class Process::Spy final : public StoreDouble {
         real().put_policy(std::move(policy), std::move(heard));
     }
 
+    void put_suspension(store::StoredSuspension value, Answer<void> reply) override {
+        if (alive()) oracle().suspension_asked(value);
+        auto heard = [this, value, answer = std::move(reply)](store::Result<void> done) mutable {
+            if (alive() && done) oracle().suspension_recorded(value);
+            answer(std::move(done));
+        };
+        real().put_suspension(std::move(value), std::move(heard));
+    }
     void put_override(store::StoredOverride value, Answer<void> reply) override {
         oracle().override_asked(value.scope, value.level);
         auto heard = [this, scope = value.scope, level = value.level,
@@ -115,12 +123,17 @@ Process::Process(const Surroundings& around, const Settings& settings, std::shar
       sim_resolver_(network_),
       sim_https_(network_, tasks_) {
     if (!seen_disk_) seen_disk_ = disk_;
+    dns::Gate::Options gate;
+    gate.own_addresses.push_back(own_address());
+    gate_ = around_.plant.gate(dns::Gate(std::move(gate)));
+    settings_.delivery.policy.hosts.gate = settings_.reports.gate = gate_;
 }
 
 Process::~Process() = default;
 
 store::Result<void> Process::open() {
     const Clock& clock = around_.time.clock();
+    clock_.emplace(around_.machine_clock);
     vfs_ = std::make_unique<store::sqlite::DiskVfs>(vfs_name, *seen_disk_, around_.machine_clock,
                                                     around_.random);
     auto options = settings_.store;
@@ -132,7 +145,7 @@ store::Result<void> Process::open() {
     const store::sqlite::StorePlace place{seen_disk_, {store::sqlite::index_name, vfs_name}};
     engine_ = std::make_unique<store::sqlite::EngineCore>(
         place, options, store::sqlite::EngineMailboxes{writer_, follower_, reader_, pool_}, around_.log,
-        around_.machine_clock);
+        *clock_);
     planted_control_ = around_.plant.control(control_);
     Mailbox& control = planted_control_ ? *planted_control_ : control_;
     auto on_accepted = [this, &control](std::vector<store::StoredMessage> messages) {
@@ -146,8 +159,7 @@ store::Result<void> Process::open() {
     for (const auto& warning : engine_->opened().warnings) around_.trace.step("recovery: {}", warning);
     planted_store_ = around_.plant.store(*engine_);
     spy_ = std::make_unique<Spy>(*this, planted_store_ ? *planted_store_ : *engine_);
-    queue_clock_.emplace(around_.machine_clock, engine_->opened().newest.time());
-    ids_ = std::make_unique<store::IdSource>(*queue_clock_, 63, engine_->opened().newest);
+    ids_ = std::make_unique<store::IdSource>(*clock_, 63, engine_->opened().newest);
 
     asio::io_context& context = around_.time.context();
     planted_timer_ = around_.plant.timer(around_.time, clock);
@@ -156,12 +168,14 @@ store::Result<void> Process::open() {
     dns::Resolver& resolver = planted_resolver_ ? *planted_resolver_ : sim_resolver_;
     planted_https_ = around_.plant.https(sim_https_);
     util::Https& https = planted_https_ ? *planted_https_ : sim_https_;
-    sim_dialer_ = std::make_unique<SimDialer>(network_, *spy_);
+    sim_dialer_ = std::make_unique<SimDialer>(network_, *spy_, gate_);
     planted_dialer_ = around_.plant.dialer(*sim_dialer_);
     delivery::Dialer& dialer = planted_dialer_ ? *planted_dialer_ : *sim_dialer_;
     policy_clock_ = around_.plant.policy_clock(clock);
 
-    lookups_ = std::make_unique<sts::Lookups>(context.get_executor(), sts::LookupOptions(), resolver, https,
+    sts::LookupOptions lookups;
+    lookups.fetch.gate = gate_;
+    lookups_ = std::make_unique<sts::Lookups>(context.get_executor(), std::move(lookups), resolver, https,
                                               *spy_, policy_clock_ ? *policy_clock_ : clock, around_.log);
     refresher_ = std::make_unique<sts::Refresher>(context, *lookups_, clock, timer, around_.log);
     alarms_ = std::make_unique<store::Alarms>(*spy_, clock, around_.log);
@@ -174,9 +188,11 @@ store::Result<void> Process::open() {
                                                      overrides_, dialer, clock, timer, around_.random,
                                                      around_.log, std::move(on_session), std::move(on_room));
     delivery::BounceOptions bounces;
-    bounces.hostname = "relay.example";
-    bouncer_ = std::make_unique<delivery::Bouncer>(std::move(bounces), *spy_, around_.machine_clock,
-                                                   around_.random, around_.log, *ids_);
+    bounces.hostname = own_name;
+    bounces.most_per_day = settings_.notices_per_day;
+    bounces = around_.plant.bounces(std::move(bounces));
+    bouncer_ = std::make_unique<delivery::Bouncer>(std::move(bounces), *spy_, *clock_, around_.random,
+                                                   around_.log, *ids_);
     queue::Hooks hooks;
     hooks.deliver = [this](queue::Lane& lane) { return carry(lane); };
     hooks.notices = [this](queue::MessagePtr message, std::vector<store::DeliveryResult> results) {
@@ -186,8 +202,8 @@ store::Result<void> Process::open() {
         return bouncer_->delay_warning(std::move(delayed.message), std::move(delayed.recipients),
                                        delayed.until);
     };
-    queue_ = std::make_unique<queue::Manager>(context, settings_.queue, std::move(hooks), *spy_,
-                                              *queue_clock_, timer, around_.random, around_.log);
+    queue_ = std::make_unique<queue::Manager>(context, settings_.queue, std::move(hooks), *spy_, *clock_,
+                                              timer, around_.random, around_.log);
     report_sender_ = std::make_unique<tlsrpt::Sender>(settings_.reports, resolver, https, *spy_, clock,
                                                       around_.random, around_.log, *ids_);
     tlsrpt::Surroundings around_reports;

@@ -32,6 +32,7 @@ struct Settings {
     store::sqlite::Options store;
     tlsrpt::Options reports;
     bool octets = false;  // a slow world
+    std::size_t notices_per_day = 1000;
 };
 
 /// What the machine takes the time for.
@@ -102,7 +103,7 @@ class Process {
     /// Asks what people ask of the daemon, and tells the oracle what it says.
     asio::awaitable<void> question(std::string domain);
     store::IdSource& ids() { return *ids_; }
-    const Clock& queue_clock() const { return *queue_clock_; }
+    const Clock& clock() const { return *clock_; }
     TaskGroup& tasks() { return tasks_; }
     Network& network() { return network_; }
 
@@ -113,6 +114,7 @@ class Process {
 
     Surroundings around_;
     Settings settings_;
+    dns::Gate gate_;
     std::shared_ptr<fake::SimDisk> disk_;
     std::shared_ptr<store::Disk> seen_disk_;  // as the plant shows it
     Network network_;
@@ -126,7 +128,7 @@ class Process {
     std::unique_ptr<store::Store> planted_store_;
     std::unique_ptr<store::Store> spy_;
     TaskGroup tasks_;
-    std::optional<store::TrustedClock> queue_clock_;
+    std::optional<store::TrustedClock> clock_;  // of store and queue
     std::unique_ptr<store::IdSource> ids_;
     SimResolver sim_resolver_;
     SimHttps sim_https_;

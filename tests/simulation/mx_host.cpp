@@ -23,7 +23,7 @@ std::optional<MxHost::Said> MxHost::trouble(bool may_refuse) {
 
 MxHost::Said MxHost::greeting() {
     if (auto wrong = trouble(true)) return *wrong;
-    return says(220, host_.name + " ESMTP");
+    return says(220, (host_.calls_itself.empty() ? host_.name : host_.calls_itself) + " ESMTP");
 }
 
 MxHost::Said MxHost::ehlo(bool inside_tls) {

@@ -7,6 +7,7 @@ namespace {
 
 constexpr std::string_view reports_prefix = "_smtp._tls.";
 constexpr std::string_view collector_prefix = "collector.";
+const dns::Address inside_address = dns::Address::v4({192, 168, 7, 7});
 
 }  // namespace
 
@@ -35,6 +36,7 @@ asio::awaitable<std::optional<Error<dns::Errc>>> SimResolver::ask(std::string qu
     const auto took = vanishes
                           ? std::chrono::microseconds(std::chrono::seconds(5))
                           : net_.chance.time(std::chrono::milliseconds(0), std::chrono::milliseconds(80));
+    net_.oracle.looked_up(question);
     co_await net_.pause(took);
     std::optional<Error<dns::Errc>> out;
     if (net_.silent() || vanishes)
@@ -46,12 +48,12 @@ asio::awaitable<std::optional<Error<dns::Errc>>> SimResolver::ask(std::string qu
 }
 
 asio::awaitable<dns::Result<dns::Answer<dns::Mx>>> SimResolver::mx(dns::Domain name) {
-    auto found = net_.world.domains().find(name.text());
-    const bool known = found != net_.world.domains().end();
+    const Domain* found = net_.world.domain(name.text());
+    const bool known = found != nullptr;
     // A forged answer in a signed zone does not validate.
-    bool down = known && found->second.dns_down;
+    bool down = known && found->dns_down;
     const bool forged = known && net_.world.attack(name.text()).forges_mx;
-    if (forged && found->second.signed_zone) down = true;
+    if (forged && found->signed_zone) down = true;
     std::string question = "MX " + name.text() + (forged ? " (forged)" : "");
     auto failed = co_await ask(std::move(question), down);
     if (failed) {
@@ -65,11 +67,11 @@ asio::awaitable<dns::Result<dns::Answer<dns::Mx>>> SimResolver::mx(dns::Domain n
         co_return out;
     }
     out.existence = dns::Existence::found;
-    out.authentic = found->second.signed_zone && !forged;
+    out.authentic = found->signed_zone && !forged;
     if (forged) {
         out.records.push_back({10, net_.world.evil().name});
     } else {
-        for (const auto& [preference, host] : found->second.mx) out.records.push_back({preference, host});
+        for (const auto& [preference, host] : found->mx) out.records.push_back({preference, host});
     }
     net_.oracle.told_mx(name.text(), {false, out.authentic});
     co_return out;
@@ -81,13 +83,15 @@ asio::awaitable<dns::Result<dns::Answer<dns::Address>>> SimResolver::addresses(d
     if (text.starts_with(collector_prefix)) {
         dns::Answer<dns::Address> collector;
         collector.existence = v6 ? dns::Existence::no_data : dns::Existence::found;
-        if (!v6) collector.records.push_back(dns::Address::v4({12, 0, 0, 2}));
+        const Domain* of = net_.world.domain(text.substr(collector_prefix.size()));
+        const bool inside = of != nullptr && of->inside;
+        if (!v6) collector.records.push_back(inside ? inside_address : dns::Address::v4({12, 0, 0, 2}));
         co_return collector;
     }
-    const auto domain = net_.world.domains().find(policy_host ? text.substr(8) : text);
+    const Domain* domain = net_.world.domain(policy_host ? text.substr(8) : text);
     Host* host = net_.world.host(text);
     if (policy_host && !net_.silent()) net_.oracle.asked_for_policy(text.substr(8));
-    bool down = policy_host && domain != net_.world.domains().end() && domain->second.dns_down;
+    bool down = policy_host && domain != nullptr && domain->dns_down;
     const bool forged = host != nullptr && !host->evil && net_.world.attack_on_host(text).forges_address;
     if (forged && host->signed_zone) down = true;
     std::string question = (v6 ? "AAAA " : "A ") + text + (forged ? " (forged)" : "");
@@ -95,9 +99,9 @@ asio::awaitable<dns::Result<dns::Answer<dns::Address>>> SimResolver::addresses(d
     if (failed) co_return fail(failed->code, failed->text);
     dns::Answer<dns::Address> out;
     out.canonical = text;
-    if (policy_host && domain != net_.world.domains().end()) {
+    if (policy_host && domain != nullptr) {
         out.existence = v6 ? dns::Existence::no_data : dns::Existence::found;
-        if (!v6) out.records.push_back(dns::Address::v4({12, 0, 0, 1}));
+        if (!v6) out.records.push_back(domain->inside ? inside_address : dns::Address::v4({12, 0, 0, 1}));
         co_return out;
     }
     if (host == nullptr) {
@@ -125,10 +129,10 @@ asio::awaitable<dns::Result<dns::Answer<dns::Address>>> SimResolver::aaaa(dns::D
 // RFC 8460 §3: where the domain wants its reports.
 asio::awaitable<dns::Result<dns::Answer<std::string>>> SimResolver::rua_of(dns::Domain name) {
     const std::string domain = name.text().substr(reports_prefix.size());
-    const auto found = net_.world.domains().find(domain);
-    const bool known = found != net_.world.domains().end();
+    const Domain* found = net_.world.domain(domain);
+    const bool known = found != nullptr;
     std::string question = "TXT " + name.text();
-    auto failed = co_await ask(std::move(question), known && found->second.dns_down);
+    auto failed = co_await ask(std::move(question), known && found->dns_down);
     if (failed) co_return fail(failed->code, failed->text);
     dns::Answer<std::string> out;
     out.canonical = name.text();
@@ -142,24 +146,24 @@ asio::awaitable<dns::Result<dns::Answer<std::string>>> SimResolver::rua_of(dns::
 asio::awaitable<dns::Result<dns::Answer<std::string>>> SimResolver::txt(dns::Domain name) {
     if (name.text().starts_with(reports_prefix)) co_return co_await rua_of(std::move(name));
     const std::string domain = name.text().substr(name.text().find('.') + 1);  // _mta-sts.DOMAIN
-    const auto found = net_.world.domains().find(domain);
-    const bool known = found != net_.world.domains().end();
-    bool down = known && found->second.dns_down;
+    const Domain* found = net_.world.domain(domain);
+    const bool known = found != nullptr;
+    bool down = known && found->dns_down;
     const Attack attack = known ? net_.world.attack(domain) : Attack();
-    if ((attack.hides_policy || attack.forges_policy) && found->second.signed_zone) down = true;
+    if ((attack.hides_policy || attack.forges_policy) && found->signed_zone) down = true;
     std::string question = "TXT " + name.text();
     auto failed = co_await ask(std::move(question), down);
     if (failed) {
         if (!net_.silent()) net_.oracle.told_policy_id(domain, "");
         co_return fail(failed->code, failed->text);
     }
-    std::string id = known && !attack.hides_policy ? found->second.txt_id : "";
+    std::string id = known && !attack.hides_policy ? found->txt_id : "";
     if (attack.forges_policy) id = "evil";
     dns::Answer<std::string> out;
     out.canonical = name.text();
     if (!id.empty()) {
         out.existence = dns::Existence::found;
-        out.authentic = found->second.signed_zone;
+        out.authentic = found->signed_zone;
         out.records.push_back("v=STSv1; id=" + id + ";");
     }
     net_.oracle.told_policy_id(domain, id);
@@ -199,6 +203,8 @@ asio::awaitable<dns::Result<dns::Answer<dns::Cname>>> SimResolver::cname(dns::Do
 // ---- policy hosts
 
 void SimHttps::run(util::HttpsRequest request, Reply<Answer> reply) {
+    for (const auto& address : request.addresses)
+        net_.oracle.dialled(dns::Address::parse(address).value(), request.host);
     auto held = std::make_shared<Reply<Answer>>(std::move(reply));
     if (request.host.starts_with(collector_prefix)) {
         tasks_.spawn("collector", collect(request.host, request.post_body.value_or(""), std::move(held)));
@@ -226,8 +232,8 @@ asio::awaitable<void> SimHttps::collect(std::string host, std::string body,
 
 asio::awaitable<void> SimHttps::serve(std::string host, std::shared_ptr<Reply<Answer>> reply) {
     const std::string domain = host.substr(host.find('.') + 1);
-    const auto found = net_.world.domains().find(domain);
-    const bool hangs = found != net_.world.domains().end() && found->second.policy_host == PolicyHost::hangs;
+    const Domain* found = net_.world.domain(domain);
+    const bool hangs = found != nullptr && found->policy_host == PolicyHost::hangs;
     const auto took = hangs ? std::chrono::microseconds(std::chrono::seconds(60))
                             : net_.chance.time(std::chrono::milliseconds(20), std::chrono::seconds(2));
     co_await net_.pause(took);
@@ -238,8 +244,8 @@ asio::awaitable<void> SimHttps::serve(std::string host, std::shared_ptr<Reply<An
 }
 
 SimHttps::Answer SimHttps::answer(const std::string& domain) {
-    const auto found = net_.world.domains().find(domain);
-    if (found == net_.world.domains().end()) return fail(util::HttpsErrc::connect, "refused");
+    const Domain* found = net_.world.domain(domain);
+    if (found == nullptr) return fail(util::HttpsErrc::connect, "refused");
     const Attack& attack = net_.world.attack(domain);
     if (attack.hides_policy) return fail(util::HttpsErrc::connect, "blocked");
     if (attack.forges_policy) return fail(util::HttpsErrc::certificate, "not the policy host's certificate");
@@ -247,8 +253,8 @@ SimHttps::Answer SimHttps::answer(const std::string& domain) {
     out.status = 200;
     out.content_type = "text/plain";
     out.fingerprint = "f" + domain;
-    const auto& policy = found->second.policy;
-    switch (found->second.policy_host) {
+    const auto& policy = found->policy;
+    switch (found->policy_host) {
         case PolicyHost::refuses:
             return fail(util::HttpsErrc::connect, "refused");
         case PolicyHost::hangs:

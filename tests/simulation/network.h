@@ -91,7 +91,9 @@ class SimHttps final : public util::Https {
 
 class SimDialer final : public delivery::Dialer {
   public:
-    SimDialer(Network& network, store::Store& store) : net_(network), store_(store) {}
+    /// `gate`: asked for every connection, as the daemon's dialer asks it.
+    SimDialer(Network& network, store::Store& store, dns::Gate gate)
+        : net_(network), store_(store), gate_(std::move(gate)) {}
     asio::awaitable<tl::expected<std::unique_ptr<delivery::Channel>, smtp::Failure>> open(
         delivery::DialRequest request) override;
 
@@ -103,6 +105,7 @@ class SimDialer final : public delivery::Dialer {
     };
     Network& net_;
     store::Store& store_;
+    dns::Gate gate_;
     std::vector<Ticket> tickets_;
 };
 

@@ -17,6 +17,10 @@ constexpr auto attempt_slack =
 constexpr auto failed_fetch_wait = std::chrono::minutes(5);
 constexpr auto lost_reply_wait = std::chrono::minutes(30);
 constexpr unsigned most_doublings = 6;
+// In a world with some who mean harm there are connections enough for the others: one of those who keep them
+// loses one a minute.
+constexpr auto longest_turn = std::chrono::minutes(40);
+constexpr std::size_t most_questions_a_lane = 100;  // 20 hosts; their addresses of both families, TLSA, again
 constexpr auto longest_look_up = std::chrono::seconds(80);  // of a policy: TXT, addresses, GET
 
 // What was said in the window, and the last of what was said before it.
@@ -44,6 +48,14 @@ const typename Map::mapped_type& found_or_empty(const Map& map, const typename M
     static const typename Map::mapped_type none{};
     const auto at = map.find(key);
     return at == map.end() ? none : at->second;
+}
+
+// The relay's own, and what is no place on the Internet: the oracle's own reading.
+bool is_out_of_bounds(const dns::Address& address) {
+    const std::string text = address.text();
+    for (const std::string_view start : {"10.", "127.", "169.254.", "192.168.", "::1", "fd", "::ffff:10."})
+        if (text.starts_with(start)) return true;
+    return address == own_address();
 }
 
 bool is_final(RecipientState state) {
@@ -96,6 +108,11 @@ void Oracle::given(const store::NewMessage& message, const std::string& letter) 
     kept.identity = letter.empty() ? "notice " + message.id.text() : letter;
     kept.arrived = kept.free_since = clock_.wall();  // whatever the machine takes the time for
     kept.recipients.clear();
+    const auto known = letters_.find(letter);
+    kept.hostile = known != letters_.end() && known->second.hostile;
+    kept.has_turns = known != letters_.end() && !kept.hostile && !known->second.bulk;
+    if (message.message_class == store::MessageClass::notice)
+        kept.tells = message.recipients.front().recipient.path.text();
     const bool report = message.message_class == store::MessageClass::report;
     const store::StoredMessage stored = store::StoredMessage::of(message);
     for (std::size_t n = 0; n < message.recipients.size(); ++n) {
@@ -171,10 +188,11 @@ void Oracle::asked_to_record(const std::vector<store::DeliveryResult>& results,
             trace_.violated("sent-means-sent", describe(result.message) + " is recorded as sent to " +
                                                    recipient.address + ", whose host never took it");
         if (result.state == RecipientState::bounced && letter != nullptr && !letter->notify_never &&
-            !letter->reverse_path.empty())
+            !letter->hostile && !letter->reverse_path.empty())
             bounced = true;
     }
-    if (bounced && notices.empty())
+    // A sender in whose name much was sent may have had all the notices of his day.
+    if (bounced && notices.empty() && !notices_per_day_)
         trace_.violated("sender-is-told",
                         describe(results.front().message) + " bounces, and its sender is sent no notice");
 }
@@ -271,7 +289,66 @@ void Oracle::policy_recorded(const store::StoredPolicy& policy) {
     trace_.violated("policy-is-the-domains", policy.domain + " is given a policy that it never served");
 }
 
+// Nobody gets more notices than there may be, whatever was sent in his name.
+void Oracle::accepted(store::MessageId id) {
+    Message& message = messages_.at(id);
+    if (!message.acknowledged && !message.tells.empty() && notices_per_day_) {
+        const std::string day = rfc3339(clock_.wall()).substr(0, 10);
+        if (std::exchange(told_day_, day) != day) told_today_.clear();
+        // Some that are made before midnight are kept after it.
+        if (++told_today_[message.tells] > 2 * *notices_per_day_)
+            trace_.violated("notices-bounded", fmt::format("{} has got {} notices today", message.tells,
+                                                           told_today_[message.tells]));
+    }
+    message.acknowledged = true;
+}
+
+void Oracle::suspension_asked(const store::StoredSuspension& suspension) {
+    claims_.forget();
+    if (suspension.kind != store::SuspensionKind::next_hop) return;
+    Suspension& known = suspensions_[suspension.scope];
+    if (suspension.ended)
+        known.since.reset();
+    else
+        known.asked = true;
+}
+
+void Oracle::suspension_recorded(const store::StoredSuspension& suspension) {
+    if (suspension.kind != store::SuspensionKind::next_hop) return;
+    Suspension& known = suspensions_[suspension.scope];
+    known.asked = !suspension.ended;
+    if (!suspension.ended) {
+        known.since = clock_.steady();
+        return;
+    }
+    known.since.reset();
+    for (auto& [name, hop] : hops_)
+        if (store::HopName::parse(name).next_hop == suspension.scope)
+            hop.due = std::max(hop.due, clock_.wall());
+    for (auto& [id, message] : messages_)
+        for (Recipient& recipient : message.recipients)
+            if (store::HopName::parse(recipient.hop).next_hop == suspension.scope)
+                recipient.due = std::max(recipient.due, clock_.wall());
+}
+
+bool Oracle::may_be_suspended(const std::string& hop) const {
+    return found_or_empty(suspensions_, store::HopName::parse(hop).next_hop).asked;
+}
+
 // ---- what the daemon is told
+
+void Oracle::looked_up(const std::string& question) {
+    if (!question.ends_with('.' + std::string(World::many_names))) return;
+    ++many_questions_;
+    if (many_questions_ > most_questions_a_lane * many_lanes_)
+        trace_.violated("look-ups-bounded", fmt::format("{} questions for the hosts of {} in {} attempts",
+                                                        many_questions_, World::many_names, many_lanes_));
+}
+
+void Oracle::dialled(const dns::Address& address, const std::string& host) {
+    if (is_out_of_bounds(address))
+        trace_.violated("gate", address.text() + " is dialled, as an address of " + host);
+}
 
 void Oracle::served(const std::string& domain, const Policy& policy) {
     served_[domain].push_back({policy, clock_.wall()});
@@ -334,6 +411,12 @@ std::vector<std::optional<Policy>> Oracle::policies_in_force(const std::string& 
 Oracle::Lane::Lane(Oracle& oracle, std::string hop)
     : oracle_(oracle), hop_(std::move(hop)), since_(oracle.clock_.wall()) {
     oracle_.lanes_[hop_].insert(since_);
+    if (store::HopName::parse(hop_).next_hop == World::many_names) ++oracle_.many_lanes_;
+    std::size_t open = 0;
+    for (const auto& [name, lanes] : oracle_.lanes_) open += lanes.size();
+    const unsigned all = oracle_.options_.max_deliveries;
+    if (open > all + std::max(1U, all / 5))
+        oracle_.trace_.violated("slots", fmt::format("{} lanes where there may be {}", open, all));
     oracle_.hops_[hop_].activity = since_;
 }
 
@@ -439,6 +522,10 @@ void Oracle::judge(const queue::Work& work, const Truth& session) {
         trace_.violated("known-mail", work.message->id.text() + " is sent, and nobody sent it");
         return;
     }
+    const auto& suspension = found_or_empty(suspensions_, hop.next_hop);
+    if (suspension.since && work.began.steady > *suspension.since)
+        trace_.violated("suspended-means-suspended",
+                        describe(work.message->id) + " is sent to " + hop.next_hop + ", which is suspended");
     if (known->second.removed && *known->second.removed < begin)
         trace_.violated("one-end", describe(work.message->id) + " is sent though it was deleted");
     bool proven = session.encrypted && session.certificate.good_for(session.host, clock_.wall());
@@ -557,7 +644,7 @@ void Oracle::check_reports(const Kept& kept) const {
 
 // A bounce that is kept, acknowledged or not, has the notice that tells its sender.
 void Oracle::check_notices(const Kept& kept) const {
-    if (disk_trouble_) return;  // the history may lack what it had no room for
+    if (disk_trouble_ || notices_per_day_) return;  // the history may lack what it had no room for
     std::set<store::MessageId> known;
     for (const auto& message : kept.history.messages) known.insert(message.id);
     for (const auto& entry : kept.history.entries) {
@@ -566,7 +653,8 @@ void Oracle::check_notices(const Kept& kept) const {
         const auto message = messages_.find(result->message);
         if (message == messages_.end()) continue;
         const auto letter = letters_.find(message->second.identity);
-        if (letter == letters_.end() || letter->second.notify_never || letter->second.reverse_path.empty())
+        if (letter == letters_.end() || letter->second.notify_never || letter->second.hostile ||
+            letter->second.reverse_path.empty())
             continue;
         const auto& notices = found_or_empty(notices_, {result->message, result->recipient});
         if (std::none_of(notices.begin(), notices.end(), [&](auto id) { return known.contains(id); }))
@@ -601,7 +689,18 @@ void Oracle::ended() {
 
 void Oracle::started() {
     up_since_ = clock_.wall();
+    told_today_.clear();
     lanes_.clear();
+}
+
+void Oracle::look_at_hops(const queue::Core& core) {
+    const auto hops = core.hops();
+    const auto idle = std::count_if(hops.begin(), hops.end(), [](const queue::HopView& hop) {
+        return hop.ready + hop.sleeping == 0 && hop.lanes == 0;
+    });
+    if (static_cast<std::size_t>(idle) > window_.hops + 2 * window_.messages)
+        trace_.violated("memory-window",
+                        fmt::format("{} next hops are remembered; there may be {}", idle, window_.hops));
 }
 
 void Oracle::look_at_memory(const queue::Core& core) {
@@ -612,16 +711,30 @@ void Oracle::look_at_memory(const queue::Core& core) {
                         fmt::format("{} messages are in memory; the window is {}", held, window_.messages));
 }
 
+// Whoever sends little is not kept waiting by those who send much to where nothing goes on.
+void Oracle::check_turn(store::MessageId id, const Message& message, const Recipient& recipient) const {
+    if (!notices_per_day_ || !message.has_turns) return;
+    if (!refused_.empty() || !clock_right_) return;
+    const Hop& hop = found_or_empty(hops_, recipient.hop);
+    const WallTime due =
+        std::max({recipient.due, hop.due, hop.activity, up_since_, message.free_since, clock_right_since_});
+    if (found_or_empty(lanes_, recipient.hop).empty() && clock_.wall() - due > longest_turn)
+        trace_.violated("turn-comes", describe(id) + " for " + recipient.address + " was due at " +
+                                          rfc3339(due) + ", and those who send much are served");
+}
+
 void Oracle::look() {
     const WallTime now = clock_.wall();
     for (const auto& [id, message] : messages_) {
         if (!message.acknowledged || message.held || message.remove_asked || message.removed) continue;
         for (const auto& recipient : message.recipients) {
-            if (recipient.final_asked) continue;
+            if (recipient.final_asked || may_be_suspended(recipient.hop)) continue;
+            check_turn(id, message, recipient);
             const Hop& hop = found_or_empty(hops_, recipient.hop);
             const WallTime due =
                 std::max({recipient.due, hop.due, hop.activity, up_since_, message.free_since});
-            if (found_or_empty(lanes_, recipient.hop).empty() && now - due > attempt_slack)
+            const auto slack = message.hostile ? std::chrono::hours(12) : attempt_slack;
+            if (found_or_empty(lanes_, recipient.hop).empty() && now - due > slack)
                 trace_.violated("nothing-stuck", describe(id) + " for " + recipient.address + " was due at " +
                                                      rfc3339(due) + " and nobody tries");
         }

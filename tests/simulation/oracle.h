@@ -27,7 +27,9 @@ struct Letter {
     bool notify_never = false;
     bool requiretls = false;
     bool tls_required_no = false;
-    bool local = false;  // by sendmail: a trace field comes on top, and what the header lacks
+    bool bulk = false;
+    bool hostile = false;  // from somebody who means harm, under a reverse-path that is not his
+    bool local = false;    // by sendmail: a trace field comes on top, and what the header lacks
     bool acknowledged = false;
 };
 
@@ -45,8 +47,11 @@ class Oracle {
         : trace_(trace),
           claims_(trace),
           clock_(clock),
+          options_(options),
           schedule_(options.schedule),
           window_(options.window) {}
+    /// There are some who mean harm; one mailbox gets so many notices a day.
+    void expect_harm(std::size_t notices_per_day) { notices_per_day_ = notices_per_day; }
 
     // ---- mail in
     void submitted(const Letter& letter) { letters_.insert_or_assign(letter.name, letter); }
@@ -67,7 +72,9 @@ class Oracle {
     void acts_recorded(const std::vector<store::Act>& acts);
     void policy_recorded(const store::StoredPolicy& policy);
     /// The store has said that it keeps it.
-    void accepted(store::MessageId id) { messages_.at(id).acknowledged = true; }
+    void accepted(store::MessageId id);
+    void suspension_asked(const store::StoredSuspension& suspension);
+    void suspension_recorded(const store::StoredSuspension& suspension);
 
     // ---- what the daemon is told
     struct MxTold {
@@ -80,6 +87,8 @@ class Oracle {
         bool failed = false;
         std::set<std::vector<std::uint8_t>> digests;  // empty and not failed: there are none
     };
+    /// A question that goes to the DNS.
+    void looked_up(const std::string& question);
     void told_mx(const std::string& domain, MxTold what) { note(mx_[domain], what); }
     void told_tlsa(const std::string& host, TlsaTold what) { note(tlsa_[host], std::move(what)); }
     /// What the TXT record says. Empty: it could not be looked up, or there is no valid one.
@@ -107,6 +116,8 @@ class Oracle {
         std::string hop_;
         WallTime since_;
     };
+    /// Packets are about to go to this address. `host`: under whose name.
+    void dialled(const dns::Address& address, const std::string& host);
     /// Octets of the message are about to go over the session.
     void judge(const queue::Work& work, const Truth& session);
     /// A host has taken the message for this recipient; `heard`: and the daemon heard of it.
@@ -140,6 +151,8 @@ class Oracle {
     void look();
     /// Whether the queue's memory holds no more than its window.
     void look_at_memory(const queue::Core& core);
+    /// Whether it remembers no more next hops than it may.
+    void look_at_hops(const queue::Core& core);
     /// Acknowledged mail that has not ended yet.
     std::vector<store::MessageId> waiting() const;
 
@@ -194,7 +207,10 @@ class Oracle {
         bool remove_asked = false;
         std::optional<WallTime> removed{};
         bool held = false;
-        WallTime free_since{};  // arrived, or released
+        WallTime free_since{};   // arrived, or released
+        bool has_turns = false;  // of a sender of little mail, who is to have his turn
+        bool hostile = false;    // waits for a turn of its own, however long
+        std::string tells;       // a notice: whom
         WallTime arrived{};
         std::vector<Recipient> recipients;
     };
@@ -221,12 +237,25 @@ class Oracle {
     void check_notices(const Kept& kept) const;
     void check_wait(const store::DeliveryResult& result);
     std::string describe(const store::MessageId& id) const;
+    bool may_be_suspended(const std::string& hop) const;
+    void check_turn(store::MessageId id, const Message& message, const Recipient& recipient) const;
 
     Trace& trace_;
     Claims claims_;
     const Clock& clock_;
+    queue::Options options_;
     queue::Schedule schedule_;
     queue::Window window_;
+    std::optional<std::size_t> notices_per_day_;     // a world with some who mean harm
+    std::map<std::string, std::size_t> told_today_;  // notices, by whom they tell; in this process and day
+    std::string told_day_;
+    std::size_t many_lanes_ = 0;  // to the next hop with many names, and what was asked of their names
+    std::size_t many_questions_ = 0;
+    struct Suspension {
+        bool asked = false;               // it may hold
+        std::optional<SteadyTime> since;  // it holds
+    };
+    std::map<std::string, Suspension> suspensions_;  // next hops
     std::map<std::string, Letter> letters_;
     std::map<store::MessageId, Message> messages_;
     std::map<std::pair<std::string, std::string>, Copy> copies_;  // by identity and address

@@ -516,6 +516,55 @@ std::unique_ptr<Plant> make(std::uint64_t seed) {
         return std::make_unique<Made>();
 }
 
+// No address is ever refused.
+class GateNotAsked final : public Plant {
+  public:
+    dns::Gate gate(dns::Gate) override {
+        dns::Gate::Options open;
+        open.allow_special = true;
+        return dns::Gate(std::move(open));
+    }
+};
+
+// All mail counts as one sender's.
+class OneSender final : public Plant {
+  public:
+    std::unique_ptr<store::Store> store(store::Store& real) override {
+        class Faulty final : public StoreDouble {
+          public:
+            using StoreDouble::StoreDouble;
+            void accept(store::NewMessage message, Answer<store::MessageId> reply) override {
+                message.origin.address = "192.0.2.66";
+                StoreDouble::accept(std::move(message), std::move(reply));
+            }
+        };
+        return std::make_unique<Faulty>(real);
+    }
+};
+
+class NoticesWithoutEnd final : public Plant {
+  public:
+    delivery::BounceOptions bounces(delivery::BounceOptions real) override {
+        real.most_per_day = 0;
+        return real;
+    }
+};
+
+// A suspension is kept, and forgotten by whoever begins attempts.
+class SuspensionUnheard final : public Plant {
+  public:
+    std::unique_ptr<store::Store> store(store::Store& real) override {
+        class Faulty final : public StoreDouble {
+          public:
+            using StoreDouble::StoreDouble;
+            void suspensions(Answer<std::vector<store::StoredSuspension>> reply) override {
+                reply(std::vector<store::StoredSuspension>());
+            }
+        };
+        return std::make_unique<Faulty>(real);
+    }
+};
+
 }  // namespace
 
 const std::vector<PlantEntry>& plants() {
@@ -587,6 +636,13 @@ const std::vector<PlantEntry>& plants() {
          "forged",
          {"claims-are-true"},
          make<ProtectedByOneHost>},
+        {"gate-not-asked", "no address is refused", {"gate"}, make<GateNotAsked>},
+        {"one-sender", "all mail counts as one sender's", {"turn-comes"}, make<OneSender>},
+        {"notices-without-end", "one mailbox gets any number", {"notices-bounded"}, make<NoticesWithoutEnd>},
+        {"suspension-unheard",
+         "a suspension is forgotten with a restart",
+         {"suspended-means-suspended"},
+         make<SuspensionUnheard>},
         {"oversleeps", "what waits is woken hours late", {"nothing-stuck"}, make<Oversleeps>},
     };
     return all;

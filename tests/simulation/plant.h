@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "chance.h"
+#include "delivery/bounce.h"
 #include "delivery/dialer.h"
 #include "delivery/explain.h"
 #include "dns/resolver.h"
@@ -37,6 +38,8 @@ class Plant {
     virtual std::unique_ptr<Timer> timer(Timer&, const Clock&) { return nullptr; }
     virtual std::unique_ptr<Clock> policy_clock(const Clock&) { return nullptr; }
     virtual std::unique_ptr<Mailbox> control(Mailbox&) { return nullptr; }
+    virtual dns::Gate gate(dns::Gate real) { return real; }
+    virtual delivery::BounceOptions bounces(delivery::BounceOptions real) { return real; }
     /// What is said of a recipient, and of a domain.
     virtual queue::Blocked said(queue::Blocked blocked) { return blocked; }
     virtual bool says_protected(const delivery::Explanation& explanation) {

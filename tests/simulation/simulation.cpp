@@ -3,9 +3,11 @@
 #include <sqlite3.h>
 
 #include <map>
+#include <set>
 
 #include "machine.h"
 #include "maildrop.h"
+#include "smtp/client_limits.h"
 #include "util/call.h"
 
 namespace sternpost::simulation {
@@ -63,6 +65,15 @@ tlsrpt::Options reports_of() {
     return out;
 }
 
+Settings settings_of(Chance& draw, bool hostile) {
+    Settings out{queue_of(draw), delivery_of(draw), store_of(draw), reports_of(), draw.percent(40)};
+    if (!hostile) return out;
+    out.queue.max_deliveries = static_cast<unsigned>(draw.between(10, 20));
+    out.delivery.connections_per_address = static_cast<unsigned>(draw.between(3, 6));
+    out.notices_per_day = draw.between(3, 6);
+    return out;
+}
+
 class Simulation {
   public:
     Simulation(std::uint64_t seed, const PlantEntry* plant, bool shown);
@@ -95,16 +106,21 @@ class Simulation {
 
     // ---- people
     void send_some();
+    void do_harm();
+    void knock();
+    asio::awaitable<void> linger(dns::Address stranger, Process& process);
     void look_into_maildrop() {
         if (up()) process_->tasks().spawn("maildrop", maildrop_.take_all(*process_, machine_clock_));
     }
     Letter letter(const std::string& sender, bool bulk);
     asio::awaitable<void> submit(Letter letter, Process& process, std::string client);
     void command();
+    asio::awaitable<void> suspend(Process& process, store::StoredSuspension what);
     asio::awaitable<void> act(Process& process, queue::Deed deed, store::QueueFilter meant, std::string to);
 
     void ask_what_is_said();
     void heal();
+    void let_all_go();
     void watch_drain();
     void question();
 
@@ -113,6 +129,7 @@ class Simulation {
     Chance happens_;  // what happens in it
     Chance order_;    // whose turn it is, and what takes how long
     Chance own_;      // the daemon's own chances
+    bool hostile_;    // there are some that mean harm
     fake::StepWorld time_;
     MachineClock machine_clock_{time_.clock()};
     Trace trace_;
@@ -125,8 +142,10 @@ class Simulation {
     std::shared_ptr<fake::SimDisk> disk_ = std::make_shared<fake::SimDisk>();
     Maildrop maildrop_;
     std::unique_ptr<Process> process_;
+    std::optional<smtp::ClientLimits> door_;  // of the process's listener
     std::unique_ptr<store::IdSource> ids_;
     std::multimap<SteadyTime, Work> events_;
+    std::set<std::pair<store::SuspensionKind, std::string>> suspended_;  // that were, at some time
     std::uint64_t letters_ = 0;
     unsigned crashes_ = 0;
     bool kill_ = false;  // not the power is what goes when the disk stops
@@ -140,12 +159,14 @@ Simulation::Simulation(std::uint64_t seed, const PlantEntry* plant, bool shown)
       happens_(seed, "events"),
       order_(seed, "order"),
       own_(seed, "daemon"),
+      hostile_(draw_.percent(12)),
       trace_(time_.clock(), shown),
       log_(trace_),
-      world_(draw_, time_.clock().wall()),
-      settings_{queue_of(draw_), delivery_of(draw_), store_of(draw_), reports_of(), draw_.percent(40)},
+      world_(draw_, time_.clock().wall(), hostile_),
+      settings_(settings_of(draw_, hostile_)),
       oracle_(trace_, time_.clock(), settings_.queue),
       maildrop_(oracle_, trace_, *disk_) {
+    if (hostile_) oracle_.expect_harm(settings_.notices_per_day);
     if (plant != nullptr) planted_ = plant->make(seed);
     // SQLite has a generator of its own; it must not know another world's state.
     sqlite3_test_control(SQLITE_TESTCTRL_PRNG_SEED, static_cast<int>(seed % 1'000'000 + 1), nullptr);
@@ -204,6 +225,7 @@ void Simulation::start() {
     // Recovery is interrupted too.
     if (!healed_ && happens_.percent(10)) end_soon(happens_.below(40), happens_.percent(50));
     oracle_.started();
+    door_.emplace(smtp::ClientLimits::Limits{100, 10, 30, 20, 5});
     process_ = std::make_unique<Process>(
         Surroundings{world_, oracle_, trace_, time_, machine_clock_, order_, own_, log_, plant}, settings_,
         disk_);
@@ -215,7 +237,7 @@ void Simulation::start() {
         if (!excused) return trace_.violated("recovers", opened.error().text);
         return end_process(!kill_, "recovery is cut short");
     }
-    ids_ = std::make_unique<store::IdSource>(process_->queue_clock(), 1, process_->ids().next());
+    ids_ = std::make_unique<store::IdSource>(process_->clock(), 1, process_->ids().next());
     process_->tasks().spawn("serve", process_->serve());
 }
 
@@ -328,6 +350,7 @@ void Simulation::break_something() {
 Letter Simulation::letter(const std::string& sender, bool bulk) {
     Letter out;
     out.name = "L" + std::to_string(++letters_);
+    out.bulk = bulk;
     if (!happens_.percent(3)) out.reverse_path = sender + "@" + world_.sender_domain();
     const std::uint64_t recipients = bulk                   ? 1
                                      : happens_.percent(80) ? happens_.between(1, 3)
@@ -369,8 +392,64 @@ void Simulation::send_some() {
         process_->tasks().spawn("client", submit(letter(sender, bulk), *process_, client));
 }
 
+// One who may send mail and means harm: to many slow places at once, to what leads nowhere or inside, to
+// addresses that fail, in somebody else's name.
+void Simulation::do_harm() {
+    if (!up()) return;
+    Letter harm = letter("victim", true);
+    harm.reverse_path = "victim@" + world_.sender_domain();
+    harm.hostile = true;
+    harm.requiretls = false;
+    harm.recipients.clear();
+    const auto& places = world_.hostile_domains();
+    switch (happens_.below(4)) {
+        case 0:
+        case 1:
+            for (const auto& place : places) harm.recipients.push_back("u" + harm.name + "@" + place);
+            break;
+        case 2:
+            for (std::uint64_t n = 0; n < 40; ++n)
+                harm.recipients.push_back("unknown" + harm.name + "." + std::to_string(n) + "@" +
+                                          happens_.pick(world_.mail_domains()));
+            break;
+        default:
+            for (const char* literal : {"[127.0.0.1]", "[10.0.0.25]", "[11.255.0.1]", "[IPv6:::1]"})
+                harm.recipients.push_back("u" + harm.name + "@" + literal);
+            harm.recipients.push_back("u" + harm.name + "@" + std::string(World::many_names));
+            break;
+    }
+    process_->tasks().spawn("harm", submit(std::move(harm), *process_, "192.0.2.66"));
+}
+
+// Strangers come in numbers, from one network or from everywhere, and stay for as long as they may.
+void Simulation::knock() {
+    if (!up()) return;
+    const bool everywhere = happens_.percent(50);
+    for (std::uint64_t n = 0, count = happens_.between(1, 60); n < count; ++n) {
+        const auto part = [&] { return static_cast<std::uint8_t>(happens_.below(256)); };
+        const dns::Address stranger =
+            everywhere ? dns::Address::v4({203, part(), part(), part()})
+                       : dns::Address::v6({0x20, 1, 0xd, 0xb8, 0, 1, 0, part(), 0, 0, 0, 0, 0, 0, 0, part()});
+        if (door_->connect(stranger, smtp::ClientLimits::Group::stranger) == smtp::ClientLimits::Verdict::go)
+            process_->tasks().spawn("stranger", linger(stranger, *process_));
+    }
+}
+
+asio::awaitable<void> Simulation::linger(dns::Address stranger, Process& process) {
+    co_await process.network().pause(happens_.time(seconds(1), minutes(10)));
+    door_->disconnect(stranger, smtp::ClientLimits::Group::stranger);
+}
+
 // A session that hands a message over, as the listener does.
 asio::awaitable<void> Simulation::submit(Letter letter, Process& process, std::string client) {
+    using smtp::ClientLimits;
+    const auto peer = dns::Address::parse(client).value();
+    if (door_->connect(peer, ClientLimits::Group::permitted) != ClientLimits::Verdict::go) {
+        trace_.violated("strangers-take-nothing", client + " may send, and there is no place for it");
+        co_return;
+    }
+    const std::shared_ptr<void> place(
+        nullptr, [this, peer](void*) { door_->disconnect(peer, ClientLimits::Group::permitted); });
     oracle_.submitted(letter);
     auto sink = process.store().new_body(1U << 20U);
     bool whole = true;
@@ -424,6 +503,20 @@ void Simulation::command() {
     using queue::Deed;
     static const std::vector<Deed> deeds{Deed::retry,   Deed::retry,  Deed::hold,   Deed::release,
                                          Deed::release, Deed::expire, Deed::remove, Deed::reroute};
+    if (happens_.percent(20)) {
+        store::StoredSuspension what;
+        what.kind = happens_.percent(60) ? store::SuspensionKind::next_hop : store::SuspensionKind::sender;
+        what.scope = what.kind == store::SuspensionKind::next_hop
+                         ? happens_.pick(world_.mail_domains())
+                         : "s" + std::to_string(happens_.below(5)) + "@" + world_.sender_domain();
+        what.reason = "the seed wants it";
+        what.author = "root";
+        what.set = time_.clock().wall();
+        what.ended = happens_.percent(50);
+        suspended_.insert({what.kind, what.scope});
+        process_->tasks().spawn("suspend", suspend(*process_, std::move(what)));
+        return;
+    }
     if (happens_.percent(70)) {
         const Deed deed = happens_.pick(deeds);
         const bool ends = deed != Deed::retry && deed != Deed::release;
@@ -447,6 +540,12 @@ asio::awaitable<void> Simulation::act(Process& process, queue::Deed deed, store:
                                       std::string to) {
     const auto done = co_await process.queue().act(deed, std::move(meant), "root", std::move(to));
     if (done) trace_.step("command {}: {} messages", static_cast<int>(deed), done->messages);
+}
+
+asio::awaitable<void> Simulation::suspend(Process& process, store::StoredSuspension what) {
+    const std::string text = what.scope + (what.ended ? " is resumed" : " is suspended");
+    const auto done = co_await process.queue().suspend(std::move(what));
+    trace_.step("{}: {}", text, done ? "done" : done.error().text);
 }
 
 // Before an attempt, and often under an attack that begins a moment later.
@@ -477,11 +576,22 @@ void Simulation::heal() {
     disk_->fail_writes(false);
     set_clock(seconds(0));
     if (!process_ && events_.empty()) start();
-    // Held mail goes too.
-    plan(minutes(30), [this] {
-        look_into_maildrop();
-        if (up()) process_->tasks().spawn("release", act(*process_, queue::Deed::release, {}, {}));
-    });
+    plan(minutes(30), [this] { let_all_go(); });
+}
+
+// Held mail, and what is suspended.
+void Simulation::let_all_go() {
+    if (!up()) return plan(minutes(5), [this] { let_all_go(); });
+    look_into_maildrop();
+    for (const auto& [kind, scope] : suspended_) {
+        store::StoredSuspension end;
+        end.kind = kind;
+        end.scope = scope;
+        end.author = "root";
+        end.ended = true;
+        process_->tasks().spawn("resume", suspend(*process_, std::move(end)));
+    }
+    process_->tasks().spawn("release", act(*process_, queue::Deed::release, {}, {}));
 }
 
 // Asks the store now and then whether anything is left.
@@ -531,10 +641,14 @@ Outcome Simulation::run() {
     });
     again(minutes(happens_.between(20, 90)), [this] { ask_what_is_said(); });
     again(hours(happens_.between(2, 16)), [this] { command(); });
+    if (hostile_) again(minutes(90), [this] { do_harm(); });
+    if (hostile_) again(minutes(30), [this] { knock(); });
     again(hours(happens_.between(4, 48)), [this] { break_something(); });
     again(minutes(20), [this] { look_into_maildrop(); });
     again(minutes(30), [this] {
-        if (up()) oracle_.look();
+        if (!up()) return;
+        oracle_.look();
+        oracle_.look_at_hops(process_->queue().core());
     });
     const bool weeks = happens_.percent(3);
     const SteadyTime end = time_.clock().steady() + (weeks ? happens_.time(hours(24 * 14), hours(24 * 21))

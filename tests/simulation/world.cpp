@@ -25,7 +25,12 @@ bool Policy::lists(const std::string& host) const {
     });
 }
 
-World::World(Chance& chance, WallTime now) {
+const dns::Address& own_address() {
+    static const dns::Address address = dns::Address::v4({11, 255, 0, 1});
+    return address;
+}
+
+World::World(Chance& chance, WallTime now, bool hostile) {
     // A provider whose hosts many domains share, and hosts of one domain alone.
     std::vector<std::string> shared;
     for (std::uint64_t n = 1, count = chance.between(1, 3); n <= count; ++n) {
@@ -65,6 +70,57 @@ World::World(Chance& chance, WallTime now) {
     evil_->starttls = true;
     evil_->requiretls = true;
     by_address_[evil_->addresses.front()] = evil_.get();
+    if (hostile) add_hostile(chance);
+}
+
+Host& World::add_hostile_host(const std::string& domain, const std::string& name) {
+    auto host = std::make_unique<Host>();
+    host->name = name;
+    host->starttls = false;
+    Domain& of = hostile_[domain];
+    if (of.name.empty()) hostile_domains_.push_back(domain);
+    of.name = domain;
+    of.mx.emplace_back(10, name);
+    return *(hostile_hosts_[name] = std::move(host));
+}
+
+// Nobody but them knows their hosts: they are no part of what changes by itself.
+void World::add_hostile(Chance& chance) {
+    std::uint8_t address = 0;
+    const auto next = [&] { return dns::Address::v4({11, 1, ++address, 1}); };
+    const dns::Address shared = next();
+    for (std::uint64_t n = 1, count = chance.between(10, 20); n <= count; ++n) {
+        const std::string domain = "s" + std::to_string(n) + ".hostile.example";
+        Host& host = add_hostile_host(domain, "mx." + domain);
+        host.slow = true;
+        host.addresses.push_back(n % 2 == 0 ? shared : next());
+        by_address_[host.addresses.front()] = &host;
+    }
+    const std::string many(many_names);
+    for (std::uint8_t n = 1; n <= 60; ++n) {
+        Host& host = add_hostile_host(many, "mx" + std::to_string(n) + "." + many);
+        host.faults.refuses_connection = 100;
+        for (std::uint8_t a = 1; a <= 3; ++a) host.addresses.push_back(dns::Address::v4({11, 2, n, a}));
+        for (const auto& one : host.addresses) by_address_[one] = &host;
+    }
+    Host& twin = add_hostile_host("loop.hostile.example", "mx.loop.hostile.example");
+    twin.calls_itself = own_name;
+    twin.addresses.push_back(next());
+    by_address_[twin.addresses.front()] = &twin;
+    // By DNS alone: nobody of theirs is there.
+    Host& inside = add_hostile_host("inside.hostile.example", "mx.inside.hostile.example");
+    hostile_.at("inside.hostile.example").inside = true;
+    hostile_.at("inside.hostile.example").txt_id = next_id();
+    for (const char* text :
+         {"127.0.0.1", "10.0.0.25", "169.254.169.254", "192.168.1.1", "::1", "fd00::25", "::ffff:10.0.0.25"})
+        inside.addresses.push_back(dns::Address::parse(text).value());
+    add_hostile_host("self.hostile.example", "mx.self.hostile.example").addresses.push_back(own_address());
+}
+
+const Domain* World::domain(const std::string& name) const {
+    for (const auto* all : {&domains_, &hostile_})
+        if (const auto found = all->find(name); found != all->end()) return &found->second;
+    return nullptr;
 }
 
 void World::add_host(Chance& chance, const std::string& name, WallTime now) {
@@ -122,8 +178,9 @@ void World::publish(Chance& chance, Domain& domain) {
 
 Host* World::host(const std::string& name) {
     if (name == evil_->name) return evil_.get();
-    const auto found = hosts_.find(name);
-    return found == hosts_.end() ? nullptr : found->second.get();
+    for (auto* all : {&hosts_, &hostile_hosts_})
+        if (const auto found = all->find(name); found != all->end()) return found->second.get();
+    return nullptr;
 }
 
 Host* World::at(const dns::Address& address) {
@@ -134,9 +191,9 @@ Host* World::at(const dns::Address& address) {
 Attack World::attack_on_host(const std::string& host) {
     Attack out;
     for (const auto& [name, attack] : attacks_) {
-        const Domain& domain = domains_.at(name);
-        const bool has = std::any_of(domain.mx.begin(), domain.mx.end(),
-                                     [&](const auto& mx) { return mx.second == host; });
+        const Domain* of = domain(name);
+        const bool has =
+            std::any_of(of->mx.begin(), of->mx.end(), [&](const auto& mx) { return mx.second == host; });
         if (!has) continue;
         out.strips_starttls = out.strips_starttls || attack.strips_starttls;
         out.forges_address = out.forges_address || attack.forges_address;
@@ -231,6 +288,10 @@ std::string World::change(Chance& chance, WallTime now) {
 
 void World::heal(WallTime now) {
     attacks_.clear();
+    for (auto& [name, host] : hostile_hosts_) {
+        host->slow = false;
+        host->faults = {};
+    }
     for (auto& [name, host] : hosts_) {
         host->down = false;
         host->faults = {};
@@ -253,6 +314,9 @@ void World::heal(WallTime now) {
 }
 
 std::string World::rua(const std::string& domain) {
+    if (domain.ends_with(".hostile.example"))
+        return "mailto:tls@[127.0.0.1],mailto:tls@[10.0.0.25],https://collector.inside.hostile.example/tls,"
+               "mailto:tls@inside.hostile.example";
     unsigned sum = 0;
     for (const char c : domain) sum += static_cast<unsigned char>(c);
     const std::string mail = "mailto:tls@" + domain;

@@ -52,7 +52,9 @@ struct Host {
     bool requiretls = false;
     bool eight_bit = true;
     bool pipelining = true;
-    bool evil = false;  // takes every message, for those who sit between
+    bool evil = false;         // takes every message, for those who sit between
+    bool slow = false;         // each of its replies comes when it would soon be too late
+    std::string calls_itself;  // in its greeting; empty: by its name
     Faults faults;
     bool down = false;
     std::map<std::string, WallTime> greylisted;  // whom, and until when
@@ -81,6 +83,7 @@ struct Domain {
     std::optional<Policy> policy;                           // as published
     std::string txt_id;                                     // as published; may be behind the policy
     PolicyHost policy_host = PolicyHost::serves;
+    bool inside = false;  // its policy host and its collector have an address of the relay's own network
     bool dns_down = false;
 };
 
@@ -96,20 +99,31 @@ struct Attack {
     }
 };
 
+/// The name of the relay, and the address under which the world sees it.
+constexpr std::string_view own_name = "relay.example";
+const dns::Address& own_address();
+
 class World {
   public:
-    /// Domains and hosts by chance; healthy at first.
-    World(Chance& chance, WallTime now);
+    /// Domains and hosts by chance; healthy at first. `hostile`: there are some that mean harm, too.
+    World(Chance& chance, WallTime now, bool hostile);
 
     std::map<std::string, Domain>& domains() { return domains_; }
     std::map<std::string, std::unique_ptr<Host>>& hosts() { return hosts_; }
     Host& evil() { return *evil_; }
     Host* host(const std::string& name);
+    /// Null: there is no such domain.
+    const Domain* domain(const std::string& name) const;
     /// Who answers at the address; null: nobody.
     Host* at(const dns::Address& address);
     /// The names of domains that mail is sent to; those of the senders come last.
     const std::vector<std::string>& mail_domains() const { return mail_domains_; }
     const std::string& sender_domain() const { return sender_domain_; }
+    /// Domains of those who mean harm: they are slow, lead to many names, to the relay itself or to hosts
+    /// that are none of theirs.
+    const std::vector<std::string>& hostile_domains() const { return hostile_domains_; }
+    /// Whose MX set is long.
+    static constexpr std::string_view many_names = "many.hostile.example";
     Attack& attack(const std::string& domain) { return attacks_[domain]; }
     /// Where the domain wants its TLS reports, as its record says; empty: it has none.
     static std::string rua(const std::string& domain);
@@ -123,6 +137,8 @@ class World {
 
   private:
     void add_host(Chance& chance, const std::string& name, WallTime now);
+    void add_hostile(Chance& chance);
+    Host& add_hostile_host(const std::string& domain, const std::string& name);
     void publish(Chance& chance, Domain& domain);
     std::string next_id() { return "v" + std::to_string(++ids_); }
 
@@ -131,6 +147,9 @@ class World {
     std::map<dns::Address, Host*> by_address_;
     std::unique_ptr<Host> evil_;
     std::vector<std::string> mail_domains_;
+    std::map<std::string, Domain> hostile_;
+    std::map<std::string, std::unique_ptr<Host>> hostile_hosts_;
+    std::vector<std::string> hostile_domains_;
     std::string sender_domain_ = "senders.example";
     std::map<std::string, Attack> attacks_;
     std::uint64_t ids_ = 0;

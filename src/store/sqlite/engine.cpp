@@ -33,13 +33,13 @@ const char* unfit_file_system(const std::string& path) {
 
 }  // namespace
 
-SqliteStore::SqliteStore(StorePlace place, const Options& options, Log& log, const Clock& clock)
+SqliteStore::SqliteStore(StorePlace place, const Options& options, Log& log, TrustedClock& clock)
     : EngineCore(std::move(place), options, {to_writer_, to_follower_, to_reader_, pool_}, log, clock),
       clock_(clock),
       pool_(pool_threads) {}
 
 Result<std::unique_ptr<SqliteStore>> SqliteStore::open(const std::string& state_dir, Options options,
-                                                       Log& log, const Clock& clock, Random& random,
+                                                       Log& log, TrustedClock& clock, Random& random,
                                                        OnAccepted on_accepted) {
     if (::mkdir(state_dir.c_str(), 0700) != 0 && errno != EEXIST)
         return fail(Errc::io, "cannot make " + state_dir + ": " + util::errno_text(errno));
@@ -70,7 +70,7 @@ Result<std::unique_ptr<SqliteStore>> SqliteStore::open(const std::string& state_
 }
 
 Result<std::unique_ptr<SqliteStore>> SqliteStore::open(StorePlace place, Options options, Log& log,
-                                                       const Clock& clock, Random& random,
+                                                       TrustedClock& clock, Random& random,
                                                        OnAccepted on_accepted) {
     std::unique_ptr<SqliteStore> store(new SqliteStore(std::move(place), options, log, clock));
     if (auto done = store->recover(random, std::move(on_accepted)); !done)

@@ -20,11 +20,11 @@ class SqliteStore final : public EngineCore {
     /// the store and are used on its threads. Errors: busy (another daemon has it), newer_schema, damaged,
     /// full, io.
     static Result<std::unique_ptr<SqliteStore>> open(const std::string& state_dir, Options options, Log& log,
-                                                     const Clock& clock, Random& random,
+                                                     TrustedClock& clock, Random& random,
                                                      OnAccepted on_accepted);
     /// The same at any place, without a lock.
     static Result<std::unique_ptr<SqliteStore>> open(StorePlace place, Options options, Log& log,
-                                                     const Clock& clock, Random& random,
+                                                     TrustedClock& clock, Random& random,
                                                      OnAccepted on_accepted);
     /// After stop(), where a row of the index could not be read: the next start makes the index again
     /// (damage.h).
@@ -36,11 +36,11 @@ class SqliteStore final : public EngineCore {
     void stop();
 
   private:
-    SqliteStore(StorePlace place, const Options& options, Log& log, const Clock& clock);
+    SqliteStore(StorePlace place, const Options& options, Log& log, TrustedClock& clock);
     void run_writer();
     static void run(Inbox& inbox, const bool& stops);
 
-    const Clock& clock_;
+    TrustedClock& clock_;
     util::Fd lock_;
     Inbox to_writer_;
     Inbox to_follower_;

@@ -18,7 +18,7 @@ bool is_large(const Body& body) {
 }  // namespace
 
 EngineCore::EngineCore(StorePlace place, const Options& options, EngineMailboxes mailboxes, Log& log,
-                       const Clock& clock)
+                       TrustedClock& clock)
     : place_(std::move(place)), options_(options), mailboxes_(mailboxes), log_(log), clock_(clock) {
     options_.spool.follower.submission_memory = options_.submission_memory;
     options_.spool.min_free = options_.min_free;

@@ -51,7 +51,7 @@ class EngineCore : public Store {
     using OnAccepted = std::function<void(std::vector<StoredMessage>)>;
 
     EngineCore(StorePlace place, const Options& options, EngineMailboxes mailboxes, Log& log,
-               const Clock& clock);
+               TrustedClock& clock);
     EngineCore(const EngineCore&) = delete;
     EngineCore& operator=(const EngineCore&) = delete;
     ~EngineCore() override = default;
@@ -137,7 +137,7 @@ class EngineCore : public Store {
     Options options_;
     EngineMailboxes mailboxes_;
     Log& log_;
-    const Clock& clock_;
+    TrustedClock& clock_;
     std::unique_ptr<Spool> spool_;           // the writer's, but for bodies() and follower()
     std::unique_ptr<Reader> reader_;         // the reader's
     bool following_ = false;                 // the writer's: the follower is at work

@@ -124,8 +124,6 @@ Result<JournalPosition> Follower::recover(Opened& opened) {
     if (auto done = reconcile_bodies(opened); !done) return fail(std::move(done).error());
     opened.newest = index_->newest();
     submissions_forgotten_ = parts_.clock.wall();
-    steps_ = parts_.clock.wall().time_since_epoch() -
-             std::chrono::duration_cast<std::chrono::microseconds>(parts_.clock.steady().time_since_epoch());
     return end_;
 }
 
@@ -331,15 +329,12 @@ Result<void> Follower::save_results(std::uint64_t segment) {
     return {};
 }
 
-// Once a day. Not while the wall clock is more than ten minutes from where it should be: a clock that was set
-// to another year must not cost what it took weeks to see.
+// Once a day, by a clock that is believed: one that was set to another year must not cost what it took weeks
+// to see.
 void Follower::forget_old() {
     const WallTime now = parts_.clock.wall();
     const auto since = now - old_forgotten_;
     if (since >= std::chrono::microseconds(0) && since < std::chrono::days(1)) return;
-    const auto steps = now.time_since_epoch() - std::chrono::duration_cast<std::chrono::microseconds>(
-                                                    parts_.clock.steady().time_since_epoch());
-    if (std::chrono::abs(steps - steps_) > std::chrono::minutes(10)) return;
     old_forgotten_ = now;
     note("old", index_->forget_old(now, options_.outcome_days));
     if (history_) note("history-removal", history_->forget(now));

@@ -10,6 +10,7 @@
 #include "store/sqlite/history.h"
 #include "store/sqlite/index.h"
 #include "store/sqlite/troubles.h"
+#include "store/trusted_clock.h"
 #include "store/writer.h"
 
 namespace sternpost::store::sqlite {
@@ -29,7 +30,7 @@ struct FollowerParts {
     DatabasePlace database;
     Bodies& bodies;
     Log& log;
-    const Clock& clock;
+    const TrustedClock& clock;
     Random& random;
     Fatal fatal;
 };
@@ -109,7 +110,6 @@ class Follower {
                                                        // than may be copied
     WallTime submissions_forgotten_;
     WallTime old_forgotten_;
-    std::chrono::microseconds steps_{};  // wall time less steady time, at the start
 };
 
 }  // namespace sternpost::store::sqlite

@@ -45,7 +45,7 @@ Result<void> Spool::recover() {
     submissions_ = std::make_unique<Submissions>(std::move(*database));
     if (options_.write_ahead && end->segment == 0) journal_.write_ahead();
     followed_ = *end;
-    clock_.emplace(parts_.clock, opened_.newest.time());
+    parts_.clock.learn(opened_.newest.time());
     look_at_space();
     return {};
 }
@@ -66,7 +66,7 @@ void Spool::accept(NewMessage message, Reply<Result<MessageId>> reply) {
     if (short_of_space_) why = "the disk has too little free space";
     if (backlog() > options_.max_backlog) why = "the queue's index cannot follow";
     if (why == nullptr) {
-        message.arrived = clock_->believed(message.arrived);
+        message.arrived = parts_.clock.believed(message.arrived);
         return writer_.accept(std::move(message), std::move(reply));
     }
     bodies_.discard(message.body);
@@ -75,7 +75,7 @@ void Spool::accept(NewMessage message, Reply<Result<MessageId>> reply) {
 
 void Spool::record(std::vector<DeliveryResult> results, std::vector<NewMessage> notices,
                    Reply<Result<void>> reply) {
-    for (NewMessage& notice : notices) notice.arrived = clock_->believed(notice.arrived);
+    for (NewMessage& notice : notices) notice.arrived = parts_.clock.believed(notice.arrived);
     writer_.record(std::move(results), std::move(notices), std::move(reply));
 }
 

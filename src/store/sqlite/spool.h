@@ -35,7 +35,7 @@ struct SpoolParts {
     Disk& disk;
     DatabasePlace database;
     Log& log;
-    const Clock& clock;
+    TrustedClock& clock;  // learns how old the newest mail is
     Random& random;
     Fatal fatal;
     Writer::OnAccepted on_accepted;
@@ -120,7 +120,6 @@ class Spool {
     JournalPosition maintained_;                  // the journal's end when maintain() looked last
     bool short_of_space_ = false;
     std::atomic<std::uint64_t> room_ = UINT64_MAX;  // octets of mail; 0: none is accepted
-    std::optional<TrustedClock> clock_;             // since the newest mail is known
 };
 
 }  // namespace sternpost::store::sqlite

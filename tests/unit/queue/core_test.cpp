@@ -95,6 +95,22 @@ class Queue : public testing::Test {
         return out;
     }
     void record(const std::vector<store::DeliveryResult>& results) { core.recorded(results, now); }
+    /// The next hops of the lanes that are wanted, which run from here on.
+    std::vector<std::string> open_lanes() {
+        std::vector<std::string> out;
+        for (Slot& slot : core.lanes_wanted(now)) {
+            out.push_back(slot.hop);
+            running.push_back(std::move(slot));
+        }
+        return out;
+    }
+    void end_lane(const std::string& hop) {
+        const auto lane =
+            std::find_if(running.begin(), running.end(), [&](const Slot& s) { return s.hop == hop; });
+        ASSERT_NE(lane, running.end());
+        core.lane_ended(*lane);
+        running.erase(lane);
+    }
     static Fate fate(std::uint32_t recipient, RecipientState state) {
         Fate out;
         out.result.recipient = recipient;
@@ -107,12 +123,13 @@ class Queue : public testing::Test {
     fake::SeededRandom random;
     Now now{WallTime(1'800'000'000s), SteadyTime(1000s)};
     std::uint64_t last = 0;
+    std::vector<Slot> running;
     Core core;
 };
 
 TEST_F(Queue, DeliversAndForgetsOnlyWhatIsRecorded) {
     add({{"a@d.test", "d.test"}});
-    ASSERT_EQ(core.lanes_wanted(now), std::vector<std::string>{"d.test"});
+    ASSERT_EQ(open_lanes(), std::vector<std::string>{"d.test"});
     const auto work = core.take("d.test", now);
     ASSERT_TRUE(work);
     EXPECT_EQ(core.take("d.test", now), std::nullopt);
@@ -127,21 +144,21 @@ TEST_F(Queue, BeginsNothingWhileResultsCannotBeKept) {
     add({{"a@d.test", "d.test"}});
     add({{"b@d.test", "d.test"}});
     add({{"c@e.test", "e.test"}});
-    ASSERT_EQ(core.lanes_wanted(now), (std::vector<std::string>{"d.test", "e.test"}));
+    ASSERT_EQ(open_lanes(), (std::vector<std::string>{"d.test", "e.test"}));
     const auto work = core.take("d.test", now);
     ASSERT_TRUE(work);
-    core.lane_ended("e.test");
+    end_lane("e.test");
     core.refused(1);
     core.refused(2);
     EXPECT_EQ(core.take("d.test", now), std::nullopt) << "nor on a connection that is open";
-    EXPECT_TRUE(core.lanes_wanted(now).empty());
+    EXPECT_TRUE(open_lanes().empty());
     const auto results = core.finished(*work, {fate(0, RecipientState::sent)}, now);
     EXPECT_EQ(results.size(), 1U) << "what is under way ends";
     core.kept(2);
-    EXPECT_TRUE(core.lanes_wanted(now).empty()) << "one waits still";
+    EXPECT_TRUE(open_lanes().empty()) << "one waits still";
     EXPECT_EQ(core.refused(), 1U);
     core.kept(1);
-    EXPECT_EQ(core.lanes_wanted(now), std::vector<std::string>{"e.test"});
+    EXPECT_EQ(open_lanes(), std::vector<std::string>{"e.test"});
     EXPECT_TRUE(core.take("d.test", now)) << "the connection goes on";
 }
 
@@ -176,24 +193,24 @@ TEST_F(Queue, OneDeferredRecipientDelaysNobodyElse) {
 
 TEST_F(Queue, ADeadHopIsAskedOnceNotOnceAMessage) {  // SMTP-42
     for (int i = 0; i < 1000; ++i) add({{"a@d.test", "d.test"}});
-    const auto lanes = core.lanes_wanted(now);
+    const auto lanes = open_lanes();
     EXPECT_EQ(lanes.size(), 2U);
     for (std::size_t i = 0; i < lanes.size(); ++i) {
         EXPECT_TRUE(core.lane_failed("d.test", {false, "4.4.1", "refused"}, now, now).empty());
-        core.lane_ended("d.test");
+        end_lane("d.test");
     }
-    EXPECT_TRUE(core.lanes_wanted(now).empty());
+    EXPECT_TRUE(open_lanes().empty());
     pass(10min);
-    EXPECT_EQ(core.lanes_wanted(now).size(), 1U) << "after a failure one connection asks first";
+    EXPECT_EQ(open_lanes().size(), 1U) << "after a failure one connection asks first";
     core.lane_connected("d.test");
-    EXPECT_GT(core.lanes_wanted(now).size(), 0U);
+    EXPECT_GT(open_lanes().size(), 0U);
 }
 
 TEST_F(Queue, OpensAtMostTheConnectionsThatAreAllowed) {  // SMTP-43
     for (int i = 0; i < 1000; ++i) add({{"a@d.test", "d.test"}});
     std::size_t open = 0;
     for (int round = 0; round < 100; ++round) {
-        for (const auto& hop : core.lanes_wanted(now)) {
+        for (const auto& hop : open_lanes()) {
             ++open;
             core.lane_connected(hop);
         }
@@ -246,7 +263,7 @@ TEST_F(Queue, NewMailGoesAtOnceThoughTheClockIsBehindTheTimeThatItIsKeptWith) {
     message.recipients[0].next_at = now.wall;
     now.wall -= 7 * 24h;  // the wall clock alone
     core.add(message, now);
-    EXPECT_EQ(core.lanes_wanted(now), std::vector<std::string>{"d.test"});
+    EXPECT_EQ(open_lanes(), std::vector<std::string>{"d.test"});
     EXPECT_TRUE(core.take("d.test", now));
 }
 
@@ -268,7 +285,7 @@ TEST_F(Queue, RetryByHandPassesEveryBackoff) {
     store::QueueFilter selection;
     selection.domain = "D.test";
     core.retry(select(selection), now);
-    EXPECT_EQ(core.lanes_wanted(now), std::vector<std::string>{"d.test"});
+    EXPECT_EQ(open_lanes(), std::vector<std::string>{"d.test"});
     EXPECT_TRUE(core.take("d.test", now));
     selection.domain = "other.test";
     EXPECT_TRUE(select(selection).empty());
@@ -309,7 +326,7 @@ TEST_F(Queue, NamesWhatIsInTheWay) {
 TEST_F(Queue, ABulkRunDelaysNobodyElsesMessageAtItsHop) {
     for (int i = 0; i < 10'000; ++i) add_from("192.0.2.1", "d.test");
     const auto one = add_from("192.0.2.2", "d.test");
-    ASSERT_FALSE(core.lanes_wanted(now).empty());
+    ASSERT_FALSE(open_lanes().empty());
     EXPECT_EQ(core.take("d.test", now)->message->origin.address, "192.0.2.1");
     EXPECT_EQ(core.take("d.test", now)->message->id, one);
     EXPECT_EQ(core.take("d.test", now)->message->origin.address, "192.0.2.1");
@@ -317,11 +334,39 @@ TEST_F(Queue, ABulkRunDelaysNobodyElsesMessageAtItsHop) {
 
 TEST_F(Queue, ABulkRunToManyHopsDelaysNobodyElsesMessage) {
     for (int i = 0; i < 2000; ++i) add_from("192.0.2.1", ("a" + std::to_string(i) + ".test").c_str());
-    auto lanes = core.lanes_wanted(now);
+    auto lanes = open_lanes();
     ASSERT_EQ(lanes.size(), 450U) << "all the connections that there may be, but a reserve for others";
-    EXPECT_TRUE(core.lanes_wanted(now).empty());
+    EXPECT_TRUE(open_lanes().empty());
     add_from("192.0.2.2", "z.test");
-    EXPECT_EQ(core.lanes_wanted(now), std::vector<std::string>{"z.test"});
+    EXPECT_EQ(open_lanes(), std::vector<std::string>{"z.test"});
+}
+
+TEST_F(Queue, ASlotOfALaneThatMakesNoProgressGoesToOtherMail) {
+    for (int i = 0; i < 500; ++i) add_from("192.0.2.1", ("a" + std::to_string(i) + ".test").c_str());
+    add_from("192.0.2.2", "b.test");
+    ASSERT_EQ(open_lanes().size(), 450U);
+    for (int i = 0; i < 60; ++i) add_from("192.0.2.3", ("c" + std::to_string(i) + ".test").c_str());
+    ASSERT_EQ(open_lanes().size(), 50U);
+    EXPECT_TRUE(open_lanes().empty());
+    for (Slot& lane : running)
+        if (lane.sender == running.front().sender) core.lane_stalled(lane);
+    const auto stalled =
+        std::count_if(running.begin(), running.end(), [](const Slot& s) { return s.stalled; });
+    EXPECT_EQ(stalled, 50) << "the second pool has a fifth of 500 places, and one sender half of them";
+    EXPECT_EQ(open_lanes().size(), 10U) << "what waits for the others; the first has its half";
+    for (int i = 0; i < 60; ++i) add_from("192.0.2.3", ("d" + std::to_string(i) + ".test").c_str());
+    core.lane_moves(running.front());
+    EXPECT_EQ(open_lanes().size(), 39U) << "one of the 50 has taken its place again";
+}
+
+TEST_F(Queue, OneOwnerOfManyHopsKeepsNobodyFromHisTurn) {
+    for (int i = 0; i < 400; ++i)
+        add_from(("192.0.2." + std::to_string(i % 4)).c_str(),
+                 ("a" + std::to_string(i) + ".slow.test").c_str());
+    for (int i = 0; i < 300; ++i) add_from("192.0.2.9", ("c" + std::to_string(i) + ".test").c_str());
+    std::map<std::string, int> opened;
+    for (const auto& hop : open_lanes()) ++opened[owner_of(hop) == "slow.test" ? "slow.test" : "others"];
+    EXPECT_EQ(opened, (std::map<std::string, int>{{"slow.test", 250}, {"others", 250}}));
 }
 
 TEST_F(Queue, NoticesStandBackBehindMailAndAreNotForgotten) {
@@ -399,13 +444,13 @@ TEST_F(Queue, HeldMailWaitsUntilItIsReleased) {
     const auto id = add({{"a@d.test", "d.test"}, {"b@e.test", "e.test"}});
     const auto work = core.take("d.test", now);
     core.hold(select({}), now);
-    EXPECT_TRUE(core.lanes_wanted(now).empty());
+    EXPECT_TRUE(open_lanes().empty());
     EXPECT_EQ(core.take("e.test", now), std::nullopt);
     const auto results = core.finished(*work, {fate(0, RecipientState::queued)}, now);
     pass(24h);
-    EXPECT_TRUE(core.lanes_wanted(now).empty()) << "also when the schedule says so";
+    EXPECT_TRUE(open_lanes().empty()) << "also when the schedule says so";
     core.release(select({}), now);
-    EXPECT_EQ(core.lanes_wanted(now), (std::vector<std::string>{"d.test", "e.test"}));
+    EXPECT_EQ(open_lanes(), (std::vector<std::string>{"d.test", "e.test"}));
     EXPECT_EQ(core.take("d.test", now)->message->id, id);
     EXPECT_EQ(core.take("e.test", now)->recipients, std::vector<std::uint32_t>{1});
     core.release(select({}), now);
@@ -615,7 +660,7 @@ TEST_F(JitteredQueue, TriesADeferredRecipientWhenItsTimeHasComeAndNotSooner) {
         ASSERT_LE(core.next_wake().value(), now.steady + waits.back());
         pass(waits.back() - 1us);
         ASSERT_EQ(core.take("d.test", now), std::nullopt);
-        ASSERT_TRUE(core.lanes_wanted(now).empty());
+        ASSERT_TRUE(open_lanes().empty());
         pass(1us);
         const auto again = core.take("d.test", now);
         ASSERT_TRUE(again);
@@ -629,17 +674,17 @@ TEST_F(JitteredQueue, TriesAFailingHopWhenItsTimeHasComeAndNotSooner) {
     for (int i = 0; i < 200; ++i) {
         const std::string hop = "d" + std::to_string(i) + ".test";
         add({{"a@d.test", hop.c_str()}});
-        ASSERT_EQ(core.lanes_wanted(now), std::vector<std::string>{hop});
+        ASSERT_EQ(open_lanes(), std::vector<std::string>{hop});
         EXPECT_TRUE(core.lane_failed(hop, {false, "4.4.1", "refused"}, now, now).empty());
-        core.lane_ended(hop);
+        end_lane(hop);
         waits.push_back(core.changed_hop(hop, now).value().next_at - now.wall);
         ASSERT_LE(core.next_wake().value(), now.steady + waits.back());
         pass(waits.back() - 1us);
-        ASSERT_TRUE(core.lanes_wanted(now).empty());
+        ASSERT_TRUE(open_lanes().empty());
         pass(1us);
-        ASSERT_EQ(core.lanes_wanted(now), std::vector<std::string>{hop});
+        ASSERT_EQ(open_lanes(), std::vector<std::string>{hop});
         record(core.finished(*core.take(hop, now), {fate(0, RecipientState::sent)}, now));
-        core.lane_ended(hop);
+        end_lane(hop);
     }
     expect_spread(waits, 5min);
 }
@@ -690,7 +735,7 @@ TEST_F(QueueWindow, WhatWaitsForLongSleepsInTheStore) {
     EXPECT_EQ(core.wanted(now), std::nullopt) << "one question at a time";
     stored.recipients[0].next_at = now.wall;
     core.loaded({{stored}, {hop_of("d.test", false)}, false, std::nullopt}, now);
-    EXPECT_EQ(core.lanes_wanted(now), std::vector<std::string>{"d.test"});
+    EXPECT_EQ(open_lanes(), std::vector<std::string>{"d.test"});
     EXPECT_EQ(core.take("d.test", now)->message->id, id);
 }
 
@@ -724,9 +769,9 @@ TEST_F(QueueWindow, NoMoreThanTwiceTheWindowComesInWhateverArrives) {
 
 TEST_F(QueueWindow, TheMailOfAHopThatFailsLeavesTheMemory) {
     for (int i = 0; i < 30; ++i) add_from("192.0.2.1", "d.test");
-    core.lanes_wanted(now);
+    open_lanes();
     core.lane_failed("d.test", {false, "4.4.1", "refused"}, now, now);
-    core.lane_ended("d.test");
+    end_lane("d.test");
     EXPECT_EQ(core.in_memory().messages, 0U);
     const auto id = add_from("192.0.2.1", "d.test");
     EXPECT_EQ(core.message(id), nullptr) << "what comes later waits there, too";
@@ -762,9 +807,9 @@ TEST_F(QueueWindow, AHopOfWhichNothingIsDueIsAskedForOnceMoreAtMost) {
 TEST_F(QueueWindow, WhatABlockedHopHasInTheStoreIsAskedForWhenItIsNoMore) {
     const auto id = add({{"a@d.test", "d.test"}});
     core.asleep(now.steady + 1s);
-    ASSERT_EQ(core.lanes_wanted(now).size(), 1U);
+    ASSERT_EQ(open_lanes().size(), 1U);
     core.lane_failed("d.test", {false, "4.4.1", "refused"}, now, now);
-    core.lane_ended("d.test");
+    end_lane("d.test");
     ASSERT_EQ(core.message(id), nullptr) << "it waits in the store";
     pass(1s);
     const auto question = core.wanted(now);
@@ -831,9 +876,9 @@ TEST_F(QueueWindow, AHopThatFailsInTheStoreIsNotTried) {
     two.recipients.push_back(two.recipients[0]);
     two.recipients[1].address.next_hop = "e.test";
     core.loaded({{two}, {failing, hop_of("e.test", false)}, false, std::nullopt}, now);
-    EXPECT_EQ(core.lanes_wanted(now), std::vector<std::string>{"e.test"});
+    EXPECT_EQ(open_lanes(), std::vector<std::string>{"e.test"});
     pass(10min);
-    EXPECT_EQ(core.lanes_wanted(now), std::vector<std::string>{"d.test"});
+    EXPECT_EQ(open_lanes(), std::vector<std::string>{"d.test"});
 }
 
 TEST_F(QueueWindow, AStoreThatCannotAnswerIsAskedAgain) {
@@ -853,7 +898,7 @@ TEST_F(QueueWindow, WhatIsOverBouncesThoughItSleeps) {  // D-41
     store::StoredMessage young = sleeping(1001, "d.test");
     pass(24h * 6);
     young.arrived = now.wall;
-    core.lanes_wanted(now);
+    open_lanes();
     auto results = core.lane_failed("d.test", {false, "4.4.1", "refused"}, now, now);
     EXPECT_EQ(results.size(), 40U) << "those in memory";
     record(results);
@@ -878,7 +923,7 @@ TEST_F(QueueWindow, ASuspendedHopIsNotTriedUntilItIsResumed) {
     add({{"a@d.test", "d.test"}});
     core.suspend(suspension, now);
     add({{"b@d.test", "d.test"}});
-    EXPECT_TRUE(core.lanes_wanted(now).empty());
+    EXPECT_TRUE(open_lanes().empty());
     EXPECT_EQ(core.take("d.test", now), std::nullopt);
     EXPECT_EQ(core.blocked_by(*core.message({1}), now)[0].what, Obstacle::hop_suspended);
     core.asleep(now.steady);
@@ -889,7 +934,7 @@ TEST_F(QueueWindow, ASuspendedHopIsNotTriedUntilItIsResumed) {
     suspension.ended = true;
     core.suspend(suspension, now);
     EXPECT_TRUE(core.wanted(now)) << "what sleeps may be due";
-    EXPECT_EQ(core.lanes_wanted(now), std::vector<std::string>{"d.test"});
+    EXPECT_EQ(open_lanes(), std::vector<std::string>{"d.test"});
     suspension.ended = false;
     suspension.scope = ".test";
     core.suspend(suspension, now);
@@ -907,6 +952,30 @@ TEST_F(QueueWindow, ASuspendedSendersMailIsToBeHeld) {
     EXPECT_EQ(core.to_hold(), (std::vector<store::MessageId>{before, after}));
     EXPECT_EQ(core.message(after), nullptr);
     EXPECT_TRUE(core.to_hold().empty());
+}
+
+TEST_F(QueueWindow, MailThatIsToBeHeldIsNeitherTakenNorAskedForUntilItIs) {
+    const auto id = add_from("192.0.2.9", "d.test");
+    const store::StoredMessage stored = *core.message(id);
+    store::StoredSuspension suspension;
+    suspension.kind = store::SuspensionKind::sender;
+    suspension.scope = "192.0.2.9";
+    core.suspend(suspension, now);
+    const store::StoredMessage other = sleeping(7, "e.test", "192.0.2.9");
+    core.loaded({{other}, {hop_of("e.test", false)}, false, std::nullopt}, now);
+    const auto ids = core.to_hold();
+    EXPECT_EQ(ids, (std::vector<store::MessageId>{id, other.id}));
+    EXPECT_EQ(core.take("d.test", now), std::nullopt);
+    core.asleep(now.steady);
+    EXPECT_EQ(core.wanted(now).value().known, ids) << "the store need not name it again and again";
+    core.loaded({{other}, {hop_of("e.test", false)}, false, std::nullopt}, now);
+    EXPECT_TRUE(core.to_hold().empty()) << "it is known that this is to be held";
+    // The suspension ends before the store could keep that.
+    suspension.ended = true;
+    core.suspend(suspension, now);
+    core.held(ids, now);
+    EXPECT_EQ(core.take("d.test", now).value().message->id, id);
+    EXPECT_TRUE(core.wanted(now)) << "what sleeps is asked for again";
 }
 
 TEST_F(QueueWindow, ReroutedMailWaitsForItsNewHop) {

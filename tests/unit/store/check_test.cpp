@@ -65,7 +65,8 @@ class Doctor : public ::testing::Test {
 
     std::string dir_;
     testing::NullLog log_;
-    SystemClock clock_;
+    SystemClock machine_clock_;
+    TrustedClock clock_{machine_clock_};
     SystemRandom random_;
 };
 

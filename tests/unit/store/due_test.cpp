@@ -20,7 +20,7 @@ class WhatSleeps : public ::testing::Test {
   protected:
     WhatSleeps() : vfs_(vfs_name, disk_, clock_, random_) {
         clock_.now = start;
-        SpoolParts parts{disk_,   {index_name, vfs_name},    log_,   clock_,
+        SpoolParts parts{disk_,   {index_name, vfs_name},    log_,   trusted_clock_.emplace(clock_),
                          random_, [](const std::string&) {}, nullptr};
         spool_ = Spool::open(std::move(parts), SpoolOptions()).value();
         reader_ = Reader::open({index_name, vfs_name}).value();
@@ -109,6 +109,7 @@ class WhatSleeps : public ::testing::Test {
     fake::SimDisk disk_;
     testing::NullLog log_;
     testing::FixedClock clock_;
+    std::optional<TrustedClock> trusted_clock_;
     testing::SeededRandom random_{1};
     DiskVfs vfs_;
     std::unique_ptr<Spool> spool_;

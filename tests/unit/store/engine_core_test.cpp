@@ -24,13 +24,14 @@ class PumpedEngine : public ::testing::Test {
         options.fatal = [this](const std::string& why) { died_ = why; };
         const StorePlace place{disk_, {index_name, vfs_name}};
         engine_ = std::make_unique<EngineCore>(
-            place, options, EngineMailboxes{writer_, follower_, reader_, pool_}, log_, clock_);
+            place, options, EngineMailboxes{writer_, follower_, reader_, pool_}, log_, trusted_clock_);
         EXPECT_TRUE(engine_->recover(random_, nullptr));
     }
 
     std::shared_ptr<fake::SimDisk> disk_;
     testing::NullLog log_;
     testing::FixedClock clock_;
+    TrustedClock trusted_clock_{clock_};
     testing::SeededRandom random_{1};
     DiskVfs vfs_;
     fake::HandMailbox writer_;

@@ -145,7 +145,8 @@ class Engine : public ::testing::Test {
 
     std::string dir_;
     testing::NullLog log_;
-    SystemClock clock_;
+    SystemClock machine_clock_;
+    TrustedClock clock_{machine_clock_};
     SystemRandom random_;
     std::mutex mutex_;
     std::vector<StoredMessage> told_;

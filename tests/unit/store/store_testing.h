@@ -32,8 +32,13 @@ class SeededRandom final : public Random {
 class FixedClock final : public Clock {
   public:
     WallTime wall() const override { return now; }
-    SteadyTime steady() const override { return {}; }
+    SteadyTime steady() const override { return SteadyTime(passed); }
+    void pass(std::chrono::microseconds time) {
+        now += time;
+        passed += time;
+    }
     WallTime now{std::chrono::seconds(1'700'000'000)};
+    std::chrono::microseconds passed{0};
 };
 
 inline NewMessage message_to(std::uint64_t id, const std::vector<std::string>& recipients,

@@ -29,15 +29,18 @@ class ClockOf : public testing::TestWithParam<Row> {};
 struct TwoClocks final : Clock {
     WallTime wall() const override { return wall_time; }
     SteadyTime steady() const override { return steady_time; }
+    SteadyTime since_boot() const override { return steady_time + asleep; }
     WallTime wall_time{1'800'000'000s};
     SteadyTime steady_time{1000s};
+    std::chrono::seconds asleep{0};
 };
 
 TEST_P(ClockOf, IsBelievedOrMadeUpFor) {
     const Row& row = GetParam();
     TwoClocks clocks;
     const WallTime start = clocks.wall_time;
-    const TrustedClock clock(clocks, start + row.newest);
+    TrustedClock clock(clocks);
+    clock.learn(start + row.newest);
     clocks.wall_time += row.wall;
     clocks.steady_time += row.steady;
     EXPECT_EQ(clock.now().trusted, row.trusted);
@@ -60,11 +63,23 @@ INSTANTIATE_TEST_SUITE_P(
 
 TEST(TrustedClock, BelievesNoTimeThatWasReadBeforeItWasSetRight) {
     TwoClocks clocks;
-    const TrustedClock clock(clocks, WallTime{});
+    const TrustedClock clock(clocks);
     const WallTime now = clocks.wall_time;
     EXPECT_EQ(clock.believed(now - 10min), now - 10min);
     EXPECT_EQ(clock.believed(now - 24h), now);
     EXPECT_EQ(clock.believed(now + 24h), now);
+}
+
+TEST(TrustedClock, BelievesAMachineThatWasSuspended) {
+    TwoClocks clocks;
+    const TrustedClock clock(clocks);
+    clocks.asleep = 24h;
+    clocks.wall_time += 24h;
+    EXPECT_TRUE(clock.now().trusted) << "the time since boot has gone on";
+    EXPECT_EQ(clock.wall(), clocks.wall_time);
+    clocks.asleep = 48h;
+    EXPECT_FALSE(clock.now().trusted) << "the clock has stood still";
+    EXPECT_EQ(clock.wall(), clocks.wall_time + 24h);
 }
 
 }  // namespace

@@ -96,6 +96,7 @@ TEST_F(Sts, TellsAllOfAPolicy) {  // STS-13, STS-46
     EXPECT_EQ(first.expires, clock().wall() + seconds(week_long));
     ASSERT_TRUE(first.next_refresh);
     EXPECT_LE(*first.next_refresh, clock().wall() + hours(24));
+    EXPECT_GT(*first.next_refresh, clock().wall() + hours(20));
     EXPECT_TRUE(first.fresh);
     EXPECT_TRUE(first.changed);
     EXPECT_FALSE(first.problem);
@@ -418,6 +419,7 @@ TEST_F(Sts, RefreshesEveryDayWithoutMailAndWithoutARecord) {  // STS-48
     world_.pass(hours(5));
     EXPECT_EQ(gets(), 2U);
     EXPECT_GT(store_.kept.at("example.com").expires, expires + hours(20)) << "success restarts the expiry";
+    EXPECT_LE(store_.kept.at("example.com").expires, expires + hours(25));
     EXPECT_EQ(store_.kept.at("example.com").id, "1");
     world_.pass(hours(24 * 10));
     EXPECT_GE(gets(), 11U);
@@ -447,6 +449,7 @@ TEST_F(Sts, RefreshEndsWhenNobodyHasMailedForSixtyDays) {  // D-39
     EXPECT_EQ(find().state, State::policy);
     world_.pass(hours(24 * 3));
     EXPECT_GE(gets(), until_then + 3) << "mail wakes it again";
+    EXPECT_LE(gets(), until_then + 6);
 }
 
 TEST_F(Sts, RefreshThatFailsIsTriedAgainAndTold) {  // STS-49, STS-45
@@ -463,7 +466,7 @@ TEST_F(Sts, RefreshThatFailsIsTriedAgainAndTold) {  // STS-49, STS-45
     EXPECT_EQ(store_.raised.size(), gets() - 1) << "every one is counted";
     const auto view = lookups_->view(named("example.com"));
     ASSERT_TRUE(view);
-    EXPECT_GE(view->refresh_failures, 3U);
+    EXPECT_EQ(view->refresh_failures, gets() - 1) << "all but the first have failed";
     EXPECT_EQ(view->problem, Errc::fetch);
     hosts_.serve("mta-sts.example.com", policy_text("enforce", 2 * day_long));
     world_.pass(hours(8));
@@ -479,6 +482,7 @@ TEST_F(Sts, PolicyOfModeNoneMayVanishInPeace) {  // STS-49, STS-52
     world_.pass(hours(30));
     EXPECT_FALSE(find().problem);
     EXPECT_GE(gets(), 2U);
+    EXPECT_LE(gets(), 12U);
     EXPECT_TRUE(store_.raised.empty());
 }
 
