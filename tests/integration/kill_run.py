@@ -43,7 +43,7 @@ IN_FLIGHT_NS = 1_500_000_000
 
 
 # ------------------------------------------------------------------------------------------------------------------------- moments
-IN_MODIFY, IN_MOVED_TO, IN_CREATE, IN_DELETE = 0x2, 0x80, 0x100, 0x200
+IN_MODIFY, IN_MOVED_FROM, IN_MOVED_TO, IN_CREATE, IN_DELETE = 0x2, 0x40, 0x80, 0x100, 0x200
 
 
 class Watcher:
@@ -53,7 +53,7 @@ class Watcher:
 
     def __init__(self, *folders):
         self.fd = self.libc.inotify_init1(os.O_NONBLOCK | os.O_CLOEXEC)
-        mask = IN_MODIFY | IN_MOVED_TO | IN_CREATE | IN_DELETE
+        mask = IN_MODIFY | IN_MOVED_FROM | IN_MOVED_TO | IN_CREATE | IN_DELETE
         for folder in folders:
             if self.libc.inotify_add_watch(self.fd, folder.encode(), mask) < 0:
                 raise Failure('inotify_add_watch %s: %s' % (folder, os.strerror(ctypes.get_errno())))
@@ -89,7 +89,8 @@ class Watcher:
 # name: (folders under the state directory, events); each is one the store makes by itself under load.
 MOMENTS = {
     'new segment': (['journal'], [(IN_CREATE | IN_MOVED_TO, r'\d+\.seg')]),
-    'segment removed': (['journal'], [(IN_DELETE, r'\d+\.seg')]),
+    # most segments that go are renamed: the journal keeps some files for segments to come
+    'segment removed': (['journal'], [(IN_DELETE | IN_MOVED_FROM, r'\d+\.seg')]),
     'done-file': (['journal'], [(IN_CREATE | IN_MODIFY, r'\d+\.done')]),
     'checkpoint of the index': ([''], [(IN_MODIFY, r'queue\.db')]),
     'checkpoint of the history': (['history'], [(IN_MODIFY, r'.*\.db')]),
