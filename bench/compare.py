@@ -118,6 +118,8 @@ http {{{temporary}
 class SternpostRelay:
     def __init__(self, room, authority, load, before=(), **options):
         options.setdefault('listener', {})['max_connections_per_client'] = 400
+        # all domains lead to the one sink, as Postfix's counts them by name
+        options.setdefault('delivery', {})['connections_per_address'] = 400
         if load.tls and not load.policies:  # what an administrator says who wants a host's certificate to be valid, whatever its domain publishes
             options['override'] = [
                 {'scope': 'bench.test', 'level': 'verify', 'reason': 'benchmark', 'author': 'compare'}
