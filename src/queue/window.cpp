@@ -14,6 +14,15 @@ constexpr std::size_t load_at_once = 2000;  // ours: messages, so that nobody el
 // its batch, so that the hop is not asked for before the store knows.
 constexpr auto soonest_again = std::chrono::seconds(3);
 constexpr auto load_again = std::chrono::seconds(1);  // ours: after the store could not answer
+
+bool waits_for(const store::StoredMessage& message, const std::string& hop_name) {
+    for (std::size_t n = 0; n < message.recipients.size(); ++n)
+        if (message.recipients[n].state == store::RecipientState::queued &&
+            store::hop_of(message, n) == hop_name)
+            return true;
+    return false;
+}
+
 }  // namespace
 
 // No attempt may begin there at `when`.
@@ -198,7 +207,13 @@ void Core::loaded(store::Due due, Now now) {
         if (!messages_.contains(message.id) && !touched_.contains(message.id))
             insert(std::move(message), now);
     touched_.clear();
-    for (const auto& [state, more] : due.hops) forget_hop_if_idle(state.next_hop);
+    for (const auto& [state, more] : due.hops) {
+        // All that is due there is about to be held, or has changed: it is asked for again, but not at once.
+        Hop& known = hop(state.next_hop);
+        if (known.loaded == 0 && known.failures > 0)
+            known.next_at = std::max(known.next_at, now.steady + load_again);
+        forget_hop_if_idle(state.next_hop);
+    }
 }
 
 void Core::hold_soon(store::MessageId id) {
@@ -231,6 +246,7 @@ std::vector<store::DeliveryResult> Core::swept(const Sweep& sweep, std::vector<s
         const store::MessageId id = stored.id;
         if (messages_.contains(id) || is_stale(id) || stored.held || !over(stored, sweep.began, now))
             continue;
+        if (!waits_for(stored, sweep.hop)) continue;  // but for another group of the same next hop
         Message* message = insert(std::move(stored), now);
         if (message == nullptr) continue;
         const auto unit = message->units.find(sweep.hop);

@@ -577,7 +577,8 @@ const std::vector<PlantEntry>& plants() {
         // "ends": what is left of the index may be no database any more
         {"failed-sync-believed",
          "a sync that failed counts as done",
-         {"nothing-lost", "nothing-stuck", "no-duplicate", "drains", "recovers", "ends"},
+         {"nothing-lost", "nothing-stuck", "no-duplicate", "drains", "recovers", "ends",
+          "suspended-means-suspended"},
          make<FailedSyncBelieved>},
         {"index-without-position",
          "the index forgets how far in the journal it is",

@@ -699,6 +699,7 @@ class QueueWindow : public Queue {
         out.window.messages = 100;
         out.window.per_hop = 40;
         out.window.per_sender = 5;
+        out.window.hops = 20;
         out.window.horizon = 60s;
         return out;
     }
@@ -907,7 +908,11 @@ TEST_F(QueueWindow, WhatIsOverBouncesThoughItSleeps) {  // D-41
     EXPECT_EQ(sweeps[0].hop, "d.test");
     EXPECT_GT(sweeps[0].until, store::MessageId::last_at(old.arrived)) << "this lane began after its time";
     EXPECT_TRUE(core.sweeps().empty());
-    results = core.swept(sweeps[0], {old, young}, now);
+    store::StoredMessage of_another_group = sleeping(1002, "d.test");
+    of_another_group.arrived = old.arrived;
+    of_another_group.envelope.requiretls = true;
+    results = core.swept(sweeps[0], {old, young, of_another_group}, now);
+    EXPECT_EQ(core.message(of_another_group.id), nullptr) << "it is not brought into memory in vain";
     ASSERT_EQ(results.size(), 1U);
     EXPECT_EQ(results[0].message, old.id);
     EXPECT_EQ(results[0].state, RecipientState::bounced);
@@ -952,6 +957,31 @@ TEST_F(QueueWindow, ASuspendedSendersMailIsToBeHeld) {
     EXPECT_EQ(core.to_hold(), (std::vector<store::MessageId>{before, after}));
     EXPECT_EQ(core.message(after), nullptr);
     EXPECT_TRUE(core.to_hold().empty());
+}
+
+TEST_F(QueueWindow, AFailingHopWithNothingButMailThatIsToBeHeldIsNotAskedForInATightLoop) {
+    for (int i = 0; i < 30; ++i) {  // more hops than are remembered
+        const std::string hop = "d" + std::to_string(i) + ".test";
+        store::HopState fails;
+        fails.next_hop = hop;
+        fails.failures = 1;
+        fails.next_at = now.wall + 1h;
+        core.restore(fails, now);
+    }
+    store::StoredSuspension suspension;
+    suspension.kind = store::SuspensionKind::sender;
+    suspension.scope = "192.0.2.9";
+    core.suspend(suspension, now);
+    store::DueHop failing = hop_of("e.test", false);
+    failing.state.failures = 1;
+    failing.state.next_at = now.wall - 1s;
+    core.asleep(now.steady);
+    ASSERT_TRUE(core.wanted(now));
+    core.loaded({{sleeping(7, "e.test", "192.0.2.9")}, {failing}, false, std::nullopt}, now);
+    EXPECT_EQ(core.to_hold().size(), 1U);
+    EXPECT_FALSE(core.wanted(now));
+    pass(1s);
+    EXPECT_TRUE(core.wanted(now));
 }
 
 TEST_F(QueueWindow, MailThatIsToBeHeldIsNeitherTakenNorAskedForUntilItIs) {
