@@ -6,7 +6,7 @@ usage: swarm.py FOLDER --relay ADDRESS:PORT --mx ADDRESS:PORT [--late ADDRESS:PO
 
 Clients keep `--connections` sessions, pipeline, and connect again when the relay has gone; a number is used once, whatever became of
 it. No more than `--window` messages are acknowledged and not arrived, so that the relay's queue stays of one size. Every `--large`-th
-message has 100 KB. With --late the first hundred of every ten thousand have a second recipient at late.bench.test, whose host answers 450 to
+message has 100 KB. With --late the first 25 of every 2,500 have a second recipient at late.bench.test, whose host answers 450 to
 RCPT until SIGUSR1 comes. SIGTERM: no new messages. SIGINT: the end, at once.
 
 FOLDER/status is a JSON object, written anew five times a second. At the end FOLDER/ledger.json:
@@ -31,7 +31,7 @@ import sys
 import time
 
 LINE = b'The quick brown fox jumps over the lazy dog, and then it does so again, ad libitum.\r\n'
-SMALL, LARGE = LINE * 46, LINE * 1200
+SMALL, LARGE = LINE * 140, LINE * 1200
 NUMBER = re.compile(rb'(?m)^X-Number: (\d+)\r$')
 PAUSE = 0.01  # before a client that was turned away comes again
 
@@ -235,7 +235,7 @@ class Client(End):
         self.swarm.given += 1
         self.octets = False
         self.good = True
-        late = settings.late and number % 10000 < 100
+        late = settings.late and number % 2500 < 25
         commands = b'MAIL FROM:<a@sender.test>\r\nRCPT TO:<u@d%d.bench.test>\r\n' % (number % settings.domains)
         self.expected += ['mail', 'rcpt']
         if late:

@@ -66,6 +66,8 @@ TEST(TooManyRecipients, GoInAFurtherTransaction) {  // SMTP-19, D-30
     some.any_accepted = true;
     EXPECT_TRUE(meaning_of(said(Stage::rcpt, 452, "4.5.3 too many"), some).fate.again);
     EXPECT_TRUE(meaning_of(said(Stage::rcpt, 552, "too many"), some).fate.again);
+    EXPECT_TRUE(meaning_of(said(Stage::rcpt, 452, "too many"), some).fate.again);
+    EXPECT_FALSE(meaning_of(said(Stage::rcpt, 452, "4.2.2 mailbox full"), some).fate.again);
     EXPECT_FALSE(meaning_of(said(Stage::rcpt, 552, "5.2.2 mailbox full"), some).fate.again);
     EXPECT_FALSE(meaning_of(said(Stage::rcpt, 452, "4.5.3 too many"), {}).fate.again)
         << "nobody was accepted: no progress";
