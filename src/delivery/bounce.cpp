@@ -155,7 +155,10 @@ asio::awaitable<void> Bouncer::add_replies(const store::StoredMessage& message,
 
 bool Bouncer::may_tell(const store::StoredMessage& message, const std::string& to) {
     const auto today = std::chrono::floor<std::chrono::days>(clock_.wall());
-    if (std::exchange(today_, today) != today) per_mailbox_.clear();
+    if (today > today_) {  // a clock that is set back over midnight gives nobody a second day
+        today_ = today;
+        per_mailbox_.clear();
+    }
     const auto of_message = per_message_.find(message.id.value);
     if (of_message != per_message_.end() && of_message->second >= options_.most_per_message) return false;
     const auto of_mailbox = per_mailbox_.find(to);

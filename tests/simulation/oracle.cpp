@@ -693,16 +693,6 @@ void Oracle::started() {
     lanes_.clear();
 }
 
-void Oracle::look_at_hops(const queue::Core& core) {
-    const auto hops = core.hops();
-    const auto idle = std::count_if(hops.begin(), hops.end(), [](const queue::HopView& hop) {
-        return hop.ready + hop.sleeping == 0 && hop.lanes == 0;
-    });
-    if (static_cast<std::size_t>(idle) > window_.hops + 2 * window_.messages)
-        trace_.violated("memory-window",
-                        fmt::format("{} next hops are remembered; there may be {}", idle, window_.hops));
-}
-
 void Oracle::look_at_memory(const queue::Core& core) {
     // New mail may double the window, and a sweep of what is over brings a page of as many more.
     const std::size_t held = core.in_memory().messages;

@@ -89,8 +89,8 @@ void World::add_hostile(Chance& chance) {
     std::uint8_t address = 0;
     const auto next = [&] { return dns::Address::v4({11, 1, ++address, 1}); };
     const dns::Address shared = next();
-    for (std::uint64_t n = 1, count = chance.between(10, 20); n <= count; ++n) {
-        const std::string domain = "s" + std::to_string(n) + ".hostile.example";
+    for (std::uint64_t n = 1, count = chance.between(20, 30); n <= count; ++n) {
+        const std::string domain = "slow" + std::to_string(n) + ".example";  // each with an owner of its own
         Host& host = add_hostile_host(domain, "mx." + domain);
         host.slow = true;
         host.addresses.push_back(n % 2 == 0 ? shared : next());
@@ -314,7 +314,7 @@ void World::heal(WallTime now) {
 }
 
 std::string World::rua(const std::string& domain) {
-    if (domain.ends_with(".hostile.example"))
+    if (domain.ends_with(".hostile.example") || domain.starts_with("slow"))
         return "mailto:tls@[127.0.0.1],mailto:tls@[10.0.0.25],https://collector.inside.hostile.example/tls,"
                "mailto:tls@inside.hostile.example";
     unsigned sum = 0;

@@ -101,6 +101,85 @@ class BouncerTest : public testing::Test {
     fake::IoLoop loop_;
 };
 
+// What can be multiplied by whoever writes a reverse-path, or names recipients that fail one by one.
+class BoundedNotices : public BouncerTest {
+  protected:
+    struct SetClock final : Clock {
+        WallTime wall() const override { return now; }
+        SteadyTime steady() const override { return {}; }
+        WallTime now{std::chrono::sys_days(std::chrono::year(2026) / 11 / 30) + std::chrono::hours(12)};
+    };
+
+    static BounceOptions options() {
+        BounceOptions out;
+        out.hostname = "relay.example";
+        out.most_per_message = 3;
+        out.most_per_day = 5;
+        return out;
+    }
+    store::StoredMessage message_with(std::size_t recipients) {
+        store::NewMessage message;
+        message.id = ids_.next();
+        message.envelope = from("alice@example.org");
+        for (std::size_t n = 0; n < recipients; ++n)
+            message.recipients.emplace_back(
+                mail::Recipient(mail::ForwardPath::parse("u" + std::to_string(n) + "@b.example").value()),
+                "hop");
+        message.body = store::Body::of("Subject: hi\r\n\r\nthe text itself\r\n");
+        return store::StoredMessage::of(message);
+    }
+    /// The notice that comes of the failure of one recipient; empty: none.
+    std::string notice(store::StoredMessage& message, std::uint32_t recipient) {
+        store::DeliveryResult result;
+        result.recipient = recipient;
+        result.state = store::RecipientState::bounced;
+        result.status = "5.1.1";
+        result.text = "no such user";
+        message.recipients[recipient].state = store::RecipientState::bounced;
+        auto notices =
+            loop_.run(bouncer_.notices(std::make_shared<const store::StoredMessage>(message), {result}));
+        return notices.value().empty() ? "" : *notices->at(0).body.octets;
+    }
+
+    SetClock set_clock_;
+    Bouncer bouncer_{options(), store_, set_clock_, random_, log_, ids_};
+};
+
+TEST_F(BoundedNotices, BringTheMessageOnceAndItsHeaderLater) {
+    auto message = message_with(2);
+    EXPECT_NE(notice(message, 0).find("the text itself"), std::string::npos);
+    const std::string later = notice(message, 1);
+    EXPECT_NE(later.find("Subject: hi"), std::string::npos);
+    EXPECT_EQ(later.find("the text itself"), std::string::npos);
+}
+
+TEST_F(BoundedNotices, OfOneMessageAreNoMoreThanTheLimit) {
+    auto message = message_with(4);
+    for (std::uint32_t n = 0; n < 3; ++n) EXPECT_NE(notice(message, n), "");
+    EXPECT_EQ(notice(message, 3), "");
+    EXPECT_EQ(log_.count("bounce for=" + message.id.text() + " status=dropped"), 1U);
+    auto other = message_with(1);
+    EXPECT_NE(notice(other, 0), "");
+}
+
+TEST_F(BoundedNotices, ToOneMailboxAreNoMoreThanTheLimitOfADay) {
+    const auto told = [&] {
+        auto message = message_with(1);
+        return !notice(message, 0).empty();
+    };
+    for (int n = 0; n < 5; ++n) EXPECT_TRUE(told());
+    EXPECT_FALSE(told());
+    set_clock_.now += std::chrono::hours(12) - std::chrono::seconds(1);
+    EXPECT_FALSE(told());
+    set_clock_.now += std::chrono::seconds(1);
+    for (int n = 0; n < 5; ++n) EXPECT_TRUE(told()) << "the next day, by UTC";
+    EXPECT_FALSE(told());
+    set_clock_.now -= std::chrono::minutes(5);
+    EXPECT_FALSE(told()) << "a clock that is set back gives nobody a second day";
+    set_clock_.now += std::chrono::minutes(5);
+    EXPECT_FALSE(told());
+}
+
 TEST_F(BouncerTest, ANoticeThatThereIsNoRoomForIsNoReasonToGoOnWithoutIt) {
     store_.refuse_write = store::Errc::full;
     store::NewMessage message;
