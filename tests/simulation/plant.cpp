@@ -526,22 +526,6 @@ class GateNotAsked final : public Plant {
     }
 };
 
-// All mail counts as one sender's.
-class OneSender final : public Plant {
-  public:
-    std::unique_ptr<store::Store> store(store::Store& real) override {
-        class Faulty final : public StoreDouble {
-          public:
-            using StoreDouble::StoreDouble;
-            void accept(store::NewMessage message, Answer<store::MessageId> reply) override {
-                message.origin.address = "192.0.2.66";
-                StoreDouble::accept(std::move(message), std::move(reply));
-            }
-        };
-        return std::make_unique<Faulty>(real);
-    }
-};
-
 class NoticesWithoutEnd final : public Plant {
   public:
     delivery::BounceOptions bounces(delivery::BounceOptions real) override {
@@ -638,13 +622,12 @@ const std::vector<PlantEntry>& plants() {
          {"claims-are-true"},
          make<ProtectedByOneHost>},
         {"gate-not-asked", "no address is refused", {"gate"}, make<GateNotAsked>},
-        {"one-sender", "all mail counts as one sender's", {"turn-comes"}, make<OneSender>},
         {"notices-without-end", "one mailbox gets any number", {"notices-bounded"}, make<NoticesWithoutEnd>},
         {"suspension-unheard",
          "a suspension is forgotten with a restart",
          {"suspended-means-suspended"},
          make<SuspensionUnheard>},
-        {"oversleeps", "what waits is woken hours late", {"nothing-stuck"}, make<Oversleeps>},
+        {"oversleeps", "what waits is woken hours late", {"nothing-stuck", "turn-comes"}, make<Oversleeps>},
     };
     return all;
 }
