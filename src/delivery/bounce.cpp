@@ -104,7 +104,7 @@ asio::awaitable<store::Result<std::vector<store::NewMessage>>> Bouncer::notices(
     }
 
     const std::string mailbox = to->text();
-    if (!may_tell(*message, mailbox)) {
+    if (!count_notice(message->id, mailbox)) {
         dropped("too many notices, about this message or to <" + mailbox + "> today: this one is not sent");
         co_return out;
     }
@@ -118,8 +118,10 @@ asio::awaitable<store::Result<std::vector<store::NewMessage>>> Bouncer::notices(
     for (const auto& result : bounced)
         what.recipients.push_back(status_of(*message, result, dsn::Action::failed));
     auto notice = co_await make(std::move(message), std::move(what));
-    if (!notice) co_return fail(std::move(notice).error());
-    count_notice(id, mailbox);
+    if (!notice) {
+        take_back(id, mailbox);
+        co_return fail(std::move(notice).error());
+    }
     out.push_back(std::move(*notice));
     co_return out;
 }
@@ -153,23 +155,29 @@ asio::awaitable<void> Bouncer::add_replies(const store::StoredMessage& message,
     }
 }
 
-bool Bouncer::may_tell(const store::StoredMessage& message, const std::string& to) {
+// Before it is made, which takes a while: what fails meanwhile is to see it. False: there are too many.
+bool Bouncer::count_notice(store::MessageId message, const std::string& to) {
     const auto today = std::chrono::floor<std::chrono::days>(clock_.wall());
     if (today > today_) {  // a clock that is set back over midnight gives nobody a second day
         today_ = today;
         per_mailbox_.clear();
     }
-    const auto of_message = per_message_.find(message.id.value);
+    const auto of_message = per_message_.find(message.value);
     if (of_message != per_message_.end() && of_message->second >= options_.most_per_message) return false;
     const auto of_mailbox = per_mailbox_.find(to);
-    return options_.most_per_day == 0 || of_mailbox == per_mailbox_.end() ||
-           of_mailbox->second < options_.most_per_day;
-}
-
-void Bouncer::count_notice(store::MessageId message, const std::string& to) {
+    const bool full = options_.most_per_day != 0 && of_mailbox != per_mailbox_.end() &&
+                      of_mailbox->second >= options_.most_per_day;
+    if (full) return false;
     if (per_message_.size() >= most_counted) per_message_.clear();
     ++per_message_[message.value];
-    if (per_mailbox_.size() < most_counted || per_mailbox_.contains(to)) ++per_mailbox_[to];
+    if (per_mailbox_.size() < most_counted || of_mailbox != per_mailbox_.end()) ++per_mailbox_[to];
+    return true;
+}
+
+void Bouncer::take_back(store::MessageId message, const std::string& to) {
+    if (const auto of = per_message_.find(message.value); of != per_message_.end() && of->second > 0)
+        --of->second;
+    if (const auto of = per_mailbox_.find(to); of != per_mailbox_.end() && of->second > 0) --of->second;
 }
 
 // RFC 3461 §5.2.2: the host behind us does not know that success is to be told.
@@ -188,12 +196,14 @@ asio::awaitable<store::Result<std::optional<store::NewMessage>>> Bouncer::relaye
                 false};
     const store::MessageId id = message->id;
     const std::string mailbox = what.to.text();
-    if (!may_tell(*message, mailbox)) co_return std::nullopt;
+    if (!count_notice(id, mailbox)) co_return std::nullopt;
     for (const auto& result : results)
         what.recipients.push_back(status_of(*message, result, dsn::Action::relayed));
     auto notice = co_await make(std::move(message), std::move(what));
-    if (!notice) co_return fail(std::move(notice).error());
-    count_notice(id, mailbox);
+    if (!notice) {
+        take_back(id, mailbox);
+        co_return fail(std::move(notice).error());
+    }
     co_return std::move(*notice);
 }
 
@@ -214,12 +224,12 @@ asio::awaitable<std::optional<store::NewMessage>> Bouncer::delay_warning(
     }
     if (what.recipients.empty()) co_return std::nullopt;
     const std::string mailbox = what.to.text();
-    if (!may_tell(*message, mailbox)) co_return std::nullopt;
     const store::MessageId of = message->id;
+    if (!count_notice(of, mailbox)) co_return std::nullopt;
     const std::string id = message->id.text();
     auto notice = co_await make(std::move(message), std::move(what));
-    if (notice) count_notice(of, mailbox);
     if (notice) co_return std::move(*notice);
+    take_back(of, mailbox);
     Event(log_, Level::warning, "delay-warning").kv("for", id).reason(notice.error().text);
     co_return std::nullopt;
 }

@@ -47,8 +47,8 @@ class Bouncer {
 
   private:
     struct Notice;
-    bool may_tell(const store::StoredMessage& message, const std::string& to);
-    void count_notice(store::MessageId message, const std::string& to);
+    bool count_notice(store::MessageId message, const std::string& to);
+    void take_back(store::MessageId message, const std::string& to);
     asio::awaitable<store::Result<std::optional<store::NewMessage>>> relayed(
         queue::MessagePtr message, std::vector<store::DeliveryResult> results);
     asio::awaitable<void> add_replies(const store::StoredMessage& message,

@@ -649,7 +649,7 @@ Outcome Simulation::run() {
     again(minutes(30), [this] {
         if (up()) oracle_.look();
     });
-    const bool weeks = happens_.percent(3);
+    const bool weeks = happens_.percent(3) && !hostile_;  // one who means harm keeps the daemon busy
     const SteadyTime end = time_.clock().steady() + (weeks ? happens_.time(hours(24 * 14), hours(24 * 21))
                                                            : happens_.time(hours(24), hours(24 * 5)));
     drive_to_end([&] { return time_.clock().steady() >= end; });
