@@ -168,7 +168,7 @@ std::optional<store::DueQuestion> Core::wanted(Now now) {
     for (const auto& [id, message] : messages_) out.known.push_back(id);
     for (const auto id : holding_)
         if (!messages_.contains(id)) out.known.push_back(id);
-    std::sort(out.known.begin(), out.known.end());
+    if (!holding_.empty()) std::sort(out.known.begin(), out.known.end());
     more_ = false;
     loading_ = true;
     not_asked_ = out.full;
@@ -210,8 +210,10 @@ void Core::loaded(store::Due due, Now now) {
     for (const auto& [state, more] : due.hops) {
         // All that is due there is about to be held, or has changed: it is asked for again, but not at once.
         Hop& known = hop(state.next_hop);
-        if (known.loaded == 0 && known.failures > 0)
+        if (known.loaded == 0 && known.failures > 0) {
             known.next_at = std::max(known.next_at, now.steady + load_again);
+            asleep(known.next_at);
+        }
         forget_hop_if_idle(state.next_hop);
     }
 }
