@@ -4,6 +4,7 @@
 #include <cassert>
 #include <deque>
 
+#include "dns/organizational.h"
 #include "store/hop.h"
 #include "util/text.h"
 
@@ -39,7 +40,9 @@ Core::Hop& Core::hop(const std::string& name) {
     const auto [known, fresh] = hops_.try_emplace(name);
     if (fresh) {
         known->second.window = options_.window_start;
-        known->second.owner = owner_of(store::HopName::parse(name).next_hop);
+        std::string next_hop = store::HopName::parse(name).next_hop;
+        const auto domain = dns::Domain::parse(next_hop);
+        known->second.owner = domain ? dns::organizational_domain(*domain) : std::move(next_hop);
     }
     return known->second;
 }

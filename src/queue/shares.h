@@ -5,7 +5,6 @@
 #include <algorithm>
 #include <map>
 #include <string>
-#include <string_view>
 
 namespace sternpost::queue {
 
@@ -13,20 +12,9 @@ namespace sternpost::queue {
 struct Slot {
     std::string hop;       // the group (store/hop) whose mail the connection is for
     std::string sender{};  // whose mail it was opened for
-    std::string owner{};   // who owns the next hop
+    std::string owner{};   // whose the next hop is: its registrable domain
     bool stalled = false;  // it makes no progress, and has left its place to others (Shares)
 };
-
-/// Who owns a next hop, as far as its name tells: its last two labels. Under a suffix like `co.uk` that joins
-/// owners who have nothing in common; all it costs them is what exceeds half of the connections while others
-/// wait.
-inline std::string owner_of(std::string_view next_hop) {
-    const auto last = next_hop.rfind('.');
-    if (next_hop.starts_with('[') || last == std::string_view::npos || last == 0)
-        return std::string(next_hop);
-    const auto before = next_hop.rfind('.', last - 1);
-    return std::string(before == std::string_view::npos ? next_hop : next_hop.substr(before + 1));
-}
 
 /// While others wait, one sender has at most half of all connections, and those to one owner are at most
 /// half. Nobody has the last tenth unless it is needed: mail of another sender that comes while slow hosts

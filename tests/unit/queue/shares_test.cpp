@@ -120,13 +120,5 @@ TEST(Shares, CountAConnectionThatGoesOnWhereItWas) {
     EXPECT_TRUE(stalls(shares, slot)) << "it has left the second pool";
 }
 
-TEST(OwnerOf, IsTheLastTwoLabels) {
-    EXPECT_EQ(owner_of("example.com"), "example.com");
-    EXPECT_EQ(owner_of("a.b.example.com"), "example.com");
-    EXPECT_EQ(owner_of("com"), "com");
-    EXPECT_EQ(owner_of(""), "");
-    EXPECT_EQ(owner_of("[192.0.2.1]"), "[192.0.2.1]");
-}
-
 }  // namespace
 }  // namespace sternpost::queue
