@@ -1,5 +1,8 @@
 #include "control/protocol.h"
 
+#include <algorithm>
+#include <cmath>
+
 #include "sts/policy.h"
 #include "util/text.h"
 
@@ -44,24 +47,38 @@ std::string_view name_of(queue::Obstacle obstacle) {
     return "?";
 }
 
-// `{"KEY": {…}}`
-std::optional<json::object> object_in(std::string_view line, std::string_view key) {
+// Boost.JSON reads 1e999 as infinity, which no line can carry (RFC 8259 §6).
+bool has_infinity(const json::value& value) {
+    if (const auto* number = value.if_double()) return !std::isfinite(*number);
+    if (const auto* array = value.if_array()) return std::ranges::any_of(*array, has_infinity);
+    if (const auto* object = value.if_object())
+        return std::ranges::any_of(*object, [](const auto& member) { return has_infinity(member.value()); });
+    return false;
+}
+
+// The object that a line holds; nullopt: it holds something else.
+std::optional<json::object> object_in(std::string_view line) {
     boost::system::error_code ec;
     json::value read = json::parse(line, ec);
-    auto* const object = read.if_object();
-    auto* const value = object == nullptr ? nullptr : object->if_contains(key);
-    if (ec || value == nullptr || !value->is_object()) return std::nullopt;
+    if (ec || !read.is_object() || has_infinity(read)) return std::nullopt;
+    return std::move(read.as_object());
+}
+
+// `{"KEY": {…}}`
+std::optional<json::object> object_in(std::string_view line, std::string_view key) {
+    auto object = object_in(line);
+    auto* const value = object ? object->if_contains(key) : nullptr;
+    if (value == nullptr || !value->is_object()) return std::nullopt;
     return std::move(value->as_object());
 }
 
 }  // namespace
 
 std::optional<Request> request_of(std::string_view line) {
-    boost::system::error_code ec;
-    json::value read = json::parse(line, ec);
-    if (ec || !read.is_object()) return std::nullopt;
+    auto object = object_in(line);
+    if (!object) return std::nullopt;
     Request out;
-    out.object = std::move(read.as_object());
+    out.object = std::move(*object);
     const auto wants = [&out](std::string_view key) {
         const auto* value = out.object.if_contains(key);
         return value != nullptr && value->is_bool() && value->as_bool();
@@ -108,21 +125,20 @@ std::string to_line(const Answer& answer) {
 }
 
 Answer answer_of(std::string_view line) {
+    const auto object = object_in(line);
+    const auto* const code = object ? object->if_contains("code") : nullptr;
     boost::system::error_code ec;
-    const json::value parsed = json::parse(line, ec);
-    Answer out;
-    const auto* const code = ec || !parsed.is_object() ? nullptr : parsed.as_object().if_contains("code");
     const int number = code == nullptr ? 0 : code->to_number<int>(ec);
+    Answer out;
     if (code == nullptr || ec) {
         out.code = ExitCode::internal;
         out.text = "the daemon's answer cannot be read";
         return out;
     }
-    const json::object& object = parsed.as_object();
     out.code = static_cast<ExitCode>(number);
-    if (const auto* text = object.if_contains("text"); text != nullptr && text->is_string())
+    if (const auto* text = object->if_contains("text"); text != nullptr && text->is_string())
         out.text = std::string(text->as_string());
-    if (const auto* data = object.if_contains("data")) out.data = *data;
+    if (const auto* data = object->if_contains("data")) out.data = *data;
     return out;
 }
 

@@ -25,7 +25,8 @@ INSTANTIATE_TEST_SUITE_P(Control, LineThatIsNoAnswer,
                                          Line{"NoCode", R"({"text":"done"})"},
                                          Line{"CodeIsText", R"({"code":"0"})"},
                                          Line{"CodeIsNull", R"({"code":null})"},
-                                         Line{"CodeTooLarge", R"({"code":99999999999})"}),
+                                         Line{"CodeTooLarge", R"({"code":99999999999})"},
+                                         Line{"NumberWithoutEnd", R"({"code":0,"data":[1e999]})"}),
                          name_of);
 
 TEST(ControlRequest, SaysWhatItWants) {
@@ -37,7 +38,7 @@ TEST(ControlRequest, SaysWhatItWants) {
 }
 
 TEST(ControlRequest, IsAnObject) {
-    for (const auto* line : {"", "[]", "7", "\"status\"", R"({"verb":"status")"})
+    for (const auto* line : {"", "[]", "7", "\"status\"", R"({"verb":"status")", R"({"limit":-1e999})"})
         EXPECT_FALSE(request_of(line)) << line;
 }
 
