@@ -257,14 +257,13 @@ class AddressList {
             if (angle->text.ends_with('>') && angle->text.size() > 2)
                 angle->text = "<" + address(angle->text.substr(1, angle->text.size() - 2)) + ">";
             std::string out = phrase(from, angle);
-            if (!out.empty() && !blank(out.back()) && out.ends_with("?=")) out += ' ';
-            if (!is_ascii(angle->text) && !kept_)
-                out += phrase(angle, angle + 1);
-            else
-                out += angle->text;
+            const bool words = !is_ascii(angle->text) && !kept_;  // no address
+            if (!out.empty() && !blank(out.back()) && (words || out.ends_with("?="))) out += ' ';
+            out += words ? phrase(angle, angle + 1) : angle->text;
             kept_ = false;
             std::string rest = phrase(angle + 1, end);
-            if (!rest.empty() && rest.starts_with("=?")) out += ' ';
+            if (!rest.empty() && !blank(rest.front()) && (rest.starts_with("=?") || out.ends_with("?=")))
+                out += ' ';
             return out + rest;
         }
         if (group_name || !bare_address(from, end)) return phrase(from, end);
@@ -367,9 +366,10 @@ class AddressList {
             end > 0 &&
             (text[0] == '"' ||
              std::none_of(text.begin(), text.begin() + static_cast<std::ptrdiff_t>(end), [](char c) {
-                 return blank(c) || std::string_view("<>()[]\\\",:;").find(c) != std::string_view::npos;
+                 return c <= ' ' || c == '\x7f' ||
+                        std::string_view("<>()[]\\\",:;").find(c) != std::string_view::npos;
              }));
-        if (!sound) return text;
+        if (!sound || is_encoded_word(std::string_view(text).substr(0, end))) return text;  // RFC 2047 §5
         return text.substr(0, end) + "@" + std::string(domain_) + text.substr(end);
     }
 

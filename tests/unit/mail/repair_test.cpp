@@ -75,6 +75,8 @@ const Row encoded[] = {
     {"MessageId", "Message-ID: <\xc3\xb6@x.example>", "Message-ID: <=C3=B6@x.example>", "encoded"},
     {"Parameter", "Content-Disposition: attachment; filename=\"\xc3\xb6 1.pdf\"; size=1",
      "Content-Disposition: attachment; filename*=utf-8''%C3%B6%201.pdf; size=1", "encoded"},
+    {"WordsForNoAddressStandApart", "To: a!<\xc3\xb6 x><b@x.example>",
+     "To: a! =?UTF-8?B?PMO2IHg+?= <b@x.example>", "encoded"},
     {"DisplayNameWithoutAddress", "To: J\xc3\xb6rg", "To: =?UTF-8?B?SsO2cmc=?=", "encoded"},
 };
 INSTANTIATE_TEST_SUITE_P(Encoded, RepairedField, testing::ValuesIn(encoded),
@@ -93,6 +95,8 @@ const Row qualified[] = {
     {"Resent", "Resent-Reply-To: root", "Resent-Reply-To: root@host.example", "qualified"},
     {"NullPath", "From: <>", ""},
     {"WordsWithoutAddress", "From: Cron Daemon", ""},
+    {"ControlInTheName", "To: ro\x01ot", ""},
+    {"EncodedWordsWithoutAddress", "To: =?utf-8?q?J=C3=B6rg?= (c), b@x.example", ""},
     {"QualifiedWithBlanks", "To: a . b @ x.example (c)", ""},
     {"OtherFields", "Subject: root", ""},
     {"AtInTheName", "From: \"a@b\"", "From: \"a@b\"@host.example", "qualified"},
