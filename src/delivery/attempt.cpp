@@ -12,8 +12,10 @@ namespace {
 
 constexpr auto site_pause =
     std::chrono::seconds(1);  // ours: how soon a busy site is asked again if nobody says that it has room
-constexpr auto address_pause = std::chrono::seconds(10);  // ours: the same of a busy address
-constexpr std::size_t max_reasons = 20;                   // ours: hosts and addresses that a record tells of
+// ours: the same of a busy address. Longer, since each look at it costs all look-ups; who leaves it wakes the
+// next.
+constexpr auto address_pause = std::chrono::minutes(1);
+constexpr std::size_t max_reasons = 20;        // ours: hosts and addresses that a record tells of
 constexpr std::size_t max_reason_text = 1500;  // ours: octets of the reason that recipients' results repeat
 constexpr std::size_t max_outcomes =
     20;  // ours: of sessions and hosts, that one record holds with their policies
