@@ -82,6 +82,14 @@ void Core::wake(const std::string& name, Hop& hop, Now now) {
 }
 
 void Core::run_timers(Now now) {
+    while (!told_.empty() && told_.front().first + store_knows_in <= now.steady) {
+        const auto [when, name] = std::move(told_.front());
+        told_.pop_front();
+        const auto known = hops_.find(name);
+        if (known == hops_.end() || known->second.told != when) continue;
+        known->second.told = SteadyTime::min();
+        forget_hop_if_idle(name);
+    }
     while (!timers_.empty() && timers_.begin()->first <= now.steady) {
         const auto [when, name] = *timers_.begin();
         timers_.erase(timers_.begin());
@@ -399,7 +407,7 @@ void Core::forget_hop_if_idle(const std::string& name) {
     const Hop& idle = known->second;
     if (idle.lanes > 0 || idle.loaded > 0 || idle.changed) return;
     if (idle.failures > 0) {
-        if (hops_.size() <= options_.window.hops) return;
+        if (hops_.size() <= options_.window.hops || idle.told != SteadyTime::min()) return;
         hops_forgotten_ = true;
         asleep(idle.next_at);
     }
@@ -414,6 +422,11 @@ std::optional<store::HopState> Core::changed_hop(const std::string& hop_name, No
     if (known == hops_.end() || !known->second.changed) return std::nullopt;
     Hop& hop = known->second;
     hop.changed = false;
+    hop.told = SteadyTime::min();
+    if (hop.failures > 0) {
+        hop.told = now.steady;
+        told_.emplace_back(now.steady, hop_name);
+    }
     store::HopState out;
     out.next_hop = hop_name;
     out.at = now.wall;
@@ -547,6 +560,7 @@ std::vector<HopView> Core::hops() const {
         HopView view{name,         hop.ready.size(), hop.sleeping.size(), hop.lanes,      hop.failures,
                      std::nullopt, hop.text,         hop.status,          hop.reason_code};
         if (hop.failures > 0) view.next_at = hop.next_wall;
+        view.idle = hop.lanes == 0 && hop.loaded == 0 && !hop.changed && hop.told == SteadyTime::min();
         out.push_back(std::move(view));
     }
     std::sort(out.begin(), out.end(), [](const HopView& a, const HopView& b) { return a.name < b.name; });

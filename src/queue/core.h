@@ -48,6 +48,10 @@ struct Options {
 
 using MessagePtr = std::shared_ptr<const store::StoredMessage>;
 
+/// Longer than the store lets a next hop's state alone wait for its batch: by then its answers know of a
+/// failure.
+inline constexpr auto store_knows_in = std::chrono::seconds(3);
+
 /// One transaction's worth: a message and those of its recipients that share a next hop and are due.
 struct Work {
     MessagePtr message;
@@ -91,6 +95,7 @@ struct HopView {
     std::string text;
     std::string status{};
     std::string reason_code{};
+    bool idle = false;  // nothing of it is in memory but that it failed, which the store knows
 };
 
 /// One message that an administrator means, and which of its recipients.
@@ -259,6 +264,9 @@ class Core {
         std::string reason_code;
         store::AttemptDetail detail;  // not recorded yet
         bool changed = false;
+        // When the store was given a failure that its answers may not know yet; else min(). A hop that is
+        // forgotten before they do would be tried at once.
+        SteadyTime told = SteadyTime::min();
     };
     using Messages = std::map<store::MessageId, Message>;
 
@@ -299,7 +307,8 @@ class Core {
     std::set<std::string> candidates_;  // hops that may want a further lane
     std::set<std::string> hungry_;      // hops of which there may be more in the store
     std::multimap<SteadyTime, std::string>
-        timers_;               // when to look at a hop again; stale ones are passed over
+        timers_;  // when to look at a hop again; stale ones are passed over
+    std::deque<std::pair<SteadyTime, std::string>> told_;  // hops, by Hop::told
     std::string served_last_;  // the sender whose mail a connection was opened for last
     Shares lanes_;
     std::size_t refused_ = 0;  // results

@@ -10,9 +10,6 @@ namespace sternpost::queue {
 namespace {
 
 constexpr std::size_t load_at_once = 2000;  // ours: messages, so that nobody else waits long for the reader
-// ours: a hop whose mail ended while it failed. Longer than the store lets a next hop's state alone wait for
-// its batch, so that the hop is not asked for before the store knows.
-constexpr auto soonest_again = std::chrono::seconds(3);
 constexpr auto load_again = std::chrono::seconds(1);  // ours: after the store could not answer
 
 bool waits_for(const store::StoredMessage& message, const std::string& hop_name) {
@@ -260,7 +257,7 @@ std::vector<store::DeliveryResult> Core::swept(const Sweep& sweep, std::vector<s
 
 void Core::not_later(const std::string& name, const store::StoredMessage& oldest, Now now) {
     const auto known = hops_.find(name);
-    const WallTime end = std::max(deadline(oldest), now.wall + soonest_again);
+    const WallTime end = std::max(deadline(oldest), now.wall + store_knows_in);
     if (known == hops_.end() || known->second.failures == 0 || end >= known->second.next_wall) return;
     Hop& failing = known->second;
     failing.next_wall = end;

@@ -701,6 +701,19 @@ void Oracle::look_at_memory(const queue::Core& core) {
                         fmt::format("{} messages are in memory; the window is {}", held, window_.messages));
 }
 
+void Oracle::look_at_hops(const queue::Core& core) {
+    // A next hop with nothing in memory is there because it fails, and as long as there is room for it.
+    const auto hops = core.hops();
+    const auto idle = std::ranges::count_if(hops, &queue::HopView::idle);
+    if (std::cmp_greater(idle, window_.hops))
+        trace_.violated("memory-window",
+                        fmt::format("{} next hops are remembered of which nothing is in memory; {} may be",
+                                    idle, window_.hops));
+    for (const auto& hop : hops)
+        if (hop.idle && hop.failures == 0)
+            trace_.violated("memory-window", hop.name + " is remembered, works, and has nothing in memory");
+}
+
 // Whoever sends little is not kept waiting by those who send much to where nothing goes on.
 void Oracle::check_turn(store::MessageId id, const Message& message, const Recipient& recipient) const {
     if (!notices_per_day_ || !message.has_turns) return;

@@ -151,6 +151,8 @@ class Oracle {
     void look();
     /// Whether the queue's memory holds no more than its window.
     void look_at_memory(const queue::Core& core);
+    /// Whether it remembers no more next hops than it may of which nothing is in memory.
+    void look_at_hops(const queue::Core& core);
     /// Acknowledged mail that has not ended yet.
     std::vector<store::MessageId> waiting() const;
 

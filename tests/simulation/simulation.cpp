@@ -71,7 +71,6 @@ Settings settings_of(Chance& draw, bool hostile) {
     out.queue.max_deliveries = static_cast<unsigned>(draw.between(10, 20));
     out.delivery.connections_per_address = static_cast<unsigned>(draw.between(3, 6));
     out.notices_per_day = draw.between(3, 6);
-    out.queue.window.hops = 200;  // so that all the hops of those who mean harm are remembered
     return out;
 }
 
@@ -647,7 +646,9 @@ Outcome Simulation::run() {
     again(hours(happens_.between(4, 48)), [this] { break_something(); });
     again(minutes(20), [this] { look_into_maildrop(); });
     again(minutes(30), [this] {
-        if (up()) oracle_.look();
+        if (!up()) return;
+        oracle_.look();
+        if (process_->ready()) oracle_.look_at_hops(process_->queue().core());
     });
     const bool weeks = happens_.percent(3) && !hostile_;  // one who means harm keeps the daemon busy
     const SteadyTime end = time_.clock().steady() + (weeks ? happens_.time(hours(24 * 14), hours(24 * 21))

@@ -781,6 +781,23 @@ TEST_F(QueueWindow, TheMailOfAHopThatFailsLeavesTheMemory) {
     EXPECT_EQ(core.hops()[0].text, "refused");
 }
 
+TEST_F(QueueWindow, AFailureIsRememberedUntilTheStoreKnowsIt) {
+    for (int n = 0; n < 25; ++n) {
+        const std::string hop = "d" + std::to_string(n) + ".test";
+        add_from("192.0.2.1", hop.c_str());
+        ASSERT_EQ(open_lanes(), std::vector<std::string>{hop});
+        core.lane_failed(hop, {false, "4.4.1", "refused"}, now, now);
+        ASSERT_TRUE(core.changed_hop(hop, now));
+        end_lane(hop);
+    }
+    pass(3s - 1us);
+    EXPECT_TRUE(open_lanes().empty());
+    EXPECT_EQ(core.hops().size(), 25U) << "the store's answer might not know that they failed";
+    pass(1us);
+    EXPECT_TRUE(open_lanes().empty());
+    EXPECT_EQ(core.hops().size(), 20U) << "there is no room for more of which nothing is in memory";
+}
+
 TEST_F(QueueWindow, OfAHopThatIsFullNothingIsAskedFor) {
     core.asleep(now.steady);
     ASSERT_TRUE(core.wanted(now));
