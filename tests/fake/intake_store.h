@@ -18,7 +18,7 @@ class IntakeStore : public store::Store {
   public:
     std::optional<store::Errc> refuse_accept;  // the next accepts fail so
     std::optional<store::Errc> refuse_write;   // the next writes of a body fail so
-    std::atomic<bool> hold_replies = false;    // accepts are kept until release()
+    std::atomic<bool> hold_replies = false;    // to accepts and to reads of a body, until release()
 
     std::vector<store::NewMessage> accepted() const {
         const std::lock_guard lock(mutex_);
@@ -67,7 +67,12 @@ class IntakeStore : public store::Store {
     }
     void read_body(const store::StoredMessage&, std::uint64_t, std::size_t,
                    Reply<store::Result<std::string>> reply) override {
-        reply(fail(store::Errc::not_found, "takes mail in only"));
+        auto answer = [r = std::move(reply)]() mutable {
+            r(fail(store::Errc::not_found, "takes mail in only"));
+        };
+        if (!hold_replies) return answer();
+        const std::lock_guard lock(mutex_);
+        held_.emplace_back(std::move(answer));
     }
     void due(store::DueQuestion, Reply<store::Result<store::Due>> reply) override { reply(store::Due()); }
     void hops(store::HopFilter, Reply<store::Result<std::vector<store::HopLoad>>> reply) override {

@@ -3,6 +3,8 @@
 
 #include <gtest/gtest.h>
 
+#include <future>
+
 #include "dsn/notice.h"
 #include "fake/intake_store.h"
 #include "fake/io_loop.h"
@@ -141,6 +143,27 @@ class BoundedNotices : public BouncerTest {
         return notices.value().empty() ? "" : *notices->at(0).body.octets;
     }
 
+    /// How many notices come of failures that are all known before the first notice is made.
+    std::size_t made_at_once(const std::vector<store::StoredMessage>& messages) {
+        using Notices = store::Result<std::vector<store::NewMessage>>;
+        std::vector<std::future<Notices>> made;
+        store_.hold_replies = true;  // to the question for the text, which each notice asks
+        for (auto message : messages) {
+            message.body.octets.reset();
+            store::DeliveryResult result;
+            result.state = message.recipients[0].state = store::RecipientState::bounced;
+            result.status = "5.1.1";
+            result.text = "no such user";
+            auto task = bouncer_.notices(std::make_shared<const store::StoredMessage>(message), {result});
+            made.push_back(boost::asio::co_spawn(loop_.context(), std::move(task), boost::asio::use_future));
+        }
+        loop_.call([] {});  // all of them wait by then
+        store_.release();
+        std::size_t out = 0;
+        for (auto& notices : made) out += notices.get().value().size();
+        return out;
+    }
+
     SetClock set_clock_;
     Bouncer bouncer_{options(), store_, set_clock_, random_, log_, ids_};
 };
@@ -178,6 +201,13 @@ TEST_F(BoundedNotices, ToOneMailboxAreNoMoreThanTheLimitOfADay) {
     EXPECT_FALSE(told()) << "a clock that is set back gives nobody a second day";
     set_clock_.now += std::chrono::minutes(5);
     EXPECT_FALSE(told());
+}
+
+TEST_F(BoundedNotices, ThatAreMadeAtTheSameTimeSeeEachOther) {
+    EXPECT_EQ(made_at_once(std::vector(10, message_with(1))), 3U) << "of one message";
+    std::vector<store::StoredMessage> bulk;
+    for (int n = 0; n < 10; ++n) bulk.push_back(message_with(1));
+    EXPECT_EQ(made_at_once(bulk), 2U) << "of the five to one mailbox in a day three were sent";
 }
 
 TEST_F(BouncerTest, ANoticeThatThereIsNoRoomForIsNoReasonToGoOnWithoutIt) {
