@@ -5,9 +5,20 @@ root=$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)
 out=$root/build/fuzz-coverage
 mkdir -p "$out"
 least=95
-measured=(sts/record sts/policy tls/dane tls/leaf dns/message mail/header_filter smtp/reply smtp/extensions dkim/canon dkim/sign)
-others=(dkim/key dkim/keys util/file dns/name dns/record mail/header mail/line_ends mail/seven_bit mail/address mail/trace sts/advice util/clock util/text util/random)
-targets=(sts_record sts_policy tlsa certificate dns_message smtp_reply header_filter seven_bit dkim)
+measured=(
+    control/protocol dkim/canon dkim/sign dns/message local/drop_folder local/record mail/header_filter mail/repair
+    smtp/extensions smtp/reply sts/policy sts/record tls/dane tls/leaf tlsrpt/incoming tlsrpt/record util/incoming_answer
+)
+others=(
+    control/access dkim/key dkim/keys dns/name dns/record mail/address mail/header mail/line_ends mail/parts
+    mail/seven_bit mail/trace queue/obstacle store/records sts/advice util/clock util/crc32c util/file util/gzip
+    util/random util/text
+)
+targets=(
+    certificate control_request dkim dns_message header_filter header_repair incoming_answer maildrop seven_bit smtp_reply
+    sts_policy sts_record tls_report tlsa tlsrpt_record
+)
+libraries=(-lldns -lssl -lcrypto -lidn2 -lfmt -lz -lboost_json)
 flags=(-std=c++20 -O0 -g1 "-I$root/src" -fprofile-instr-generate -fcoverage-mapping)
 {
     for source in "${measured[@]}" "${others[@]}"; do echo "$root/src/$source.cpp $out/${source//\//_}.o"; done
@@ -17,7 +28,7 @@ objects=()
 for source in "${measured[@]}" "${others[@]}"; do objects+=("$out/${source//\//_}.o"); done
 programs=()
 for target in "${targets[@]}"; do
-    clang++ "${flags[@]}" -fsanitize=fuzzer "$out/fuzz_$target.o" "${objects[@]}" -lldns -lssl -lcrypto -lidn2 -lfmt -o "$out/$target"
+    clang++ "${flags[@]}" -fsanitize=fuzzer "$out/fuzz_$target.o" "${objects[@]}" "${libraries[@]}" -o "$out/$target"
     LLVM_PROFILE_FILE="$out/$target.profraw" "$out/$target" -runs=0 "$root/tests/fuzz/corpus/$target" >/dev/null 2>&1
     programs+=(-object "$out/$target")
 done

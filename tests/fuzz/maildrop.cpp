@@ -111,6 +111,13 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
     const std::string name = whole.head ? whole.head->id.text() : std::string(32, '0');
     if (through_folder(name, file) != file) std::abort();
 
+    // What the daemon answers, as the caller reads it.
+    if (const auto answer = local::Answer::parse(file)) {
+        const std::string line = answer->line();
+        if (line.size() > local::max_answer || line.find('\n') != line.size() - 1) std::abort();
+        if (local::Answer::parse(line)->kind != answer->kind) std::abort();
+    }
+
     const std::string_view as_name = std::string_view(file).substr(0, 40);
     if (local::drop_name(as_name) == local::DropName::record && as_name.size() != 32) std::abort();
     return 0;

@@ -10,6 +10,10 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
     const std::string_view all(reinterpret_cast<const char*>(data), size);
     for (const auto line : split(all, '\n')) texts.emplace_back(line);
     const auto record = tlsrpt::parse_record(texts);
+    const auto problems = tlsrpt::problems_of("_smtp._tls.d.test", texts);
+    if (!record && problems.empty()) std::abort();  // nothing is said to be in order that no sender can use
+    for (const auto& problem : problems)
+        if (problem != printable(problem, problem.size())) std::abort();
     if (!record || !*record) return 0;
     if ((*record)->destinations.empty()) std::abort();
     for (const auto& destination : (*record)->destinations) {
