@@ -303,7 +303,7 @@ class KillRun:
             if arrived():
                 return True
             if time.monotonic() >= next_retry[0]:
-                self.sternpost.do('queue', 'retry', '--all')
+                self.sternpost.retry_all()
                 next_retry[0] = time.monotonic() + 2
             return False
 

@@ -935,7 +935,7 @@ class Siege:
         def empty():
             nonlocal ask_at
             if time.monotonic() > ask_at:
-                self.sternpost.do('queue', 'retry', '--all')
+                self.sternpost.retry_all()
                 ask_at = time.monotonic() + 4
             return not self.sternpost.recipients()
 

@@ -172,6 +172,11 @@ class Sternpost:
         expect(done.code == 0, 'sternpost %s: exit %d: %s%s' % (' '.join(args), done.code, done.out, done.err))
         return done.out
 
+    def retry_all(self):
+        """What waits is due at once. Nothing may wait any more, for a daemon that was quicker: exit code 1."""
+        done = self.command('queue', 'retry', '--all')
+        expect(done.code in (0, 1), 'sternpost queue retry --all: exit %d: %s%s' % (done.code, done.out, done.err))
+
     def sendmail(self, *args, text='', name='sendmail', user=None, env=None):
         """sendmail (or mailq, newaliases by `name`), its standard input `text`."""
         link = os.path.join(self.dir, 'bin', name)

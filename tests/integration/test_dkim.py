@@ -384,7 +384,7 @@ def mail_waits_for_a_key_that_cannot_be_used(machine):
     before = len(sternpost.events('dkim-keys'))
     os.chmod(path, 0o600)
     wait_for('the daemon sees the mended key', lambda: len(sternpost.events('dkim-keys')) > before)
-    sternpost.do('queue', 'retry', '--all')
+    sternpost.retry_all()
     sink.wait_taken(2)
     expect_verified(sink.taken[-1].data)
 

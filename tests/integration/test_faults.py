@@ -329,7 +329,7 @@ def a_disk_that_is_full_when_the_daemon_is_killed_loses_nothing(machine):
     disk.empty()
     sternpost.wait_event('store-space')
     book.sinks.append(Sink(machine, '127.0.0.41'))
-    sternpost.do('queue', 'retry', '--all')
+    sternpost.retry_all()
     book.settle(sternpost)
     sternpost.stop()
 
@@ -359,7 +359,7 @@ def a_file_system_that_becomes_read_only_ends_the_daemon(machine):
     disk.mount()
     book.sinks.append(Sink(machine, '127.0.0.41'))
     sternpost.start()
-    sternpost.do('queue', 'retry', '--all')
+    sternpost.retry_all()
     book.settle(sternpost, twice=20)
     sternpost.stop()
 
@@ -481,7 +481,7 @@ def an_act_that_cannot_be_kept_is_not_done(machine):
     expect_equal(len(sternpost.recipients()), 1, 'forward-paths in the queue')
     expect_equal({r['state'] for r in sternpost.recipients().values()}, {'queued'}, 'states')
     book.sinks.append(Sink(machine, '127.0.0.41'))
-    sternpost.do('queue', 'retry', '--all')  # or the host is left alone for a minute
+    sternpost.retry_all()  # or the host is left alone for a minute
     book.settle(sternpost, seconds=20)
     sternpost.stop()
 
@@ -561,7 +561,7 @@ def an_index_that_cannot_be_written_is_made_up_for(machine):
         shim.heal()
         sternpost.start(before=shim.before)
     book.sinks.append(Sink(machine, '127.0.0.41'))
-    sternpost.do('queue', 'retry', '--all')
+    sternpost.retry_all()
     book.settle(sternpost, twice=60)
     sternpost.stop()
 
@@ -609,14 +609,14 @@ def a_body_that_cannot_be_read_or_written_harms_its_message_alone(machine):
     sternpost.start(before=shim.before)
     shim.fail('read 5 */bodies/*', 'read 5 */journal/*')
     later.refuse.clear()
-    sternpost.do('queue', 'retry', '--all')
+    sternpost.retry_all()
     wait_for('both were tried again', lambda: len(sternpost.events('attempt')) >= 2)
     for event in sternpost.events('attempt'):
         expect_equal(event['status'], 'deferred', 'status')
         expect('Input/output error' in event['reason'], 'the reason does not say why: ' + event['reason'])
     expect_equal(len(later.taken), 0, 'messages that were sent though they could not be read')
     shim.heal()
-    sternpost.do('queue', 'retry', '--all')
+    sternpost.retry_all()
     book.settle(sternpost)
     sternpost.stop()
 
@@ -756,7 +756,7 @@ def a_backup_of_the_database_is_whole_and_mail_goes_on(machine):
     expect_equal(set(load.replies), {'250 2.0.0'}, 'replies')
     expect_equal(sternpost.events('store-trouble'), [], 'troubles')
     book.sinks.append(Sink(machine, '127.0.0.41'))
-    sternpost.do('queue', 'retry', '--all')
+    sternpost.retry_all()
     book.settle(sternpost)
     expect(os.path.getsize(state + '/queue.db-wal') <= 65 << 20, 'the WAL is large')
     sternpost.stop()
@@ -791,7 +791,7 @@ def a_database_that_is_locked_for_writing_delays_the_index_and_not_the_mail(mach
     slow = sorted(load.waits)[len(load.waits) * 99 // 100]
     print('      with the index locked: slowest acknowledgement but one in a hundred %.0f ms' % (slow * 1000))
     book.sinks.append(Sink(machine, '127.0.0.41'))
-    sternpost.do('queue', 'retry', '--all')
+    sternpost.retry_all()
     book.settle(sternpost, twice=40)
     sternpost.stop()
 
@@ -864,7 +864,7 @@ def a_database_that_is_locked_at_the_start_is_told(machine):
     lock.close()
     book.sinks.append(Sink(machine, '127.0.0.41'))
     sternpost.start()
-    sternpost.do('queue', 'retry', '--all')
+    sternpost.retry_all()
     book.settle(sternpost)
     sternpost.stop()
 

@@ -330,7 +330,7 @@ def a_damaged_index_is_put_aside_and_the_queue_is_held(machine):
     expect(done.code == 1 and 'queue release' in done.err, 'a retry of what is on hold: %s' % (done,))
     sink = Sink(machine, '127.0.0.41')
     sternpost.do('queue', 'release', '--all')
-    sternpost.do('queue', 'retry', '--all')
+    sternpost.retry_all()
     sink.wait_taken(30)
 
 

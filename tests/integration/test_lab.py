@@ -109,7 +109,7 @@ def no_trick_with_starttls_gets_mail_under_an_enforced_policy(machine):
     for trick in tricks:
         must_wait(sternpost, lab, 'u@%s.example' % trick)
         lab.set('mx.mx.%s.example.starttls' % trick, 'offered')
-    sternpost.do('queue', 'retry', '--all')
+    sternpost.retry_all()
     for trick in tricks:
         expect_equal(lab.wait_mail('u@%s.example' % trick)['tls'], 'TLSv1.3', 'TLS after the attack')
 
@@ -189,7 +189,7 @@ def a_name_server_that_fails_costs_no_mail(machine):
     for name in 'ab':
         must_wait(sternpost, lab, 'u@%s.example' % name)
         lab.set('dns.%s.example.fault' % name, 'none')
-    sternpost.do('queue', 'retry', '--all')
+    sternpost.retry_all()
     for name in 'ab':
         lab.wait_mail('u@%s.example' % name)
 
@@ -206,7 +206,7 @@ def a_host_that_is_away_is_passed_over(machine):
     write(sternpost, 'v@a.example')
     must_wait(sternpost, lab, 'v@a.example', 'later')
     lab.set('mx.mx1.a.example.listening', 'true')
-    sternpost.do('queue', 'retry', '--all')
+    sternpost.retry_all()
     expect_equal(lab.wait_mail('v@a.example')['mx'], 'mx1.a.example', 'the host that took it')
 
 

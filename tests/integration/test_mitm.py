@@ -823,7 +823,7 @@ def no_attacker_hears_of_mail_that_a_policy_protects(machine):
 
     def again():
         siege.send([s.new_message() for s in sites])
-        siege.sternpost.do('queue', 'retry', '--all')
+        siege.sternpost.retry_all()
 
     siege.hold(sites, 'known policy, by hand', again)
     siege.deliver()
@@ -835,7 +835,7 @@ def no_attacker_hears_of_mail_that_a_policy_protects(machine):
     world.blocked = True
     siege.sternpost.kill()
     siege.sternpost.start()
-    siege.hold(sites, 'after kill -9 without records', lambda: siege.sternpost.do('queue', 'retry', '--all'))
+    siege.hold(sites, 'after kill -9 without records', lambda: siege.sternpost.retry_all())
     siege.deliver()
     siege.close()
     siege.report()

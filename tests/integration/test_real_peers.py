@@ -133,7 +133,7 @@ def a_certificate_for_another_name_holds_mail_back_until_it_is_right(machine):
     # The administrator of example.test mends the certificate.
     wrong.stop()
     right = Postfix(machine, 'right', '127.0.0.25', ['example.test'], authority.issue('mx.example.test'))
-    sternpost.do('queue', 'retry', '--all')
+    sternpost.retry_all()
     right.wait_taken(1)
     sternpost.wait_empty()
 
@@ -156,7 +156,7 @@ def sighup_takes_a_new_ca_bundle_and_refresh_a_new_policy(machine):
         f.write(more.read())
     sternpost.reload()
     sternpost.wait_event('reload')
-    sternpost.do('queue', 'retry', '--all')
+    sternpost.retry_all()
     postfix.wait_taken(1)
     sternpost.wait_empty()
     sternpost.do('sts', 'refresh', 'other.test')  # not tried before: a failed fetch is not repeated for five minutes
