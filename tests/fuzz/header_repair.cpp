@@ -64,6 +64,7 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
     const Filtered cut = filter(message, piece);
     if (cut.out != once.out || !(cut.repairs == once.repairs) || cut.longest != once.longest) std::abort();
     if (bare_line_end(once.out)) std::abort();
+    if (once.repairs == Repairs() && once.repairs.text() != "none") std::abort();
     const Header header = read_header(once.out);
     const std::string_view head = std::string_view(once.out).substr(0, header.end);
     if (once.repairs.too_long.empty() && has_long_line(head)) std::abort();
