@@ -6,6 +6,8 @@ Each run has a fresh relay with a fresh spool under TMPDIR (default /var/tmp; a 
 sternpost, postfix, and again; figures are medians over the rounds. CPU is utime + stime of all the relay's processes. Syncs and octets
 written come from a run of their own, under `perf stat` (system calls counted at their tracepoints) on a file system of its own in a
 loop device (sectors that reached it, the file system's own included).
+
+With --against, another build of sternpostd takes the place of the floor and of Postfix: what a change costs. Who goes first alternates.
 """
 import argparse
 import contextlib
@@ -115,16 +117,23 @@ http {{{temporary}
 
 
 # ----------------------------------------------------------------------------------------------------------------------- relays
+def knows(build, option):
+    """Whether the sternpostd there, which may be of another release, has this option."""
+    with open(os.path.join(build, 'sternpostd'), 'rb') as f:
+        return option.encode() in f.read()
+
+
 class SternpostRelay:
-    def __init__(self, room, authority, load, before=(), **options):
+    def __init__(self, room, authority, load, before=(), build=BUILD, **options):
         options.setdefault('listener', {})['max_connections_per_client'] = 400
         # all domains lead to the one sink, as Postfix's counts them by name
-        options.setdefault('delivery', {})['connections_per_address'] = 400
+        if knows(build, 'connections_per_address'):
+            options.setdefault('delivery', {})['connections_per_address'] = 400
         if load.tls and not load.policies:  # what an administrator says who wants a host's certificate to be valid, whatever its domain publishes
             options['override'] = [
                 {'scope': 'bench.test', 'level': 'verify', 'reason': 'benchmark', 'author': 'compare'}
             ]
-        self.relay = Sternpost(room, authority, start=False, **options)
+        self.relay = Sternpost(room, authority, start=False, build=build, **options)
         self.relay.start(before=before)
         self.pids = [self.relay.process.pid]
         self.sendmail = [os.path.join(self.relay.dir, 'bin', 'sendmail')]
@@ -339,8 +348,8 @@ def disk_use(folder):
 
 # ------------------------------------------------------------------------------------------------------------------------- runs
 class Bench:
-    def __init__(self, machine, policies=0):
-        self.machine = machine
+    def __init__(self, machine, policies=0, against=None):
+        self.machine, self.against = machine, against
         self.authority = Authority(machine)
         self.certificate = self.authority.issue('mx.bench.test')
         SteadyDns(machine, [*RECORDS, *policy_records(policies)])
@@ -378,7 +387,9 @@ class Bench:
         return json.loads(done.stdout)
 
     def relay(self, kind, room, load, before=()):
-        return (SternpostRelay if kind == 'sternpost' else PostfixRelay)(room, self.authority, load, before)
+        if kind == 'postfix':
+            return PostfixRelay(room, self.authority, load, before)
+        return SternpostRelay(room, self.authority, load, before, build=self.against if kind == 'other' else BUILD)
 
     @staticmethod
     @contextlib.contextmanager
@@ -545,7 +556,7 @@ class Bench:
             # perf reports when what it started ends: the relay is its child
             for pid in family(relay.pids)[1:2]:
                 os.kill(pid, signal.SIGTERM)
-            wait_for('perf stat is done', lambda: (relay.relay.process if kind == 'sternpost' else relay.process).popen.poll() is not None, 60)
+            wait_for('perf stat is done', lambda: (relay.process if kind == 'postfix' else relay.relay.process).popen.poll() is not None, 60)
             with open(report) as f:
                 syncs = sum(int(line.split(';')[0]) for line in f if line[0].isdigit())
             return {'syncs': syncs / taken['unique'], 'kib_written': octets / 1024 / taken['unique']}
@@ -571,6 +582,7 @@ class Load:
         self.name, self.title, self.how, self.tls, self.policies = name, title, how, tls, policies
         self.size, self.connections, self.rate = size, connections, rate
         self.counts = dict(zip(KINDS, counts))
+        self.counts['other'] = self.counts['sternpost']
 
 
 LOADS = [
@@ -667,6 +679,20 @@ def table(medians):
     return '\n'.join(lines)
 
 
+def table_against(results):
+    """Per load and figure: both medians, and the median, least and most of the ratios of each round's two runs."""
+    lines = ['| load | figure | this build | the other | ratio | from | to |', '|---|---|---|---|---|---|---|']
+    for load in LOADS:
+        rounds = list(zip(*results.get(load.name, {}).values()))
+        for figure, words in (('rate', 'msg/s'), ('cpu_ms', 'own CPU, ms a message'), ('accept_p50', 'accept p50, ms')):
+            pairs = [(this[figure], other[figure]) for this, other in rounds if figure in this and other.get(figure)]
+            if pairs:
+                ratios = [this / other for this, other in pairs]
+                cells = [*map(statistics.median, zip(*pairs)), statistics.median(ratios), min(ratios), max(ratios)]
+                lines.append('| %s |' % ' | '.join([load.title, words, *map(number, cells)]))
+    return '\n'.join(lines)
+
+
 def losses(medians):
     """What a benchmark must not hide: mail lost, doubled or refused in any round."""
     for load, seen in medians.items():
@@ -690,12 +716,14 @@ def main():
     parser.add_argument('--quick', action='store_true', help='one round of a third of the messages')
     parser.add_argument('--rounds', type=int, help='how often each load is run (3)')
     parser.add_argument('--only', help='names of loads, by commas: ' + ' '.join(load.name for load in LOADS))
+    parser.add_argument('--against', metavar='FOLDER', help='another build folder, instead of the floor and Postfix')
     parser.add_argument('--json', help='every round and the medians into this file')
     args = parser.parse_args()
     names = args.only.split(',') if args.only else [load.name for load in LOADS]
     unknown = set(names) - {load.name for load in LOADS}
     if unknown:
         parser.error('no such load: ' + ', '.join(sorted(unknown)))
+    kinds = ('sternpost', 'other') if args.against else KINDS
     if 'STERNPOST_TEST_INSIDE' not in os.environ:
         get_peers('--bench')
         enter(__file__)
@@ -708,17 +736,20 @@ def main():
     results, failed = {}, 0
     began, load_before = time.monotonic(), os.getloadavg()
     try:
-        bench = Bench(machine, max(load.policies for load in LOADS if load.name in names))
+        policies = max(load.policies for load in LOADS if load.name in names)
+        bench = Bench(machine, policies, args.against and os.path.abspath(args.against))
         for load in (load for load in LOADS if load.name in names):
-            seen = results[load.name] = {kind: [] for kind in KINDS}
-            for _ in range(1 if load.how == 'counted' else rounds):
-                for kind in KINDS:
+            seen = results[load.name] = {kind: [] for kind in kinds}
+            for turn in range(1 if load.how == 'counted' else rounds):
+                for kind in reversed(kinds) if args.against and turn % 2 else kinds:
                     count = load.counts[kind] // (1 if load.rate or load.policies else share)
                     try:
                         figures = getattr(bench, load.how)(kind, load, count)
                     except (Failure, subprocess.SubprocessError, ValueError, OSError) as e:
                         failed += 1
                         print('%s, %s: %s' % (load.name, kind, e), file=sys.stderr, flush=True)
+                        if args.against:
+                            seen[kind].append({})  # so that the runs of a round stay side by side
                         continue
                     if figures:
                         seen[kind].append(figures)
@@ -731,7 +762,7 @@ def main():
         subprocess.run(['umount', '-l', '/etc'], check=False)
         shutil.rmtree(etc, ignore_errors=True)
     medians = {name: {kind: median_of(rows) for kind, rows in seen.items() if rows} for name, seen in results.items()}
-    print(table(medians))
+    print(table_against(results) if args.against else table(medians))
     print()
     for line in losses(medians):
         print(line)

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Usage: bench/compare.sh [--quick] [--rounds N] [--only NAME,...] [--json FILE]
+# Usage: bench/compare.sh [--quick] [--rounds N] [--only NAME,...] [--against FOLDER] [--json FILE]
 # Bare source to sink, sternpostd and Debian's Postfix (tuned), in turn and in one go, under the same loads; one table with ratios and
 # targets. Wants root or user namespaces; all traffic is on loopback in a network namespace of its own. doc/performance.md says more.
 # BENCH_BUILD names a build folder made with -Dbench=true (default: build/bench, made here).

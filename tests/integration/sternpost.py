@@ -16,8 +16,8 @@ LISTENER = ('127.0.0.1', 25)
 Result = collections.namedtuple('Result', 'code out err')
 
 
-def program(name):
-    path = os.path.join(BUILD, name)
+def program(name, build=BUILD):
+    path = os.path.join(build, name)
     expect(os.access(path, os.X_OK), '%s is not in the build folder (STERNPOST_BUILD names another one)' % name)
     return path
 
@@ -55,8 +55,8 @@ def is_tables(v):
 class Sternpost:
     """One daemon with its state. options: as in sternpost.toml, tables as dicts, on top of what every test wants."""
 
-    def __init__(self, machine, authority=None, name='sternpost', start=True, **options):
-        self.machine, self.name, self.process = machine, name, None
+    def __init__(self, machine, authority=None, name='sternpost', start=True, build=BUILD, **options):
+        self.machine, self.name, self.process, self.build = machine, name, None, build
         self.dir = machine.folder(name)
         self.options = {
             'hostname': 'relay.test',
@@ -79,7 +79,7 @@ class Sternpost:
             machine.folder(name, folder, mode=0o700)
         machine.folder(name, 'bin')
         for link in ('sendmail', 'mailq', 'newaliases'):
-            os.symlink(program('sendmail'), os.path.join(self.dir, 'bin', link))
+            os.symlink(program('sendmail', build), os.path.join(self.dir, 'bin', link))
         if start:
             self.start()
 
@@ -98,7 +98,7 @@ class Sternpost:
         self.process = Process(
             self.machine,
             self.name + 'd',
-            [*before, program('sternpostd'), '--config', self.config],
+            [*before, program('sternpostd', self.build), '--config', self.config],
             clean_environment(),
         )
         return self.process
@@ -145,7 +145,7 @@ class Sternpost:
 
     # ----------------------------------------------------------------------------------------------------------- its programs
     def argv(self, *args, config=True):
-        return [program('sternpost'), *(['--config', self.config] if config else []), *args]
+        return [program('sternpost', self.build), *(['--config', self.config] if config else []), *args]
 
     def command(self, *args, config=True, **kw):
         argv = self.argv(*args, config=config)
