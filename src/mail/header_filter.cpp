@@ -52,10 +52,10 @@ void HeaderFilter::pass(std::string_view octets, std::string& out) {
 
 void HeaderFilter::end_field(std::string& out) {
     if (!field_.empty()) {
-        const std::string right = repaired(field_, rules_.domain, repairs_);
-        eight_bit_ = eight_bit_ || !is_ascii(right);
-        if (name_ == "from") note_from(std::string_view(right).substr(right.find(':') + 1));
-        out += right;
+        if (!is_plainly_sound(field_)) field_ = repaired(field_, rules_.domain, repairs_);
+        eight_bit_ = eight_bit_ || !is_ascii(field_);
+        if (name_ == "from") note_from(std::string_view(field_).substr(field_.find(':') + 1));
+        out += field_;
         field_.clear();
     }
     const std::string value = unfolded(value_);

@@ -39,10 +39,11 @@ std::size_t character(std::string_view text) {
 
 enum class Kind { unstructured, address, addresses_to_qualify, parameters, structured };
 
+constexpr std::array<std::string_view, 12> qualified = {
+    "from",        "sender",        "reply-to",        "to",        "cc",        "bcc",
+    "resent-from", "resent-sender", "resent-reply-to", "resent-to", "resent-cc", "resent-bcc"};
+
 Kind kind_of(std::string_view name) {
-    static constexpr std::array<std::string_view, 12> qualified = {
-        "from",        "sender",        "reply-to",        "to",        "cc",        "bcc",
-        "resent-from", "resent-sender", "resent-reply-to", "resent-to", "resent-cc", "resent-bcc"};
     static constexpr std::array<std::string_view, 6> address = {"disposition-notification-to",
                                                                 "errors-to",
                                                                 "mail-followup-to",
@@ -575,7 +576,26 @@ NameAndValue parts_of(std::string_view whole) {
     return {whole.substr(0, colon), value};
 }
 
+// `a@b`, or `Name <a@b>` with blanks around the brackets: nothing that needs a closer look.
+bool is_one_plain_address(std::string_view value) {
+    const auto at = value.find('@');
+    if (at == std::string_view::npos || value.find('@', at + 1) != std::string_view::npos) return false;
+    if (value.find_first_of("(),:;\"[]\\") != std::string_view::npos) return false;
+    const auto open = value.find('<'), close = value.find('>');
+    if (open == std::string_view::npos) return close == std::string_view::npos;
+    const auto rest = close == std::string_view::npos ? value : value.substr(close + 1);
+    return (open == 0 || blank(value[open - 1])) && open < at && at < close &&
+           std::ranges::all_of(rest, blank);
+}
+
 }  // namespace
+
+bool is_plainly_sound(std::string_view whole) {
+    if (whole.size() > max_line || !is_ascii(whole)) return false;
+    const auto [name, value] = parts_of(whole);
+    const auto is_name = [field = trimmed(name)](std::string_view one) { return iequals(field, one); };
+    return std::ranges::none_of(qualified, is_name) || is_one_plain_address(value);
+}
 
 std::string Repairs::text() const {
     std::string out;

@@ -35,6 +35,10 @@ struct Repairs {
 /// changes nothing. `domain`: for addresses without one; empty: they stay.
 std::string repaired(std::string_view whole, std::string_view domain, Repairs& repairs);
 
+/// Whether it is plain at a glance, without any memory, that repaired() would change nothing of the field
+/// `whole`. Most fields are so. False says nothing.
+bool is_plainly_sound(std::string_view whole);
+
 /// The field folded so that no line is longer than max_line, where its grammar allows it.
 std::string shorter_lines(std::string_view whole, Repairs& repairs);
 

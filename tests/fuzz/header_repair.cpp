@@ -60,6 +60,13 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
     ends.feed({reinterpret_cast<const char*>(data) + 1, size - 1}, message);
     ends.finish(message);
 
+    for (const auto& field : read_header(message).fields) {
+        Repairs none;
+        if (is_plainly_sound(field.whole) &&
+            (repaired(field.whole, "host.example", none) != field.whole || !(none == Repairs())))
+            std::abort();
+    }
+
     const Filtered once = filter(message, message.size() + 1);
     const Filtered cut = filter(message, piece);
     if (cut.out != once.out || !(cut.repairs == once.repairs) || cut.longest != once.longest) std::abort();

@@ -32,6 +32,7 @@ TEST_P(RepairedField, IsSoundAndStaysSo) {
     Repairs again;
     EXPECT_EQ(repaired(out, "host.example", again), out);
     EXPECT_EQ(again.text(), "none");
+    EXPECT_TRUE(row.out.empty() || !is_plainly_sound(row.in + "\r\n"));
 }
 
 // D-42; RFC 2047
@@ -105,6 +106,17 @@ const Row qualified[] = {
 };
 INSTANTIATE_TEST_SUITE_P(Qualified, RepairedField, testing::ValuesIn(qualified),
                          [](const auto& row) { return row.param.name; });
+
+TEST(RepairedField, IsSoundAtAGlance) {
+    for (const char* sound :
+         {"Subject: a, b; c", "To: a@x.example", "From: A B <a@x.example> ", "cc :\r\n <a@x.example>", "X:"})
+        EXPECT_TRUE(is_plainly_sound(std::string(sound) + "\r\n")) << sound;
+    for (const char* perhaps : {"To: a", "to : a", "To: a, b@x.example", "To: a <b>@x",
+                                "To: =?utf-8?q?a?=<b@x.example>", "To: <b@x.example>c", "To: b@x.example>",
+                                "To: \"a@b\"", "From: a (b@c)", "To: a@x@y", "Subject: \xc3\xb6"})
+        EXPECT_FALSE(is_plainly_sound(std::string(perhaps) + "\r\n")) << perhaps;
+    EXPECT_FALSE(is_plainly_sound("X: " + std::string(999, 'x') + "\r\n"));
+}
 
 TEST(RepairedField, HasShortLinesWhereItsGrammarAllowsIt) {  // D-22
     std::string many = "To: a0@x.example";
