@@ -650,7 +650,7 @@ Outcome Simulation::run() {
         oracle_.look();
         if (process_->ready()) oracle_.look_at_hops(process_->queue().core());
     });
-    const bool weeks = happens_.percent(3) && !hostile_;  // one who means harm keeps the daemon busy
+    const bool weeks = happens_.percent(3);
     const SteadyTime end = time_.clock().steady() + (weeks ? happens_.time(hours(24 * 14), hours(24 * 21))
                                                            : happens_.time(hours(24), hours(24 * 5)));
     drive_to_end([&] { return time_.clock().steady() >= end; });
