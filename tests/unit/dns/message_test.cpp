@@ -69,6 +69,10 @@ TEST(DnsResponse, SaysWhetherItFailedOrWasCut) {
     EXPECT_TRUE(read_header(wire, query)->settles) << "NXDOMAIN";
     wire[3] ^= 3U ^ 4U;
     EXPECT_TRUE(read_header(wire, query)->no_edns) << "NOTIMP";
+    EXPECT_FALSE(read_header(wire, query)->settles);
+    wire[3] ^= 4U ^ 5U;
+    EXPECT_EQ(read_header(wire, query)->rcode, "REFUSED");
+    EXPECT_FALSE(read_header(wire, query)->settles);
 }
 
 TEST(DnsResponse, JoinsTheStringsOfATextAsTheyAre) {  // STS-06
@@ -112,6 +116,20 @@ TEST(DnsResponse, OnlyRecordsOfTheNameCount) {
                     .records.empty());
     EXPECT_EQ(read<Address>(type_a, 1, record(own, type_a, 300, "\xC0\0\2\1"s)).records,
               std::vector{Address::v4({192, 0, 2, 1})});
+}
+
+TEST(DnsTtl, OfWhatIsNotThereIsTheLesserOfTwo) {  // RFC 2308 §5
+    const auto ttl = [](std::uint32_t of_record, std::uint32_t minimum) {
+        std::string data = "\0\0"s + std::string(16, '\0');
+        for (const unsigned shift : {24U, 16U, 8U, 0U}) data += static_cast<char>((minimum >> shift) & 0xFFU);
+        Octets wire =
+            response(type_mx, 0, record("\7example\3com\0"s, static_cast<Type>(6), of_record, data));
+        wire[9] = 1;  // it stands in the authority section
+        return read_response<Mx>(wire, "mail.example.com", type_mx)->negative_ttl;
+    };
+    EXPECT_EQ(ttl(60, 3600), 60U);
+    EXPECT_EQ(ttl(3600, 60), 60U);
+    EXPECT_EQ(read<Mx>(type_mx, 0, "").negative_ttl, 0U);
 }
 
 TEST(DnsTtl, OfThirtyTwoBitsIsNone) {

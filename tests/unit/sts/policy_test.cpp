@@ -66,6 +66,7 @@ const Invalid invalid[] = {
     {"ExponentAge_STS34", "version: STSv1\nmode: none\nmax_age: 1e6\n"},
     {"AgeWithUnit_STS34", "version: STSv1\nmode: none\nmax_age: 7d\n"},
     {"ElevenDigits_STS34", "version: STSv1\nmode: none\nmax_age: 99999999999\n"},
+    {"TestingWithoutMx_STS35", "version: STSv1\nmode: testing\nmax_age: 1\n"},
     {"EnforceWithoutMx_STS35", "version: STSv1\nmode: enforce\nmax_age: 1\n"},
     {"TypoInMx_FieldNotes12", "version: STSv1\nmode: enforce\nnmx: a.test\nmax_age: 1\n"},
     {"ListInMx_STS36", "version: STSv1\nmode: enforce\nmx: a.test, b.test\nmax_age: 1\n"},

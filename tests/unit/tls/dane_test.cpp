@@ -1,6 +1,10 @@
 #include "tls/dane.h"
 
 #include <gtest/gtest.h>
+#include <openssl/evp.h>
+#include <openssl/x509.h>
+
+#include <memory>
 
 namespace sternpost::tls {
 namespace {
@@ -61,6 +65,17 @@ TEST(DigestAgility, TakesOnlyTheStrongestDigestOfEachUsageAndSelector) {  // DAN
     EXPECT_EQ(texts(usable_of({record(2, 0, 1, 32), record(3, 0, 2, 64)})),
               (std::vector<std::string>{"201", "302"}))
         << "and so is another usage";
+}
+
+TEST(DigestAgility, LeavesWhatIsNoDigest) {  // RFC 7671 §9
+    const std::unique_ptr<EVP_PKEY, void (*)(EVP_PKEY*)> key(EVP_EC_gen("P-256"), EVP_PKEY_free);
+    unsigned char* octets = nullptr;
+    const int size = i2d_PUBKEY(key.get(), &octets);
+    ASSERT_GT(size, 0);
+    dns::Tlsa whole = record(3, 1, 0, 0);
+    whole.data.assign(octets, octets + size);
+    OPENSSL_free(octets);
+    EXPECT_EQ(texts(usable_of({whole, record(3, 1, 1, 32)})), (std::vector<std::string>{"310", "311"}));
 }
 
 TEST(DigestAgility, IsNotMisledByAStrongerDigestThatIsUnusable) {  // DANE-10, DANE-26
