@@ -25,6 +25,8 @@ TEST(Domain, RefusesWhatIsNoName) {
          {std::string(), std::string("."), std::string("a..b"), std::string("a b"), std::string("-a.b"),
           std::string("a/b"), long_label + ".test", long_name, std::string("a\0b", 3)})
         EXPECT_FALSE(Domain::parse(text)) << text;
+    EXPECT_TRUE(Domain::parse(long_label.substr(1) + ".test"));
+    EXPECT_TRUE(Domain::parse(long_name.substr(1)));
 }
 
 struct AddressRow {

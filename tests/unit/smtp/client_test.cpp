@@ -110,6 +110,23 @@ TEST_P(Pipelining, SendsNothingWhenAllAreRefused) {  // SMTP-23
     EXPECT_EQ(server.seen.back(), "RSET");
 }
 
+TEST_P(Pipelining, ASessionWhoseRsetIsRefusedCarriesNoMore) {
+    for (const char* answer : {"250 ok", "500 what?"}) {
+        Transaction transaction(from("s@x"), {to("a@x")}, 10, false, offered());
+        Server server{{{"RCPT a@x", "550 no"}, {"DATA", "554 no recipients"}, {"RSET", answer}}, {}, {}};
+        bool reusable = false;
+        play(transaction, server, &reusable);
+        EXPECT_EQ(server.seen.back(), "RSET");
+        EXPECT_EQ(reusable, *answer == '2') << answer;
+    }
+}
+
+TEST_P(Pipelining, IsOnlyForHostsThatOfferIt) {  // RFC 2920 §3.1
+    Transaction transaction(from("s@x"), {to("a@x")}, 10, false, offered());
+    const auto octets = std::get<Transaction::Send>(transaction.next()).octets;
+    EXPECT_EQ(octets, GetParam() ? "MAIL FROM:<s@x>\r\nRCPT TO:<a@x>\r\nDATA\r\n" : "MAIL FROM:<s@x>\r\n");
+}
+
 TEST(PipelinedData, EndsWithALoneDotWhenNobodyMayHaveIt) {  // SMTP-23: 354 though every recipient was refused
     Extensions offered;
     offered.esmtp = offered.pipelining = true;
@@ -221,6 +238,22 @@ TEST(Parameters, GoOnlyToHostsThatOfferThem) {  // SMTP-07, SMTP-76, SMTP-85, SM
     };
     EXPECT_EQ(mail_line(all), "MAIL FROM:<s@x> SIZE=77 BODY=8BITMIME");
     EXPECT_EQ(mail_line(Extensions()), "MAIL FROM:<s@x>");
+
+    mail::Envelope envelope = from("s@x");
+    envelope.requiretls = true;
+    envelope.ret = mail::Ret::hdrs;
+    envelope.envid = "e1";
+    mail::Recipient recipient = to("a@x");
+    recipient.notify.success = recipient.notify.delay = true;
+    recipient.orcpt = "rfc822;a@x";
+    all.requiretls = true;
+    EXPECT_EQ(mail_from(envelope, 77, true, all),
+              "MAIL FROM:<s@x> SIZE=77 BODY=8BITMIME REQUIRETLS RET=HDRS ENVID=e1");
+    EXPECT_EQ(rcpt_to(recipient, false, all), "RCPT TO:<a@x> NOTIFY=SUCCESS,DELAY ORCPT=rfc822;a@x");
+    Extensions none;
+    none.esmtp = true;
+    EXPECT_EQ(mail_from(envelope, 77, true, none), "MAIL FROM:<s@x>");
+    EXPECT_EQ(rcpt_to(recipient, false, none), "RCPT TO:<a@x>");
 }
 
 TEST(DotStuffer, StuffsTheSameHoweverItIsCut) {  // SMTP-11, SMTP-12

@@ -321,6 +321,7 @@ TEST_P(SmtpDialogue, Goes) {
     Peer peer;
     play(peer, hello);
     play(peer, GetParam().dialogue);
+    EXPECT_EQ(peer.closed, std::string_view(GetParam().dialogue).ends_with("closing\n"));
 }
 TEST_P(SmtpDialogue, GoesInSingleOctets) {  // SMTP-74: the same replies however the group is cut
     std::string sent;
