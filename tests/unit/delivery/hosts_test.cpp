@@ -19,7 +19,22 @@ class MailResolver final : public fake::TableResolver {
   public:
     std::vector<dns::Mx> exchanges;
     std::vector<dns::Tlsa> certificates;
+    bool a_signed = true;
+    bool aaaa_signed = true;
+    bool tlsa_signed = true;
 
+    asio::awaitable<dns::Result<dns::Answer<dns::Address>>> a(dns::Domain name) override {
+        auto out = co_await TableResolver::a(name);
+        out->authentic = a_signed;
+        out->canonical = name.text();
+        co_return out;
+    }
+    asio::awaitable<dns::Result<dns::Answer<dns::Address>>> aaaa(dns::Domain name) override {
+        auto out = co_await TableResolver::aaaa(name);
+        out->authentic = aaaa_signed;
+        out->canonical = name.text();
+        co_return out;
+    }
     asio::awaitable<dns::Result<dns::Answer<dns::Mx>>> mx(dns::Domain) override {
         dns::Answer<dns::Mx> out;
         out.existence = dns::Existence::found;
@@ -30,7 +45,7 @@ class MailResolver final : public fake::TableResolver {
         dns::Answer<dns::Tlsa> out;
         out.existence = dns::Existence::found;
         out.records = certificates;
-        out.authentic = true;
+        out.authentic = tlsa_signed;
         co_return out;
     }
 };
@@ -46,6 +61,14 @@ class HostsOfADomain : public ::testing::Test {
     }
     Addresses addresses_of(const std::string& host) {
         return world_.run(find_addresses(options_, resolver_, mx_host(host), 25));
+    }
+    /// The MX hosts of a.test in the order in which they are tried, or the status of the failure.
+    std::string hosts() {
+        const auto found = world_.run(find_hosts(options_, resolver_, random_, "a.test"));
+        if (!found) return found.error().fate.status;
+        std::string out;
+        for (const auto& host : found->candidates) out += (out.empty() ? "" : " ") + host.text();
+        return out;
     }
     static dns::MxHost mx_host(const std::string& name) {
         return dns::MxHost(dns::Domain::parse(name).value());
@@ -67,6 +90,45 @@ TEST_F(HostsOfADomain, AreTheBestOfALargeSet) {  // D-46
     EXPECT_EQ(hosts->left_out, 1680U);
     EXPECT_EQ(hosts->candidates.front().text(), "h1699.a.test");
     EXPECT_EQ(hosts->candidates.back().text(), "h1680.a.test");
+}
+
+TEST_F(HostsOfADomain, AreNoneWithANullMxAlone) {  // RFC 7505 §3
+    resolver_.exchanges = {{0, ""}};
+    EXPECT_EQ(hosts(), "5.1.10");
+    resolver_.exchanges = {{0, ""}, {10, "mx.a.test"}};
+    EXPECT_EQ(hosts(), "mx.a.test");
+}
+
+TEST_F(HostsOfADomain, AreThoseThatAreBetterThanWeAre) {  // RFC 5321 §5.1
+    options_.own_names = {"relay.test"};
+    resolver_.exchanges = {
+        {10, "best.a.test"}, {20, "relay.test"}, {20, "same.a.test"}, {30, "worse.a.test"}};
+    EXPECT_EQ(hosts(), "best.a.test");
+    resolver_.exchanges.front().preference = 20;
+    EXPECT_EQ(hosts(), "5.4.6");
+}
+
+TEST_F(HostsOfADomain, AreSecureWithAllTheirAddresses) {  // RFC 7672 §2.2
+    resolver_.addresses["mx.a.test"] = {"8.8.8.8", "2606:4700::1"};
+    for (const bool a : {true, false})
+        for (const bool aaaa : {true, false}) {
+            resolver_.a_signed = a;
+            resolver_.aaaa_signed = aaaa;
+            EXPECT_EQ(addresses_of("mx.a.test").secure, a && aaaa) << a << aaaa;
+        }
+}
+
+TEST_F(HostsOfADomain, HaveTlsaRecordsThatAreSignedOrNone) {  // RFC 7672 §2.1.1
+    Addresses secure;
+    secure.secure = true;
+    secure.canonical = "mx.a.test";
+    resolver_.certificates = {dns::Tlsa{3, 1, 1, std::vector<std::uint8_t>(32, 7)}};
+    for (const bool is_signed : {true, false}) {
+        resolver_.tlsa_signed = is_signed;
+        const auto demand = world_.run(find_tlsa(resolver_, mx_host("mx.a.test"), secure, 25));
+        EXPECT_EQ(demand.state, is_signed ? DaneState::usable : DaneState::absent);
+        EXPECT_EQ(demand.records.empty(), !is_signed);
+    }
 }
 
 TEST_F(HostsOfADomain, HaveFewAddressesOfEachFamily) {
