@@ -15,6 +15,7 @@ ROWS = [
     ["dns"],
     ["mail", "tls"],
     ["store"],
+    ["intake"],
     ["smtp", "local", "sts", "tlsrpt", "dkim", "dsn", "queue"],
     ["delivery"],
     ["config", "control"],

@@ -275,7 +275,7 @@ int Daemon::open() {
             .reason(adopted.error().text);
         if (fatal) return EX_OSERR;
     }
-    local_limits_ = std::make_unique<mail::SenderLimits>(local_limits_of(settings_));
+    local_limits_ = std::make_unique<intake::SenderLimits>(local_limits_of(settings_));
     const auto on_limit = [this](const std::string& sender, const std::string& why) {
         alarms_->raise("sender-limit", sender, why);
     };

@@ -119,7 +119,7 @@ class Daemon {
     std::unique_ptr<Alarm> next_memory_look_;  // of look_at_memory()
     std::atomic<bool> memory_is_short_ = false;
     std::unique_ptr<smtp::Listener> listener_;
-    std::unique_ptr<mail::SenderLimits> local_limits_;  // of the two that follow
+    std::unique_ptr<intake::SenderLimits> local_limits_;  // of the two that follow
     std::unique_ptr<local::SubmissionSocket> submissions_;
     std::unique_ptr<local::Maildrop> maildrop_;
     std::unique_ptr<control::Server> control_server_;

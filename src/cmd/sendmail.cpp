@@ -162,7 +162,13 @@ smtp::ServerOptions session_options() {
     // which names are this host's is for the daemon to say
     out.resolve_recipient = [](std::string_view path, bool utf8) {
         const bool bare = path.find('@') == std::string_view::npos;
-        return mail::ForwardPath::parse(bare ? std::string(path) + "@localhost" : std::string(path), utf8);
+        auto parsed =
+            mail::ForwardPath::parse(bare ? std::string(path) + "@localhost" : std::string(path), utf8);
+        if (parsed && parsed->mailbox().host() != "localhost" && !mail::fully_qualified(parsed->mailbox()))
+            return mail::Result<mail::ForwardPath>(
+                fail(mail::Errc::bad_domain,
+                     "the domain is not fully qualified: " + printable(std::string(path))));
+        return parsed;
     };
     return out;
 }
@@ -212,7 +218,7 @@ class Session {
             const auto kept = spool_->append(write->octets);
             server_.written(kept ? store::Result<void>() : fail(store::Errc::full, kept.error().text));
         } else if (std::holds_alternative<smtp::action::ShortenLines>(action)) {
-            server_.shortened(std::string());
+            server_.shortened({});
         } else if (const auto* accept = std::get_if<smtp::action::AcceptMessage>(&action)) {
             server_.answered(hand_over(accept->message));
         } else if (std::holds_alternative<smtp::action::DropBody>(action)) {
@@ -270,8 +276,10 @@ class Session {
 Exit verify(const local::Arguments& arguments) {
     for (const auto& address : arguments.recipients) {
         if (address.find('@') == std::string::npos) {
-            fmt::print("{}: well-formed; a name without a domain goes to the administrator (admin_address)\n",
-                       printable(address));
+            fmt::print(
+                "{}: well-formed; mail for a name without a domain goes to the administrator, where "
+                "admin_address is set\n",
+                printable(address));
             continue;
         }
         const auto path = mail::ForwardPath::parse(address, true);
@@ -331,7 +339,7 @@ Exit run(std::string_view program, const std::vector<std::string_view>& words) {
         case local::Mode::do_nothing:
             return Exit::ok;  // newaliases: there is no alias database
         case local::Mode::list_queue:
-            return run_sternpost(group, {"queue", "list", "--mailq"});
+            return run_sternpost(group, {"queue", "list", "--mailq", "--limit", "10000000"});
         case local::Mode::run_queue: {
             std::vector<const char*> verb = {"queue", "retry", "--quiet"};
             for (const auto& word : arguments->retry) verb.push_back(word.c_str());

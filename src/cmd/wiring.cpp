@@ -259,7 +259,7 @@ tls::Result<tls::Identity> identity_of(const config::Settings& settings, const s
     return out;
 }
 
-mail::SenderLimits local_limits_of(const config::Settings& settings) {
+intake::SenderLimits local_limits_of(const config::Settings& settings) {
     return {{static_cast<unsigned>(settings.messages_per_minute_per_user),
              static_cast<unsigned>(settings.recipients_per_hour_per_user)},
             settings.senders};

@@ -39,7 +39,7 @@ smtp::ServerOptions server_of(const config::Settings& settings, const std::strin
 tls::Result<tls::Identity> identity_of(const config::Settings& settings, const std::string& hostname,
                                        WallTime now);
 /// What users of this machine may hand in.
-mail::SenderLimits local_limits_of(const config::Settings& settings);
+intake::SenderLimits local_limits_of(const config::Settings& settings);
 local::Options local_of(const config::Settings& settings, const std::string& hostname);
 
 /// The name that stands where RFCs want one even when none is configured.

@@ -374,7 +374,7 @@ class Reader {
             const auto messages = number_of(*entry, "sender", "messages_per_minute", 0);
             const auto recipients = number_of(*entry, "sender", "recipients_per_hour", 0);
             if (!match) continue;
-            auto rule = mail::SenderRule::parse_match(*match);
+            auto rule = intake::SenderRule::parse_match(*match);
             if (!rule) {
                 error(*entry->get("match"),
                       fmt::format("sender.match = \"{}\": {}", printable(*match, 80), allowed));

@@ -13,7 +13,7 @@
 #include "delivery/limits.h"
 #include "delivery/route.h"
 #include "dns/record.h"
-#include "mail/sender_limits.h"
+#include "intake/sender_limits.h"
 #include "store/records.h"
 
 namespace sternpost::config {
@@ -77,7 +77,7 @@ struct Settings {
     std::vector<delivery::Route> routes;                   // [[route]]
     std::vector<store::StoredOverride> overrides;          // [[override]]
     std::vector<delivery::DestinationLimit> destinations;  // [[destination]]
-    std::vector<mail::SenderRule> senders;                 // [[sender]]
+    std::vector<intake::SenderRule> senders;               // [[sender]]
     std::vector<SenderDomainList> sender_domains;          // of those that list domains
     std::uint64_t messages_per_minute_per_user = 6000;
     std::uint64_t recipients_per_hour_per_user = 0;

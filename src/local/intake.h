@@ -1,5 +1,4 @@
-// From a submission record to a message for the store: addresses resolved, header completed, trace on top. No
-// Asio: socket and maildrop feed it.
+// From a submission record to a message for the store. No Asio: socket and maildrop feed it.
 #pragma once
 
 #include <chrono>
@@ -8,8 +7,9 @@
 #include <string>
 #include <string_view>
 
+#include "intake/accept.h"
+#include "intake/recipients.h"
 #include "local/record.h"
-#include "mail/header_filter.h"
 #include "mail/line_ends.h"
 #include "mail/sender_domains.h"
 #include "store/store.h"
@@ -21,9 +21,7 @@ struct Options {
     std::uint64_t max_message_size = 52'428'800;  // octets
     std::size_t max_recipients = 10'000;
     std::size_t max_received = 100;  // RFC 5321 §6.3
-    /// What stands between the angle brackets, or a bare name, to a routable forward-path (mail::LocalNames);
-    /// true: with SMTPUTF8.
-    std::function<mail::Result<mail::ForwardPath>(std::string_view, bool)> resolve_recipient;
+    intake::ResolveRecipient resolve_recipient;
     /// The login name of a uid, empty when it has none (user_name() of this folder).
     std::function<std::string(std::uint32_t)> user_name;
     mail::SenderDomains sender_domains;  // whom users may write as
@@ -37,10 +35,11 @@ struct Options {
 };
 
 /// Takes one record's octets and writes the message they hold to the store's sink.
-class Intake {
+class RecordIntake {
   public:
     /// `options` and `store` must outlive it. `uid` is the submitter's, as the kernel tells it.
-    Intake(const Options& options, store::Store& store, std::uint32_t uid, store::MessageId id, WallTime now);
+    RecordIntake(const Options& options, store::Store& store, std::uint32_t uid, store::MessageId id,
+                 WallTime now);
 
     /// Errors end the submission: answer_of() says how.
     Result<void> feed(std::string_view octets);
@@ -49,33 +48,27 @@ class Intake {
     Result<store::NewMessage> finish();
 
     // For the log, after finish().
-    const std::string& message_id() const { return filter_.message_id(); }
-    mail::Repairs repairs() const {
-        mail::Repairs out = filter_.repairs();
-        out.lines = repairs_.lines;
-        return out;
-    }
+    const intake::MessageText& text() const { return text_; }
+    const std::string& login() const { return login_; }
     const Submission* submission() const { return reader_.head(); }
 
   private:
     Result<void> begin();
     Result<mail::ReversePath> reverse_path(const std::string& user) const;
     Result<void> write();
-    Result<void> judge_domains() const;
-    Result<void> shorten_lines();
+    const mail::SenderDomains::Rule* domains() const;
 
     const Options& options_;
     store::Store& store_;
     std::uint32_t uid_;
+    std::string login_;  // empty: the uid has none
     RecordReader reader_;
     mail::LineEnds line_ends_;
-    mail::HeaderFilter filter_;
+    intake::MessageText text_;
     std::unique_ptr<store::BodySink> sink_;
     store::NewMessage message_;
-    mail::Repairs repairs_;  // of the body
     std::string raw_;
     std::string lines_;
-    std::string piece_;
 };
 
 /// What the submitter is told about an error.

@@ -210,7 +210,7 @@ asio::awaitable<Result<void>> Maildrop::submit(DropFolder& folder, const std::st
     if (!file) co_return fail(std::move(file).error());
     const std::string login = options_.user_name(file->uid);
     if (auto may = around_.begin(file->uid, login); !may) co_return may;
-    Intake intake(options_, around_.store, file->uid, around_.ids.next(), around_.clock.wall());
+    RecordIntake intake(options_, around_.store, file->uid, around_.ids.next(), around_.clock.wall());
     for (;;) {
         auto read = [fd = file->fd.get()] { return read_piece(fd); };
         auto piece = co_await on_pool<Result<std::string>>(pool_, std::move(read));
@@ -222,27 +222,9 @@ asio::awaitable<Result<void>> Maildrop::submit(DropFolder& folder, const std::st
     if (intake.submission()->id.text() != name) co_return fail(Errc::refused, "its name is not its id");
     auto message = intake.finish();
     if (!message) co_return fail(std::move(message).error());
-    const store::NewMessage kept = *message;  // bodies are shared, so this copies the envelope alone
-    auto start = [this, given = std::move(*message)](Reply<Accepted> reply) mutable {
-        around_.store.accept(std::move(given), std::move(reply));
-    };
-    const Accepted accepted = co_await call<Accepted>(std::move(start));
+    const Accepted accepted = co_await around_.accept(std::move(*message), intake, "maildrop");
     if (!accepted && accepted.error().code != store::Errc::duplicate)
-        co_return fail(accepted.error().code == store::Errc::full ? Errc::no_space : Errc::not_stored,
-                       accepted.error().text);
-    if (accepted) {
-        around_.limits.accepted(around_.limits.user(file->uid, login), kept.recipients.size(),
-                                around_.clock.steady());
-        Event(around_.log, Level::info, "accept")
-            .kv("qid", kept.id.text())
-            .address("from", kept.envelope.reverse_path.text())
-            .kv("size", kept.body.size)
-            .kv("nrcpt", kept.recipients.size())
-            .kv("uid", file->uid)
-            .kv("via", "maildrop")
-            .kv("message-id", intake.message_id())
-            .kv("repaired", intake.repairs().text());
-    }
+        co_return fail(intake::not_stored(accepted.error()));
     co_return Result<void>();
 }
 

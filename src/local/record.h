@@ -8,31 +8,15 @@
 #include <string_view>
 #include <vector>
 
+#include "intake/refusal.h"
 #include "mail/envelope.h"
 #include "store/records.h"
 #include "util/result.h"
 
 namespace sternpost::local {
 
-enum class Errc {
-    malformed,         // not the record format
-    incomplete,        // it ends too early, or the check sum differs
-    too_big,           // beyond the message size limit
-    bad_reverse_path,  // not an address, or not fully qualified
-    bad_recipient,     // not an address
-    bad_domain,        // not fully qualified
-    needs_smtputf8,    // UTF-8 in an address, and the record does not ask for it
-    bad_message,       // octets that no message may have
-    loop,              // too many Received fields
-    no_space,          // the store is full for now
-    limited,           // the sender has handed in as much as it may for now
-    not_stored,        // the store could not take it
-    refused,           // in the maildrop: not a file that the daemon touches
-    io,                // the operating system refused
-};
-
-template <class T>
-using Result = Expected<T, Errc>;
+using intake::Errc;
+using intake::Result;
 
 /// What stands before the message octets.
 struct Submission {

@@ -276,7 +276,7 @@ Exit exit_of(const Answer& answer) {
     if (text.starts_with("5.1.2 ")) return Exit::no_host;
     if (text.starts_with("5.1.3 ")) return Exit::no_user;
     if (text.starts_with("5.7.")) return Exit::not_permitted;
-    for (const char* data : {"5.1.7 ", "5.3.4 ", "5.4.6 ", "5.6."})
+    for (const char* data : {"5.1.7 ", "5.1.8 ", "5.3.4 ", "5.4.6 ", "5.6."})
         if (text.starts_with(data)) return Exit::data_error;
     return Exit::unavailable;
 }

@@ -23,18 +23,6 @@ constexpr std::uint64_t most_rejects_a_minute = 60;  // ours: lines about one us
 
 using Accepted = store::Result<store::MessageId>;
 
-void log_accept(Log& log, const store::NewMessage& message, const Intake& intake) {
-    Event(log, Level::info, "accept")
-        .kv("qid", message.id.text())
-        .address("from", message.envelope.reverse_path.text())
-        .kv("size", message.body.size)
-        .kv("nrcpt", message.recipients.size())
-        .kv("uid", message.origin.uid.value_or(0))
-        .kv("via", "socket")
-        .kv("message-id", intake.message_id())
-        .kv("repaired", intake.repairs().text());
-}
-
 }  // namespace
 
 std::string user_name(std::uint32_t uid) {
@@ -48,11 +36,28 @@ std::string user_name(std::uint32_t uid) {
 Result<void> Surroundings::begin(std::uint32_t uid, const std::string& login) const {
     const auto refused = limits.message(limits.user(uid, login), clock.steady());
     if (!refused) return {};
-    if (refused->first) {
-        Event(log, Level::warning, "sender-limit").kv("uid", uid).reason(refused->why);
-        if (on_limit) on_limit(limits.user(uid, login).name, refused->why);
-    }
+    intake::tell_limit(log, on_limit, {"uid", std::to_string(uid)}, limits.user(uid, login), *refused);
     return fail(Errc::limited, refused->why);
+}
+
+asio::awaitable<store::Result<store::MessageId>> Surroundings::accept(store::NewMessage message,
+                                                                      const RecordIntake& intake,
+                                                                      std::string_view via) const {
+    const auto summary = intake::Summary::of(message);
+    const std::uint32_t uid = message.origin.uid.value_or(0);
+    auto start = [this, given = std::move(message)](Reply<Accepted> reply) mutable {
+        store.accept(std::move(given), std::move(reply));
+    };
+    Accepted accepted = co_await call<Accepted>(std::move(start));
+    if (accepted) note(summary, uid, intake, via);
+    co_return accepted;
+}
+
+void Surroundings::note(const intake::Summary& message, std::uint32_t uid, const RecordIntake& intake,
+                        std::string_view via) const {
+    limits.accepted(limits.user(uid, intake.login()), message.recipients, clock.steady());
+    intake::log_accept(log, message, intake.text(),
+                       {{"uid", std::to_string(uid)}, {"via", std::string(via)}});
 }
 
 SubmissionSocket::SubmissionSocket(asio::io_context& context, Options options, Surroundings around)
@@ -150,7 +155,7 @@ asio::awaitable<void> SubmissionSocket::serve(std::list<Session>::iterator sessi
 }
 
 asio::awaitable<std::optional<Answer>> SubmissionSocket::take(Session& session, Deadline deadline) {
-    Intake intake(options_, around_.store, session.uid, around_.ids.next(), around_.clock.wall());
+    RecordIntake intake(options_, around_.store, session.uid, around_.ids.next(), around_.clock.wall());
     std::vector<char> chunk(65536);
     while (!intake.complete()) {
         if (draining_) co_return std::nullopt;
@@ -167,22 +172,13 @@ asio::awaitable<std::optional<Answer>> SubmissionSocket::take(Session& session, 
     }
     auto message = intake.finish();
     if (!message) co_return answer_of(message.error());
-    const std::string login = options_.user_name(session.uid);
-    if (auto may = around_.begin(session.uid, login); !may) {
+    if (auto may = around_.begin(session.uid, intake.login()); !may) {
         session.limited = true;
         co_return answer_of(may.error());
     }
-    const store::NewMessage kept = *message;  // bodies are shared, so this copies the envelope alone
-    auto start = [this, given = std::move(*message)](Reply<Accepted> reply) mutable {
-        around_.store.accept(std::move(given), std::move(reply));
-    };
-    const Accepted accepted = co_await call<Accepted>(std::move(start));
-    if (accepted) {
-        around_.limits.accepted(around_.limits.user(session.uid, login), kept.recipients.size(),
-                                around_.clock.steady());
-        log_accept(around_.log, kept, intake);
-    }
-    co_return answer_of(accepted, kept.id);
+    const store::MessageId id = message->id;
+    const Accepted accepted = co_await around_.accept(std::move(*message), intake, "socket");
+    co_return answer_of(accepted, id);
 }
 
 asio::awaitable<void> SubmissionSocket::drain(Deadline deadline) {

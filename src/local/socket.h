@@ -8,8 +8,8 @@
 #include <list>
 #include <optional>
 
+#include "intake/accept.h"
 #include "local/intake.h"
-#include "mail/sender_limits.h"
 #include "util/log.h"
 #include "util/tasks.h"
 
@@ -23,12 +23,21 @@ struct Surroundings {
     store::IdSource& ids;
     const Clock& clock;
     Log& log;
-    mail::SenderLimits& limits;  // of users
+    intake::SenderLimits& limits;  // of users
     /// A user has met a limit, for the first time since long.
-    std::function<void(const std::string& sender, const std::string& why)> on_limit;
+    intake::OnLimit on_limit;
 
     /// One message more of this user: whether it may come. Errors: limited.
     Result<void> begin(std::uint32_t uid, const std::string& login) const;
+    /// What `intake` has made of a record to the store; an accepted message counts for its user and is
+    /// logged. `via`: socket or maildrop.
+    asio::awaitable<store::Result<store::MessageId>> accept(store::NewMessage message,
+                                                            const RecordIntake& intake,
+                                                            std::string_view via) const;
+
+  private:
+    void note(const intake::Summary& message, std::uint32_t uid, const RecordIntake& intake,
+              std::string_view via) const;
 };
 
 /// The login name of a uid by the system's user database; empty when it has none. Any thread; may block as

@@ -1,5 +1,6 @@
 #include "smtp/data_reader.h"
 
+#include <algorithm>
 #include <cassert>
 
 #include "mail/line_ends.h"
@@ -32,6 +33,18 @@ std::size_t DataReader::feed(std::string_view stream, std::string& out) {
                     ++i;
                     break;
                 }
+                if (lines_ == Lines::any && c == '\n') {
+                    line_break(true);
+                    state_ = State::line_start;
+                    ++i;
+                    break;
+                }
+                if (lines_ == Lines::any) {
+                    const auto end = std::min(stream.find_first_of("\r\n", i), stream.size());
+                    out += stream.substr(i, end - i);
+                    i = end;
+                    break;
+                }
                 // up to the next CR in one go; bare LFs are rare enough to be looked for in a second sweep
                 std::string_view run = stream.substr(i, stream.find('\r', i) - i);
                 i += run.size();
@@ -55,6 +68,11 @@ std::size_t DataReader::feed(std::string_view stream, std::string& out) {
                 if (c == '\n') ++i;
                 break;
             case State::dot:  // RFC 5321 §4.5.2: a leading dot goes, whatever follows it
+                if (lines_ == Lines::any && c == '\n') {
+                    state_ = State::ended;
+                    ++i;
+                    break;
+                }
                 state_ = c == '\r' ? State::dot_cr : State::text;
                 if (c == '\r') ++i;
                 break;

@@ -14,6 +14,10 @@ namespace sternpost::smtp {
 /// smuggled in.
 class DataReader {
   public:
+    /// any: lines, and so the end, may also be `<LF>.<LF>`: where all of the stream is one local program's.
+    enum class Lines { crlf, any };
+    explicit DataReader(Lines lines = Lines::crlf) : lines_(lines) {}
+
     /// Appends the message octets in `stream` to `out`; returns how many octets of `stream` were used. That
     /// is all of them, unless the end was among them: what follows are commands again. Not to be called after
     /// that.
@@ -30,6 +34,7 @@ class DataReader {
     // dot is text.
     enum class State { line_start, text, cr, dot, dot_cr, ended };
 
+    Lines lines_;
     State state_ = State::line_start;
     std::size_t crs_ = 0;  // in the state cr: how many
     bool bare_line_end_ = false;

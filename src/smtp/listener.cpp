@@ -10,7 +10,7 @@
 #include <cassert>
 #include <optional>
 
-#include "mail/seven_bit.h"
+#include "intake/accept.h"
 #include "tls/stream.h"
 #include "util/call.h"
 
@@ -19,7 +19,7 @@ namespace {
 
 using asio::ip::tcp;
 using Accepted = store::Result<store::MessageId>;
-using Refused = std::optional<mail::SenderLimits::Refusal>;
+using Refused = std::optional<intake::SenderLimits::Refusal>;
 
 // What one read takes: a thousand idle sessions should not cost megabytes, a large message not a thousand
 // reads.
@@ -30,8 +30,6 @@ constexpr std::size_t large_chunk = 65536;
 constexpr auto over_after = std::chrono::seconds(1);
 constexpr auto forgotten_after = std::chrono::minutes(1);
 constexpr std::uint64_t most_rejects_a_minute = 60;  // ours: lines about one client's refused commands
-constexpr std::uint64_t room_for_fields =
-    4096;  // ours: what trace and added fields may come to beyond the size limit
 
 dns::Address address_of(const tcp::endpoint& endpoint) {
     const auto address = endpoint.address();
@@ -67,6 +65,7 @@ class Listener::Session {
     asio::awaitable<void> ask_transaction(std::uint64_t size);
     asio::awaitable<void> ask_next_hop(dns::Domain domain);
     asio::awaitable<void> accept(store::NewMessage message);
+    void log_accept(const intake::Summary& message);
     void write_body(std::string_view octets);
     void shorten_lines();
     void renew_deadline();
@@ -81,7 +80,7 @@ class Listener::Session {
     std::shared_ptr<asio::ssl::context> context_;  // for STARTTLS; null: not offered
     dns::Address client_;
     const std::optional<ClientRole> role_;
-    const mail::Sender sender_;
+    const intake::Sender sender_;
     Server server_;
     std::unique_ptr<store::BodySink> sink_;
     std::vector<char> chunk_;
@@ -224,7 +223,7 @@ asio::awaitable<Listener::Session::Step> Listener::Session::perform(Action actio
     } else if (auto* mail = std::get_if<action::AskTransaction>(&action)) {
         co_await ask_transaction(mail->size);
     } else if (std::holds_alternative<action::BeginBody>(action)) {
-        sink_ = listener_.store_.new_body(options_->max_message_size + room_for_fields);
+        sink_ = listener_.store_.new_body(options_->max_message_size + intake::room_for_fields);
         server_.begin_body(worker_.thread.ids.next(), listener_.clock_.wall());
     } else if (std::holds_alternative<action::ShortenLines>(action)) {
         shorten_lines();
@@ -317,13 +316,7 @@ void Listener::Session::write_body(std::string_view octets) {
 
 // On this thread, so that no more messages are in memory for it than there are threads.
 void Listener::Session::shorten_lines() {
-    const auto text = sink_->contents();
-    if (!text) return server_.shortened(fail(text.error()));
-    const auto shorter = mail::to_short_lines(*text);
-    if (!shorter) return server_.shortened(shorter.error().text);
-    sink_ = listener_.store_.new_body(shorter->size());
-    const auto written = sink_->write(*shorter);
-    server_.shortened(written ? store::Result<std::string>() : fail(written.error()));
+    server_.shortened(intake::encode_long_lines(listener_.store_, sink_, server_.text()));
 }
 
 asio::awaitable<void> Listener::Session::ask_transaction(std::uint64_t size) {
@@ -343,12 +336,9 @@ asio::awaitable<void> Listener::Session::ask_transaction(std::uint64_t size) {
         listener_.at_home(worker_, std::move(ask));
     };
     const Refused refused = co_await call<Refused>(std::move(start));
-    if (refused && refused->first) {
-        Event(listener_.log_, Level::warning, "sender-limit")
-            .kv("client", client_.text())
-            .reason(refused->why);
-        if (listener_.on_limit_) listener_.on_limit_(sender_.name, refused->why);
-    }
+    if (refused)
+        intake::tell_limit(listener_.log_, listener_.on_limit_, {"client", client_.text()}, sender_,
+                           *refused);
     server_.transaction(refused ? TransactionVerdict::too_many : TransactionVerdict::go,
                         refused ? refused->why : "");
 }
@@ -361,6 +351,13 @@ asio::awaitable<void> Listener::Session::ask_next_hop(dns::Domain domain) {
     server_.next_hop(knowledge);
 }
 
+void Listener::Session::log_accept(const intake::Summary& message) {
+    intake::log_accept(listener_.log_, message, server_.text(),
+                       {{"client", client_.text()},
+                        {"helo", server_.helo()},
+                        {"tls", server_.tls() ? server_.tls()->version : "none"}});
+}
+
 asio::awaitable<void> Listener::Session::accept(store::NewMessage message) {
     auto body = sink_->finish();
     sink_.reset();
@@ -369,11 +366,7 @@ asio::awaitable<void> Listener::Session::accept(store::NewMessage message) {
         co_return;
     }
     message.body = std::move(*body);
-    const std::string id = message.id.text();
-    const std::string from = message.envelope.reverse_path.text();
-    const std::string helo = message.origin.helo;
-    const std::uint64_t size = message.body.size;
-    const std::size_t recipients = message.recipients.size();
+    const auto summary = intake::Summary::of(message);
     auto start = [this, given = std::move(message)](sternpost::Reply<Accepted> reply) mutable {
         listener_.store_.accept(std::move(given), std::move(reply));
     };
@@ -382,21 +375,12 @@ asio::awaitable<void> Listener::Session::accept(store::NewMessage message) {
         ++messages_;
         if (sender_.limit.recipients_per_hour > 0) {
             // The session may be gone by then, the listener not.
-            auto count = [l = &listener_, sender = sender_, recipients] {
+            auto count = [l = &listener_, sender = sender_, recipients = summary.recipients] {
                 l->sender_limits_.accepted(sender, recipients, l->clock_.steady());
             };
             listener_.at_home(worker_, std::move(count));
         }
-        Event(listener_.log_, Level::info, "accept")
-            .kv("qid", id)
-            .address("from", from)
-            .kv("size", size)
-            .kv("nrcpt", recipients)
-            .kv("client", client_.text())
-            .kv("helo", helo)
-            .kv("tls", server_.tls() ? server_.tls()->version : "none")
-            .kv("message-id", server_.message_id())
-            .kv("repaired", server_.repairs().text());
+        log_accept(summary);
     }
     server_.accepted(accepted);
 }

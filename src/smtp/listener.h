@@ -10,7 +10,7 @@
 #include <string>
 #include <vector>
 
-#include "mail/sender_limits.h"
+#include "intake/accept.h"
 #include "smtp/client_limits.h"
 #include "smtp/server.h"
 #include "store/store.h"
@@ -34,9 +34,6 @@ struct IoThread {
 
 /// Answers what is already known of a next hop; called on any I/O thread, answers on any.
 using AskNextHop = std::function<void(dns::Domain, sternpost::Reply<NextHopKnowledge>)>;
-
-/// A sender has met its limit, for the first time since long. Called on any I/O thread.
-using OnLimit = std::function<void(const std::string& sender, const std::string& why)>;
 
 /// Whether a message of so many octets would find room; called on any I/O thread.
 using HasRoom = std::function<bool(std::uint64_t)>;
@@ -66,7 +63,8 @@ class Listener {
     /// Before start(). Until it was called, all mail finds room.
     void use_room(HasRoom has_room) { has_room_ = std::move(has_room); }
     /// Before start().
-    void on_limit(OnLimit on_limit) { on_limit_ = std::move(on_limit); }
+    /// Called on any I/O thread.
+    void on_limit(intake::OnLimit on_limit) { on_limit_ = std::move(on_limit); }
     /// Begins to accept.
     void start();
     /// Stops accepting; idle sessions get 421 4.3.2, those past the final dot get the store's answer first.
@@ -86,14 +84,14 @@ class Listener {
     std::shared_ptr<const ServerOptions> options_;
     AskNextHop ask_next_hop_;
     HasRoom has_room_;
-    OnLimit on_limit_;
+    intake::OnLimit on_limit_;
     store::Store& store_;
     const Clock& clock_;
     Log& log_;
     asio::io_context& home_;
     AsioMailbox home_mailbox_;
     ClientLimits limits_;
-    mail::SenderLimits sender_limits_;
+    intake::SenderLimits sender_limits_;
     std::vector<std::unique_ptr<Worker>> workers_;
     std::size_t next_worker_ = 0;
     std::shared_ptr<asio::ssl::context> tls_;

@@ -6,7 +6,6 @@
 #include <cassert>
 
 #include "mail/local_names.h"
-#include "mail/seven_bit.h"
 #include "mail/trace.h"
 #include "util/text.h"
 
@@ -109,56 +108,6 @@ bool is_http(std::string_view line) {
            std::any_of(std::begin(methods), std::end(methods), [&](auto m) { return line.starts_with(m); });
 }
 
-std::string reverse_path_refusal(const Error<mail::Errc>& error) {  // codes: RFC 3463 §3.2, RFC 6531 §3.5
-    switch (error.code) {
-        case mail::Errc::needs_utf8:
-            return "553 5.6.7 " + error.text;
-        case mail::Errc::bad_domain:
-            return "553 5.1.8 " + error.text;
-        case mail::Errc::loop:
-        case mail::Errc::too_long:
-        case mail::Errc::bad_address:
-        case mail::Errc::bad_parameter:
-            return "553 5.1.7 " + error.text;
-    }
-    return {};
-}
-
-std::string recipient_refusal(const Error<mail::Errc>& error) {
-    switch (error.code) {
-        case mail::Errc::needs_utf8:
-            return "553 5.6.7 " + error.text;
-        case mail::Errc::bad_domain:
-            return "553 5.1.2 " + error.text;
-        case mail::Errc::loop:
-            return "550 5.4.6 " + error.text;
-        case mail::Errc::too_long:
-        case mail::Errc::bad_address:
-        case mail::Errc::bad_parameter:
-            return "553 5.1.3 " + error.text;
-    }
-    return {};
-}
-
-std::string store_refusal(const Error<store::Errc>& error) {
-    switch (error.code) {
-        case store::Errc::full:
-            return "452 4.3.1 no space for the message, try again later";
-        case store::Errc::too_big:
-            return "552 5.3.4 the message is too big";
-        case store::Errc::closed:
-            return "421 4.3.2 shutting down";
-        case store::Errc::duplicate:
-        case store::Errc::not_found:
-        case store::Errc::busy:
-        case store::Errc::newer_schema:
-        case store::Errc::damaged:
-        case store::Errc::io:
-            return "451 4.3.0 the message could not be stored, try again later";
-    }
-    return {};
-}
-
 }  // namespace
 
 std::optional<ClientRole> role_of(const ServerOptions& options, const dns::Address& client) {
@@ -218,13 +167,14 @@ std::optional<Action> Server::read_command() {
         return action::NeedInput{};
     }
     at_ += eol + 1;
-    if (eol == 0 || pending[eol - 1] != '\r') {
+    const bool crlf = eol > 0 && pending[eol - 1] == '\r';
+    if (!crlf && !options_.hands_over) {
         // Only CRLF ends a command line (RFC 5321 §2.3.8). Who sends something else may not mean what we
         // would read, and what follows could be another's words smuggled in: nothing of it is executed.
         close_after("500 5.5.2 a line feed without carriage return before it; closing");
         return std::nullopt;
     }
-    const std::string_view line = pending.substr(0, eol - 1);
+    const std::string_view line = pending.substr(0, eol - (crlf ? 1 : 0));
     if (phase_ == Phase::draining || eol + 1 > line_limit(line)) {
         phase_ = Phase::command;
         refuse("500 5.5.2 the command line is too long");
@@ -350,12 +300,20 @@ void Server::mail(std::string_view rest) {
     if (in_transaction_) return refuse("503 5.5.1 a transaction is open already");
     const auto argument = path_argument(rest, "FROM:");
     if (!argument) return refuse("501 5.5.4 wanted: MAIL FROM:<reverse-path> [parameters]");
-    auto path = mail::ReversePath::parse(argument->path, esmtp_ && asks_for_utf8(argument->parameters));
-    if (!path) return refuse(reverse_path_refusal(path.error()));
-    if (!path->is_null() && !mail::fully_qualified(path->mailbox()))
-        return refuse("553 5.1.8 the domain of the reverse-path is not fully qualified");
+    // A local program's own name, and this host's, are for the server behind us to complete.
+    const bool bare =
+        options_.hands_over && !argument->path.empty() && argument->path.find('@') == std::string_view::npos;
+    auto path = mail::ReversePath::parse(std::string(argument->path) + (bare ? "@localhost" : ""),
+                                         esmtp_ && asks_for_utf8(argument->parameters));
+    if (!path) return refuse(intake::reply_of(intake::bad_sender(path.error())));
+    const bool own = options_.hands_over && !path->is_null() && path->mailbox().host() == "localhost";
+    if (!path->is_null() && !own && !mail::fully_qualified(path->mailbox()))
+        return refuse(intake::reply_of(
+            {intake::Errc::bad_sender_domain, "the domain of the reverse-path is not fully qualified"}));
     if (client_.domains != nullptr && !path->is_null() && !client_.domains->allows(path->mailbox().host()))
-        return reject("MAIL", {}, "550 5.7.1 " + not_allowed(path->mailbox().host()));
+        return reject("MAIL", {},
+                      intake::reply_of(intake::not_allowed(*client_.domains, path->mailbox().host(),
+                                                           client_.address.text())));
     envelope_ = {};
     envelope_.reverse_path = std::move(*path);
     if (!mail_parameters(argument->parameters)) {
@@ -364,11 +322,6 @@ void Server::mail(std::string_view rest) {
     }
     if (!client_.role) return transaction(TransactionVerdict::go);  // no message can come of it
     ask(Waiting::transaction, action::AskTransaction{announced_});
-}
-
-std::string Server::not_allowed(const std::string& domain) const {
-    return domain + " is not among the domains that the rule " + client_.domains->name + " lets " +
-           client_.address.text() + " write as";
 }
 
 // Neither of the first two is worth a line in the log each time: that there is a limit, or no space, has been
@@ -512,7 +465,7 @@ void Server::rcpt(std::string_view rest) {
     }
     if (!rcpt_parameters(argument->parameters)) return;
     auto path = options_.resolve_recipient(argument->path, envelope_.smtputf8);
-    if (!path) return reject("RCPT", argument->path, recipient_refusal(path.error()));
+    if (!path) return reject("RCPT", argument->path, intake::reply_of(intake::bad_recipient(path.error())));
     if (recipients_.size() >= options_.max_recipients)  // RFC 5321 §4.5.3.1.10: those before it stay
         return reply("452 4.5.3 too many recipients, send the rest in another transaction");
     candidate_ = std::move(*path);
@@ -536,13 +489,7 @@ void Server::next_hop(NextHopKnowledge knowledge) {
 }
 
 void Server::add_recipient() {
-    if (known_.insert(candidate_->text()).second) {
-        std::string hop = candidate_->mailbox().host();
-        mail::Recipient recipient(std::move(*candidate_));
-        recipient.notify = candidate_notify_;
-        recipient.orcpt = candidate_orcpt_;
-        recipients_.emplace_back(std::move(recipient), std::move(hop));
-    }
+    recipients_.add(std::move(*candidate_), candidate_notify_, candidate_orcpt_);
     candidate_.reset();
     rcpt_refused_ = false;
     reply("250 2.1.5 ok");
@@ -571,37 +518,27 @@ void Server::begin_body(store::MessageId id, WallTime now) {
     id_ = id;
     arrived_ = now;
     size_ = 0;
-    shortened_ = false;
     data_error_.clear();
-    reader_ = DataReader();
-    if (options_.hands_over) {
-        filter_ = mail::HeaderFilter();
-        return reply("354 end with <CRLF>.<CRLF>");
-    }
-    mail::HeaderRules rules;
-    if (client_.role == ClientRole::originate) {  // RFC 6409 §8.2, §8.3
-        rules.drop_private = rules.drop_mbox_line = rules.repair = true;
-        rules.domain = options_.hostname;
+    reader_ = DataReader(options_.hands_over ? DataReader::Lines::any : DataReader::Lines::crlf);
+    text_ = {};
+    if (!options_.hands_over) {
+        intake::TextRules rules;
+        rules.originated = client_.role == ClientRole::originate;
+        rules.hostname = options_.hostname;
         rules.from = envelope_.reverse_path.is_null() ? "postmaster@" + options_.hostname
                                                       : envelope_.reverse_path.a_label_text();
-        rules.date = rfc5322_date(now);
-        rules.message_id = id.text() + "@" + options_.hostname;
+        rules.max_received = options_.max_received;
+        rules.domains = client_.domains;
+        rules.sender = client_.address.text();
+        mail::Received trace;
+        trace.from = helo_ + " (" + client_.address.literal() + ")";
+        trace.with = with();
+        if (tls_) {
+            trace.tls = tls_->cipher;
+            trace.tls_version = tls_->version;
+        }
+        text_ = intake::MessageText(std::move(rules), id, now, std::move(trace), recipients_.list());
     }
-    filter_ = mail::HeaderFilter(std::move(rules));
-    mail::Received trace;
-    trace.from = helo_ + " (" + client_.address.literal() + ")";
-    trace.by = options_.hostname;
-    trace.with = with();
-    trace.id = id.text();
-    // UTF-8 in the trace would keep the message from hosts that could have it otherwise
-    if (recipients_.size() == 1 && is_ascii(recipients_[0].recipient.path.text()))
-        trace.for_path = recipients_[0].recipient.path.text();
-    if (tls_) {
-        trace.tls = tls_->cipher;
-        trace.tls_version = tls_->version;
-    }
-    trace.at = now;
-    piece_ = trace.field();
     reply("354 end with <CRLF>.<CRLF>");
 }
 
@@ -614,17 +551,12 @@ Action Server::read_data() {
         if (size_ > options_.max_message_size)
             fail_data(
                 fmt::format("552 5.3.4 messages have at most {} octets here", options_.max_message_size));
-        if (data_error_.empty()) {
-            filter_.feed(raw_, piece_);
-            if (reader_.ended()) filter_.finish(piece_);
-            if (filter_.received() > options_.max_received)
-                fail_data(fmt::format("554 5.4.6 more than {} Received fields: a mail loop",
-                                      options_.max_received));
-        }
+        if (data_error_.empty()) check_data(text_.feed(raw_));
+        if (data_error_.empty() && reader_.ended()) check_data(text_.finish());
     }
-    if (data_error_.empty() && !piece_.empty()) {
+    if (data_error_.empty() && !text_.piece().empty()) {
         waiting_ = Waiting::write;
-        return action::WriteBody{piece_};
+        return action::WriteBody{text_.piece()};
     }
     if (reader_.ended()) end_data();
     return next();
@@ -633,15 +565,19 @@ Action Server::read_data() {
 void Server::written(const store::Result<void>& result) {
     assert(waiting_ == Waiting::write);
     waiting_ = Waiting::nothing;
-    piece_.clear();
-    if (!result) fail_data(store_refusal(result.error()));
+    text_.piece_written();
+    if (!result) fail_data(intake::reply_of(intake::not_stored(result.error())));
+}
+
+void Server::check_data(const intake::Result<void>& result) {
+    if (!result) fail_data(intake::reply_of(result.error()));
 }
 
 // What follows up to the final dot is read and thrown away; then the reply is given (RFC 1870 §6.3).
 void Server::fail_data(std::string reply) {
     if (!data_error_.empty()) return;
     data_error_ = std::move(reply);
-    piece_.clear();
+    text_.piece_written();
     drop_body();
 }
 
@@ -653,57 +589,22 @@ void Server::end_data() {
     phase_ = Phase::command;
     prompt_ = true;
     if (reader_.bare_line_end() && client_.role == ClientRole::relay)
-        fail_data("550 5.6.11 a carriage return or line feed stands alone in the message");
-    const bool originated = client_.role == ClientRole::originate;
-    if (originated && filter_.ambiguous_from())  // RFC 5322 §3.6
-        fail_data("554 5.6.0 more than one From field is in the header");
-    if (client_.domains != nullptr)
-        for (const auto& domain : filter_.from_domains())
-            if (!client_.domains->allows(domain))
-                fail_data("550 5.7.1 From: " + not_allowed(domain == "?" ? "what is no address" : domain));
-    if (reader_.nul()) fail_data("554 5.6.0 an octet of value zero is in the message");
-    judge_lines();
+        check_data(
+            fail(intake::Errc::bare_line_end, "a carriage return or line feed stands alone in the message"));
+    check_data(text_.judge(size_));
     if (!data_error_.empty()) {
         reject("DATA", {}, data_error_);
         return end_transaction();
     }
-    if (originated && !options_.hands_over && filter_.longest_line() > mail::max_line)
-        return ask(Waiting::shorten, action::ShortenLines{});
+    if (text_.has_long_lines()) return ask(Waiting::shorten, action::ShortenLines{});
     hand_over();
 }
 
-// No host has to take a longer line than 998 octets (RFC 5321 §4.5.3.1.6; D-22): what is handed in here is
-// encoded so that it has none, what is relayed is passed on as it is.
-void Server::judge_lines() {
-    if (options_.hands_over) return;
-    const std::size_t longest = filter_.longest_line();
-    if (client_.role != ClientRole::originate) {
-        if (longest > mail::max_relayed_line)
-            fail_data(fmt::format("554 5.6.0 a line has {} octets, at most {} are passed on", longest,
-                                  mail::max_relayed_line));
-        return;
-    }
-    if (!filter_.too_long_field().empty())
-        fail_data(fmt::format("554 5.6.0 the header field {} has a line of more than {} octets",
-                              filter_.too_long_field(), mail::max_line));
-    if (longest > mail::max_line && size_ > mail::max_rewritten)
-        fail_data(fmt::format("554 5.6.0 a line has {} octets, at most {} are allowed in so large a message",
-                              longest, mail::max_line));
-}
-
-void Server::shortened(const store::Result<std::string>& why) {
+void Server::shortened(const intake::Result<void>& result) {
     assert(waiting_ == Waiting::shorten);
     waiting_ = Waiting::nothing;
-    if (!why)
-        fail_data(store_refusal(why.error()));
-    else if (!why->empty())
-        fail_data(fmt::format(
-            "554 5.6.0 a line has {} octets, at most {} are allowed, and it cannot be encoded: {}",
-            filter_.longest_line(), mail::max_line, *why));
-    if (data_error_.empty()) {
-        shortened_ = true;
-        return hand_over();
-    }
+    check_data(result);
+    if (data_error_.empty()) return hand_over();
     reject("DATA", {}, data_error_);
     end_transaction();
 }
@@ -712,25 +613,15 @@ void Server::hand_over() {
     store::NewMessage message;
     message.id = id_;
     message.arrived = arrived_;
-    // REQUIRETLS outranks the header field that asks for the opposite (RFC 8689 §4.1)
-    envelope_.tls_required_no = filter_.tls_required_no() && !envelope_.requiretls;
-    envelope_.eight_bit_header = filter_.eight_bit();
-    envelope_.dkim_signed = filter_.dkim_signed();
+    text_.describe(envelope_);
     envelope_.originated = client_.role == ClientRole::originate;
-    envelope_.smtputf8 = envelope_.smtputf8 || filter_.repairs().utf8_address;
     message.envelope = envelope_;
-    message.recipients = std::move(recipients_);
+    message.recipients = recipients_.take();
     message.origin.address = client_.address.text();
     message.origin.helo = helo_;
     message.origin.with = with();
     sink_open_ = false;  // it is the message's now
     ask(Waiting::accept, action::AcceptMessage{std::move(message)});
-}
-
-mail::Repairs Server::repairs() const {
-    mail::Repairs out = filter_.repairs();
-    out.lines = shortened_;
-    return out;
 }
 
 void Server::accepted(const store::Result<store::MessageId>& result) {
@@ -740,7 +631,7 @@ void Server::accepted(const store::Result<store::MessageId>& result) {
         errors_ = 0;
         reply("250 2.0.0 " + id_.text() + " queued");
     } else {
-        reject("DATA", {}, store_refusal(result.error()));
+        reject("DATA", {}, intake::reply_of(intake::not_stored(result.error())));
         if (result.error().code == store::Errc::closed) phase_ = Phase::closing;
     }
     end_transaction();
@@ -759,12 +650,10 @@ void Server::end_transaction() {
     rcpt_refused_ = false;
     envelope_ = {};
     recipients_.clear();
-    known_.clear();
     candidate_.reset();
     raw_.clear();
-    piece_.clear();
-    for (std::string* buffer : {&raw_, &piece_})
-        if (buffer->capacity() > max_kept_buffer) *buffer = {};
+    if (raw_.capacity() > max_kept_buffer) raw_ = {};
+    text_.clear();
 }
 
 // ---- replies

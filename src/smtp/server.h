@@ -8,15 +8,15 @@
 #include <optional>
 #include <string>
 #include <string_view>
-#include <unordered_set>
 #include <variant>
 #include <vector>
 
 #include "dns/record.h"
+#include "intake/message_text.h"
+#include "intake/recipients.h"
+#include "intake/sender_limits.h"
 #include "mail/envelope.h"
-#include "mail/header_filter.h"
 #include "mail/sender_domains.h"
-#include "mail/sender_limits.h"
 #include "smtp/client_limits.h"
 #include "smtp/data_reader.h"
 #include "store/records.h"
@@ -42,23 +42,23 @@ struct ServerOptions {
         100;  // Received fields; more is a loop (RFC 5321 §6.3: the limit is at least 100)
     /// The session only takes mail that another server gets next (`sendmail -bs`): that one corrects it and
     /// adds the trace, and its parameters are the same for all recipients, so that neither TLS nor DSN is
-    /// offered.
+    /// offered. Lines may end with LF alone: all of the stream is one local program's.
     bool hands_over = false;
     std::size_t max_errors = 20;             // commands that were refused as such, then 421
     std::size_t max_stranger_commands = 20;  // ours: of a client that may not send, then 421
     std::vector<ClientNetwork> networks;     // who may send; everybody else is refused at RCPT
     /// What stands between the angle brackets of RCPT to a routable forward-path (mail::LocalNames); true:
     /// the transaction has SMTPUTF8. Must be callable on every I/O thread at once.
-    std::function<mail::Result<mail::ForwardPath>(std::string_view, bool)> resolve_recipient;
+    intake::ResolveRecipient resolve_recipient;
 
     // The shell's limits.
     std::chrono::seconds command_timeout{300};   // RFC 5321 §4.5.3.2.7; also for each 64 KiB of mail data
     std::chrono::seconds handshake_timeout{60};  // ours: the RFC sets none
     ClientLimits::Limits connections;
-    std::chrono::seconds stranger_time{60};      // ours: for the whole session of a client that may not send
-    mail::SenderLimit sender_limit{60'000, 0};   // of one client address (IPv6: one /64)
-    std::vector<mail::SenderRule> sender_rules;  // where it is not that
-    mail::SenderDomains sender_domains;          // whom clients in the role originate may write as
+    std::chrono::seconds stranger_time{60};       // ours: for the whole session of a client that may not send
+    intake::SenderLimit sender_limit{60'000, 0};  // of one client address (IPv6: one /64)
+    std::vector<intake::SenderRule> sender_rules;  // where it is not that
+    mail::SenderDomains sender_domains;            // whom clients in the role originate may write as
 };
 
 /// The role of the most specific network that holds `client`; nullopt: a stranger.
@@ -87,7 +87,7 @@ struct BeginBody {};  // open a BodySink → begin_body()
 struct WriteBody {
     std::string_view octets;
 };                       // into the sink; valid until the next call → written()
-struct ShortenLines {};  // what is in the sink through mail::to_short_lines → shortened()
+struct ShortenLines {};  // intake::encode_long_lines on the sink and text() → shortened()
 struct AcceptMessage {
     store::NewMessage message;
 };                             // all but the body, which the sink gives → accepted()
@@ -139,8 +139,7 @@ class Server {
     void next_hop(NextHopKnowledge knowledge);
     void begin_body(store::MessageId id, WallTime now);
     void written(const store::Result<void>& result);
-    /// `why`: the reason why it was not possible; empty: it was. An error: the store's.
-    void shortened(const store::Result<std::string>& why);
+    void shortened(const intake::Result<void>& result);
     void accepted(const store::Result<store::MessageId>& result);
     /// In place of accepted(), where the server behind us has answered: `text` is the whole reply.
     void answered(const std::string& text);
@@ -151,9 +150,8 @@ class Server {
     void shut_down();
 
     const std::string& helo() const { return helo_; }
-    const std::string& message_id() const { return filter_.message_id(); }  // of the message just accepted
-    std::string_view with() const;                                          // RFC 3848, RFC 6531 §4.3
-    mail::Repairs repairs() const;                                          // of the same
+    std::string_view with() const;                 // RFC 3848, RFC 6531 §4.3
+    intake::MessageText& text() { return text_; }  // of the message just accepted
     const std::optional<TlsSession>& tls() const { return tls_; }
     bool in_data() const { return phase_ == Phase::data; }
 
@@ -174,12 +172,11 @@ class Server {
     bool mail_parameter(std::string_view keyword, std::optional<std::string_view> value);
     Action read_data();
     void end_data();
-    void judge_lines();
     void hand_over();
+    void check_data(const intake::Result<void>& result);
     void fail_data(std::string reply);
     void drop_body();
     void end_transaction();
-    std::string not_allowed(const std::string& domain) const;
 
     void reply(std::string_view text);   // without CRLF
     void refuse(std::string_view text);  // the peer's mistake: counted, too many end the session
@@ -207,23 +204,20 @@ class Server {
     bool body_given_ = false;
     std::uint64_t announced_ = 0;  // the SIZE of the MAIL at hand
     mail::Envelope envelope_;
-    std::vector<store::QueuedRecipient> recipients_;
-    std::unordered_set<std::string> known_;  // their paths: a second RCPT of the same is answered, not stored
+    intake::Recipients recipients_;  // a second RCPT of the same is answered, not stored
     std::optional<mail::ForwardPath> candidate_;
     std::string candidate_text_;
     mail::Notify candidate_notify_;
     std::string candidate_orcpt_;
 
     DataReader reader_;
-    mail::HeaderFilter filter_;
+    intake::MessageText text_;
     store::MessageId id_;
     WallTime arrived_;
     std::uint64_t size_ = 0;  // as RFC 1870 counts: what was sent, unstuffed
     std::string raw_;         // unstuffed, not yet filtered
-    std::string piece_;       // to be written
     std::string data_error_;  // the reply to the final dot; empty: all is well so far
     bool sink_open_ = false;
-    bool shortened_ = false;  // the lines of the message at hand
 };
 
 }  // namespace sternpost::smtp

@@ -74,7 +74,7 @@ asio::awaitable<void> Maildrop::take_all(Process& process, const Clock& clock) {
 asio::awaitable<bool> Maildrop::take(Process& process, const Clock& clock, std::string name) {
     const auto octets = store::read_all(process.disk(), path_of(name));
     if (!octets) co_return false;
-    local::Intake intake(options_, process.store(), 1000, process.ids().next(), clock.wall());
+    local::RecordIntake intake(options_, process.store(), 1000, process.ids().next(), clock.wall());
     for (std::size_t at = 0; at < octets->size(); at += 50'000)
         if (!intake.feed(std::string_view(*octets).substr(at, 50'000))) co_return false;
     if (!intake.complete()) co_return true;  // never acknowledged: its writer died

@@ -49,7 +49,7 @@ class LocalSubmission : public testing::Test {
         close_socket();
         EXPECT_EQ(store_.open_sinks(), 0U);
     }
-    mail::SenderLimits limits_{{}, {}};
+    intake::SenderLimits limits_{{}, {}};
     Surroundings around() { return {store_, ids_, clock_, log_, limits_, nullptr}; }
     void open_socket() {
         socket_ = std::make_unique<SubmissionSocket>(loop_.context(), options_, around());
@@ -205,9 +205,9 @@ using namespace std::string_view_literals;
 const Refusal refusals[] = {
     {"BadRecipient", [](Submission& s) { s.recipients.emplace_back("a b"); }, "\r\n", "perm 5.1.3 "},
     {"UnqualifiedRecipient", [](Submission& s) { s.recipients = {"a@host"}; }, "\r\n", "perm 5.1.2 "},
-    {"BadReversePath", [](Submission& s) { s.reverse_path = "a@b@c"; }, "\r\n", "perm 5.1.7 "},
+    {"BadReversePath", [](Submission& s) { s.reverse_path = "a@b@c"; }, "\r\n", "perm 5.1.8 "},
     {"UnqualifiedReversePath", [](Submission& s) { s.reverse_path = "a@host"; }, "\r\n",
-     "perm 5.1.7 "},                                    // SMTP-119
+     "perm 5.1.8 "},                                    // SMTP-119
     {"Loop", [](Submission&) {}, loop, "perm 5.4.6 "},  // SMTP-52
     {"Nul", [](Submission&) {}, "\r\na\0b\r\n"sv, "perm 5.6.0 "},
     {"TooBig", [](Submission&) {}, big, "perm 5.3.4 "},  // CLI-26: refused before it was read

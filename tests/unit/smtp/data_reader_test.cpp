@@ -35,6 +35,19 @@ Read read(std::string_view stream, std::initializer_list<std::size_t> cuts) {
     return out;
 }
 
+TEST(LocalMailData, MayEndItsLinesWithLineFeedsAlone) {
+    for (const std::string_view stream : {"a\n..b\n.\nQUIT\n", "a\r\n..b\r\n.\r\nQUIT\n"})
+        for (std::size_t cut = 0; cut <= stream.size(); ++cut) {
+            DataReader reader(DataReader::Lines::any);
+            std::string message;
+            std::size_t used = reader.feed(stream.substr(0, cut), message);
+            if (!reader.ended()) used = cut + reader.feed(stream.substr(cut), message);
+            EXPECT_TRUE(reader.ended()) << cut;
+            EXPECT_EQ(message, "a\r\n.b\r\n") << cut;
+            EXPECT_EQ(stream.substr(used), "QUIT\n") << cut;
+        }
+}
+
 struct Case {
     const char* name;
     std::string_view stream;

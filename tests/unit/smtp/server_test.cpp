@@ -134,7 +134,10 @@ class Peer {
             } else if (std::holds_alternative<action::ShortenLines>(action)) {
                 const auto shorter = mail::to_short_lines(body_);
                 if (shorter) body_ = *shorter;
-                server_.shortened(shorter ? std::string() : shorter.error().text);
+                if (shorter)
+                    server_.shortened({});
+                else
+                    server_.shortened(fail(intake::Errc::bad_message, shorter.error().text));
             } else if (const auto* accept = std::get_if<action::AcceptMessage>(&action)) {
                 if (refuse_accept) {
                     server_.accepted(fail(*refuse_accept, "as told"));

@@ -1,8 +1,8 @@
-#include "mail/sender_limits.h"
+#include "intake/sender_limits.h"
 
 #include <gtest/gtest.h>
 
-namespace sternpost::mail {
+namespace sternpost::intake {
 namespace {
 
 using namespace std::chrono_literals;
@@ -98,4 +98,4 @@ TEST(SenderLimits, OfNothingRememberNobody) {
 }
 
 }  // namespace
-}  // namespace sternpost::mail
+}  // namespace sternpost::intake

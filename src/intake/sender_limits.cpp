@@ -1,11 +1,11 @@
-#include "mail/sender_limits.h"
+#include "intake/sender_limits.h"
 
 #include <fmt/format.h>
 
 #include <algorithm>
 #include <cmath>
 
-namespace sternpost::mail {
+namespace sternpost::intake {
 namespace {
 
 constexpr std::size_t most_senders = 10'000;  // ours: beyond, those who have all they may are forgotten
@@ -111,4 +111,4 @@ void SenderLimits::accepted(const Sender& sender, std::size_t recipients, Steady
     state(sender, now).recipients -= static_cast<double>(recipients);
 }
 
-}  // namespace sternpost::mail
+}  // namespace sternpost::intake

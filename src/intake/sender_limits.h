@@ -12,7 +12,7 @@
 #include "util/clock.h"
 #include "util/result.h"
 
-namespace sternpost::mail {
+namespace sternpost::intake {
 
 /// 0: no limit.
 struct SenderLimit {
@@ -75,4 +75,4 @@ class SenderLimits {
     std::map<std::string, State> states_;
 };
 
-}  // namespace sternpost::mail
+}  // namespace sternpost::intake
