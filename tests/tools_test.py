@@ -98,6 +98,15 @@ class CheckLayers(ToolCase):
         )
         self.assert_finds("check_layers.py", "cpp:1:", "cpp:2:", "cpp:3:", "cpp:4:", "cpp:5:", "6 problems")
 
+    def test_finds_statuses_outside_the_place_that_decides(self) -> None:
+        self.write(
+            "meson.build",
+            "core_sources = files('src/delivery/outcome.cpp', 'src/smtp/reply.cpp', 'src/util/text.cpp')\nfiles('src/queue/core.cpp', 'src/smtp/session.cpp')\n",
+        )
+        self.write("src/delivery/outcome.cpp", 'auto a = "5.1.1";\n')
+        self.write("src/queue/core.cpp", '// like "5.1.1"\nauto a = "4.4.7";\n')
+        self.assert_finds("check_layers.py", 'src/queue/core.cpp:2: "4.4.7": what a failure means', " 1 problems")
+
     def test_finds_a_source_that_no_target_builds(self) -> None:
         self.write("src/smtp/client.cpp", "")
         self.assert_finds("check_layers.py", "src/smtp/client.cpp:1: is in no target")

@@ -57,6 +57,11 @@ BANS = [
     (r"\bthis_thread::sleep_|(?<![\w.>:])(u|nano)?sleep\s*\(", "waiting is Timer's", EDGE),
 ]
 
+# String literals that only some files of some folders may have: (what is matched, folders, files that may, what to say).
+LITERALS = [
+    (r'"[245]\.\d{1,2}\.\d{1,3}"', r"src/(delivery|queue)/.*", r"src/delivery/outcome.*", "what a failure means is decided in delivery/outcome"),
+]
+
 INCLUDE = re.compile(r'^\s*#\s*include\s*([<"])([^">]+)[">]')
 
 
@@ -145,6 +150,14 @@ class Tree:
                     if re.search(pattern, line) and not re.fullmatch(allowed, file):
                         self.say(file, number, f"{line.strip()[:60]}: {what} (doc/style.md §5, §6)")
 
+    def check_literals(self) -> None:
+        for file, text in self.texts.items():
+            for number, line in enumerate(text.splitlines(), 1):
+                for pattern, folders, allowed, what in LITERALS:
+                    literal = re.search(pattern, line.partition("//")[0])
+                    if literal and re.fullmatch(folders, file) and not re.fullmatch(allowed, file):
+                        self.say(file, number, f"{literal[0]}: {what}")
+
     def check_form(self) -> None:
         named = set(re.findall(r"'(src/[^']+\.cpp)'", self.meson))
         for file, text in self.texts.items():
@@ -176,6 +189,7 @@ def main() -> int:
     sendmail = [file for file in tree.texts if file == "src/cmd/sendmail.cpp"]
     tree.check_reach(sendmail, r"boost/asio|openssl/|curl/|ldns/|sqlite3|toml", "sendmail, which starts quickly,")
     tree.check_bans()
+    tree.check_literals()
     tree.check_form()
     for problem in sorted(set(tree.problems)):
         print(problem)

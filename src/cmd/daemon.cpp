@@ -201,8 +201,7 @@ int Daemon::open() {
         return bouncer_->notices(std::move(message), std::move(results));
     };
     hooks.delay_warning = [this](queue::Delayed delayed) {
-        return bouncer_->delay_warning(std::move(delayed.message), std::move(delayed.recipients),
-                                       delayed.until);
+        return bouncer_->delay_warning(std::move(delayed));
     };
     hooks.abort_sessions = [this] { dialer_->abort(); };
     queue_ = std::make_unique<queue::Manager>(control_, queue_of(settings_), std::move(hooks), *store_,
@@ -218,7 +217,8 @@ int Daemon::open() {
             const auto found = delivery::write_rule_of(options.domains, options.login_of, message);
             const bool matters = found.rule != nullptr || !signing_->keys()->keys.empty();
             return matters ? sentence_of(found, message) : std::string();
-        }});
+        },
+        settings_.tlsrpt_other_ports});
     queue_answers_ = std::make_unique<QueueAnswers>(*queue_, *store_, clock_, [this] {
         resolver_->forget_negative();
         delivery_->forget_dead_hosts();

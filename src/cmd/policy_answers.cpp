@@ -26,6 +26,8 @@ namespace json = boost::json;
 
 constexpr std::array reading{"explain",  "why",         "policy.whatif", "policy.override.list",
                              "sts.diff", "sts.history", "sts.check"};
+constexpr std::size_t max_places = 5;    // ours: places for reports that `sts check` looks up
+constexpr std::size_t max_waiting = 50;  // ours: messages that `explain` looks at for how their attempts went
 constexpr std::array acting{"policy.override.set", "policy.override.remove"};
 
 std::string text_of(const json::object& request, std::string_view key) {
@@ -49,6 +51,14 @@ std::string domain_of(const std::string& text) {
     if (domain.starts_with('[')) return domain;
     const auto parsed = dns::Domain::parse(domain);
     return parsed ? parsed->text() : "";
+}
+
+// A message to the next hop that has just come.
+store::StoredMessage mail_for(const std::string& hop) {
+    store::StoredMessage out;
+    if (auto path = mail::ForwardPath::parse("postmaster@" + hop, true))
+        out.recipients.emplace_back(store::QueuedRecipient(mail::Recipient(std::move(*path)), hop));
+    return out;
 }
 
 template <class T, class Ask>
@@ -113,12 +123,16 @@ asio::awaitable<Answer> PolicyAnswers::explain(json::object request) {
     const std::string asked_for = text_of(request, "domain");
     std::string domain = domain_of(asked_for);
     std::string local;  // a name of this host, and where its mail goes
-    if (asked_for.find_first_of("@.[") == std::string::npos && !asked_for.empty()) {
-        const auto path = s_.resolve_local(asked_for);
+    const bool bare = asked_for.find_first_of("@.[") == std::string::npos;
+    const bool address = bare || asked_for.find('@') != std::string::npos;
+    if (!asked_for.empty() && (bare || !domain.empty())) {
+        const auto path = s_.resolve_local(address ? asked_for : "postmaster@" + asked_for);
         if (!path) co_return no(path.error().text);
-        domain = path->mailbox().host();
-        local = printable(asked_for) + ": a name of this host, whose mail goes to <" +
-                printable(path->text()) + ">";
+        if (bare || path->mailbox().host() != domain) {
+            domain = path->mailbox().host();
+            local = printable(asked_for) + ": a name of this host, whose mail goes to <" +
+                    printable(path->text()) + ">";
+        }
     }
     if (domain.empty()) co_return no("\"" + printable(asked_for) + "\" is neither a domain nor an address");
     const auto* probe = request.if_contains("probe");
@@ -164,32 +178,35 @@ asio::awaitable<Answer> PolicyAnswers::explain(json::object request) {
 
 // How delivery to the next hop fared so far.
 asio::awaitable<delivery::QueueSays> PolicyAnswers::queue_says(std::string hop) {
-    delivery::QueueSays out;
-    if (const auto* suspension = s_.queue.core().suspensions().of_hop(hop)) out.suspension = *suspension;
-    store::HopFilter filter;
-    filter.names.push_back(hop);
-    auto ask = [this, filter](Reply<store::Result<std::vector<store::HopLoad>>> reply) {
-        s_.store.hops(filter, std::move(reply));
+    delivery::QueueFacts facts;
+    facts.hop = hop;
+    if (const auto* suspension = s_.queue.core().suspensions().of_hop(hop)) facts.suspension = *suspension;
+    store::HopFilter of_hops;
+    of_hops.names.push_back(hop);
+    auto ask_hops = [this, of_hops](Reply<store::Result<std::vector<store::HopLoad>>> reply) {
+        s_.store.hops(of_hops, std::move(reply));
     };
-    auto stored = co_await asked<std::vector<store::HopLoad>>(std::move(ask));
-    if (!stored || stored->empty() || stored->front().state.failures == 0) co_return out;
-    out.failing = std::move(stored->front().state);
+    const auto loads = co_await asked<std::vector<store::HopLoad>>(std::move(ask_hops));
+    std::vector<store::HopState> hops;
+    if (loads)
+        for (const auto& load : *loads) hops.push_back(load.state);
+    if (const auto blocked = s_.queue.blocked_by(mail_for(hop), hops); !blocked.empty())
+        facts.blocked = blocked.front();
+    store::QueueFilter waiting;
+    waiting.domain = hop;
+    waiting.limit = max_waiting;
+    auto mail = co_await found(std::move(waiting));
+    if (mail) facts.waiting = std::move(*mail);
+    for (const auto& message : facts.waiting)
+        facts.waiting_blocked.push_back(s_.queue.blocked_by(message, hops));
     store::HistoryFilter of_hop;
     of_hop.next_hop = hop;
     auto ask_history = [this, of_hop](Reply<store::Result<store::History>> reply) {
         s_.store.history(of_hop, std::move(reply));
     };
-    const auto history = co_await asked<store::History>(std::move(ask_history));
-    if (!history) co_return out;
-    for (const auto& entry : history->entries) {
-        const auto* state = std::get_if<store::HopState>(&entry.what);
-        if (state == nullptr || state->next_hop != hop) continue;
-        if (state->failures == 0)
-            out.failing_since.reset();
-        else if (!out.failing_since)
-            out.failing_since = entry.at;
-    }
-    co_return out;
+    auto history = co_await asked<store::History>(std::move(ask_history));
+    if (history) facts.history = std::move(history->entries);
+    co_return delivery::QueueSays::of(facts);
 }
 
 // What the store has on disk; of what is in memory, memory knows better.
@@ -427,6 +444,22 @@ asio::awaitable<Answer> PolicyAnswers::history(std::string domain) {
 
 // What a domain owner would want to know: all that is published, looked at now and past every cache of
 // policies.
+// Places that a look-up shows to take nothing.
+asio::awaitable<void> PolicyAnswers::check_places(const tlsrpt::Record& record, const std::string& name,
+                                                  std::vector<std::string>& problems) {
+    std::size_t looked_up = 0;
+    for (const auto& to : record.destinations) {
+        const auto* mailbox = std::get_if<mail::Mailbox>(&to.place);
+        if (mailbox == nullptr || ++looked_up > max_places) continue;
+        const auto mx = co_await s_.resolver.mx(mailbox->domain());
+        if (!mx) continue;
+        const bool null_mx = mx->records.size() == 1 && mx->records.front().exchange.empty();
+        if (mx->existence == dns::Existence::no_name || null_mx)
+            problems.push_back(name + ": " + printable(to.uri, 120) + ": " + mailbox->host() +
+                               (null_mx ? " takes no mail (null MX)" : " does not exist in the DNS"));
+    }
+}
+
 asio::awaitable<Answer> PolicyAnswers::check(std::string domain) {
     auto name = dns::Domain::parse(domain);
     if (!name) co_return no(name.error().text);
@@ -438,7 +471,7 @@ asio::awaitable<Answer> PolicyAnswers::check(std::string domain) {
         else
             published.records_problem = answer.error().text;
     }
-    const auto fetched = co_await sts::fetch(s_.fetch, s_.resolver, s_.https, dns::PolicyDomain(*name));
+    const auto fetched = co_await sts::fetch_text(s_.fetch, s_.resolver, s_.https, dns::PolicyDomain(*name));
     if (fetched) {
         published.policy = fetched->text;
         published.content_type = fetched->content_type;
@@ -450,14 +483,21 @@ asio::awaitable<Answer> PolicyAnswers::check(std::string domain) {
         published.mx.emplace();
         for (const auto& record : mx->records) published.mx->push_back(record.exchange);
         if (mx->records.empty()) published.mx->push_back(name->text());
+    } else {
+        published.mx_problem = mx.error().text;
     }
     if (const auto at = name->under("_smtp._tls")) {
         const auto answer = co_await s_.resolver.txt(*at);
         if (answer) {
-            const auto record = tlsrpt::parse_record(answer->records);
+            const auto record = tlsrpt::parse_record(answer->records, s_.other_report_ports);
             published.reports_known = true;
             published.reports_usable = record && *record;
-            published.report_problems = tlsrpt::problems_of(at->text(), answer->records);
+            published.report_problems =
+                tlsrpt::problems_of(at->text(), answer->records, s_.other_report_ports);
+            if (published.reports_usable)
+                co_await check_places(**record, at->text(), published.report_problems);
+        } else {
+            published.reports_problem = answer.error().text;
         }
     }
     const auto findings = sts::lint(published, s_.clock.wall());

@@ -14,6 +14,7 @@
 #include "store/store.h"
 #include "sts/fetch.h"
 #include "sts/lookup.h"
+#include "tlsrpt/record.h"
 #include "util/https.h"
 
 namespace sternpost::cmd {
@@ -34,6 +35,7 @@ struct PolicySources {
     std::function<mail::Result<mail::ForwardPath>(const std::string&)>
         resolve_local;  // a name without a domain
     std::function<std::string(const store::StoredMessage&)> writes_as;
+    bool other_report_ports = false;  // reports are sent to https: at another port than 443
 };
 
 /// Lives on the control thread.
@@ -53,6 +55,8 @@ class PolicyAnswers {
   private:
     asio::awaitable<control::Answer> explain(control::json::object request);
     asio::awaitable<delivery::QueueSays> queue_says(std::string hop);
+    asio::awaitable<void> check_places(const tlsrpt::Record& record, const std::string& name,
+                                       std::vector<std::string>& problems);
     asio::awaitable<control::Answer> why(std::string id);
     asio::awaitable<control::Answer> what_if(std::string since);
     asio::awaitable<control::Answer> set_override(control::json::object request, control::Caller caller);

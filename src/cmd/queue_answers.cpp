@@ -70,6 +70,8 @@ Expected<store::QueueFilter, control::ExitCode> filter_of(const json::object& re
         out.sender = std::move(*scope);
     }
     out.reason = text_of(request, "reason");
+    out.recipient = text_of(request, "recipient");
+    out.from = text_of(request, "from");
     out.limit = limit_of(request);
     return out;
 }
@@ -97,6 +99,8 @@ json::object to_json(const queue::DeedDone& done) {
     out["recipients"] = done.recipients;
     out["active"] = done.active;
     out["held"] = done.held;
+    out["sender_suspended"] = done.sender_suspended;
+    out["results_wait"] = done.results_wait;
     out["suspended"] = done.suspended;
     return out;
 }
@@ -135,9 +139,11 @@ asio::awaitable<store::Result<store::QueueTotals>> QueueAnswers::totals() {
 asio::awaitable<Answer> QueueAnswers::list(json::object request, control::Caller caller) {
     auto filter = filter_of(request);
     if (!filter) co_return Answer{filter.error().code, filter.error().text, {}};
-    if (!caller.admin && !(filter->sender.empty() && filter->reason.empty()))
+    if (!caller.admin && !(filter->sender.empty() && filter->reason.empty() && filter->recipient.empty() &&
+                           filter->from.empty()))
         co_return Answer{ExitCode::not_permitted,
-                         "--sender and --reason read the whole queue: they are for root and for members of "
+                         "--sender, --reason, --recipient and --from read the whole queue: they are for root "
+                         "and for members of "
                          "the administrators' group",
                          {}};
     std::size_t left = filter->limit;
@@ -211,20 +217,15 @@ asio::awaitable<json::array> QueueAnswers::hops(std::size_t limit) {
     std::map<std::string, queue::HopView> views;
     for (auto& view : queue_.core().hops()) views.emplace(view.name, std::move(view));
     json::array out;
-    const auto add = [&](const std::string& name, std::uint64_t recipients, const queue::HopView& view) {
-        const auto* suspension = queue_.core().suspensions().of_hop(name);
-        json::object one;
-        one["name"] = name;
-        one["recipients"] = recipients;
-        one["connections"] = view.lanes;
-        one["failures"] = view.failures;
-        if (view.next_at) one["next_at"] = rfc3339(*view.next_at);
-        one["suspended"] = suspension != nullptr;
-        one["status"] = view.status;
-        one["reason"] = suspension != nullptr
-                            ? "suspended by " + suspension->author + ": " + suspension->reason
-                            : view.text;
-        out.push_back(std::move(one));
+    const auto add = [&](const std::string& name, std::uint64_t recipients, const queue::HopView& view,
+                         const store::HopState* state) {
+        control::HopRow row{name,         recipients,  view.lanes, view.failures,
+                            view.next_at, view.status, view.text,  {}};
+        std::vector<store::HopState> known;
+        if (state != nullptr) known.push_back(*state);
+        const auto blocked = queue_.blocked_by(queue::mail_for(name), known);
+        if (!blocked.empty()) row.blocked = blocked.front();
+        out.push_back(control::to_json(row));
     };
     if (!stored) co_return out;
     for (const auto& hop : *stored) {
@@ -240,10 +241,10 @@ asio::awaitable<json::array> QueueAnswers::hops(std::size_t limit) {
             view.text = hop.state.text;
         }
         if (hop.recipients > 0 || view.failures > 0 || view.lanes > 0)
-            add(hop.state.next_hop, hop.recipients, view);
+            add(hop.state.next_hop, hop.recipients, view, &hop.state);
     }
     for (const auto& [name, view] : views)
-        if (out.size() < limit && (view.lanes > 0 || view.failures > 0)) add(name, 0, view);
+        if (out.size() < limit && (view.lanes > 0 || view.failures > 0)) add(name, 0, view, nullptr);
     co_return out;
 }
 
@@ -291,8 +292,11 @@ asio::awaitable<Answer> QueueAnswers::act(queue::Deed deed, json::object request
     const auto* quiet = request.if_contains("quiet");
     if (done->messages == 0 && !(quiet != nullptr && quiet->is_bool() && quiet->as_bool())) {
         answer.code = ExitCode::no;
-        answer.text = done->held == 0 ? "nothing in the queue matches"
-                                      : "what matches is on hold: \"sternpost queue release\" ends that";
+        answer.text = done->held + done->sender_suspended == 0 ? "nothing in the queue matches"
+                      : done->sender_suspended > 0
+                          ? "what matches is on hold since its sender is suspended: \"sternpost queue resume "
+                            "--sender\" ends that"
+                          : "what matches is on hold: \"sternpost queue release\" ends that";
     }
     co_return answer;
 }

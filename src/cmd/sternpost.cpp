@@ -125,10 +125,6 @@ std::string local_time(const std::string& rfc3339) {
     return {out.data(), std::strftime(out.data(), out.size(), "%a %b %d %H:%M:%S", &local)};
 }
 
-void print_mailq(const Answer& answer) {
-    tell("{}", control::mailq_text(answer.data.as_object(), local_time));
-}
-
 // How many records wait in the maildrop; nullopt: this user may not look.
 std::optional<std::size_t> in_maildrop(const std::string& folder) {
     const auto list = ::opendir(folder.c_str());
@@ -199,11 +195,12 @@ void print_overrides(const Answer& answer) {
 void print_hop(const json::object& hop) {
     tell("next hop {}: {} recipient(s) waiting, {} connection(s)\n", text(hop, "name"),
          text(hop, "recipients"), text(hop, "connections"));
-    if (flag(hop, "suspended"))
-        tell("    {}\n", printable(text(hop, "reason"), 1000));
-    else if (text(hop, "failures") != "0")
-        tell("    failing, next attempt {}: {}\n", text(hop, "next_at"),
-             printable(text(hop, "reason"), 1000));
+    const std::string by = text(hop, "blocked_by");
+    if (by != "nothing" && by != "due" && by != "hop-fails" && by != "daemon-down" && by != "in-line")
+        tell("    waits: {}\n", printable(text(hop, "blocks"), 1000));
+    if (text(hop, "failures") != "0")
+        tell("    failing, next attempt {}: {} {}\n", text(hop, "next_at"), text(hop, "status"),
+             printable(text(hop, by == "hop-fails" ? "blocks" : "reason"), 1000));
 }
 
 void print_hops(const Answer& answer) {
@@ -351,17 +348,13 @@ std::vector<delivery::BlockedHop> blocked(const std::vector<store::HopLoad>& hop
     return out;
 }
 
-json::object to_json(const store::HopLoad& hop) {
-    json::object out;
-    out["name"] = hop.state.next_hop;
-    out["recipients"] = hop.recipients;
-    out["connections"] = 0;
-    out["failures"] = hop.state.failures;
-    if (hop.state.failures > 0) out["next_at"] = rfc3339(hop.state.next_at);
-    out["suspended"] = false;
-    out["status"] = hop.state.status;
-    out["reason"] = hop.state.text;
-    return out;
+json::object to_json(const store::HopLoad& hop, const OfflineObstacles& obstacles, WallTime now) {
+    const auto& state = hop.state;
+    control::HopRow row{state.next_hop, hop.recipients, 0, state.failures, {}, state.status, state.text, {}};
+    if (state.failures > 0) row.next_at = state.next_at;
+    const auto blocked = obstacles.of(queue::mail_for(state.next_hop), now);
+    if (!blocked.empty()) row.blocked = blocked.front();
+    return control::to_json(row);
 }
 
 Answer offline_what_if(store::sqlite::Offline& store, const std::string& since, WallTime now) {
@@ -555,6 +548,8 @@ Answer offline(const config::Settings& settings, const json::object& request) {
         filter.sender = std::move(*scope);
     }
     filter.reason = text(request, "reason");
+    filter.recipient = text(request, "recipient");
+    filter.from = text(request, "from");
     if (const auto* limit = request.if_contains("limit"); limit != nullptr && limit->is_int64())
         filter.limit = static_cast<std::size_t>(limit->as_int64());
     const auto totals = (*opened)->totals();
@@ -572,8 +567,10 @@ Answer offline(const config::Settings& settings, const json::object& request) {
     if (verb == "queue.hops") {
         const auto all = (*opened)->hops(of_hops);
         if (!all) return trouble(all.error());
+        const auto obstacles = OfflineObstacles::read(**opened);
+        if (!obstacles) return trouble(obstacles.error());
         json::array list;
-        for (const auto& hop : *all) list.push_back(to_json(hop));
+        for (const auto& hop : *all) list.push_back(to_json(hop, *obstacles, now));
         return {ExitCode::done, "", list};
     }
     auto found = (*opened)->find(filter);
@@ -599,6 +596,8 @@ Answer offline(const config::Settings& settings, const json::object& request) {
 }
 
 const std::string sender_help = "what came from: " + std::string(store::sender_forms);
+constexpr const char* recipient_help = "what has this in the address of a recipient that waits";
+constexpr const char* from_help = "what has this in its reverse-path";
 constexpr const char* reason_help = "what waits for this: a part of the reason, its code or its status";
 
 class Command {
@@ -620,7 +619,8 @@ class Command {
     int publish() const;
     int doctor(bool repair) const;
     int finish(const Answer& answer, const Print& print) const;
-    int finish_mailq(const Answer& answer, const config::Settings& settings, bool down) const;
+    int finish_mailq(const Answer& answer, control::MailqText& mailq, const config::Settings& settings,
+                     bool down) const;
     int check_config() const;
     int show_config() const;
     config::Loaded load() const;
@@ -683,7 +683,16 @@ CLI::App* Command::verb(CLI::App* parent, const std::string& name, const std::st
             const bool shown = !reads && ::isatty(STDERR_FILENO) != 0;
             if (shown) request["progress"] = true;
             if (reads) request["parts"] = true;
-            auto answer = control::ask(loaded.settings.control_socket, request, patience, print_progress);
+            control::MailqText mailq(local_time);
+            std::function<void(json::object)> part;
+            if (mailq_ && !json_)
+                part = [&mailq](const json::object& piece) {
+                    if (const auto* messages = piece.if_contains("messages");
+                        messages != nullptr && messages->is_array())
+                        tell("{}", mailq.messages(messages->as_array()));
+                };
+            auto answer =
+                control::ask(loaded.settings.control_socket, request, patience, print_progress, part);
             if (shown) std::cerr << "\r\033[K" << std::flush;
             const bool down = !answer.has_value();
             if (!answer && reads && !mail_) answer = offline(loaded.settings, request);
@@ -693,7 +702,7 @@ CLI::App* Command::verb(CLI::App* parent, const std::string& name, const std::st
                     "the daemon does not answer at " + loaded.settings.control_socket + ": is it running?",
                     {}};
             if (!mailq_) return finish(*answer, print);
-            return finish_mailq(*answer, loaded.settings, down);
+            return finish_mailq(*answer, mailq, loaded.settings, down);
         };
     });
     return sub;
@@ -701,8 +710,10 @@ CLI::App* Command::verb(CLI::App* parent, const std::string& name, const std::st
 
 // Monitors take a list on standard output for the state of a system that works: what is wrong goes to
 // standard error, and to the exit code.
-int Command::finish_mailq(const Answer& answer, const config::Settings& settings, bool down) const {
-    const int code = finish(answer, print_mailq);
+int Command::finish_mailq(const Answer& answer, control::MailqText& mailq, const config::Settings& settings,
+                          bool down) const {
+    const int code =
+        finish(answer, [&mailq](const Answer& list) { tell("{}", mailq.end(list.data.as_object())); });
     const auto waiting = in_maildrop(settings.maildrop_dir);
     if (waiting && *waiting > 0)
         std::cerr << "mailq: " << *waiting << " message(s) wait in the maildrop, " << settings.maildrop_dir
@@ -720,6 +731,8 @@ void Command::add_queue() {
     list->add_option("--domain", domain_, "only messages for this next hop");
     list->add_option("--sender", texts_["sender"], sender_help);
     list->add_option("--reason", texts_["reason"], reason_help);
+    list->add_option("--recipient", texts_["recipient"], recipient_help);
+    list->add_option("--from", texts_["from"], from_help);
     list->add_option("--limit", limit_, "at most so many messages")
         ->check(CLI::Range(1, 10000000))
         ->capture_default_str();
@@ -788,6 +801,15 @@ CLI::App* Command::deed_verb(CLI::App* queue, const std::string& name, const std
         if (text(data, "active") != "0")
             tell("; {} more are in an attempt, which ends as it ends", text(data, "active"));
         tell("\n");
+        if (const auto stays = text(data, "sender_suspended"); !stays.empty() && stays != "0")
+            tell(
+                "left alone: {} message(s) of suspended senders (\"sternpost queue resume --sender\" ends "
+                "that)\n",
+                stays);
+        if (flag(data, "results_wait") && (done == "due now" || done == "released"))
+            tell(
+                "nothing is sent now: what became of earlier mail cannot be kept on the disk (\"sternpost "
+                "status\")\n");
         if (text(data, "held") != "0")
             tell("left alone: {} message(s) on hold (\"sternpost queue release\" ends that)\n",
                  text(data, "held"));
@@ -801,13 +823,17 @@ CLI::App* Command::deed_verb(CLI::App* queue, const std::string& name, const std
     auto* domain = deed->add_option("--domain", domain_, "what waits for this next hop");
     auto* sender = deed->add_option("--sender", texts_["sender"], sender_help);
     auto* reason = deed->add_option("--reason", texts_["reason"], reason_help);
+    auto* to = deed->add_option("--recipient", texts_["recipient"], recipient_help);
+    auto* from = deed->add_option("--from", texts_["from"], from_help);
     auto* all = deed->add_flag("--all", all_, "everything");
-    for (auto* one : {domain, sender, reason, all}) ids->excludes(one);
-    for (auto* one : {domain, sender, reason}) all->excludes(one);
+    for (auto* one : {domain, sender, reason, to, from, all}) ids->excludes(one);
+    for (auto* one : {domain, sender, reason, to, from}) all->excludes(one);
     deed->parse_complete_callback([this, name] {
-        if (ids_.empty() && domain_.empty() && texts_["sender"].empty() && texts_["reason"].empty() && !all_)
+        if (ids_.empty() && domain_.empty() && texts_["sender"].empty() && texts_["reason"].empty() &&
+            texts_["recipient"].empty() && texts_["from"].empty() && !all_)
             throw CLI::ValidationError(
-                "queue " + name, "says what is meant: queue ids, --domain, --sender, --reason or --all");
+                "queue " + name,
+                "says what is meant: queue ids, --domain, --sender, --reason, --recipient, --from or --all");
     });
     return deed;
 }
@@ -1008,11 +1034,6 @@ void Command::add_tlsrpt() {
 // What is allowed and may not be what its administrator wants.
 std::vector<std::string> config_warnings(const config::Settings& settings) {
     std::vector<std::string> out;
-    if (settings.admin_address.empty())
-        out.emplace_back(
-            "admin_address is not set: mail for <Postmaster>, root and other names of this host is refused, "
-            "and a notice that "
-            "cannot be delivered is dropped");
     std::vector<std::string> organizations;
     for (const auto& key : dkim::KeyFolder(config::dkim_folder(settings)).read().keys) {
         if (key.state != dkim::State::active || key.reports_only) continue;

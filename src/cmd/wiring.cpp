@@ -167,6 +167,7 @@ delivery::AsioDialer::Options dialer_of(const config::Settings& settings, const 
 
 queue::Options queue_of(const config::Settings& settings) {
     queue::Options out;
+    out.statuses = delivery::queue_statuses();
     out.schedule.retry.clear();
     for (const auto wait : settings.retry) out.schedule.retry.push_back(seconds(wait));
     out.schedule.lifetime = seconds(settings.lifetime);

@@ -12,7 +12,8 @@
 namespace sternpost::control {
 
 std::optional<Answer> ask(const std::string& path, const json::object& request, std::chrono::seconds timeout,
-                          const std::function<void(const json::object& so_far)>& progress) {
+                          const std::function<void(const json::object& so_far)>& progress,
+                          const std::function<void(json::object part)>& part) {
     sockaddr_un address{};
     address.sun_family = AF_UNIX;
     if (path.size() >= sizeof address.sun_path) return std::nullopt;
@@ -43,8 +44,11 @@ std::optional<Answer> ask(const std::string& path, const json::object& request, 
             if (end == std::string::npos) break;
             const std::string_view one = std::string_view(answer).substr(0, end);
             if (const auto so_far = progress_of(one); so_far && progress) progress(*so_far);
-            if (auto part = part_of(one))
-                for (auto& [key, value] : *part) {
+            auto piece = part_of(one);
+            if (piece && part)
+                part(std::move(*piece));
+            else if (piece)
+                for (auto& [key, value] : *piece) {
                     json::value& all = parts[key];
                     if (!all.is_array()) all = json::array();
                     if (value.is_array())

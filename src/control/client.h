@@ -12,8 +12,10 @@ namespace sternpost::control {
 
 /// Asks the daemon, and waits for `timeout` for each sign of life. nullopt: nobody listens at `path` (or it
 /// may not be opened): the daemon is down, as far as this caller can tell. `progress`: told how far it is,
-/// where the request asks for that.
+/// where the request asks for that. `part`: gets the parts of a long answer as they come; without it they are
+/// put together.
 std::optional<Answer> ask(const std::string& path, const json::object& request, std::chrono::seconds timeout,
-                          const std::function<void(const json::object& so_far)>& progress = {});
+                          const std::function<void(const json::object& so_far)>& progress = {},
+                          const std::function<void(json::object part)>& part = {});
 
 }  // namespace sternpost::control

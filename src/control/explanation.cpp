@@ -23,7 +23,7 @@ json::object to_json(const delivery::Verdict& verdict) {
     json::object out;
     out["go"] = verdict.go;
     out["held"] = verdict.held;
-    out["code"] = verdict.reason_code;
+    out["code"] = name_of(verdict.reason_code);
     out["result_type"] = verdict.result_type ? std::string(tlsrpt::name_of(*verdict.result_type)) : "";
     out["reason"] = verdict.sentence;
     return out;
@@ -81,13 +81,15 @@ json::object to_json(const delivery::Explanation& e) {
     out["outlook"] = delivery::name_of(e.outlook);
     out["unprotected"] = e.unprotected;
     if (e.queue.failing) {
+        const auto& failed = *e.queue.failing;
         json::object failing;
-        failing["attempts"] = e.queue.failing->failures;
-        if (e.queue.failing_since) failing["since"] = rfc3339(*e.queue.failing_since);
-        failing["last"] = rfc3339(e.queue.failing->at);
-        failing["next_at"] = rfc3339(e.queue.failing->next_at);
-        failing["status"] = e.queue.failing->status;
-        failing["reason"] = e.queue.failing->text;
+        failing["attempts"] = failed.attempts;
+        if (failed.since) failing["since"] = rfc3339(*failed.since);
+        if (failed.last != WallTime{}) failing["last"] = rfc3339(failed.last);
+        if (failed.next_at) failing["next_at"] = rfc3339(*failed.next_at);
+        if (failed.delivered) failing["delivered"] = rfc3339(*failed.delivered);
+        failing["status"] = failed.status;
+        failing["reason"] = failed.text;
         out["failing"] = std::move(failing);
     }
     if (e.queue.suspension) out["suspended"] = to_json(*e.queue.suspension);

@@ -37,6 +37,8 @@ std::string_view name_of(queue::Obstacle obstacle) {
             return "results-wait";
         case queue::Obstacle::hop_fails:
             return "hop-fails";
+        case queue::Obstacle::in_line:
+            return "in-line";
         case queue::Obstacle::limit:
             return "limit";
         case queue::Obstacle::schedule:
@@ -182,6 +184,21 @@ json::object to_json(const store::StoredMessage& message, const std::vector<queu
         recipients.push_back(std::move(one));
     }
     out["recipients"] = std::move(recipients);
+    return out;
+}
+
+json::object to_json(const HopRow& hop) {
+    json::object out;
+    out["name"] = hop.name;
+    out["recipients"] = hop.recipients;
+    out["connections"] = hop.connections;
+    out["failures"] = hop.failures;
+    if (hop.next_at) out["next_at"] = rfc3339(*hop.next_at);
+    out["suspended"] = hop.blocked.what == queue::Obstacle::hop_suspended;
+    out["status"] = hop.status;
+    out["reason"] = queue::is_held_back(hop.blocked.what) ? hop.blocked.text : hop.text;
+    out["blocked_by"] = name_of(hop.blocked.what);
+    out["blocks"] = hop.blocked.text;
     return out;
 }
 

@@ -68,6 +68,18 @@ Answer answer_of(std::string_view line);
 
 /// One message of a queue listing. `blocked`: what is in the way of each recipient.
 json::object to_json(const store::StoredMessage& message, const std::vector<queue::Blocked>& blocked);
+/// A next hop as `queue hops` shows it.
+struct HopRow {
+    std::string name;
+    std::uint64_t recipients = 0;  // that wait
+    unsigned connections = 0;
+    unsigned failures = 0;            // in a row
+    std::optional<WallTime> next_at;  // where it fails
+    std::string status;
+    std::string text;
+    queue::Blocked blocked;  // of mail that comes now
+};
+json::object to_json(const HopRow& hop);
 json::object to_json(const store::QueueTotals& totals);
 /// Counts a message that a listing shows.
 void add(store::QueueTotals& totals, const store::StoredMessage& message);

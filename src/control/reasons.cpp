@@ -36,7 +36,7 @@ json::object to_json(const delivery::WhyFacts& facts) {
         one["path"] = r.path;
         one["state"] = r.state;
         one["status"] = r.status;
-        one["code"] = r.reason_code;
+        one["code"] = name_of(r.reason_code);
         one["blocks"] = r.blocks;
         if (r.next_at) one["next_at"] = rfc3339(*r.next_at);
         one["unblocks"] = r.unblocks;
@@ -57,14 +57,14 @@ json::object to_json(const delivery::WhyFacts& facts) {
             one["mx_address"] = result->mx_address;
             one["tls"] = result->tls;
             one["policy"] = result->policy;
-            one["code"] = result->reason_code;
+            one["code"] = name_of(result->reason_code);
             detail = &result->detail;
         } else if (const auto* hop = std::get_if<store::HopState>(&entry.what)) {
             one["next_hop"] = hop->next_hop;
             one["failures"] = hop->failures;
             one["status"] = hop->status;
             one["reason"] = hop->text;
-            one["code"] = hop->reason_code;
+            one["code"] = name_of(hop->reason_code);
             detail = &hop->detail;
         } else if (const auto* act = std::get_if<store::Act>(&entry.what)) {
             one["act"] = static_cast<int>(act->kind);
@@ -127,10 +127,14 @@ json::object what_if(const std::vector<store::StoredOutcome>& outcomes,
                      const std::vector<delivery::BlockedHop>& hops, const Waiting& waiting,
                      std::chrono::sys_days since) {
     std::map<std::tuple<std::string, std::string, std::string, std::string>, std::uint64_t> failing;
+    std::map<std::string, std::string> unknown;  // domains whose policy could not be had, and why
     std::uint64_t sessions = 0;
     for (const auto& row : outcomes) {
         const auto& o = row.outcome;
         const bool open = o.policy_type == store::PolicyType::no_policy_found || o.mode == "testing";
+        if (o.count == store::OutcomeCount::detail && o.policy_type == store::PolicyType::sts &&
+            !o.result_type.empty())
+            unknown[o.domain] = o.result_type;
         if (!open || o.count == store::OutcomeCount::detail) continue;
         sessions += row.n;
         if (o.if_enforced.empty()) continue;
@@ -154,7 +158,18 @@ json::object what_if(const std::vector<store::StoredOutcome>& outcomes,
                                     mode == "none" ? "no policy" : "policy in mode " + mode, n,
                                     host.empty() ? "no host" : host, code));
     }
-    if (failing.empty()) lines.emplace_back("  all of them would have gone if a policy had been enforced");
+    json::array not_known;
+    for (const auto& [domain, why] : unknown) {
+        json::object one;
+        one["domain"] = domain;
+        one["result_type"] = why;
+        not_known.push_back(std::move(one));
+        lines.push_back(fmt::format(
+            "  {}: its policy could not be had ({}), so what it would demand is unknown", domain, why));
+    }
+    out["unknown"] = std::move(not_known);
+    if (failing.empty() && unknown.empty() && sessions > 0)
+        lines.emplace_back("  all of them would have gone if a policy had been enforced");
     out["sessions"] = sessions;
     out["would_fail"] = std::move(rows);
     json::array held;
@@ -162,7 +177,7 @@ json::object what_if(const std::vector<store::StoredOutcome>& outcomes,
         if (!delivery::advice_for(hop.reason_code, "").by_policy) continue;
         json::object one;
         one["next_hop"] = hop.name;
-        one["code"] = hop.reason_code;
+        one["code"] = name_of(hop.reason_code);
         one["reason"] = hop.text;
         std::vector<std::string> ids;
         if (const auto found = waiting.find(hop.name); found != waiting.end()) ids = found->second;
@@ -172,7 +187,7 @@ json::object what_if(const std::vector<store::StoredOutcome>& outcomes,
         one["ids"] = to_json(ids);
         held.push_back(std::move(one));
         lines.push_back(fmt::format("held now by nothing but a policy: {} message(s) for {} ({})", messages,
-                                    hop.name, hop.reason_code));
+                                    hop.name, name_of(hop.reason_code)));
         lines.push_back("  " + printable(hop.text, 1000));
         for (const auto& id : ids) lines.push_back("  " + id);
         if (messages > ids.size()) lines.push_back(fmt::format("  and {} more", messages - ids.size()));

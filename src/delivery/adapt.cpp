@@ -7,10 +7,9 @@
 namespace sternpost::delivery {
 namespace {
 
-Adaptation refusal(std::string status, std::string text) {
+Adaptation refusal(Misfit misfit, std::string text) {
     Adaptation out;
-    out.other_host = true;
-    out.status = std::move(status);
+    out.misfit = misfit;
     out.text = std::move(text);
     return out;
 }
@@ -35,15 +34,16 @@ MessageTraits traits_of(const queue::Work& work) {
 
 Adaptation adapt(const MessageTraits& message, const smtp::Extensions& offered, ConvertEightBit convert) {
     if (offered.size_limit > 0 && message.size > offered.size_limit)  // RFC 1870 §4
-        return refusal("5.3.4", fmt::format("the message has {} octets, and the host takes at most {}",
-                                            message.size, offered.size_limit));
+        return refusal(Misfit::too_large,
+                       fmt::format("the message has {} octets, and the host takes at most {}", message.size,
+                                   offered.size_limit));
     Adaptation out;
     // An old message with raw octets in its header, sent without SMTPUTF8, is no internationalized one: it
     // goes as 8-bit mail always did.
     const bool utf8_header = message.smtputf8 && message.eight_bit_header;
     if (message.utf8_addresses || utf8_header) {
         if (!offered.smtputf8)  // RFC 6531 §3.2, §3.5; a local-part has no other form
-            return refusal("5.6.7",
+            return refusal(Misfit::utf8,
                            message.utf8_addresses
                                ? "an address of the message has UTF-8 before its @, and the host does "
                                  "not offer SMTPUTF8"
@@ -56,13 +56,14 @@ Adaptation adapt(const MessageTraits& message, const smtp::Extensions& offered, 
     if (!message.eight_bit || offered.eight_bit_mime || out.smtputf8) return out;
     const std::string_view lacks = "the message has 8-bit octets, the host does not offer 8BITMIME, and ";
     if (message.eight_bit_header)
-        return refusal("5.6.3", fmt::format("{}what is in the header cannot be converted", lacks));
+        return refusal(Misfit::eight_bit, fmt::format("{}what is in the header cannot be converted", lacks));
     if (convert == ConvertEightBit::never)
-        return refusal("5.6.3", fmt::format("{}messages are not converted (delivery.convert_8bit)", lacks));
+        return refusal(Misfit::eight_bit,
+                       fmt::format("{}messages are not converted (delivery.convert_8bit)", lacks));
     if (convert == ConvertEightBit::unsigned_only && message.dkim_signed)
-        return refusal("5.6.3", fmt::format("{}converting would break its DKIM signature", lacks));
+        return refusal(Misfit::eight_bit, fmt::format("{}converting would break its DKIM signature", lacks));
     if (message.size > max_converted)
-        return refusal("5.6.3", fmt::format("{}it is too large to be converted", lacks));
+        return refusal(Misfit::eight_bit, fmt::format("{}it is too large to be converted", lacks));
     out.convert = true;
     return out;
 }

@@ -34,15 +34,22 @@ struct MessageTraits {
 /// Of the transaction that `work` will be: its message, and the recipients at hand.
 MessageTraits traits_of(const queue::Work& work);
 
-/// How to go about it. `status` empty: send it.
-struct Adaptation {
-    bool smtputf8 = false;    // MAIL says SMTPUTF8; without it domains go as A-labels (RFC 6531 §3.2)
-    bool convert = false;     // the octets are to be made 7-bit first (mail/seven_bit)
-    bool other_host = false;  // refused, but a host that offers more could have it
-    std::string status;       // why not: 5.3.4, 5.6.3 or 5.6.7 (RFC 3463 §3.7, RFC 6531 §3.5)
-    std::string text;         // the sentence for it
+/// Why a host cannot have a message, though another that offers more could.
+enum class Misfit {
+    none,
+    too_large,  // RFC 1870 §4
+    utf8,       // it does not offer SMTPUTF8 (RFC 6531 §3.2)
+    eight_bit,  // it does not offer 8BITMIME, and the message is not converted (RFC 6152 §3)
+};
 
-    bool refused() const { return !status.empty(); }
+/// How to go about it.
+struct Adaptation {
+    bool smtputf8 = false;  // MAIL says SMTPUTF8; without it domains go as A-labels (RFC 6531 §3.2)
+    bool convert = false;   // the octets are to be made 7-bit first (mail/seven_bit)
+    Misfit misfit = Misfit::none;
+    std::string text;  // the sentence for it
+
+    bool refused() const { return misfit != Misfit::none; }
 };
 
 Adaptation adapt(const MessageTraits& message, const smtp::Extensions& offered, ConvertEightBit convert);

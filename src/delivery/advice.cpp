@@ -1,117 +1,201 @@
 #include "delivery/advice.h"
 
-#include <array>
-
 namespace sternpost::delivery {
 namespace {
+
+using store::ReasonCode;
 
 constexpr std::string_view them = "{domain}";
 constexpr std::string_view us = "this relay";
 constexpr std::string_view nobody = "nobody: it passes by itself";
 
-enum class Why { policy, other };  // policy: what is demanded of a host, or of the DNS, holds the mail back
-
 struct Row {
-    std::string_view code;
-    Why why;
+    bool by_policy = false;  // what is demanded of a host, or of the DNS, holds the mail back
     std::string_view unblocks;
     std::string_view move;
 };
 
-constexpr std::array table{
-    Row{"sts-mx-not-listed", Why::policy,
-        "{domain} lists this MX host in its MTA-STS policy (with a new id in its TXT record), or takes the "
-        "host out of its MX records; if {domain} changed neither, somebody forges its MX records",
-        them},
-    Row{"sts-required", Why::policy,
-        "{domain} publishes an MTA-STS policy, or the level \"sts\" is taken back here", us},
-    Row{"sts-unknown", Why::policy,
-        "the TXT record _mta-sts.{domain} can be looked up; after 30 minutes without an answer the mail goes "
-        "as to a domain without a policy, unless {domain} ever had an enforced one",
-        "this relay's resolver, or {domain}'s DNS servers"},
-    Row{"dns-doubted", Why::policy,
-        "{domain} publishes MX records with hosts that take mail; a domain that really takes none any more "
-        "must let its MTA-STS policy run out first (mode none)",
-        them},
-    Row{"starttls-not-offered", Why::policy,
-        "the MX host offers STARTTLS again; if it always did, somebody on the way strips it, and the mail "
-        "waits for good reason",
-        them},
-    Row{"starttls-refused", Why::policy, "the MX host answers STARTTLS with 220 again", them},
-    Row{"starttls-injection", Why::policy,
-        "nobody adds octets in clear text behind the reply to STARTTLS any more: that is an attack or a "
-        "broken host",
-        them},
-    Row{"handshake-failed", Why::policy, "the MX host completes a TLS handshake (TLS 1.2 or later)", them},
-    Row{"certificate-expired", Why::policy, "the MX host gets a new certificate", them},
-    Row{"certificate-not-yet-valid", Why::policy,
-        "the certificate becomes valid, or the clock of this relay is set right", them},
-    Row{"certificate-not-trusted", Why::policy,
-        "the MX host shows a certificate, with its intermediate ones, from an authority that is trusted here "
-        "(option tls.ca_file)",
-        them},
-    Row{"certificate-too-weak", Why::policy,
-        "the MX host gets a certificate with an RSA key of 2048 bits or more and no SHA-1", them},
-    Row{"certificate-host-mismatch", Why::policy,
-        "the MX host shows a certificate that has its own name, the one in the MX record, among its DNS "
-        "names",
-        them},
-    Row{"dane-no-tlsa-match", Why::policy,
-        "{domain} publishes TLSA records for the certificate that its MX host now has: the old ones were "
-        "left behind when it changed",
-        them},
-    Row{"tlsa-lookup-failed", Why::policy,
-        "the TLSA records can be looked up: DNS servers that answer such questions with errors, or "
-        "signatures that have expired, are the usual causes",
-        "{domain}'s DNS servers, or this relay's resolver"},
-    Row{"dane-required", Why::policy,
-        "the host gets TLSA records that DNSSEC secures, or the level \"dane\" is taken back here", us},
-    Row{"requiretls-mx-not-trusted", Why::policy,
-        "{domain} signs its MX records with DNSSEC or publishes an enforced MTA-STS policy; or the sender "
-        "sends again without REQUIRETLS",
-        "{domain}, or the sender"},
-    Row{"requiretls-not-offered", Why::policy,
-        "the MX host offers REQUIRETLS; or the sender sends again without it", "{domain}, or the sender"},
-    Row{"unreachable", Why::other, "an MX host takes a connection and greets", them},
-    Row{"addresses-unanswered", Why::other, "the addresses of the MX hosts can be looked up",
-        "{domain}'s DNS servers, or this relay's resolver"},
-    Row{"no-address", Why::other, "the MX hosts get addresses", them},
-    Row{"loop", Why::other,
-        "the MX records of {domain} name another host before this one, or this relay gets a route for "
-        "{domain}",
-        "{domain}, or this relay"},
-    Row{"network-unreachable", Why::other, "this machine reaches the Internet again", us},
-    Row{"greeting-refused", Why::other,
-        "the hosts take connections from this relay's address again: ask where their replies point to, and "
-        "see whether the address is on a block list",
-        us},
-    Row{"takes-no-mail", Why::other, "{domain} names MX hosts that take mail", them},
-    Row{"host-asks-to-wait", Why::other, "the time that the host asks for passes", nobody},
-    Row{"greylisted", Why::other,
-        "the host takes the message at a later attempt: it asks strangers to come again", nobody},
-    Row{"ipv6-without-ptr", Why::other,
-        "this relay's IPv6 address gets a PTR record with a name that leads back to it; a host that has an "
-        "IPv4 address gets the mail there meanwhile",
-        us},
-    Row{"possibly-delivered", Why::other,
-        "the next attempt; the host may have the message already, so it comes late on purpose", nobody},
-    Row{"dkim-key", Why::other,
-        "the key that the message is to be signed with can be read (\"sternpost dkim list\" says what is "
-        "wrong "
-        "with it); mail other than reports goes unsigned when it has waited for dkim.patience",
-        us},
-    Row{"clock", Why::other,
-        "the clock of this machine is set right again, or, if it is right now, the daemon is restarted; "
-        "until "
-        "then nothing expires, and mail goes out as usual",
-        us},
-    Row{"suspended", Why::other, "\"sternpost queue resume\" ends the suspension", us},
-    Row{"limit", Why::other, "a connection that is in use ends", nobody},
-    Row{"results-wait", Why::other,
-        "there is room on the disk of state_dir again, or it can be written again", us},
-    Row{"daemon-down", Why::other, "the daemon is started", us},
-    Row{"held", Why::other, "\"sternpost queue release\" ends the hold", us},
-};
+constexpr Row sts_mx_not_listed{
+    true,
+    "{domain} lists this MX host in its MTA-STS policy (with a new id in its TXT record), or takes the host "
+    "out of its MX records; if {domain} changed neither, somebody forges its MX records",
+    them};
+constexpr Row sts_required{
+    true, "{domain} publishes an MTA-STS policy, or the level \"sts\" is taken back here", us};
+constexpr Row sts_unknown{
+    true,
+    "the TXT record _mta-sts.{domain} can be looked up; after 30 minutes without an answer the mail goes as "
+    "to a domain without a policy, unless {domain} ever had an enforced one",
+    "this relay's resolver, or {domain}'s DNS servers"};
+constexpr Row dns_doubted{true,
+                          "{domain} publishes MX records with hosts that take mail; a domain that really "
+                          "takes none any more must let its MTA-STS policy run out first (mode none)",
+                          them};
+constexpr Row starttls_not_offered{true,
+                                   "the MX host offers STARTTLS again; if it always did, somebody on the way "
+                                   "strips it, and the mail waits for good reason",
+                                   them};
+constexpr Row starttls_refused{true, "the MX host answers STARTTLS with 220 again", them};
+constexpr Row starttls_injection{true,
+                                 "nobody adds octets in clear text behind the reply to STARTTLS any more: "
+                                 "that is an attack or a broken host",
+                                 them};
+constexpr Row handshake_failed{true, "the MX host completes a TLS handshake (TLS 1.2 or later)", them};
+constexpr Row certificate_expired{true, "the MX host gets a new certificate", them};
+constexpr Row certificate_not_yet_valid{
+    true, "the certificate becomes valid, or the clock of this relay is set right", them};
+constexpr Row certificate_not_trusted{true,
+                                      "the MX host shows a certificate, with its intermediate ones, from an "
+                                      "authority that is trusted here (option tls.ca_file)",
+                                      them};
+constexpr Row certificate_too_weak{
+    true, "the MX host gets a certificate with an RSA key of 2048 bits or more and no SHA-1", them};
+constexpr Row certificate_host_mismatch{
+    true,
+    "the MX host shows a certificate that has its own name, the one in the MX record, among its DNS names",
+    them};
+constexpr Row dane_no_tlsa_match{true,
+                                 "{domain} publishes TLSA records for the certificate that its MX host now "
+                                 "has: the old ones were left behind when it changed",
+                                 them};
+constexpr Row tlsa_lookup_failed{true,
+                                 "the TLSA records can be looked up: DNS servers that answer such questions "
+                                 "with errors, or signatures that have expired, are the usual causes",
+                                 "{domain}'s DNS servers, or this relay's resolver"};
+constexpr Row dane_required{
+    true, "the host gets TLSA records that DNSSEC secures, or the level \"dane\" is taken back here", us};
+constexpr Row requiretls_mx_not_trusted{true,
+                                        "{domain} signs its MX records with DNSSEC or publishes an enforced "
+                                        "MTA-STS policy; or the sender sends again without REQUIRETLS",
+                                        "{domain}, or the sender"};
+constexpr Row requiretls_not_offered{
+    true, "the MX host offers REQUIRETLS; or the sender sends again without it", "{domain}, or the sender"};
+constexpr Row unreachable{false, "an MX host takes a connection and greets", them};
+constexpr Row addresses_unanswered{false, "the addresses of the MX hosts can be looked up",
+                                   "{domain}'s DNS servers, or this relay's resolver"};
+constexpr Row no_address{false, "the MX hosts get addresses", them};
+constexpr Row loop{
+    false,
+    "the MX records of {domain} name another host before this one, or this relay gets a route for {domain}",
+    "{domain}, or this relay"};
+constexpr Row source_unusable{false, "source_ipv4 and source_ipv6 name addresses that this machine has", us};
+constexpr Row network_unreachable{false, "this machine reaches the Internet again", us};
+constexpr Row greeting_refused{false,
+                               "the hosts take connections from this relay's address again: ask where their "
+                               "replies point to, and see whether the address is on a block list",
+                               us};
+constexpr Row takes_no_mail{false, "{domain} names MX hosts that take mail", them};
+constexpr Row host_asks_to_wait{false, "the time that the host asks for passes", nobody};
+constexpr Row greylisted{
+    false, "the host takes the message at a later attempt: it asks strangers to come again", nobody};
+constexpr Row ipv6_without_ptr{false,
+                               "this relay's IPv6 address gets a PTR record with a name that leads back to "
+                               "it; a host that has an IPv4 address gets the mail there meanwhile",
+                               us};
+constexpr Row possibly_delivered{
+    false, "the next attempt; the host may have the message already, so it comes late on purpose", nobody};
+constexpr Row dkim_key{
+    false,
+    "the key that the message is to be signed with can be read (\"sternpost dkim list\" says what is wrong "
+    "with it); mail other than reports goes unsigned when it has waited for dkim.patience",
+    us};
+constexpr Row clock{false,
+                    "the clock of this machine is set right again, or, if it is right now, the daemon is "
+                    "restarted; until then nothing expires, and mail goes out as usual",
+                    us};
+constexpr Row suspended{false, "\"sternpost queue resume\" ends the suspension", us};
+constexpr Row limit{false, "a connection that is in use ends", nobody};
+constexpr Row in_line{false, "the mail before it has gone", nobody};
+constexpr Row results_wait{false, "there is room on the disk of state_dir again, or it can be written again",
+                           us};
+constexpr Row daemon_down{false, "the daemon is started", us};
+constexpr Row held{false, "\"sternpost queue release\" ends the hold", us};
+constexpr Row any_reply{false, "the host takes the message at a later attempt", them};
+
+Row row_of(ReasonCode code) {
+    switch (code) {
+        case ReasonCode::none:
+        case ReasonCode::tlsa_unusable:
+            break;
+        case ReasonCode::sts_mx_not_listed:
+            return sts_mx_not_listed;
+        case ReasonCode::sts_required:
+            return sts_required;
+        case ReasonCode::sts_unknown:
+            return sts_unknown;
+        case ReasonCode::dns_doubted:
+            return dns_doubted;
+        case ReasonCode::starttls_not_offered:
+            return starttls_not_offered;
+        case ReasonCode::starttls_refused:
+            return starttls_refused;
+        case ReasonCode::starttls_injection:
+            return starttls_injection;
+        case ReasonCode::handshake_failed:
+            return handshake_failed;
+        case ReasonCode::certificate_expired:
+            return certificate_expired;
+        case ReasonCode::certificate_not_yet_valid:
+            return certificate_not_yet_valid;
+        case ReasonCode::certificate_not_trusted:
+            return certificate_not_trusted;
+        case ReasonCode::certificate_too_weak:
+            return certificate_too_weak;
+        case ReasonCode::certificate_host_mismatch:
+            return certificate_host_mismatch;
+        case ReasonCode::dane_no_tlsa_match:
+            return dane_no_tlsa_match;
+        case ReasonCode::tlsa_lookup_failed:
+            return tlsa_lookup_failed;
+        case ReasonCode::dane_required:
+            return dane_required;
+        case ReasonCode::requiretls_mx_not_trusted:
+            return requiretls_mx_not_trusted;
+        case ReasonCode::requiretls_not_offered:
+            return requiretls_not_offered;
+        case ReasonCode::unreachable:
+            return unreachable;
+        case ReasonCode::addresses_unanswered:
+            return addresses_unanswered;
+        case ReasonCode::no_address:
+            return no_address;
+        case ReasonCode::loop:
+            return loop;
+        case ReasonCode::source_unusable:
+            return source_unusable;
+        case ReasonCode::network_unreachable:
+            return network_unreachable;
+        case ReasonCode::greeting_refused:
+            return greeting_refused;
+        case ReasonCode::takes_no_mail:
+            return takes_no_mail;
+        case ReasonCode::host_asks_to_wait:
+            return host_asks_to_wait;
+        case ReasonCode::greylisted:
+            return greylisted;
+        case ReasonCode::ipv6_without_ptr:
+            return ipv6_without_ptr;
+        case ReasonCode::possibly_delivered:
+            return possibly_delivered;
+        case ReasonCode::dkim_key:
+            return dkim_key;
+        case ReasonCode::clock:
+            return clock;
+        case ReasonCode::suspended:
+            return suspended;
+        case ReasonCode::limit:
+            return limit;
+        case ReasonCode::in_line:
+            return in_line;
+        case ReasonCode::results_wait:
+            return results_wait;
+        case ReasonCode::daemon_down:
+            return daemon_down;
+        case ReasonCode::held:
+            return held;
+    }
+    return any_reply;
+}
 
 std::string filled(std::string_view text, const std::string& domain) {
     std::string out;
@@ -126,11 +210,9 @@ std::string filled(std::string_view text, const std::string& domain) {
 
 }  // namespace
 
-Advice advice_for(std::string_view reason_code, const std::string& domain) {
-    for (const Row& row : table)
-        if (row.code == reason_code)
-            return {filled(row.unblocks, domain), filled(row.move, domain), row.why == Why::policy};
-    return {"the host takes the message at a later attempt", domain, false};
+Advice advice_for(ReasonCode code, const std::string& domain) {
+    const Row row = row_of(code);
+    return {filled(row.unblocks, domain), filled(row.move, domain), row.by_policy};
 }
 
 }  // namespace sternpost::delivery

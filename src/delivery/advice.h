@@ -3,7 +3,8 @@
 #pragma once
 
 #include <string>
-#include <string_view>
+
+#include "store/reason_code.h"
 
 namespace sternpost::delivery {
 
@@ -13,7 +14,7 @@ struct Advice {
     bool by_policy = false;  // what a policy, an override or the message demands holds the mail back
 };
 
-/// `domain`: the recipient's, or the route's. A code that is not known gets advice that holds for all.
-Advice advice_for(std::string_view reason_code, const std::string& domain);
+/// `domain`: the recipient's, or the route's. `none` gets advice that holds for every reply of a host.
+Advice advice_for(store::ReasonCode code, const std::string& domain);
 
 }  // namespace sternpost::delivery

@@ -4,6 +4,7 @@
 
 #include <algorithm>
 
+#include "delivery/outcome_hop.h"
 #include "delivery/policy_problem.h"
 #include "util/text.h"
 
@@ -15,8 +16,6 @@ constexpr auto site_pause =
 // ours: the same of a busy address. Longer, since each look at it costs all look-ups; who leaves it wakes the
 // next.
 constexpr auto address_pause = std::chrono::minutes(1);
-constexpr std::size_t max_reasons = 20;        // ours: hosts and addresses that a record tells of
-constexpr std::size_t max_reason_text = 1500;  // ours: octets of the reason that recipients' results repeat
 constexpr std::size_t max_outcomes =
     20;  // ours: of sessions and hosts, that one record holds with their policies
 
@@ -60,11 +59,6 @@ Observation seen_of(const smtp::Opened& opened, const DialRequest& request) {
     return out;
 }
 
-// 521 at the greeting or EHLO, and 556: the host takes no mail, from nobody and for nobody (RFC 7504).
-bool never_takes_mail(const smtp::Reply& reply) {
-    return reply.code == 521 || reply.code == 556;
-}
-
 std::string result_text(const Verdict& verdict) {
     return verdict.result_type ? std::string(tlsrpt::name_of(*verdict.result_type)) : "none";
 }
@@ -96,53 +90,11 @@ struct Delivery::Attempt {
     bool beyond = false;  // the site has all that it may; an idle connection is to be taken over, or to go
     std::optional<SteadyTime> paced;  // no further message before this
 
-    store::AttemptDetail detail;   // reasons, a failed dialogue, outcomes that no record has yet
-    std::string label = "none";    // of the last host's requirement, for logs
-    std::string status = "4.4.1";  // of the last reason
-    std::string reason_code;
-    std::optional<Requirement> held_by;  // that of a host which what is demanded ruled out
-    std::string held_code;               // the reason code of that
-    std::size_t addresses_tried = 0;
-    std::size_t hosts = 0;        // looked at
-    std::size_t lacking = 0;      // of these: ruled out by what is demanded, and not for want of an answer
-    std::size_t without_tls = 0;  // of these: for want of any TLS
-    bool lacks = false;           // the host at hand lacks something
-    bool lacks_tls = false;       // at each of its addresses that: any TLS
-    std::size_t no_network = 0;   // addresses that could not be reached for want of a network here
-    std::size_t never = 0;        // of these: hosts that say that they never take mail (RFC 7504)
-    std::size_t refused_us = 0;   // addresses whose greeting, or EHLO reply, turned us away for good
-    bool skipped = false;         // an address was left alone, since it took no connection a moment ago
-    bool may_pass = false;        // a look-up failed, or an address was left alone: another time it may do
-    bool ourselves = false;       // the host at hand is this one
-    std::size_t loops = 0;        // addresses whose host called itself by our name
-    bool late = false;            // the time of the attempt is over
-    std::size_t reasons = 0;      // also those that no record has
-    bool served = false;          // a session carried mail
-    bool hop_blamed = false;
-    bool ipv4_only = false;   // an IPv6 host asked for a PTR record (D-21)
-    bool ipv4_known = false;  // the host at hand has an IPv4 address
-    std::string blame_status;
-    std::string blame_text;
-
-    void reason(std::string text) {
-        ++reasons;
-        if (detail.hosts.size() < max_reasons) detail.hosts.push_back(std::move(text));
-    }
-    bool held_by_sts() const {
-        // A policy that was fetched for this attempt is as new as can be.
-        return held_by && plan.sts && !plan.sts->fresh && !held_by->override_ && held_by->sts &&
-               held_by->sts->policy.mode == sts::Mode::enforce;
-    }
-    /// With another policy. What was seen stays told.
-    void begin_again() {
-        reason("the MTA-STS policy of " + plan.domain +
-               " was fetched anew and is another one now: once more");
-        status = "4.4.1";
-        reason_code.clear();
-        held_by.reset();
-        addresses_tried = hosts = lacking = without_tls = no_network = refused_us = never = loops = 0;
-        may_pass = ourselves = late = false;
-    }
+    HopFindings findings;
+    std::string label = "none";                   // of the last host's requirement, for logs
+    bool served = false;                          // a session carried mail
+    bool ipv4_known = false;                      // the host at hand has an IPv4 address
+    std::optional<queue::HopFate> asked_to_wait;  // by the host that took or refused the last mail
 };
 
 Delivery::Delivery(asio::io_context& context, Options options, dns::Resolver& resolver, sts::Lookups& lookups,
@@ -175,7 +127,7 @@ asio::awaitable<void> Delivery::deliver(queue::Lane& lane) {
 asio::awaitable<void> Delivery::work(Attempt& attempt) {
     // All that waits for the hop waits on; the message whose attempt this was says so under its own queue id.
     const auto end = [&](queue::HopFate fate) {
-        fate.detail = std::move(attempt.detail);
+        fate.detail = std::move(attempt.findings.detail);
         if (!fate.permanent) log_deferred(attempt, fate);
         if (attempt.work) attempt.lane.put_back(*std::exchange(attempt.work, std::nullopt));
         attempt.lane.failed(fate);
@@ -200,29 +152,24 @@ asio::awaitable<void> Delivery::work(Attempt& attempt) {
         overrides_.in_force(attempt.plan.hop.next_hop, std::nullopt, clock_.wall()).has_value();
     if (attempt.plan.sts && attempt.plan.sts->state == sts::State::unknown && !overridden &&
         attempt.plan.hop.wish != store::TlsWish::tls_optional) {
-        queue::HopFate unknown{
-            false, "4.4.3",
-            "whether " + attempt.plan.domain + " demands TLS by MTA-STS cannot be found out: " +
-                attempt.plan.sts->problem_text + "; the resolver of this relay, or the DNS servers of " +
-                attempt.plan.domain + ", must answer; tried again later"};
-        unknown.reason_code = "sts-unknown";
-        end(std::move(unknown));
+        end(sts_unknown(attempt.plan));
         co_return;
     }
     auto tried = co_await try_hosts(attempt);
-    if (tried == Tried::next && !attempt.lane.stopping() && attempt.held_by_sts()) {
+    if (tried == Tried::next && !attempt.lane.stopping() &&
+        attempt.findings.held_by_cached_sts(attempt.plan)) {
         // The domain may have mended its policy since it was cached (RFC 8461 §5.1; STS-69).
         auto domain = dns::Domain::parse(attempt.plan.domain);
         auto policy = co_await lookups_.refetch_after_failure(dns::PolicyDomain(std::move(*domain)));
         if (policy.changed) {
             attempt.plan.sts = std::move(policy);
-            attempt.begin_again();
+            attempt.findings.policy_changed(attempt.plan.domain);
             tried = co_await try_hosts(attempt);
         }
     }
     if (tried == Tried::over) co_return;
     if (attempt.lane.stopping()) co_return;  // the work goes back as it was
-    end(fate_of(attempt));
+    end(attempt.findings.failure(attempt.plan));
 }
 
 void Delivery::wait_for_room(Attempt& attempt) {
@@ -255,53 +202,36 @@ asio::awaitable<bool> Delivery::enter_site(Attempt& attempt) {
 
 asio::awaitable<Delivery::Tried> Delivery::try_hosts(Attempt& attempt) {
     for (const Candidate& candidate : attempt.plan.hosts.candidates) {
-        if (attempt.ourselves || attempt.lane.stopping() ||
-            attempt.addresses_tried >= options_.addresses_per_attempt || is_late(attempt))
-            break;
-        attempt.lacks = false;
-        attempt.lacks_tls = true;
+        if (attempt.findings.ourselves() || attempt.lane.stopping() || has_tried_enough(attempt)) break;
+        attempt.findings.begin_host();
         const auto tried = co_await try_host(attempt, candidate);
         if (tried == Tried::over) co_return Tried::over;
-        attempt.lacking += attempt.lacks ? 1U : 0U;
-        attempt.without_tls += attempt.lacks && attempt.lacks_tls ? 1U : 0U;
+        attempt.findings.end_host();
     }
     co_return Tried::next;
 }
 
 // Look-ups count as well: a domain whose DNS servers are slow must not hold a place for long.
-bool Delivery::is_late(Attempt& attempt) const {
-    if (attempt.late || clock_.steady() - attempt.began <= options_.attempt_budget) return attempt.late;
-    attempt.late = attempt.may_pass = true;
-    attempt.reason("the " + std::to_string(options_.attempt_budget.count()) +
-                   " seconds of one attempt were over before every host of " + attempt.plan.domain +
-                   " was looked up and tried");
+bool Delivery::has_tried_enough(Attempt& attempt) const {
+    HopFindings& findings = attempt.findings;
+    if (findings.addresses_tried() >= options_.addresses_per_attempt || findings.late()) return true;
+    if (clock_.steady() - attempt.began <= options_.attempt_budget) return false;
+    findings.ran_out_of_time(options_.attempt_budget, attempt.plan.domain);
     return true;
 }
 
 asio::awaitable<Delivery::Tried> Delivery::try_host(Attempt& attempt, const Candidate& candidate) {
-    ++attempt.hosts;
     HostPlan host = co_await planner_.look_up(attempt.plan, candidate);
     attempt.label = host.requirement.label();
     const Observation by_name = Observation::of_name();
     note(attempt, host.requirement, by_name, nullptr, {}, {});
     if (!host.verdict.go) {
-        attempt.reason(candidate.text() + ": " + host.verdict.sentence);
-        attempt.reason_code = host.verdict.reason_code;
-        const bool unanswered = host.requirement.dane.state == DaneState::failed;
-        attempt.status = unanswered ? "4.4.3" : "4.7.5";
-        attempt.held_by = std::move(host.requirement);
-        attempt.held_code = host.verdict.reason_code;
-        attempt.may_pass = attempt.may_pass || unanswered;
-        attempt.lacks = !unanswered;
-        attempt.lacks_tls = false;
+        attempt.findings.ruled_out(host);
         co_return Tried::next;
     }
-    attempt.ourselves = host.addresses.ourselves;  // RFC 5321 §5.1: nor the hosts that are worse than we are
+    if (host.addresses.ourselves) attempt.findings.is_ourselves();
     if (host.addresses.usable.empty()) {
-        attempt.reason(candidate.text() + ": " + host.addresses.trouble);
-        attempt.status = host.addresses.temporary ? "4.4.3" : "4.4.4";
-        attempt.reason_code = host.addresses.temporary ? "addresses-unanswered" : "no-address";
-        attempt.may_pass = attempt.may_pass || host.addresses.temporary;
+        attempt.findings.no_address(host);
         co_return Tried::next;
     }
     attempt.ipv4_known = std::any_of(host.addresses.usable.begin(), host.addresses.usable.end(),
@@ -309,17 +239,15 @@ asio::awaitable<Delivery::Tried> Delivery::try_host(Attempt& attempt, const Cand
     const auto idle = co_await try_idle(attempt, host);
     if (idle == Tried::over) co_return Tried::over;
     for (const dns::Address& address : host.addresses.usable) {
-        if (attempt.addresses_tried >= options_.addresses_per_attempt || attempt.lane.stopping()) break;
-        if (attempt.ipv4_only && address.is_v6()) continue;
-        if (attempt.ourselves || is_late(attempt)) break;
+        if (attempt.findings.ourselves() || attempt.lane.stopping() || has_tried_enough(attempt)) break;
+        if (attempt.findings.ipv4_only() && address.is_v6()) continue;
         // The last attempt of a message is a real one.
         const std::string* dead = attempt.work->last ? nullptr : sites_.dead(address, clock_.steady());
         if (dead != nullptr) {
-            attempt.reason(*dead + " (a moment ago; not tried again yet)");
-            attempt.may_pass = attempt.skipped = true;
+            attempt.findings.left_alone(*dead);
             continue;
         }
-        ++attempt.addresses_tried;
+        attempt.findings.dialled();
         const auto tried = co_await try_address(attempt, host, address);
         if (tried == Tried::over) co_return Tried::over;
     }
@@ -382,10 +310,9 @@ asio::awaitable<Delivery::Tried> Delivery::try_address(Attempt& attempt, const H
                               ? attempt.limits.connections
                               : options_.connections_per_address;
     if (!sites_.enter(place, most)) {
-        if (!attempt.detail.outcomes.empty()) {  // sessions with other hosts, which are to be told of
-            attempt.reason(endpoint(request) +
-                           ": no connection is free: the address has as many as it may have");
-            attempt.may_pass = true;
+        if (!attempt.findings.detail.outcomes
+                 .empty()) {  // sessions with other hosts, which are to be told of
+            attempt.findings.no_connection_free(endpoint(request));
             co_return Tried::next;
         }
         attempt.lane.put_back(*std::exchange(attempt.work, std::nullopt));
@@ -409,41 +336,14 @@ asio::awaitable<Delivery::Tried> Delivery::try_address(Attempt& attempt, const H
             if (failure.code == smtp::Errc::connect_refused || failure.code == smtp::Errc::connect_timed_out)
                 sites_.took_no_connection(request.address, clock_.steady(),
                                           endpoint(request) + ": " + sentence_of(failure));
-            if (failure.code == smtp::Errc::network_unreachable) ++attempt.no_network;
-            if (failure.code == smtp::Errc::loop) {
-                // RFC 5321 §5.1. In clear text the name may be forged: of a host that must prove itself it is
-                // no last word.
-                attempt.ourselves = true;
-                if (request.tls != smtp::TlsUse::required) ++attempt.loops;
-            }
-            if (failure.code == smtp::Errc::reply_negative && failure.reply->permanent()) {
-                ++attempt.refused_us;
-                if (never_takes_mail(*failure.reply)) ++attempt.never;
-            }
-            attempt.detail.mx_host = failure.reply && request.host ? request.host->text() : "";
-            attempt.detail.diagnostic = failure.reply ? failure.reply->text() : "";
-            attempt.detail.dialogue = failure.dialogue;
+            attempt.findings.noted(request.host ? request.host->text() : request.address.literal(), failure);
             if (request.tls == smtp::TlsUse::if_offered &&
                 after_failed_open(failure, requirement.clear_text_allowed()) == NextStep::clear_text) {
                 request.tls = smtp::TlsUse::never;
                 request.tls_failure = failure;
                 continue;
             }
-            attempt.reason(endpoint(request) + ": " +
-                           (verdict.held ? verdict.sentence : sentence_of(failure)));
-            attempt.reason_code = verdict.reason_code;
-            if (verdict.held) {
-                attempt.lacks = true;
-                attempt.lacks_tls = attempt.lacks_tls && !seen.evidence.encrypted;
-                attempt.held_by = requirement;
-                attempt.held_code = verdict.reason_code;
-                attempt.status = "4.7.5";
-            } else {
-                attempt.status = failure.reply ? status_of(*failure.reply) : "4.4.1";
-                if (attempt.status.starts_with('5'))
-                    attempt.status[0] = '4';  // D-21: greetings refuse us, not the mail
-                attempt.may_pass = true;
-            }
+            attempt.findings.no_session(endpoint(request), host, failure, request.tls);
             co_return Tried::next;
         }
         sites_.took_connection(request.address, clock_.steady());
@@ -457,14 +357,8 @@ asio::awaitable<Delivery::Tried> Delivery::try_address(Attempt& attempt, const H
         if (!verdict.go) {
             log_session(attempt, requirement, request, opened.evidence.version, "refused", verdict,
                         verdict.sentence);
-            attempt.lacks = true;
-            attempt.lacks_tls = attempt.lacks_tls && !opened.evidence.encrypted;
-            attempt.held_by = requirement;
-            attempt.held_code = verdict.reason_code;
-            attempt.reason(endpoint(request) + ": " + verdict.sentence);
-            attempt.reason_code = verdict.reason_code;
-            attempt.status = "4.7.5";
-            attempt.detail.dialogue = opened.dialogue;
+            attempt.findings.unfit(endpoint(request), host, verdict, opened.evidence.encrypted);
+            attempt.findings.detail.dialogue = opened.dialogue;
             auto unwanted = std::move(*channel);
             co_await unwanted->quit();  // RFC 3207 §4.1: QUIT and nothing else
             co_return Tried::next;
@@ -481,7 +375,7 @@ asio::awaitable<Delivery::Tried> Delivery::carry(Attempt& attempt, const HostPla
     const bool reused = carried > 0;
     carried = co_await serve(attempt, host, request, *channel, carried);
     const bool keep = options_.idle_time.count() > 0 && channel->reusable() && !attempt.lane.stopping() &&
-                      !stopping_ && !attempt.hop_blamed && !attempt.work &&
+                      !stopping_ && !attempt.asked_to_wait && !attempt.work &&
                       carried < attempt.limits.messages_per_connection;
     if (keep) {
         IdleConnection idle;
@@ -497,13 +391,14 @@ asio::awaitable<Delivery::Tried> Delivery::carry(Attempt& attempt, const HostPla
     } else {
         co_await channel->quit();
     }
-    if (attempt.work && !attempt.served && (attempt.ipv4_only || reused) && !attempt.lane.stopping())
+    if (attempt.work && !attempt.served && (attempt.findings.ipv4_only() || reused) &&
+        !attempt.lane.stopping())
         co_return Tried::next;  // the other family, or a fresh connection
     if (attempt.work) attempt.lane.put_back(*std::exchange(attempt.work, std::nullopt));
-    if (attempt.hop_blamed) {
-        queue::HopFate fate{false, attempt.blame_status, endpoint(request) + ": " + attempt.blame_text};
-        fate.reason_code = "host-asks-to-wait";
-        fate.detail = std::move(attempt.detail);
+    if (attempt.asked_to_wait) {
+        queue::HopFate& fate = *attempt.asked_to_wait;
+        fate.detail.hosts = std::move(attempt.findings.detail.hosts);
+        fate.detail.outcomes = std::move(attempt.findings.detail.outcomes);
         attempt.lane.failed(fate);
     }
     co_return Tried::over;
@@ -536,13 +431,17 @@ asio::awaitable<unsigned> Delivery::serve(Attempt& attempt, const HostPlan& host
                 again.again = true;
                 queue::Fate fate = refused_here(alone, channel.opened()).value_or(std::move(again));
                 fate.result.recipient = n;
+                fate.result.mx_host = request.host ? request.host->text() : std::string();
+                fate.result.mx_address = request.address.text();
+                fate.result.tls = channel.opened().evidence.version;
+                fate.result.policy = requirement.label();
                 if (!fate.again)
                     log_attempt(*attempt.work, fate, requirement, request, channel.opened(), began);
                 fates.push_back(std::move(fate));
             }
             const auto told =
                 std::find_if(fates.begin(), fates.end(), [](const queue::Fate& f) { return !f.again; });
-            if (told != fates.end()) told->result.detail = std::exchange(attempt.detail, {});
+            if (told != fates.end()) told->result.detail = std::exchange(attempt.findings.detail, {});
             attempt.lane.finished(*attempt.work, std::move(fates));
             attempt.work.reset();
             attempt.served = true;
@@ -554,8 +453,7 @@ asio::awaitable<unsigned> Delivery::serve(Attempt& attempt, const HostPlan& host
         auto fates = judge(attempt, *attempt.work, host, request, channel, outcomes, carried > 0,
                            other_family, reconnect);
         if (other_family) {
-            attempt.ipv4_only = true;
-            attempt.reason(endpoint(request) + ": it wants a PTR record for our IPv6 address; trying IPv4");
+            attempt.findings.wants_ptr(endpoint(request));
             break;
         }
         const bool aborted =
@@ -567,11 +465,8 @@ asio::awaitable<unsigned> Delivery::serve(Attempt& attempt, const HostPlan& host
         attempt.served = true;
         for (const auto& fate : fates) {
             if (!fate.again) log_attempt(*attempt.work, fate, requirement, request, channel.opened(), began);
-            if (fate.blames_hop && !attempt.hop_blamed) {
-                attempt.hop_blamed = true;
-                attempt.blame_status = fate.result.status;
-                attempt.blame_text = fate.result.text;
-            }
+            if (fate.blames_hop && !attempt.asked_to_wait)
+                attempt.asked_to_wait = asked_to_wait(endpoint(request), fate.result);
         }
         // What was seen on the way here is told with the first result that is recorded.
         const auto told =
@@ -579,14 +474,14 @@ asio::awaitable<unsigned> Delivery::serve(Attempt& attempt, const HostPlan& host
         if (told != fates.end()) {
             std::string dialogue =
                 told->result.state == store::RecipientState::sent ? "" : channel.dialogue();
-            told->result.detail = std::exchange(attempt.detail, {});
+            told->result.detail = std::exchange(attempt.findings.detail, {});
             if (!dialogue.empty()) told->result.detail.dialogue = std::move(dialogue);
             if (told->result.state == store::RecipientState::sent) told->result.detail.dialogue.clear();
         }
         attempt.lane.finished(*attempt.work, std::move(fates));
         attempt.work.reset();
         ++carried;
-        if (attempt.hop_blamed || !channel.reusable() || carried >= attempt.limits.messages_per_connection)
+        if (attempt.asked_to_wait || !channel.reusable() || carried >= attempt.limits.messages_per_connection)
             break;
     }
     co_return carried;
@@ -596,11 +491,7 @@ asio::awaitable<unsigned> Delivery::serve(Attempt& attempt, const HostPlan& host
 std::optional<queue::Fate> Delivery::refused_here(const queue::Work& work, const smtp::Opened& opened) const {
     const Adaptation adapted = adapt(traits_of(work), opened.offered, options_.convert_8bit);
     if (!adapted.refused()) return std::nullopt;
-    queue::Fate fate;
-    fate.result.state = store::RecipientState::bounced;
-    fate.result.status = adapted.status;
-    fate.result.text = adapted.text;
-    return fate;
+    return refused_by_offer(adapted);
 }
 
 std::vector<queue::Fate> Delivery::judge(const Attempt& attempt, const queue::Work& work,
@@ -621,9 +512,7 @@ std::vector<queue::Fate> Delivery::judge(const Attempt& attempt, const queue::Wo
     std::vector<queue::Fate> fates;
     for (std::size_t i = 0; i < outcomes.size(); ++i) {
         const auto n = work.recipients[i];
-        facts.lost_replies = work.message->recipients[n].text.starts_with("possibly-delivered")
-                                 ? work.message->recipients[n].tries
-                                 : 0;
+        facts.lost_replies = work.message->recipients[n].lost_replies;
         Meaning meaning = meaning_of(outcomes[i], facts);
         // The other family only if no recipient was served: else this transaction has its results.
         other_family = other_family || (meaning.other_family && !facts.any_accepted);
@@ -652,7 +541,7 @@ void Delivery::note(Attempt& attempt, const Requirement& requirement, const Obse
         return;  // reports are not counted (RFC 8460 §3; RPT-13)
     bool first = true;
     for (const Finding& finding : findings(requirement, seen)) {
-        if (attempt.detail.outcomes.size() >= max_outcomes) return;
+        if (attempt.findings.detail.outcomes.size() >= max_outcomes) return;
         store::TlsOutcome outcome;
         outcome.at = clock_.wall();
         outcome.domain = requirement.domain;
@@ -665,8 +554,8 @@ void Delivery::note(Attempt& attempt, const Requirement& requirement, const Obse
             outcome.mode = sts::name_of(requirement.sts->policy.mode);
         outcome.count = finding.count;
         if (finding.result_type) outcome.result_type = tlsrpt::name_of(*finding.result_type);
-        outcome.reason_code = finding.reason_code;
-        if (finding.reason_code == "handshake-failed" && seen.failure)
+        outcome.reason_code = name_of(finding.reason_code);
+        if (finding.reason_code == store::ReasonCode::handshake_failed && seen.failure)
             outcome.reason_code += ": " + printable(seen.failure->text, 150);  // the TLS library's reason
         if (requirement.host) outcome.mx_host = requirement.host->text();
         if (request != nullptr) {
@@ -675,11 +564,11 @@ void Delivery::note(Attempt& attempt, const Requirement& requirement, const Obse
             outcome.remote_address = request->address.text();
             outcome.tls = seen.evidence.version;
         }
-        outcome.if_enforced = if_enforced(requirement, seen);
+        outcome.if_enforced = name_of(if_enforced(requirement, seen));
         // Of a session that two policies apply to, DANE's finding comes first.
         if (std::exchange(first, false) && on_session_ && request != nullptr)
             on_session_(outcome, requirement.dane.state == DaneState::absent);
-        attempt.detail.outcomes.push_back(std::move(outcome));
+        attempt.findings.detail.outcomes.push_back(std::move(outcome));
     }
 }
 
@@ -701,79 +590,7 @@ void Delivery::note_policy_problem(Attempt& attempt) {
     }
     outcome.result_type = tlsrpt::name_of(*type);
     outcome.reason_code = printable(sts->problem_text, 200) + (sts->policy ? ";cached-policy-used" : "");
-    attempt.detail.outcomes.push_back(std::move(outcome));
-}
-
-// What it means that no host would do.
-queue::HopFate Delivery::fate_of(const Attempt& attempt) const {
-    std::string text;
-    std::size_t told = 0;
-    for (const auto& reason : attempt.detail.hosts) {
-        if (told > 0 && text.size() + reason.size() > max_reason_text) break;
-        text += (text.empty() ? "" : "; ") + reason;
-        ++told;
-    }
-    if (attempt.reasons > told) text += "; and " + std::to_string(attempt.reasons - told) + " more";
-    if (attempt.plan.hosts.left_out > 0)
-        text += "; " + std::to_string(attempt.plan.hosts.left_out) +
-                " further MX hosts are beyond the number that is used";
-    queue::HopFate fate{false, attempt.status, text};
-    fate.reason_code = attempt.reason_code;
-    const std::string& domain = attempt.plan.domain;
-    if (attempt.held_by) {
-        fate.reason_code = attempt.held_code;  // another host that was away is not what to mend first
-        const std::string move = whose_move(*attempt.held_by);
-        if (!move.empty()) fate.text += "; " + move;
-        if (attempt.held_by->requiretls) {
-            // RFC 8689 §4.2.1. A host that was not reached might have had what is demanded (D-19).
-            const bool all = attempt.lacking >= attempt.hosts && !attempt.may_pass &&
-                             attempt.hosts == attempt.plan.hosts.candidates.size();
-            const bool no_tls = attempt.without_tls == attempt.lacking;
-            fate.permanent = all;
-            fate.status = std::string(all ? "5" : "4") + (no_tls ? ".7.10" : ".7.30");
-            return fate;
-        }
-        fate.status = attempt.lacking > 0 ? "4.7.5" : attempt.status;
-        return fate;
-    }
-    const bool loop_at_best = attempt.loops > 0 && attempt.hosts == 1;
-    if (attempt.ourselves && (attempt.addresses_tried == attempt.loops || loop_at_best)) {
-        fate.permanent = true;
-        fate.status = "5.4.6";
-        if (attempt.loops == 0)
-            fate.text =
-                (attempt.plan.hosts.candidates.front().host ? "the best MX host of " + domain : domain) +
-                " is this host itself: mail would loop";
-        fate.reason_code = "loop";
-        return attempt.plan.doubts_dns() ? doubted(attempt.plan, std::move(fate)) : fate;
-    }
-    if (attempt.addresses_tried == 0 && !attempt.may_pass && attempt.plan.hosts.left_out == 0) {
-        // Every look-up answered, and no host has an address (RFC 5321 §5.1; SMTP-28, SMTP-31).
-        fate.permanent = true;
-        fate.status = "5.4.4";
-        return attempt.plan.doubts_dns() ? doubted(attempt.plan, std::move(fate)) : fate;
-    }
-    if (attempt.no_network > 0 && attempt.no_network == attempt.addresses_tried) {
-        fate.status = "4.4.1";
-        fate.reason_code = "network-unreachable";
-        fate.text += "; nothing is known against " + domain +
-                     ": this machine has no way to any of its hosts; its administrator must mend the network";
-    } else if (attempt.never > 0 && attempt.never == attempt.addresses_tried && !attempt.skipped &&
-               attempt.hosts == attempt.plan.hosts.candidates.size()) {
-        fate.permanent = true;
-        fate.status = "5.3.2";
-        fate.reason_code = "takes-no-mail";
-        fate.text += "; every MX host of " + domain +
-                     " says that it never takes mail (RFC 7504): the administrator of " + domain +
-                     " must name hosts that do";
-        return attempt.plan.doubts_dns() ? doubted(attempt.plan, std::move(fate)) : fate;
-    } else if (attempt.refused_us > 0 && attempt.refused_us == attempt.addresses_tried) {
-        fate.reason_code = "greeting-refused";
-        fate.text += "; every host of " + domain +
-                     " turns this relay away before any mail is offered, as block lists make them do; the "
-                     "administrator of this relay must find out why (the replies above say where to ask)";
-    }
-    return fate;
+    attempt.findings.detail.outcomes.push_back(std::move(outcome));
 }
 
 void Delivery::log_session(const Attempt& attempt, const Requirement& requirement, const DialRequest& request,
@@ -786,7 +603,7 @@ void Delivery::log_session(const Attempt& attempt, const Requirement& requiremen
         .kv("policy", requirement.label())
         .kv("status", status)
         .kv("result", result_text(verdict))
-        .kv("code", verdict.reason_code)
+        .kv("code", name_of(verdict.reason_code))
         .reason(verdict.held && verdict.sentence != reason ? verdict.sentence + ": " + reason : reason);
 }
 
@@ -799,7 +616,7 @@ void Delivery::log_relaxed(const Attempt& attempt, const Requirement& requiremen
         .kv("hop", attempt.lane.hop())
         .kv("mx", requirement.host ? requirement.host->text() : "literal")
         .kv("policy", strict.label())
-        .kv("code", without.reason_code)
+        .kv("code", name_of(without.reason_code))
         .reason(requirement.override_
                     ? "mail goes though " + without.sentence + ", by " + override_text(*requirement.override_)
                     : "mail goes though " + without.sentence +
@@ -819,6 +636,9 @@ void Delivery::log_attempt(const queue::Work& work, const queue::Fate& fate, con
         .kv("tls", opened.evidence.encrypted ? opened.evidence.version : "none")
         .kv("policy", requirement.label());
     if (!result.result_type.empty()) event.kv("result", result.result_type);
+    if (result.reason_code != store::ReasonCode::none) event.kv("code", name_of(result.reason_code));
+    if (request.tls_failure && !opened.evidence.encrypted)
+        event.kv("tls-failure", printable(sentence_of(*request.tls_failure), 300));
     event.raw("delay", age_text(*work.message, clock_.wall()))
         .raw("took", took_text(began, clock_.steady()))
         .kv("status", status)

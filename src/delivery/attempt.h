@@ -67,7 +67,7 @@ class Delivery {
 
     asio::awaitable<void> work(Attempt& attempt);
     asio::awaitable<Tried> try_hosts(Attempt& attempt);
-    bool is_late(Attempt& attempt) const;
+    bool has_tried_enough(Attempt& attempt) const;
     asio::awaitable<Tried> try_host(Attempt& attempt, const Candidate& candidate);
     asio::awaitable<Tried> try_address(Attempt& attempt, const HostPlan& host, dns::Address address);
     asio::awaitable<Tried> try_idle(Attempt& attempt, const HostPlan& host);
@@ -93,7 +93,6 @@ class Delivery {
     void log_deferred(const Attempt& attempt, const queue::HopFate& fate);
     void log_relaxed(const Attempt& attempt, const Requirement& requirement, const Observation& seen);
     void note_policy_problem(Attempt& attempt);
-    queue::HopFate fate_of(const Attempt& attempt) const;
     asio::awaitable<void> close_idle();
 
     asio::io_context& context_;

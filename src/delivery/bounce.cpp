@@ -7,7 +7,6 @@
 
 #include "dsn/notice.h"
 #include "mail/header.h"
-#include "store/hop.h"
 #include "util/call.h"
 #include "util/text.h"
 
@@ -126,7 +125,7 @@ asio::awaitable<store::Result<std::vector<store::NewMessage>>> Bouncer::notices(
     co_return out;
 }
 
-// Why a recipient waits is kept as a sentence; which host said what is in the history.
+// Which host said what to a recipient is in the history: the last word counts.
 asio::awaitable<void> Bouncer::add_replies(const store::StoredMessage& message,
                                            std::vector<store::DeliveryResult>& waiting) {
     store::HistoryFilter filter;
@@ -137,20 +136,14 @@ asio::awaitable<void> Bouncer::add_replies(const store::StoredMessage& message,
     const auto history = co_await call<store::Result<store::History>>(std::move(ask));
     if (!history) co_return;
     for (auto& one : waiting) {
-        const std::string hop = store::hop_of(message, one.recipient);
+        if (one.at != WallTime{}) continue;  // its next hop is what fails, and that is told already
         for (const auto& entry : history->entries) {
             const auto* result = std::get_if<store::DeliveryResult>(&entry.what);
-            const auto* state = std::get_if<store::HopState>(&entry.what);
-            if (result != nullptr && result->message == message.id && result->recipient == one.recipient &&
-                result->text == one.text) {
-                one.mx_host = result->mx_host;
-                one.diagnostic = result->diagnostic;
-                one.at = result->at;
-            } else if (state != nullptr && state->next_hop == hop && state->text == one.text) {
-                one.mx_host = state->detail.mx_host;
-                one.diagnostic = state->detail.diagnostic;
-                one.at = state->at;
-            }
+            if (result == nullptr || result->message != message.id || result->recipient != one.recipient)
+                continue;
+            one.mx_host = result->mx_host;
+            one.diagnostic = result->diagnostic;
+            one.at = result->at;
         }
     }
 }
@@ -207,8 +200,9 @@ asio::awaitable<store::Result<std::optional<store::NewMessage>>> Bouncer::relaye
     co_return std::move(*notice);
 }
 
-asio::awaitable<std::optional<store::NewMessage>> Bouncer::delay_warning(
-    queue::MessagePtr message, std::vector<store::DeliveryResult> waiting, WallTime until) {
+asio::awaitable<std::optional<store::NewMessage>> Bouncer::delay_warning(queue::Delayed delayed) {
+    queue::MessagePtr message = std::move(delayed.message);
+    std::vector<store::DeliveryResult> waiting = std::move(delayed.recipients);
     if (message->message_class != store::MessageClass::mail || message->envelope.reverse_path.is_null())
         co_return std::nullopt;
     Notice what{mail::ForwardPath(message->envelope.reverse_path.mailbox()),
@@ -220,7 +214,9 @@ asio::awaitable<std::optional<store::NewMessage>> Bouncer::delay_warning(
     for (const auto& one : waiting) {
         if (!message->recipients[one.recipient].address.recipient.notify.wants_delay()) continue;
         what.recipients.push_back(status_of(*message, one, dsn::Action::delayed));
-        what.recipients.back().retry_until = until;
+        const bool tried = std::find(delayed.held_back.begin(), delayed.held_back.end(), one.recipient) ==
+                           delayed.held_back.end();
+        if (tried) what.recipients.back().retry_until = delayed.until;
     }
     if (what.recipients.empty()) co_return std::nullopt;
     const std::string mailbox = what.to.text();

@@ -39,11 +39,9 @@ class Bouncer {
     /// An error: it cannot be written now, and the results must not be recorded without it.
     asio::awaitable<store::Result<std::vector<store::NewMessage>>> notices(
         queue::MessagePtr message, std::vector<store::DeliveryResult> results);
-    /// The delay warning (RFC 3461 §5.2.5) about these recipients, which wait for what `text` and `status`
-    /// say and are given up at `until`. Nothing: there is no sender who wants it. Its submission id is made
-    /// from the message's alone: a message is warned of once.
-    asio::awaitable<std::optional<store::NewMessage>> delay_warning(
-        queue::MessagePtr message, std::vector<store::DeliveryResult> waiting, WallTime until);
+    /// The delay warning (RFC 3461 §5.2.5). Nothing: there is no sender who wants it. Its submission id is
+    /// made from the message's alone: a message is warned of once.
+    asio::awaitable<std::optional<store::NewMessage>> delay_warning(queue::Delayed delayed);
 
   private:
     struct Notice;

@@ -5,6 +5,7 @@
 #include <algorithm>
 
 #include "delivery/advice.h"
+#include "store/hop.h"
 #include "sts/advice.h"
 #include "util/text.h"
 
@@ -29,7 +30,7 @@ Outlook outlook_of(const Explanation& e) {
     bool answered = !e.hosts.empty();  // and no host has an address
     bool held = false;
     for (const ExplainedHost& host : e.hosts) {
-        answered = answered && host.verdict.reason_code == "no-address";
+        answered = answered && host.verdict.reason_code == store::ReasonCode::no_address;
         if (host.verdict.go) {
             any = true;
         } else {
@@ -38,7 +39,9 @@ Outlook outlook_of(const Explanation& e) {
     }
     if (any && e.queue.suspension) return Outlook::suspended;
     // A session of now says more than those of before.
-    if (any && e.queue.failing && !probed(e)) return Outlook::failing;
+    const bool waits = e.queue.blocked.what == queue::Obstacle::results_wait;
+    if (any && waits) return Outlook::failing;
+    if (any && e.queue.failing && e.queue.failing->all() && !probed(e)) return Outlook::failing;
     if (any) return e.unprotected.empty() ? Outlook::protected_ : Outlook::opportunistic;
     if (answered && !e.plan.doubts_dns()) return Outlook::no_mail;  // RFC 5321 §5.1, as delivery has it
     return held ? Outlook::held : Outlook::unanswered;
@@ -57,10 +60,27 @@ std::string unprotected_of(const Explanation& e) {
 }
 
 // Why no session came about, for advice: what was demanded of the host did not rule it out.
-std::string code_of(const smtp::Failure& failure) {
-    if (failure.code == smtp::Errc::network_unreachable) return "network-unreachable";
-    if (failure.code == smtp::Errc::reply_negative && failure.reply->permanent()) return "greeting-refused";
-    return "unreachable";
+store::ReasonCode code_of(const smtp::Failure& failure) {
+    if (failure.code == smtp::Errc::source_unusable) return store::ReasonCode::source_unusable;
+    if (failure.code == smtp::Errc::network_unreachable) return store::ReasonCode::network_unreachable;
+    if (failure.code == smtp::Errc::reply_negative && failure.reply->permanent())
+        return store::ReasonCode::greeting_refused;
+    return store::ReasonCode::unreachable;
+}
+
+std::string attempts_text(const FailedAttempts& failed) {
+    return fmt::format(
+        "{} failed{}{}{}",
+        failed.attempts > 1 ? fmt::format("the last {} attempts", failed.attempts)
+                            : std::string("the last attempt"),
+        failed.attempts > 1 && failed.since ? ", since " + rfc3339(*failed.since) : "",
+        failed.next_at ? ", and the next one is at " + rfc3339(*failed.next_at) : "",
+        failed.delivered ? "; mail was last delivered there at " + rfc3339(*failed.delivered) : "");
+}
+
+void tell_last(const FailedAttempts& failed, std::vector<std::string>& out) {
+    out.push_back("  the last one" + (failed.last == WallTime{} ? "" : ", at " + rfc3339(failed.last)) +
+                  ": " + failed.status + " " + printable(failed.text, 1000));
 }
 
 void tell_sts(const Explanation& e, std::vector<std::string>& out) {
@@ -175,20 +195,22 @@ void tell_verdict(const Explanation& e, const ExplainedHost& host, std::vector<s
     }
     if (host.verdict.held) {
         const Advice advice = advice_for(host.verdict.reason_code, e.plan.domain);
-        out.push_back("  verdict: no mail: " + host.verdict.sentence + " (" + host.verdict.reason_code + ")");
+        out.push_back("  verdict: no mail: " + host.verdict.sentence + " (" +
+                      std::string(name_of(host.verdict.reason_code)) + ")");
         out.push_back("    what would change it: " + advice.unblocks);
         out.push_back("    whose move: " + advice.move);
         return;
     }
-    const std::string& code = host.verdict.reason_code;
-    if (code.empty()) {
+    const store::ReasonCode code = host.verdict.reason_code;
+    if (code == store::ReasonCode::none) {
         out.emplace_back("  verdict: no mail now");  // what is in the way stands with the host
         return;
     }
     const Advice advice = advice_for(code, e.plan.domain);
-    out.push_back(std::string("  verdict: no mail now: ") +
-                  (code == "greeting-refused" ? "it turns this relay away" : "it cannot be reached") + " (" +
-                  code + ")");
+    out.push_back(
+        std::string("  verdict: no mail now: ") +
+        (code == store::ReasonCode::greeting_refused ? "it turns this relay away" : "it cannot be reached") +
+        " (" + std::string(name_of(code)) + ")");
     out.push_back("    what would change it: " + advice.unblocks);
     out.push_back("    whose move: " + advice.move);
 }
@@ -213,6 +235,75 @@ std::string_view name_of(Outlook outlook) {
             return "unanswered";
     }
     return "";
+}
+
+namespace {
+
+// Counts what failed since mail was last taken.
+class Attempts {
+  public:
+    explicit Attempts(const QueueFacts& facts) {
+        for (const auto& entry : facts.history) {
+            if (const auto* result = std::get_if<store::DeliveryResult>(&entry.what))
+                take(entry.at, *result);
+            else if (const auto* hop = std::get_if<store::HopState>(&entry.what))
+                if (hop->next_hop == facts.hop && hop->failures > 0) failed(entry.at, hop->status, hop->text);
+        }
+    }
+    FailedAttempts found;
+
+  private:
+    void take(WallTime at, const store::DeliveryResult& result) {
+        if (result.state == store::RecipientState::queued) failed(at, result.status, result.text);
+        if (result.state != store::RecipientState::sent) return;
+        found = {};
+        found.delivered = at;
+    }
+    void failed(WallTime at, const std::string& status, const std::string& text) {
+        found.of_mailboxes = (found.attempts == 0 || found.of_mailboxes) && status.starts_with("4.2.");
+        ++found.attempts;
+        if (!found.since) found.since = at;
+        found.last = at;
+        found.status = status;
+        found.text = text;
+    }
+};
+
+}  // namespace
+
+QueueSays QueueSays::of(const QueueFacts& facts) {
+    QueueSays out;
+    out.blocked = facts.blocked;
+    out.suspension = facts.suspension;
+    FailedAttempts found = Attempts(facts).found;
+    bool fails = false;
+    if (facts.blocked.what == queue::Obstacle::hop_fails) {
+        fails = found.of_hop = true;
+        found.status = facts.blocked.status;
+        found.text = facts.blocked.text;
+        found.next_at = facts.blocked.until;
+    }
+    // Mail that has been tried and waits: the history may not know of its last attempt yet.
+    for (std::size_t m = 0; m < facts.waiting.size(); ++m)
+        for (std::size_t n = 0; n < facts.waiting[m].recipients.size(); ++n) {
+            const store::StoredRecipient& r = facts.waiting[m].recipients[n];
+            const queue::Blocked& blocked = facts.waiting_blocked[m][n];
+            if (r.state != store::RecipientState::queued || r.status.empty() ||
+                store::hop_of(facts.waiting[m], n) != facts.hop)
+                continue;
+            fails = true;
+            if (found.attempts == 0) {
+                found.attempts = std::max<std::size_t>(r.tries, 1);
+                found.status = r.status;
+                found.text = r.text;
+                found.of_mailboxes = r.status.starts_with("4.2.");
+            }
+            if (blocked.until && (!found.next_at || *blocked.until < *found.next_at))
+                found.next_at = blocked.until;
+        }
+    found.attempts = std::max<std::size_t>(found.attempts, 1);
+    if (fails && !(found.status.empty() && found.text.empty())) out.failing = std::move(found);
+    return out;
 }
 
 namespace {
@@ -270,8 +361,9 @@ asio::awaitable<Explanation> explain(Delivery& delivery, dns::Resolver& resolver
             host.verdict.go = false;
             host.verdict.sentence = host.plan.addresses.trouble;
             if (!host.plan.addresses.ourselves)
-                host.verdict.reason_code =
-                    host.plan.addresses.temporary ? "addresses-unanswered" : "no-address";
+                host.verdict.reason_code = host.plan.addresses.temporary
+                                               ? store::ReasonCode::addresses_unanswered
+                                               : store::ReasonCode::no_address;
         }
         if (probe && host.verdict.go && ++probes <= max_probes) {
             host.probed = true;
@@ -287,7 +379,7 @@ asio::awaitable<Explanation> explain(Delivery& delivery, dns::Resolver& resolver
             } else {
                 host.failure = std::move(channel.error());
                 host.verdict = decide(host.plan.requirement, Observation::of_failure(*host.failure));
-                if (host.verdict.reason_code == "unreachable")
+                if (host.verdict.reason_code == store::ReasonCode::unreachable)
                     host.verdict.reason_code = code_of(*host.failure);
             }
         }
@@ -317,16 +409,12 @@ std::vector<std::string> lines_of(const Explanation& e) {
                           e.queue.suspension->reason);
             break;
         case Outlook::failing:
-            out.push_back(fmt::format("{}: mail waits: {} failed{}, and the next one is at {}", e.domain,
-                                      e.queue.failing->failures == 1
-                                          ? "the last attempt"
-                                          : fmt::format("the last {} attempts", e.queue.failing->failures),
-                                      e.queue.failing->failures > 1 && e.queue.failing_since
-                                          ? ", since " + rfc3339(*e.queue.failing_since)
-                                          : "",
-                                      rfc3339(e.queue.failing->next_at)));
-            out.push_back("  the last one, at " + rfc3339(e.queue.failing->at) + ": " +
-                          e.queue.failing->status + " " + printable(e.queue.failing->text, 1000));
+            if (e.queue.blocked.what == queue::Obstacle::results_wait) {
+                out.push_back(e.domain + ": mail waits: " + e.queue.blocked.text);
+                break;
+            }
+            out.push_back(e.domain + ": mail waits: " + attempts_text(*e.queue.failing));
+            tell_last(*e.queue.failing, out);
             break;
         case Outlook::held:
             out.push_back(e.domain + ": mail is held back: no MX host meets what is demanded of it");
@@ -346,6 +434,10 @@ std::vector<std::string> lines_of(const Explanation& e) {
                 out.push_back(e.domain + ": mail waits: no MX host takes any from here now");
             if (e.trouble) return out;
             break;
+    }
+    if (e.queue.failing && e.outlook != Outlook::failing) {
+        out.push_back("attempts: " + attempts_text(*e.queue.failing));
+        tell_last(*e.queue.failing, out);
     }
     if (e.plan.route)
         out.push_back("route: " + e.plan.route->pattern + " to " + e.plan.route->to_text() +

@@ -9,6 +9,7 @@
 
 #include "delivery/attempt.h"
 #include "delivery/protection.h"
+#include "queue/obstacle.h"
 
 namespace sternpost::delivery {
 
@@ -43,11 +44,38 @@ enum class Outlook {
 };
 std::string_view name_of(Outlook outlook);
 
+/// How the attempts to deliver to a next hop went since one last succeeded.
+struct FailedAttempts {
+    std::size_t attempts = 0;  // in a row, as far back as the history goes
+    std::optional<WallTime> since;
+    WallTime last{};
+    std::optional<WallTime> next_at;    // of what waits, the first
+    std::optional<WallTime> delivered;  // a recipient's mail was taken there, last
+    std::string status;                 // of the last one
+    std::string text;
+    bool of_hop = false;        // the next hop itself fails: all mail for it waits
+    bool of_mailboxes = false;  // each of them failed by a status that speaks of one mailbox alone (4.2.x)
+    /// Nothing says that other mail would fare better.
+    bool all() const { return of_hop || !(of_mailboxes && delivered); }
+};
+
+/// Facts of the queue and the history about a next hop.
+struct QueueFacts {
+    std::string hop;
+    queue::Blocked blocked;                                    // of mail that comes now
+    std::optional<store::StoredSuspension> suspension;         // that is in force for it
+    std::vector<store::StoredMessage> waiting;                 // some of its mail
+    std::vector<std::vector<queue::Blocked>> waiting_blocked;  // of these, by recipient
+    std::vector<store::HistoryEntry> history;                  // of the hop and of its mail, in time order
+};
+
 /// What the queue knows of the domain's next hop: how delivery fared so far.
 struct QueueSays {
+    queue::Blocked blocked;                             // what stands in the way of mail that comes now
     std::optional<store::StoredSuspension> suspension;  // that is in force for it
-    std::optional<store::HopState> failing;             // since its last attempt
-    std::optional<WallTime> failing_since;  // the first failure in a row, as far back as the history goes
+    std::optional<FailedAttempts> failing;
+
+    static QueueSays of(const QueueFacts& facts);
 };
 
 struct Explanation {

@@ -2,21 +2,17 @@
 
 #include <algorithm>
 
+#include "delivery/outcome_hop.h"
+
 namespace sternpost::delivery {
 namespace {
 
 constexpr std::size_t max_tlsa_records = 64;  // ours: the RFC sets none
 
-queue::HopFate temporary(std::string status, std::string text) {
-    return {false, std::move(status), std::move(text)};
-}
-queue::HopFate permanent(std::string status, std::string text) {
-    return {true, std::move(status), std::move(text)};
-}
-
-tl::unexpected<NoHosts> give(queue::HopFate fate, bool secure) {
+tl::unexpected<NoHosts> give(NoHostsCause cause, const std::string& next_hop, const std::string& detail,
+                             bool secure) {
     NoHosts out;
-    out.fate = std::move(fate);
+    out.fate = failure_of(cause, next_hop, detail);
     out.secure = secure;
     return tl::unexpected<NoHosts>(std::move(out));
 }
@@ -47,15 +43,11 @@ asio::awaitable<tl::expected<Hosts, NoHosts>> find_hosts(const HostOptions& opti
         co_return hosts;
     }
     auto domain = dns::Domain::parse(next_hop);
-    if (!domain) co_return give(permanent("5.1.2", domain.error().text), true);
+    if (!domain) co_return give(NoHostsCause::bad_name, next_hop, domain.error().text, true);
     auto answer = co_await resolver.mx(*domain);
-    if (!answer)
-        co_return give(temporary("4.4.3", "the MX records of " + next_hop +
-                                              " cannot be looked up: " + answer.error().text),
-                       true);
+    if (!answer) co_return give(NoHostsCause::unanswered, next_hop, answer.error().text, true);
     if (answer->existence == dns::Existence::no_name)
-        co_return give(permanent("5.1.2", "the domain " + next_hop + " does not exist (NXDOMAIN)"),
-                       answer->authentic);
+        co_return give(NoHostsCause::no_domain, next_hop, "", answer->authentic);
     hosts.secure = answer->authentic;
     hosts.canonical = answer->canonical;
     hosts.implicit = answer->records.empty();
@@ -65,8 +57,7 @@ asio::awaitable<tl::expected<Hosts, NoHosts>> find_hosts(const HostOptions& opti
         out.push_back(std::move(implicit));
     } else {
         if (answer->records.size() == 1 && answer->records.front().exchange.empty())  // RFC 7505 §3
-            co_return give(permanent("5.1.10", "the domain " + next_hop + " does not accept mail (null MX)"),
-                           answer->authentic);
+            co_return give(NoHostsCause::null_mx, next_hop, "", answer->authentic);
         std::string unusable;
         for (const dns::Mx& mx : answer->records) {
             auto name = dns::Domain::parse(mx.exchange);
@@ -81,10 +72,7 @@ asio::awaitable<tl::expected<Hosts, NoHosts>> find_hosts(const HostOptions& opti
             candidate.preference = mx.preference;
             out.push_back(std::move(candidate));
         }
-        if (out.empty())
-            co_return give(
-                permanent("5.4.4", "no MX record of " + next_hop + " names a host (\"" + unusable + "\")"),
-                answer->authentic);
+        if (out.empty()) co_return give(NoHostsCause::no_host_name, next_hop, unusable, answer->authentic);
         random.shuffle(out);
         std::stable_sort(out.begin(), out.end(),
                          [](const Candidate& a, const Candidate& b) { return a.preference < b.preference; });
@@ -95,11 +83,7 @@ asio::awaitable<tl::expected<Hosts, NoHosts>> find_hosts(const HostOptions& opti
     if (self != out.end()) {  // RFC 5321 §5.1: ourselves and all that is not better
         const std::uint16_t preference = self->preference;
         std::erase_if(out, [&](const Candidate& c) { return c.preference >= preference; });
-        if (out.empty())
-            co_return give(
-                permanent("5.4.6", "the best MX host of " + next_hop +
-                                       " is this host itself, which has no mailboxes: mail would loop"),
-                answer->authentic);
+        if (out.empty()) co_return give(NoHostsCause::ourselves, next_hop, "", answer->authentic);
     }
     if (out.size() > options.max_hosts) {
         hosts.left_out = out.size() - options.max_hosts;

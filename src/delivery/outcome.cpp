@@ -67,6 +67,29 @@ std::string status_of(const smtp::Reply& reply) {
     }
 }
 
+queue::Fate refused_by_offer(const Adaptation& adaptation) {
+    queue::Fate out;
+    out.result.state = RecipientState::bounced;
+    out.result.text = adaptation.text;
+    switch (adaptation.misfit) {
+        case Misfit::none:
+        case Misfit::too_large:
+            out.result.status = "5.3.4";
+            break;
+        case Misfit::utf8:
+            out.result.status = "5.6.7";  // RFC 6531 §3.5
+            break;
+        case Misfit::eight_bit:
+            out.result.status = "5.6.3";
+            break;
+    }
+    return out;
+}
+
+queue::Statuses queue_statuses() {
+    return {.delayed = "4.4.7", .expired = "5.4.7", .deleted = "5.0.0"};
+}
+
 NextStep after_failed_open(const smtp::Failure& failure, bool clear_text_allowed) {
     const auto tls_trouble = [&] {
         return failure.stage == Stage::handshake || failure.stage == Stage::starttls;
@@ -85,6 +108,7 @@ NextStep after_failed_open(const smtp::Failure& failure, bool clear_text_allowed
         case Errc::connect_refused:
         case Errc::connect_timed_out:
         case Errc::network_unreachable:
+        case Errc::source_unusable:
         case Errc::no_passage:
         case Errc::loop:
         case Errc::reply_negative:
@@ -107,6 +131,7 @@ std::string sentence_of(const smtp::Failure& failure) {
         case Errc::connect_timed_out:
             return "no connection: " + failure.text;
         case Errc::network_unreachable:
+        case Errc::source_unusable:
             return failure.text;
         case Errc::no_passage:
             return "not dialled: " + failure.text;
@@ -188,7 +213,8 @@ Meaning meaning_of(const smtp::RecipientOutcome& outcome, const TransactionFacts
                 return out;
             }
             if (reply.permanent()) {
-                if (facts.over_ipv6 && names_ptr(reply)) result.reason_code = "ipv6-without-ptr";
+                if (facts.over_ipv6 && names_ptr(reply))
+                    result.reason_code = store::ReasonCode::ipv6_without_ptr;
                 if (facts.over_ipv6 && facts.other_family && names_ptr(reply)) {
                     out.other_family = true;
                     return out;
@@ -197,7 +223,7 @@ Meaning meaning_of(const smtp::RecipientOutcome& outcome, const TransactionFacts
                 return out;
             }
             out.fate.blames_hop = blames_us(failure);
-            if (greylists(reply)) result.reason_code = "greylisted";
+            if (greylists(reply)) result.reason_code = store::ReasonCode::greylisted;
             if (!reply.temporary())
                 result.status = "4.5.0";  // 2yz or 3yz where neither fits: a confused server (SMTP-08)
             return out;
@@ -212,7 +238,8 @@ Meaning meaning_of(const smtp::RecipientOutcome& outcome, const TransactionFacts
                 // It may have arrived: sending it again soon would double it (RFC 1047). Thirty minutes,
                 // doubling.
                 result.text = "possibly-delivered: " + result.text + " after the whole message was sent";
-                result.reason_code = "possibly-delivered";
+                result.reason_code = store::ReasonCode::possibly_delivered;
+                result.lost_replies = facts.lost_replies + 1;
                 out.fate.least_wait = std::chrono::minutes(30) * (1 << std::min(facts.lost_replies, 6U));
             } else if (facts.reused && failure.stage == Stage::mail && failure.code != Errc::timed_out) {
                 out.reconnect = true;  // the host had ended an idle session: that is nobody's fault
@@ -231,7 +258,7 @@ Meaning meaning_of(const smtp::RecipientOutcome& outcome, const TransactionFacts
             return out;
         case Errc::not_signed:  // RFC 3463 §3.8: X.7.5
             result.status = "4.7.5";
-            result.reason_code = "dkim-key";
+            result.reason_code = store::ReasonCode::dkim_key;
             return out;
         case Errc::aborted:
             result.status = "4.3.2";
@@ -239,6 +266,7 @@ Meaning meaning_of(const smtp::RecipientOutcome& outcome, const TransactionFacts
         case Errc::connect_refused:
         case Errc::connect_timed_out:
         case Errc::network_unreachable:
+        case Errc::source_unusable:
         case Errc::no_passage:
         case Errc::loop:
         case Errc::starttls_not_offered:

@@ -4,6 +4,7 @@
 
 #include <string>
 
+#include "delivery/adapt.h"
 #include "queue/core.h"
 #include "smtp/client.h"
 
@@ -26,7 +27,7 @@ struct TransactionFacts {
     bool over_ipv6 = false;
     bool other_family = false;  // an address of the other family may still be tried
     bool reused = false;        // the session has carried a transaction before
-    unsigned lost_replies = 0;  // how often the reply to the final dot was lost for this recipient
+    unsigned lost_replies = 0;  // replies to the final dot that were lost in a row for this recipient
 };
 
 /// One recipient's fate, from what the host said.
@@ -37,6 +38,12 @@ struct Meaning {
 };
 
 Meaning meaning_of(const smtp::RecipientOutcome& outcome, const TransactionFacts& facts);
+
+/// What a message comes to that the host's offer alone rules out: it is returned.
+queue::Fate refused_by_offer(const Adaptation& adaptation);
+
+/// The statuses of what ends in the queue without a reply of a host: by time, or by an administrator.
+queue::Statuses queue_statuses();
 
 /// RFC 3463 status for a reply: its own enhanced code where it has a fitting one, else by the reply code.
 std::string status_of(const smtp::Reply& reply);

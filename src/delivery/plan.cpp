@@ -2,6 +2,8 @@
 
 #include <algorithm>
 
+#include "delivery/outcome_hop.h"
+
 namespace sternpost::delivery {
 
 Planner::Planner(PolicyOptions options, dns::Resolver& resolver, sts::Lookups& lookups, Overrides& overrides,
@@ -15,18 +17,6 @@ Planner::Planner(PolicyOptions options, dns::Resolver& resolver, sts::Lookups& l
 
 bool HopPlan::doubts_dns() const {
     return !hosts.secure && sts && sts->policy && sts->policy->mode == sts::Mode::enforce;
-}
-
-queue::HopFate doubted(const HopPlan& plan, queue::HopFate fate) {
-    fate.permanent = false;
-    fate.status[0] = '4';
-    fate.reason_code = "dns-doubted";
-    fate.text +=
-        "; that answer is not believed at once, since DNSSEC does not vouch for it and the MTA-STS policy "
-        "of " +
-        plan.domain + " is enforced: whoever forges the DNS could have the mail returned in clear text; " +
-        plan.domain + " must mend its MX records, or really takes no mail any more";
-    return fate;
 }
 
 asio::awaitable<tl::expected<Hosts, NoHosts>> Planner::hosts_of(HopPlan& plan) {
@@ -108,7 +98,7 @@ asio::awaitable<HostPlan> Planner::look_up(const HopPlan& plan, Candidate candid
     // Ruled out by its name. TLSA records, not looked up yet, could speak for it: where DANE is demanded, and
     // where the MX RRset is secure.
     const bool may_change =
-        options_.dane && (plan.hosts.secure || out.verdict.reason_code == "dane-required");
+        options_.dane && (plan.hosts.secure || out.verdict.reason_code == store::ReasonCode::dane_required);
     if (!out.verdict.go && !may_change) co_return out;
     out.addresses = co_await find_addresses(options_.hosts, resolver_, *out.candidate.host, out.port);
     if (out.addresses.usable.empty()) co_return out;

@@ -41,9 +41,6 @@ struct HopPlan {
     bool doubts_dns() const;
 };
 
-/// The permanent fate made one that may pass, for a plan that doubts_dns().
-queue::HopFate doubted(const HopPlan& plan, queue::HopFate fate);
-
 /// One of its hosts, looked up.
 struct HostPlan {
     Candidate candidate;

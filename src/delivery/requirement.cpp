@@ -10,6 +10,7 @@ namespace {
 
 using store::OutcomeCount;
 using store::PolicyType;
+using store::ReasonCode;
 using tlsrpt::ResultType;
 using Kind = Observation::Kind;
 
@@ -18,28 +19,28 @@ constexpr std::array<std::string_view, 6> level_names{"none", "may", "encrypt", 
 // Why a demand is not met.
 struct Problem {
     std::optional<ResultType> type;
-    std::string code;
+    ReasonCode code = ReasonCode::none;
     std::string sentence;
 };
 using Judgement = std::optional<Problem>;  // nothing: met, or not to be said yet
 
-Problem problem(std::optional<ResultType> type, std::string code, std::string sentence) {
-    return {type, std::move(code), std::move(sentence)};
+Problem problem(std::optional<ResultType> type, ReasonCode code, std::string sentence) {
+    return {type, code, std::move(sentence)};
 }
 
 // What a session must show for TLS at all (RFC 3207, RFC 8461 §5, RFC 7672 §2.2; MAP-01, MAP-05). A host that
 // was not reached has shown nothing (MAP-15).
 Judgement judge_tls(const Observation& seen) {
     const auto not_offered = [] {
-        return problem(ResultType::starttls_not_supported, "starttls-not-offered",
+        return problem(ResultType::starttls_not_supported, ReasonCode::starttls_not_offered,
                        "it does not offer STARTTLS");
     };
     const auto handshake_failed = [](const std::string& text) {
-        return problem(ResultType::validation_failure, "handshake-failed",
+        return problem(ResultType::validation_failure, ReasonCode::handshake_failed,
                        "the TLS handshake fails (" + text + ")");
     };
     const auto refused = [](const std::string& text) {
-        return problem(ResultType::starttls_not_supported, "starttls-refused",
+        return problem(ResultType::starttls_not_supported, ReasonCode::starttls_refused,
                        "it refuses STARTTLS (" + text + ")");
     };
     if (seen.kind == Kind::not_connected) return std::nullopt;
@@ -54,7 +55,7 @@ Judgement judge_tls(const Observation& seen) {
         case smtp::Errc::starttls_refused:
             return refused(failure.text);
         case smtp::Errc::injected_octets:
-            return problem(ResultType::validation_failure, "starttls-injection", failure.text);
+            return problem(ResultType::validation_failure, ReasonCode::starttls_injection, failure.text);
         case smtp::Errc::handshake_failed:
             return handshake_failed(failure.text);
         case smtp::Errc::timed_out:
@@ -70,6 +71,7 @@ Judgement judge_tls(const Observation& seen) {
         case smtp::Errc::connect_refused:
         case smtp::Errc::connect_timed_out:
         case smtp::Errc::network_unreachable:
+        case smtp::Errc::source_unusable:
         case smtp::Errc::no_passage:
         case smtp::Errc::loop:
         case smtp::Errc::reply_negative:
@@ -92,22 +94,22 @@ std::string names_text(const tls::Evidence& evidence) {
 Problem expired(const tls::Evidence& evidence) {
     const bool leaf = evidence.not_after != WallTime{};
     return problem(
-        ResultType::certificate_expired, "certificate-expired",
+        ResultType::certificate_expired, ReasonCode::certificate_expired,
         "its certificate has expired" + (leaf ? " on " + rfc3339(evidence.not_after) : std::string()));
 }
 
 Problem not_yet_valid() {
-    return problem(ResultType::validation_failure, "certificate-not-yet-valid",
+    return problem(ResultType::validation_failure, ReasonCode::certificate_not_yet_valid,
                    "its certificate is not valid yet");
 }
 
 Problem too_weak() {
-    return problem(ResultType::validation_failure, "certificate-too-weak",
+    return problem(ResultType::validation_failure, ReasonCode::certificate_too_weak,
                    "its certificate is too weak (RSA keys need 2048 bits or more, and SHA-1 is refused)");
 }
 
 Problem wrong_name(const tls::Evidence& evidence) {
-    return problem(ResultType::certificate_host_mismatch, "certificate-host-mismatch",
+    return problem(ResultType::certificate_host_mismatch, ReasonCode::certificate_host_mismatch,
                    "its certificate is not for this name but for " + names_text(evidence));
 }
 
@@ -126,11 +128,11 @@ Judgement judge_certificate(const tls::Evidence& evidence) {
         case X509_V_ERR_CA_MD_TOO_WEAK:
             return too_weak();
         default:
-            return problem(ResultType::certificate_not_trusted, "certificate-not-trusted",
+            return problem(ResultType::certificate_not_trusted, ReasonCode::certificate_not_trusted,
                            "its certificate cannot be verified: " + evidence.chain_error_name);
     }
     if (!evidence.has_certificate)
-        return problem(ResultType::certificate_not_trusted, "certificate-not-trusted",
+        return problem(ResultType::certificate_not_trusted, ReasonCode::certificate_not_trusted,
                        "it has no certificate");
     if (evidence.weak_key) return too_weak();
     if (!evidence.name_matches) return wrong_name(evidence);
@@ -147,7 +149,7 @@ Judgement judge_verified(const Observation& seen) {
 Judgement judge_sts(const Requirement& requirement, const Observation& seen) {
     const StsDemand& sts = *requirement.sts;
     if (!sts.policy.allows(*requirement.host))  // MAP-06
-        return problem(ResultType::validation_failure, "sts-mx-not-listed",
+        return problem(ResultType::validation_failure, ReasonCode::sts_mx_not_listed,
                        "it is not in the MTA-STS policy of " + sts.domain.text() + " (mx " +
                            sts.policy.mx_text() + "; a wildcard covers one label)");
     return judge_verified(seen);
@@ -172,7 +174,7 @@ Judgement judge_dane(const Requirement& requirement, const Observation& seen) {
         case DaneState::absent:
             return std::nullopt;
         case DaneState::failed:  // never taken for "no DANE" (RFC 7672 §2.1.2, §2.2; MAP-09)
-            return problem(ResultType::dnssec_invalid, "tlsa-lookup-failed",
+            return problem(ResultType::dnssec_invalid, ReasonCode::tlsa_lookup_failed,
                            "its TLSA records cannot be looked up (" + dane.trouble +
                                "), and a host that may have some is not used without them");
         case DaneState::unusable:
@@ -195,7 +197,7 @@ Judgement judge_dane(const Requirement& requirement, const Observation& seen) {
         case X509_V_ERR_CERT_NOT_YET_VALID:
             return not_yet_valid();
         default:
-            return problem(ResultType::validation_failure, "dane-no-tlsa-match",
+            return problem(ResultType::validation_failure, ReasonCode::dane_no_tlsa_match,
                            "its certificate matches none of the TLSA records at " + dane.policy_domain);
     }
 }
@@ -203,7 +205,7 @@ Judgement judge_dane(const Requirement& requirement, const Observation& seen) {
 // Mandatory DANE (RFC 7672 §6; MAP-10).
 Judgement judge_mandatory_dane(const Requirement& requirement, const Observation& seen) {
     const auto required = [](std::string why) {
-        return problem(ResultType::dane_required, "dane-required",
+        return problem(ResultType::dane_required, ReasonCode::dane_required,
                        "DANE is demanded of it, but " + std::move(why));
     };
     if (requirement.dane.state == DaneState::failed) return judge_dane(requirement, seen);
@@ -236,7 +238,7 @@ Judgement judge_level(TlsLevel level, const Requirement& requirement, const Obse
         case TlsLevel::sts:
             if (!requirement.sts || requirement.sts->policy.mode == sts::Mode::none)
                 return problem(
-                    ResultType::validation_failure, "sts-required",
+                    ResultType::validation_failure, ReasonCode::sts_required,
                     "MTA-STS is demanded of it, but " + requirement.domain + " has no such policy");
             return judge_sts(requirement, seen);
     }
@@ -280,7 +282,7 @@ Judgement judge_requiretls(const Requirement& requirement, const Observation& se
     const bool listed = sts_enforced(requirement) && requirement.sts->policy.allows(*requirement.host);
     if (requirement.name_trust == NameTrust::insecure && !listed)
         return problem(
-            std::nullopt, "requiretls-mx-not-trusted",
+            std::nullopt, ReasonCode::requiretls_mx_not_trusted,
             "the message demands REQUIRETLS, and neither DNSSEC nor an enforced MTA-STS policy says that "
             "this is an MX host of " +
                 requirement.domain);
@@ -290,7 +292,7 @@ Judgement judge_requiretls(const Requirement& requirement, const Observation& se
     if (!by_dane)
         if (auto unverified = judge_verified(seen)) return unverified;
     if (seen.kind == Kind::session && !seen.requiretls_offered)
-        return problem(std::nullopt, "requiretls-not-offered",
+        return problem(std::nullopt, ReasonCode::requiretls_not_offered,
                        "the message demands REQUIRETLS, which it does not offer");
     return std::nullopt;
 }
@@ -300,7 +302,7 @@ Verdict verdict_of(Problem failed, bool go) {
     out.go = go;
     out.held = !go;
     out.result_type = failed.type;
-    out.reason_code = std::move(failed.code);
+    out.reason_code = failed.code;
     out.sentence = std::move(failed.sentence);
     return out;
 }
@@ -321,7 +323,7 @@ Finding failure(PolicyType policy, Problem failed) {
     out.policy = policy;
     out.count = OutcomeCount::failure;
     out.result_type = failed.type;
-    out.reason_code = std::move(failed.code);
+    out.reason_code = failed.code;
     return out;
 }
 
@@ -353,7 +355,7 @@ std::optional<Finding> tlsa_finding(const Requirement& requirement, const Observ
             if (auto failed = judge_tls(seen)) return failure(PolicyType::tlsa, std::move(*failed));
             Finding out = success(PolicyType::tlsa);  // MAP-08: not a failure by itself
             out.result_type = ResultType::tlsa_invalid;
-            out.reason_code = "tlsa-unusable";
+            out.reason_code = ReasonCode::tlsa_unusable;
             return out;
         }
         case DaneState::usable:
@@ -486,12 +488,12 @@ Verdict decide(const Requirement& requirement, const Observation& seen) {
         out.go = false;
         out.relaxed = false;
         out.result_type = shown ? shown->type : std::nullopt;
-        out.reason_code = shown ? shown->code : "unreachable";
+        out.reason_code = shown ? shown->code : ReasonCode::unreachable;
         out.sentence = shown ? shown->sentence : std::string();
         return out;
     }
     // Nothing stands in the way; what a report would tell all the same is told.
-    if (!out.reason_code.empty()) return out;
+    if (out.reason_code != ReasonCode::none) return out;
     const bool unusable = !requirement.override_ && requirement.dane.state == DaneState::unusable;
     const auto clear = requirement.tls_use() == smtp::TlsUse::never ? std::nullopt : judge_tls(seen);
     if (clear) {
@@ -500,7 +502,7 @@ Verdict decide(const Requirement& requirement, const Observation& seen) {
         out.sentence = clear->sentence;
     } else if (unusable) {
         out.result_type = ResultType::tlsa_invalid;
-        out.reason_code = "tlsa-unusable";
+        out.reason_code = ReasonCode::tlsa_unusable;
     }
     return out;
 }
@@ -524,11 +526,11 @@ std::vector<Finding> findings(const Requirement& requirement, const Observation&
     return out;
 }
 
-std::string if_enforced(const Requirement& requirement, const Observation& seen) {
-    if (requirement.dane.state != DaneState::absent || sts_enforced(requirement)) return "";
-    if (seen.kind == Kind::no_session && !judge_tls(seen)) return "";
+ReasonCode if_enforced(const Requirement& requirement, const Observation& seen) {
+    if (requirement.dane.state != DaneState::absent || sts_enforced(requirement)) return ReasonCode::none;
+    if (seen.kind == Kind::no_session && !judge_tls(seen)) return ReasonCode::none;
     const auto failed = sts_applies(requirement) ? judge_sts(requirement, seen) : judge_verified(seen);
-    return failed ? failed->code : "";
+    return failed ? failed->code : ReasonCode::none;
 }
 
 std::string override_text(const OverrideDemand& o) {

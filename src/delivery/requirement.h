@@ -121,15 +121,15 @@ struct Finding {
     store::PolicyType policy = store::PolicyType::no_policy_found;
     store::OutcomeCount count = store::OutcomeCount::success;
     std::optional<tlsrpt::ResultType> result_type;  // RFC 8460 §4.3
-    std::string reason_code;
+    store::ReasonCode reason_code = store::ReasonCode::none;
 };
 
 struct Verdict {
     bool go = true;     // MAIL may be said to this host (of_session), or it may be contacted (of_name)
     bool held = false;  // not go, by what is demanded: not because the host is out of reach
     std::optional<tlsrpt::ResultType>
-        result_type;             // what fails the policy, also where mail goes all the same
-    std::string reason_code;     // for programs: sts-mx-not-listed, starttls-not-offered, …
+        result_type;  // what fails the policy, also where mail goes all the same
+    store::ReasonCode reason_code = store::ReasonCode::none;
     std::string sentence;        // for people: what happened, by which rule; empty when all is well
     bool by_requiretls = false;  // it is the message that demands what is missing
     bool relaxed = false;        // an override, or `TLS-Required: No`, let go what a policy would have held
@@ -142,9 +142,9 @@ Verdict decide(const Requirement& requirement, const Observation& observation);
 /// and the message's own wishes change nothing in it, since it is the domain's policy that is reported on.
 std::vector<Finding> findings(const Requirement& requirement, const Observation& observation);
 
-/// The reason code that would have held the mail if the domain's policy, or for a domain without one a policy
-/// that lists every host, had been enforced. Empty: nothing.
-std::string if_enforced(const Requirement& requirement, const Observation& observation);
+/// The reason that would have held the mail if the domain's policy, or for a domain without one a policy
+/// that lists every host, had been enforced. none: nothing.
+store::ReasonCode if_enforced(const Requirement& requirement, const Observation& observation);
 
 /// Whose move it is after `decide` said no for every host: for the end of a sentence.
 std::string whose_move(const Requirement& requirement);

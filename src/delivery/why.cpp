@@ -17,6 +17,17 @@ std::string in(WallTime when, WallTime now) {
     return when > now ? "in " + human_span(when - now) : "now";
 }
 
+// Nothing is tried for any of its recipients until an administrator ends that.
+bool held_back(const WhyFacts& facts) {
+    bool any = false;
+    for (std::size_t n = 0; n < facts.message.recipients.size(); ++n) {
+        if (facts.message.recipients[n].state != store::RecipientState::queued) continue;
+        if (!queue::is_held_back(facts.blocked[n].what)) return false;
+        any = true;
+    }
+    return any;
+}
+
 // The last word of the history on this recipient.
 const store::DeliveryResult* last_result(const WhyFacts& facts, std::size_t n) {
     const store::DeliveryResult* out = nullptr;
@@ -103,7 +114,7 @@ std::vector<WhyRecipient> recipients_of(const WhyFacts& facts) {
         const auto* last = last_result(facts, n);
         if (last != nullptr) one.reason_code = last->reason_code;
         if (!facts.in_queue || r.state != store::RecipientState::queued) {
-            if (r.state == store::RecipientState::bounced && !one.reason_code.empty()) {
+            if (r.state == store::RecipientState::bounced && one.reason_code != store::ReasonCode::none) {
                 const Advice advice = advice_for(one.reason_code, r.address.next_hop);
                 one.unblocks = advice.unblocks;
                 one.move = advice.move;
@@ -115,7 +126,8 @@ std::vector<WhyRecipient> recipients_of(const WhyFacts& facts) {
         one.blocks = now.text;
         one.next_at = now.until;
         // an attempt that failed for this recipient alone has its code in the history
-        if (now.what != queue::Obstacle::schedule || !now.code.empty()) one.reason_code = now.code;
+        if (now.what != queue::Obstacle::schedule || now.code != store::ReasonCode::none)
+            one.reason_code = now.code;
         if (now.what != queue::Obstacle::none && now.what != queue::Obstacle::due) one.status = now.status;
         one.under_way = now.what == queue::Obstacle::none;
         if (!one.blocks.empty()) {
@@ -170,11 +182,15 @@ std::vector<std::string> lines_of(const WhyFacts& facts) {
     if (facts.in_queue && !facts.running)
         out.emplace_back("the daemon is down: nothing is tried until it runs again");
     if (facts.in_queue) {
-        if (facts.clock_trusted) {
+        if (held_back(facts)) {
+            out.push_back(fmt::format(
+                "its lifetime ends at {} ({}), but it is not given up as long as no attempt may begin",
+                rfc3339(facts.deadline), in(facts.deadline, facts.now)));
+        } else if (facts.clock_trusted) {
             out.push_back(fmt::format("it is given up after an attempt at {} ({})", rfc3339(facts.deadline),
                                       in(facts.deadline, facts.now)));
         } else {
-            const Advice advice = advice_for("clock", "");
+            const Advice advice = advice_for(store::ReasonCode::clock, "");
             out.emplace_back(
                 "the clock of this machine has leapt, or is behind the mail in the queue: nothing expires");
             out.push_back("  what would mend that: " + advice.unblocks);

@@ -17,7 +17,7 @@ struct BlockedHop {
     WallTime next_at{};
     std::string status;
     std::string text;
-    std::string reason_code;
+    store::ReasonCode reason_code = store::ReasonCode::none;
 };
 
 struct WhyFacts {
@@ -39,7 +39,7 @@ struct WhyRecipient {
     std::string path;
     std::string state;  // queued, sent, bounced, deleted
     std::string status;
-    std::string reason_code;
+    store::ReasonCode reason_code = store::ReasonCode::none;
     std::string blocks;               // what blocks now, a sentence; empty: nothing
     std::optional<WallTime> next_at;  // of the next attempt
     std::string unblocks;

@@ -137,12 +137,15 @@ std::string for_people(const NoticeRequest& request) {
                 " was handed over to the hosts of the recipients below, which do not say themselves when it "
                 "has been delivered. You hear of it again only if they cannot deliver it.",
             "");
-    else
+    else {
+        const bool all_wait = std::none_of(request.recipients.begin(), request.recipients.end(),
+                                           [](const auto& r) { return r.retry_until.has_value(); });
         out +=
             wrapped("Your message of " + rfc5322_date(request.arrived) +
-                        " has not been delivered to the recipients below yet. You need not send it again: it "
-                        "is still being tried.",
+                        " has not been delivered to the recipients below yet. You need not send it again: " +
+                        (all_wait ? "it is kept here." : "it is still being tried."),
                     "");
+    }
     for (const auto& r : request.recipients) {
         out += "\r\n  <" + printable(r.recipient.path.text()) + ">\r\n";
         out += wrapped(printable(r.text, 1000), "    ");

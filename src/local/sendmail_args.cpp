@@ -125,6 +125,9 @@ class Parser {
                     return fail(Exit::usage, "-V takes 1 to 100 characters");
                 return {};
             case 'q':
+                // `-qI ID` as well as `-qIID`
+                if ((value == "I" || value == "R" || value == "S") && at_ + 1 < words_.size())
+                    return queue_run(std::string(value) + std::string(words_[++at_]));
                 return queue_run(value);
             default:
                 return {};  // -A -C -L -X -d -e -h -p: of no meaning here
@@ -158,15 +161,14 @@ class Parser {
             out_.retry = {"--all"};
         } else if ((kind >= '0' && kind <= '9') || kind == 'p') {
             out_.mode = Mode::do_nothing;  // an interval: the daemon has its own schedule
-        } else if (kind == 'I' && !rest.empty() && rest[0] != '-') {
+        } else if (kind == 'I' && !rest.empty()) {
+            if (!store::MessageId::parse(rest))
+                return fail(Exit::usage, "not a queue id: " + printable(rest, 40));
             out_.mode = Mode::run_queue;
             out_.retry = {std::string(rest)};
         } else if ((kind == 'R' || kind == 'S') && !rest.empty()) {
             out_.mode = Mode::run_queue;
-            // a recipient is looked for by its domain, which is where the queue is cut
-            const auto at = rest.rfind('@');
-            const std::string_view domain = at == std::string_view::npos ? rest : rest.substr(at + 1);
-            out_.retry = {kind == 'R' ? "--domain=" + std::string(domain) : "--sender=" + std::string(rest)};
+            out_.retry = {(kind == 'R' ? "--recipient=" : "--from=") + std::string(rest)};
         } else {
             return fail(Exit::usage,
                         "-q" + printable(value, 40) + " is not supported; see \"sternpost queue retry\"");
@@ -299,7 +301,8 @@ Hands the message on standard input to Sternpost. Exit code 0: it is on stable s
   -bs             an SMTP session on standard input and output
   -bv             checks the addresses, and sends nothing
   -bp             list the queue, as mailq does
-  -q              run the queue now; -qI ID, -qR DOMAIN, -qS SENDER a part of it
+  -q              run the queue now; -qI ID: one message; -qR TEXT, -qS TEXT:
+                  those whose recipient, or sender, has this in its address
   --              recipients follow, even those that begin with '-'
   --help, --version
 

@@ -171,7 +171,7 @@ std::optional<Work> Core::take(const std::string& hop_name, Now now) {
         const auto waits = message.units.find(hop_name);
         if (waits == message.units.end()) continue;  // it was let go of, and came again without that
         Unit& unit = waits->second;
-        Work work{message.stored, {}, now, over(*message.stored, now, now)};
+        Work work{message.stored, {}, now, hop.must_try_all || over(*message.stored, now, now)};
         std::vector<std::uint32_t> later;
         for (const auto n : unit.waiting) {
             const bool due = message.stored->recipients[n].next_at <= now.wall;
@@ -236,7 +236,9 @@ std::vector<store::DeliveryResult> Core::finished(const Work& work, std::vector<
                     result.next_at = end;
             }
         }
+        if (!fate.blames_hop) hop(hop_name).told_to_wait = 0;
         recipient.tries = result.tries;
+        recipient.lost_replies = result.lost_replies;
         recipient.next_at = result.next_at;
         recipient.status = result.status;
         recipient.text = result.text;
@@ -277,7 +279,7 @@ void Core::lane_connected(const std::string& hop_name) {
     works.next_at = SteadyTime::min();
     works.text.clear();
     works.status.clear();
-    works.reason_code.clear();
+    works.reason_code = store::ReasonCode::none;
     works.window = std::min(works.window + options_.window_growth, options_.connections_per_hop);
     candidates_.insert(hop_name);
 }
@@ -329,6 +331,7 @@ std::vector<store::DeliveryResult> Core::lane_failed(const std::string& hop_name
     }
     wake(hop_name, failed, now);
     WallTime first_deadline = WallTime::max();
+    bool owed = false;  // a real attempt, to mail whose time is over
     failed.ready.erase_if([&](store::MessageId id) {
         const auto known = messages_.find(id);
         if (known == messages_.end() || known->second.removed || known->second.stored->held) return true;
@@ -336,7 +339,8 @@ std::vector<store::DeliveryResult> Core::lane_failed(const std::string& hop_name
         const auto waits = message.units.find(hop_name);
         if (waits == message.units.end()) return true;
         const bool expired = over(*message.stored, began, now);
-        if (fate.permanent || expired) {
+        owed = owed || (expired && !fate.permanent && fate.left_alone);
+        if (fate.permanent || (expired && !fate.left_alone)) {
             bounce_unit(message, waits->second, fate, !fate.permanent, now, out);
             return true;
         }
@@ -350,12 +354,20 @@ std::vector<store::DeliveryResult> Core::lane_failed(const std::string& hop_name
     failed.status = fate.status;
     failed.text = fate.text;
     failed.reason_code = fate.reason_code;
+    failed.mx_host = fate.detail.mx_host;
+    failed.diagnostic = fate.detail.diagnostic;
+    failed.failed_at = now.wall;
     failed.detail = fate.detail;
     if (fate.permanent) return out;
-    ++failed.failures;
+    // A host that takes connections and says "not now" works anew with each of them, and waits grow all the
+    // same.
+    failed.failures = fate.reason_code == store::ReasonCode::host_asks_to_wait ? ++failed.told_to_wait
+                                                                               : failed.failures + 1;
+    if (!fate.left_alone) failed.must_try_all = false;
     failed.next_wall = std::min(now.wall + options_.schedule.wait(failed.failures, random_), first_deadline);
     failed.next_at = to_steady(failed.next_wall, now);
     set_timer(hop_name, failed, failed.next_at);
+    if (owed) owe_attempt(hop_name, failed, now);
     // What sleeps in the store waits with the rest, or ends with it.
     asleep(failed.next_at);
     const auto shortest = options_.schedule.shortest_lifetime();
@@ -367,6 +379,15 @@ std::vector<store::DeliveryResult> Core::lane_failed(const std::string& hop_name
     }
     for (const auto id : failed.ready.ids()) let_go_if_far(id, now);
     return out;
+}
+
+// At once, unless one was owed already and left an address alone all the same.
+void Core::owe_attempt(const std::string& name, Hop& hop, Now now) {
+    if (std::exchange(hop.must_try_all, true)) return;
+    hop.next_wall = now.wall;
+    hop.next_at = now.steady;
+    hop.changed = true;
+    set_timer(name, hop, hop.next_at);
 }
 
 void Core::pause(const std::string& hop_name, std::chrono::milliseconds time, Now now) {
@@ -469,16 +490,14 @@ std::optional<Delayed> Core::delayed(const store::StoredMessage& found, Now now,
     const store::StoredMessage& message = here ? *known->second.stored : found;
     if (message.warned || !wants_warning(message) || (here && known->second.removed)) return std::nullopt;
     if (now.wall >= deadline(message)) return std::nullopt;  // the next it hears is the end
-    Delayed out{
-        here ? known->second.stored : std::make_shared<store::StoredMessage>(found), {}, deadline(message)};
-    if (here) {
-        for (const auto& [hop_name, unit] : known->second.units)
-            for (const auto n : unit.waiting) out.recipients.push_back(why_waiting(message, hop_name, n));
-    } else {
-        for (std::uint32_t n = 0; n < message.recipients.size(); ++n)
-            if (message.recipients[n].state == store::RecipientState::queued)
-                out.recipients.push_back(why_waiting(message, store::hop_of(message, n), n));
-    }
+    Delayed out{here ? known->second.stored : std::make_shared<store::StoredMessage>(found),
+                {},
+                {},
+                deadline(message)};
+    const auto blocked = blocked_by(message, now);
+    for (std::uint32_t n = 0; n < message.recipients.size(); ++n)
+        if (message.recipients[n].state == store::RecipientState::queued && blocked[n].what != Obstacle::none)
+            tell_delay(message, n, blocked[n], out);
     later = out.recipients.empty();
     if (later) return std::nullopt;
     return out;
@@ -490,21 +509,28 @@ void Core::warned(store::MessageId id) {
 }
 
 // As a result that has not come.
-store::DeliveryResult Core::why_waiting(const store::StoredMessage& message, const std::string& hop_name,
-                                        std::uint32_t n) const {
+void Core::tell_delay(const store::StoredMessage& message, std::uint32_t n, const Blocked& blocked,
+                      Delayed& out) const {
     const store::StoredRecipient& recipient = message.recipients[n];
-    const Hop* hop = blocking(hop_name, recipient);
-    store::DeliveryResult out;
-    out.message = message.id;
-    out.recipient = n;
-    out.status = hop != nullptr ? hop->status : recipient.status;
-    out.text = hop != nullptr ? hop->text : recipient.text;
-    if (const auto* suspension = suspensions_.of_hop(hop_name))
-        out.text = "mail to " + suspension->scope + " is suspended: " + suspension->reason;
-    if (message.held) out.text = "it is on hold";
-    if (!out.status.starts_with('4')) out.status = "4.4.7";
-    if (out.text.empty()) out.text = "no attempt has been possible yet";
-    return out;
+    store::DeliveryResult result;
+    result.message = message.id;
+    result.recipient = n;
+    result.status = recipient.status;
+    result.text = recipient.text;
+    if (is_held_back(blocked.what)) {  // by whom, and why, is not for the sender to know
+        out.held_back.push_back(n);
+        result.text = "it is held back by the administrator of this mail system";
+        result.status.clear();
+    } else if (const Hop* hop = blocking(store::hop_of(message, n), recipient)) {
+        result.status = hop->status;
+        result.text = hop->text;
+        result.mx_host = hop->mx_host;
+        result.diagnostic = hop->diagnostic;
+        result.at = hop->failed_at;
+    }
+    if (!result.status.starts_with('4')) result.status = options_.statuses.delayed;
+    if (result.text.empty()) result.text = "no attempt has been possible yet";
+    out.recipients.push_back(std::move(result));
 }
 
 // ---- for people
@@ -533,10 +559,13 @@ std::vector<Blocked> Core::blocked_by(const store::StoredMessage& found, Now now
             facts.hop = &state;
             facts.no_connection =
                 hop.failures == 0 && (hop.next_at > now.steady || (hop.lanes == 0 && lanes_.full()));
+            facts.in_line = hop.lanes > 0 && !hop.ready.empty() && !wants_lane(hop_name, hop, now);
         } else {
             for (const auto& one : stored)
                 if (one.next_hop == hop_name) facts.hop = &one;
         }
+        facts.in_line =
+            facts.in_line || (known == messages_.end() && messages_.size() >= options_.window.messages);
         if (known != messages_.end()) {
             const auto unit = known->second.units.find(hop_name);
             const bool waits = unit != known->second.units.end() &&

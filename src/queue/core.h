@@ -35,8 +35,16 @@ struct Window {
     std::chrono::seconds horizon{60};  // what waits for longer is let go of
 };
 
+/// RFC 3463 statuses of what the queue ends, or reports as delayed, without a reply of a host.
+struct Statuses {
+    std::string delayed;  // no attempt has given a better one
+    std::string expired;  // an administrator gave it up
+    std::string deleted;
+};
+
 struct Options {
     Schedule schedule;
+    Statuses statuses;
     unsigned connections_per_hop = 20;
     unsigned window_start = 2;      // connections to a next hop of which nothing is known
     unsigned window_growth = 1;     // more for each that could be opened
@@ -72,7 +80,8 @@ struct Fate {
 struct Delayed {
     MessagePtr message;
     std::vector<store::DeliveryResult> recipients;  // those that wait, with why
-    WallTime until;                                 // given up after an attempt at or after this
+    std::vector<std::uint32_t> held_back;  // of these: nothing is tried until an administrator ends that
+    WallTime until;                        // given up after an attempt at or after this
 };
 
 /// Why a next hop cannot take mail: all that waits for it waits, or bounces.
@@ -80,8 +89,10 @@ struct HopFate {
     bool permanent = false;  // bounces what is due: no such domain, null MX, a loop
     std::string status;
     std::string text;
-    std::string reason_code{};
+    store::ReasonCode reason_code = store::ReasonCode::none;
     store::AttemptDetail detail{};
+    bool left_alone =
+        false;  // an address was not tried, since it took no connection a moment ago: no last attempt
 };
 
 /// A next hop of which something is in memory.
@@ -94,7 +105,7 @@ struct HopView {
     std::optional<WallTime> next_at;
     std::string text;
     std::string status{};
-    std::string reason_code{};
+    store::ReasonCode reason_code = store::ReasonCode::none;
     bool idle = false;  // nothing of it is in memory but that it failed, which the store knows
 };
 
@@ -233,6 +244,8 @@ class Core {
     /// When something becomes due by itself.
     std::optional<SteadyTime> next_wake() const;
 
+    const Options& options() const { return options_; }
+
   private:
     struct Unit {                            // a message's recipients at one hop
         std::vector<std::uint32_t> waiting;  // queued recipients that are not in an attempt
@@ -256,12 +269,18 @@ class Core {
         unsigned connected = 0;
         unsigned window = 0;
         unsigned failures = 0;
+        unsigned told_to_wait = 0;  // sessions in a row that ended with "not now" to all mail
+        bool must_try_all =
+            false;  // mail whose time is over waits for an attempt that leaves no address alone
         SteadyTime next_at = SteadyTime::min();
         SteadyTime timer = SteadyTime::max();  // its entry in timers_
         WallTime next_wall{};
         std::string status;
         std::string text;
-        std::string reason_code;
+        store::ReasonCode reason_code = store::ReasonCode::none;
+        std::string mx_host;  // of the last failure: who replied, and what, for notices
+        std::string diagnostic;
+        WallTime failed_at{};
         store::AttemptDetail detail;  // not recorded yet
         bool changed = false;
         // When the store was given a failure that its answers may not know yet; else min(). A hop that is
@@ -277,6 +296,7 @@ class Core {
     bool admits(const store::StoredMessage& message, Now now);
     void wake(const std::string& name, Hop& hop, Now now);
     void set_timer(const std::string& name, Hop& hop, SteadyTime when);
+    void owe_attempt(const std::string& name, Hop& hop, Now now);
     void run_timers(Now now);
     bool blocked(const std::string& name, const Hop& hop, SteadyTime when) const;
     bool wants_lane(const std::string& name, const Hop& hop, Now now) const;
@@ -296,8 +316,8 @@ class Core {
     const Hop* blocking(const std::string& hop_name, const store::StoredRecipient& recipient) const;
     void take_out(const std::vector<Selected>& selected);
     static bool stops_waiting(Message& message, const std::string& hop_name, std::uint32_t recipient);
-    store::DeliveryResult why_waiting(const store::StoredMessage& message, const std::string& hop_name,
-                                      std::uint32_t n) const;
+    void tell_delay(const store::StoredMessage& message, std::uint32_t n, const Blocked& blocked,
+                    Delayed& out) const;
 
     Options options_;
     Random& random_;

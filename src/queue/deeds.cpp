@@ -39,7 +39,7 @@ Selected Core::select(const store::StoredMessage& found, const store::QueueFilte
         // What is in an attempt waits for nothing, so that no reason matches it.
         recipient.text.clear();
         recipient.status.clear();
-        recipient.reason_code.clear();
+        recipient.reason_code = store::ReasonCode::none;
         if (!waits && filter.reason.empty() && store::matches(filter, recipient)) ++out.active;
     }
     out.whole = queued > 0 && out.recipients.size() + out.active == queued;

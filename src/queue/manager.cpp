@@ -566,8 +566,7 @@ asio::awaitable<void> Manager::sweep(Core::Sweep what) {
     filter.until = store::MessageId{UINT64_MAX};
     filter.limit = 1;
     const auto oldest = co_await find(filter);
-    if (!oldest || oldest->empty()) co_return;
-    core_->not_later(what.hop, oldest->front(), now());
+    if (oldest && !oldest->empty()) core_->not_later(what.hop, oldest->front(), now());
     store_hop(what.hop);
     kick();
 }
@@ -585,7 +584,8 @@ asio::awaitable<void> Manager::settle_and_wait(std::vector<store::DeliveryResult
 asio::awaitable<void> Manager::end(std::vector<Selected> selected, store::RecipientState state,
                                    std::string text) {
     const bool bounced = state == store::RecipientState::bounced;
-    auto results = core_->end(selected, state, bounced ? "5.4.7" : "5.0.0", text, now());
+    const Statuses& statuses = core_->options().statuses;
+    auto results = core_->end(selected, state, bounced ? statuses.expired : statuses.deleted, text, now());
     co_await settle_and_wait(std::move(results), bounced ? "bounced" : "deleted");
 }
 
@@ -663,6 +663,11 @@ asio::awaitable<store::Result<DeedDone>> Manager::act(Deed deed, store::QueueFil
         for (const auto& found : *page) {
             Selected one = core_->select(found, meant);
             if (one.recipients.empty() && one.active == 0) continue;
+            const bool suspended = core_->suspensions().of_sender(*one.message) != nullptr;
+            if (suspended && (deed == Deed::release || (deed == Deed::retry && one.message->held))) {
+                ++out.sender_suspended;
+                continue;
+            }
             if (deed == Deed::retry && one.message->held) {
                 ++out.held;
                 continue;
@@ -681,6 +686,7 @@ asio::awaitable<store::Result<DeedDone>> Manager::act(Deed deed, store::QueueFil
         if (stopping_) co_return fail(store::Errc::closed, "the daemon stops");
         if (tell && !last) co_await tell(out);
     }
+    out.results_wait = core_->refused() > 0;
     if (out.messages > 0) {
         Event event(log_, Level::info, "queue");
         event.kv("deed", name_of(deed))

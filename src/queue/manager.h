@@ -31,9 +31,11 @@ enum class Deed { retry, hold, release, expire, remove, reroute };
 struct DeedDone {
     std::size_t messages = 0;
     std::size_t recipients = 0;
-    std::size_t active = 0;     // further recipients, which are in an attempt that ends as it ends
-    std::size_t held = 0;       // further messages, which a retry leaves alone since they are on hold
-    std::size_t suspended = 0;  // of the recipients: those whose next hop is suspended
+    std::size_t active = 0;            // further recipients, which are in an attempt that ends as it ends
+    std::size_t held = 0;              // further messages, which a retry leaves alone since they are on hold
+    std::size_t sender_suspended = 0;  // further messages, which stay on hold since their sender is suspended
+    bool results_wait = false;         // nothing is sent now, since the store cannot keep what becomes of it
+    std::size_t suspended = 0;         // of the recipients: those whose next hop is suspended
 };
 
 /// One connection's worth of work for a next hop, as delivery sees it. Everything on the control thread.

@@ -118,7 +118,11 @@ void Core::restore(const store::HopState& state, Now now) {
     known.next_at = to_steady(state.next_at, now);
     known.status = state.status;
     known.text = state.text;
+    known.mx_host = state.detail.mx_host;
+    known.diagnostic = state.detail.diagnostic;
+    known.failed_at = state.at;
     known.reason_code = state.reason_code;
+    if (state.reason_code == store::ReasonCode::host_asks_to_wait) known.told_to_wait = state.failures;
 }
 
 void Core::asleep(SteadyTime when) {
@@ -248,6 +252,10 @@ std::vector<store::DeliveryResult> Core::swept(const Sweep& sweep, std::vector<s
         if (!waits_for(stored, sweep.hop)) continue;  // but for another group of the same next hop
         Message* message = insert(std::move(stored), now);
         if (message == nullptr) continue;
+        if (sweep.fate.left_alone) {
+            owe_attempt(sweep.hop, hop(sweep.hop), now);
+            break;
+        }
         const auto unit = message->units.find(sweep.hop);
         if (unit == message->units.end()) continue;
         bounce_unit(*message, unit->second, sweep.fate, true, now, out);

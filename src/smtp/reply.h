@@ -14,6 +14,7 @@ enum class Errc {
     connect_refused,      // TCP: nobody listens, or a packet said no
     connect_timed_out,    //
     network_unreachable,  // we cannot reach the network at all: blames no host
+    source_unusable,      // the source address that is set is none of this machine: blames no host
     no_passage,           // the address is not one that may be dialled: no connection was tried
     loop,                 // the host greets with our own name
     timed_out,            // the peer did not answer within the stage's time

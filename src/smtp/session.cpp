@@ -201,7 +201,7 @@ asio::awaitable<tl::expected<Opened, Failure>> Session::open() {
             std::string text = "the source address " + target_.source->text() +
                                " cannot be used here: " + ec.message() + "; the option " +
                                (target_.source->is_v6() ? "source_ipv6" : "source_ipv4") + " names it";
-            co_return co_await lost(Stage::connect, Errc::network_unreachable, std::move(text));
+            co_return co_await lost(Stage::connect, Errc::source_unusable, std::move(text));
         }
     }
     if (ec) co_return co_await lost(Stage::connect, connect_errc(ec), connect_text(ec));

@@ -48,6 +48,7 @@ enum RecipientTag : std::uint64_t {
     recipient_tries = 7,
     recipient_status = 8,
     recipient_text = 9,
+    recipient_lost_replies = 10,
 };
 enum ResultTag : std::uint64_t {
     result_message = 1,
@@ -66,6 +67,7 @@ enum ResultTag : std::uint64_t {
     result_result_type = 14,
     result_reason_code = 15,
     result_detail = 16,
+    result_lost_replies = 17,
 };
 enum HopTag : std::uint64_t {
     hop_name = 1,
@@ -189,6 +191,7 @@ class Into {
     explicit Into(const Field& field) : field_(field) {}
 
     void text(std::string& place) const { place.assign(field_.octets); }
+    void reason_code(ReasonCode& place) const { place = reason_code_of(field_.octets); }
     template <class Number>
     void number(Number& place) {
         const auto value = field_.number();
@@ -242,7 +245,7 @@ bool read_fields(std::string_view fields, Take take) {
     return !reader.damaged();
 }
 
-std::string encode_recipient(const QueuedRecipient& recipient, const Standing::Recipient* standing) {
+std::string encode_recipient(const QueuedRecipient& recipient, const RecipientProgress* standing) {
     FieldWriter out;
     out.octets(recipient_path, recipient.recipient.path.text());
     out.some_number(recipient_notify, notify_bits(recipient.recipient.notify));
@@ -254,6 +257,7 @@ std::string encode_recipient(const QueuedRecipient& recipient, const Standing::R
     out.some_number(recipient_tries, standing->tries);
     out.some_octets(recipient_status, standing->status);
     out.some_octets(recipient_text, standing->text);
+    out.some_number(recipient_lost_replies, standing->lost_replies);
     return out.take();
 }
 
@@ -266,7 +270,7 @@ void put_recipients(FieldWriter& out, const NewMessage& message) {
                                                            : nullptr));
 }
 
-std::optional<QueuedRecipient> decode_recipient(std::string_view fields, Standing::Recipient& standing) {
+std::optional<QueuedRecipient> decode_recipient(std::string_view fields, RecipientProgress& standing) {
     std::optional<mail::ForwardPath> path;
     std::uint64_t notify = 0;
     std::string orcpt;
@@ -299,6 +303,9 @@ std::optional<QueuedRecipient> decode_recipient(std::string_view fields, Standin
                 break;
             case recipient_text:
                 into.text(standing.text);
+                break;
+            case recipient_lost_replies:
+                into.number(standing.lost_replies);
                 break;
             default:
                 break;
@@ -741,8 +748,9 @@ std::string encode_result(const DeliveryResult& result, WithOutcomes outcomes) {
     out.some_octets(result_tls, result.tls);
     out.some_octets(result_policy, result.policy);
     out.some_octets(result_result_type, result.result_type);
-    out.some_octets(result_reason_code, result.reason_code);
+    out.some_octets(result_reason_code, name_of(result.reason_code));
     put_detail(out, result_detail, result.detail, outcomes);
+    out.some_number(result_lost_replies, result.lost_replies);
     return out.take();
 }
 
@@ -754,7 +762,7 @@ std::string encode_hop(const HopState& state, WithOutcomes outcomes) {
     out.some_number(hop_failures, state.failures);
     out.some_octets(hop_status, state.status);
     out.some_octets(hop_text, state.text);
-    out.some_octets(hop_reason_code, state.reason_code);
+    out.some_octets(hop_reason_code, name_of(state.reason_code));
     put_detail(out, hop_detail, state.detail, outcomes);
     return out.take();
 }
@@ -823,16 +831,22 @@ Result<DeliveryResult> decode_result(std::string_view fields) {
                 into.text(result.result_type);
                 break;
             case result_reason_code:
-                into.text(result.reason_code);
+                into.reason_code(result.reason_code);
                 break;
             case result_detail:
                 take_detail(result.detail, field, into);
+                break;
+            case result_lost_replies:
+                into.number(result.lost_replies);
                 break;
             default:
                 break;
         }
     });
     if (!ok || !has_message) return damaged("result");
+    // Releases that did not count lost replies named the last one.
+    if (result.reason_code == ReasonCode::possibly_delivered && result.lost_replies == 0)
+        result.lost_replies = std::max(result.tries, 1U);
     return result;
 }
 
@@ -859,7 +873,7 @@ Result<HopState> decode_hop(std::string_view fields) {
                 into.text(state.text);
                 break;
             case hop_reason_code:
-                into.text(state.reason_code);
+                into.reason_code(state.reason_code);
                 break;
             case hop_detail:
                 take_detail(state.detail, field, into);

@@ -133,6 +133,10 @@ Body Body::of(std::string octets) {
     return body;
 }
 
+RecipientProgress RecipientProgress::after(const DeliveryResult& result) {
+    return {result.state, result.next_at, result.tries, result.lost_replies, result.status, result.text};
+}
+
 StoredMessage StoredMessage::of(const NewMessage& message) {
     StoredMessage out;
     out.id = message.id;
@@ -150,13 +154,8 @@ StoredMessage StoredMessage::of(const NewMessage& message) {
     out.held = message.standing->held;
     out.warned = message.standing->warned;
     for (std::size_t n = 0; n < out.recipients.size() && n < message.standing->recipients.size(); ++n) {
-        const Standing::Recipient& then = message.standing->recipients[n];
-        StoredRecipient& recipient = out.recipients[n];
-        recipient.state = then.state;
-        recipient.next_at = then.next_at;
-        recipient.tries = then.tries;
-        recipient.status = then.status;
-        recipient.text = then.text;
+        RecipientProgress& progress = out.recipients[n];
+        progress = message.standing->recipients[n];
     }
     return out;
 }

@@ -14,6 +14,7 @@
 #include <vector>
 
 #include "mail/envelope.h"
+#include "store/reason_code.h"
 #include "util/clock.h"
 #include "util/random.h"
 #include "util/result.h"
@@ -114,19 +115,26 @@ struct QueuedRecipient {
 enum class RecipientState : std::uint8_t { queued = 0, sent = 1, bounced = 2, deleted = 3 };
 std::string_view name_of(RecipientState state);
 
+struct DeliveryResult;
+
+/// What the results so far have made of one recipient.
+struct RecipientProgress {
+    RecipientState state = RecipientState::queued;
+    WallTime next_at;
+    std::uint32_t tries = 0;         // attempts so far that blame the recipient
+    std::uint32_t lost_replies = 0;  // replies to the final dot that were lost in a row: it may have arrived
+    std::string status;              // of the last result: RFC 3463
+    std::string text;
+
+    static RecipientProgress after(const DeliveryResult& result);
+    bool operator==(const RecipientProgress&) const = default;
+};
+
 /// What had become of a message when its accept record was copied forward in the journal.
 struct Standing {
-    struct Recipient {
-        RecipientState state = RecipientState::queued;
-        WallTime next_at;
-        std::uint32_t tries = 0;
-        std::string status;
-        std::string text;
-        bool operator==(const Recipient&) const = default;
-    };
     bool held = false;
     bool warned = false;
-    std::vector<Recipient> recipients;  // in the message's order
+    std::vector<RecipientProgress> recipients;  // in the message's order
     bool operator==(const Standing&) const = default;
 };
 
@@ -164,9 +172,10 @@ struct TlsOutcome {
     std::string mode;  // of an sts policy: enforce, testing, none
     OutcomeCount count = OutcomeCount::success;
     std::string result_type;  // RFC 8460 §4.3's name; empty: no failure
-    std::string reason_code;  // delivery/requirement's, or OpenSSL's (X509_V_ERR_…); no user data
-    std::string mx_host;      // the rest is empty where there was none
-    std::string helo;         // the name that the host gave itself
+    std::string
+        reason_code;      // the name of a ReasonCode, and more words where a library has them; no user data
+    std::string mx_host;  // the rest is empty where there was none
+    std::string helo;     // the name that the host gave itself
     std::string local_address;
     std::string remote_address;
     std::string tls;          // `TLSv1.3`
@@ -191,17 +200,18 @@ struct DeliveryResult {
     std::uint32_t recipient = 0;  // index into NewMessage::recipients
     RecipientState state = RecipientState::queued;
     WallTime at;
-    WallTime next_at;         // when deferred: not before this
-    std::uint32_t tries = 0;  // attempts so far that blame the recipient
-    std::string status;       // RFC 3463 code, `2.0.0`
-    std::string text;         // the sentence for people
-    std::string diagnostic;   // the remote reply, empty if none
-    std::string mx_host;      // name and address, where a host was contacted
+    WallTime next_at;                // when deferred: not before this
+    std::uint32_t tries = 0;         // attempts so far that blame the recipient
+    std::uint32_t lost_replies = 0;  // replies to the final dot that were lost in a row, this one included
+    std::string status;              // RFC 3463 code, `2.0.0`
+    std::string text;                // the sentence for people
+    std::string diagnostic;          // the remote reply, empty if none
+    std::string mx_host;             // name and address, where a host was contacted
     std::string mx_address;
     std::string tls;          // `TLSv1.3`, empty: in clear
     std::string policy;       // `sts/enforce`, `none`
     std::string result_type;  // RFC 8460 §4.3's name for what was wrong with TLS; empty: nothing
-    std::string reason_code;  // delivery/requirement's, when what is demanded of the host stood in the way
+    ReasonCode reason_code = ReasonCode::none;
     AttemptDetail detail;
     bool relayed = false;  // sent to a host without DSN: whoever wants to hear of success hears of it from
                            // us. Not kept: it matters at the moment that the result is recorded
@@ -215,8 +225,8 @@ struct HopState {
     std::uint32_t failures = 0;  // in a row
     std::string status;
     std::string text;
-    std::string reason_code;  // as in DeliveryResult
-    AttemptDetail detail;     // of the attempt that ended in this state
+    ReasonCode reason_code = ReasonCode::none;
+    AttemptDetail detail;  // of the attempt that ended in this state
 };
 
 /// warned: its sender was told that it is delayed; the others are an administrator's. retry: what waits is
@@ -315,14 +325,9 @@ struct StoredHost {
 };
 
 /// A message as the index or the running store knows it.
-struct StoredRecipient {
+struct StoredRecipient : RecipientProgress {
     QueuedRecipient address;
-    RecipientState state = RecipientState::queued;
-    WallTime next_at;
-    std::uint32_t tries = 0;
-    std::string status;
-    std::string text;
-    std::string reason_code;  // of what blocks its next hop, where that is why it waits
+    ReasonCode reason_code = ReasonCode::none;  // of what blocks its next hop, where that is why it waits
 
     explicit StoredRecipient(QueuedRecipient a) : address(std::move(a)) {}
 };

@@ -37,6 +37,7 @@ std::optional<std::string> parse_sender_scope(
     if (text.starts_with('<') && text.ends_with('>')) text = text.substr(1, text.size() - 2);
     if (const auto address = dns::Address::parse(text)) return address->text();
     if (const auto network = dns::Network::parse(text)) return network->text();
+    if (text.starts_with("*@")) text.remove_prefix(1);
     const auto at = text.rfind('@');
     if (at != std::string_view::npos && at > 0) {
         const auto mailbox = mail::Mailbox::parse(text, true);

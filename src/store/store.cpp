@@ -7,14 +7,23 @@
 
 namespace sternpost::store {
 
+namespace {
+
+bool has_part(const std::string& text, const std::string& part) {
+    return part.empty() || lowered(text).find(lowered(part)) != std::string::npos;
+}
+
+}  // namespace
+
 bool waits_for(const StoredRecipient& recipient, std::string_view reason) {
-    return reason.empty() || recipient.status == reason || recipient.reason_code == reason ||
+    return reason.empty() || recipient.status == reason || name_of(recipient.reason_code) == reason ||
            lowered(recipient.text).find(lowered(reason)) != std::string::npos;
 }
 
 bool matches(const QueueFilter& filter, const StoredRecipient& recipient) {
     return recipient.state == RecipientState::queued && waits_for(recipient, filter.reason) &&
-           (filter.domain.empty() || iequals(recipient.address.next_hop, filter.domain));
+           (filter.domain.empty() || iequals(recipient.address.next_hop, filter.domain)) &&
+           has_part(recipient.address.recipient.path.text(), filter.recipient);
 }
 
 bool matches(const QueueFilter& filter, const StoredMessage& message) {
@@ -24,6 +33,7 @@ bool matches(const QueueFilter& filter, const StoredMessage& message) {
         return false;
     if (filter.unwarned && message.warned) return false;
     if (!filter.sender.empty() && !is_sender(message, filter.sender)) return false;
+    if (!has_part(message.envelope.reverse_path.text(), filter.from)) return false;
     return std::any_of(message.recipients.begin(), message.recipients.end(),
                        [&](const StoredRecipient& r) { return matches(filter, r); });
 }

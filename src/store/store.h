@@ -34,6 +34,8 @@ struct QueueFilter {
     std::string domain;           // next hop of a recipient that waits; empty: any
     std::string sender;           // see sender_scope.h; empty: any
     std::string reason;           // see waits_for(); empty: any
+    std::string recipient;        // a part of the address of a recipient that waits, in any case; empty: any
+    std::string from;             // a part of the reverse-path, in any case; empty: any
     MessageId after{};            // of those with ids behind this one
     MessageId until{UINT64_MAX};  // this one included
     bool unwarned = false;        // only those whose sender has heard of no delay

@@ -13,6 +13,7 @@ constexpr auto day = std::chrono::hours(24);
 constexpr auto week = day * 7;
 constexpr std::uint64_t longest_max_age = 31'557'600;  // seconds: a year
 constexpr auto certificate_margin = day * 14;
+constexpr std::size_t read_by_all = 10'240;  // octets of a policy: some senders stop there
 
 class Findings {
   public:
@@ -29,6 +30,35 @@ class Findings {
     void add(Severity severity, std::string text) { found_.push_back({severity, std::move(text)}); }
     std::vector<Finding> found_;
 };
+
+// One TXT record beside, or as, the one that counts.
+void lint_text(const std::string& name, const std::string& text, Findings& out) {
+    const std::string shown = "\"" + printable(text, 60) + "\"";
+    constexpr std::string_view version = "v=STSv1";
+    if (!text.starts_with(version)) {
+        out.hint(name + ": there is another TXT record, " + shown + "; some senders then look for no policy");
+        return;
+    }
+    const std::string_view rest = std::string_view(text).substr(version.size());
+    if (!rest.empty() && rest.front() != ';' && trimmed(rest) == rest)
+        out.warning(name + ": the record " + shown + " begins with `" +
+                    printable(std::string_view(text).substr(0, text.find(';')), 40) +
+                    "`, which is no version that senders know: it must be `v=STSv1;`");
+    else if (!trimmed(rest).starts_with(';'))
+        out.warning(
+            name + ": the record " + shown +
+            " lacks the `;` after the version: no sender uses it, and some take it for a second record");
+    else if (!rest.starts_with(';'))
+        out.warning(name + ": blanks before the first `;` make some senders pass over the record");
+    if (text.ends_with(' ') || text.ends_with('\t'))
+        out.warning(name + ": blanks at the end of the record make some senders pass over it");
+    std::map<std::string_view, int> seen;
+    for (const auto field : split(text, ';'))
+        if (const auto key = trimmed(field.substr(0, field.find('='))); !key.empty() && ++seen[key] == 2)
+            out.warning(
+                name + ": `" + printable(key, 40) +
+                "` stands twice in the record: the first one counts, and some senders refuse the record");
+}
 
 void lint_record(const Published& published, Findings& out) {
     const std::string name = "_mta-sts." + published.domain.text();
@@ -49,22 +79,7 @@ void lint_record(const Published& published, Findings& out) {
                       : name + " has no TXT record with `v=STSv1; id=…`: senders do not look for a policy");
         return;
     }
-    for (const auto& text : *published.records) {
-        if (!text.starts_with("v=STSv1")) {
-            out.hint(name + ": there is another TXT record, \"" + printable(text, 60) +
-                     "\"; some senders then look for no policy");
-            continue;
-        }
-        const std::string_view rest = std::string_view(text).substr(7);
-        if (!trimmed(rest).starts_with(';'))
-            out.warning(name + ": the record \"" + printable(text, 60) +
-                        "\" lacks the `;` after the version: no sender uses it, and some take it for a "
-                        "second record");
-        else if (!rest.starts_with(';'))
-            out.warning(name + ": blanks before the first `;` make some senders pass over the record");
-        if (text.ends_with(' ') || text.ends_with('\t'))
-            out.warning(name + ": blanks at the end of the record make some senders pass over it");
-    }
+    for (const auto& text : *published.records) lint_text(name, text, out);
 }
 
 // A value that we take and stricter senders do not.
@@ -89,6 +104,13 @@ void lint_lines(std::string_view text, Findings& out) {
             "the policy file begins with a byte order mark: some senders take it for part of `version`");
         text.remove_prefix(3);
     }
+    if (text.size() > read_by_all)
+        out.warning("the policy has " + std::to_string(text.size()) +
+                    " octets: some senders read only the first " + std::to_string(read_by_all) +
+                    ", and others refuse it");
+    if (!is_ascii(text))
+        out.warning(
+            "the policy has octets that are not ASCII: some senders refuse the whole policy for them");
     std::map<std::string, int, std::less<>> seen;
     std::size_t number = 0;
     auto lines = split(text, '\n');
@@ -112,19 +134,30 @@ void lint_lines(std::string_view text, Findings& out) {
                           lowered(nearly) + "`");
                 continue;
             }
+            if (line.find(':', line.find(':') + 1) != std::string_view::npos)
+                out.warning(where + "a second `:`; some senders refuse the whole policy for it");
             const auto meant = nearest(lowered(nearly), keys);
             out.warning(where + "`" + printable(nearly, 40) + "` is no field that senders know" +
                         (meant.empty() ? "" : "; did you mean `" + std::string(meant) + "`?"));
             continue;
         }
         if (++seen[std::string(key)] == 2 && key != "mx")
-            out.warning(where + "`" + std::string(key) + "` stands there twice; the first one counts");
+            out.warning(
+                where + "`" + std::string(key) +
+                "` stands there twice: the first one counts, and some senders refuse the whole policy");
         lint_value(key, trimmed(line.substr(key.size() + 1)), where, out);
     }
 }
 
 void lint_mx(const Published& published, const Policy& policy, Findings& out) {
+    if (!published.mx && !published.mx_problem.empty())
+        out.error("the MX records of " + published.domain.text() + " cannot be looked up: " +
+                  published.mx_problem + "; whether they agree with the policy is unknown");
     if (!published.mx || policy.mode == Mode::none) return;
+    if (published.mx->size() == 1 && (published.mx->front().empty() || published.mx->front() == ".")) {
+        out.hint(published.domain.text() + " takes no mail (null MX): a policy of mode none would do");
+        return;
+    }
     const bool enforce = policy.mode == Mode::enforce;
     std::vector<dns::MxHost> hosts;
     for (const auto& text : *published.mx)
@@ -211,6 +244,9 @@ std::vector<Finding> lint(const Published& published, WallTime now) {
     lint_policy(published, now, out);
     for (const auto& problem : published.report_problems)
         published.reports_usable ? out.warning(problem) : out.error(problem);
+    if (!published.reports_problem.empty())
+        out.warning("_smtp._tls." + published.domain.text() + " cannot be looked up: " +
+                    published.reports_problem + "; senders cannot learn where their TLS reports should go");
     if (published.report_problems.empty() && !published.reports_usable && published.reports_known)
         out.hint("_smtp._tls." + published.domain.text() +
                  " asks for no TLS reports: failures at other people's senders stay unknown to you");

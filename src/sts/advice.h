@@ -23,9 +23,11 @@ struct Published {
     std::string policy_problem;
     std::optional<std::string> content_type;
     std::optional<std::vector<std::string>> mx;  // the MX hosts, as published
-    std::optional<WallTime> certificate_ends;    // of the policy host
+    std::string mx_problem;
+    std::optional<WallTime> certificate_ends;  // of the policy host
     // The TXT record at _smtp._tls, as whoever sends reports reads it (tlsrpt/record).
     bool reports_known = false;                // it could be looked up
+    std::string reports_problem;               // why it could not
     bool reports_usable = false;               // it asks for reports at a place that they can be sent to
     std::vector<std::string> report_problems;  // sentences
 

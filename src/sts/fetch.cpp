@@ -25,8 +25,8 @@ Errc meaning(util::HttpsErrc code) {
 
 }  // namespace
 
-asio::awaitable<Result<Fetched>> fetch(const FetchOptions& options, dns::Resolver& resolver,
-                                       util::Https& https, dns::PolicyDomain domain) {
+asio::awaitable<Result<Served>> fetch_text(const FetchOptions& options, dns::Resolver& resolver,
+                                           util::Https& https, dns::PolicyDomain domain) {
     const auto host = domain.name().under("mta-sts");  // RFC 8461 §3.3
     if (!host) co_return fail(Errc::fetch, "mta-sts." + domain.text() + " is longer than a name may be");
     util::HttpsRequest request;
@@ -75,19 +75,27 @@ asio::awaitable<Result<Fetched>> fetch(const FetchOptions& options, dns::Resolve
         co_return fail(answer->status == 404 || answer->status == 410 ? Errc::gone : Errc::fetch,
                        "the policy host " + host->text() + " answered with HTTP status " +
                            std::to_string(answer->status));
-    if (answer->content_type) {  // a missing one is let pass (D-03)
+    Served out{std::move(answer->body), std::move(answer->fingerprint), std::move(answer->content_type)};
+    co_return out;
+}
+
+asio::awaitable<Result<Fetched>> fetch(const FetchOptions& options, dns::Resolver& resolver,
+                                       util::Https& https, dns::PolicyDomain domain) {
+    const std::string host = "mta-sts." + domain.text();
+    auto served = co_await fetch_text(options, resolver, https, std::move(domain));
+    if (!served) co_return fail(std::move(served).error());
+    if (served->content_type) {  // a missing one is let pass (D-03)
         const std::string_view type =
-            trimmed(std::string_view(*answer->content_type).substr(0, answer->content_type->find(';')));
+            trimmed(std::string_view(*served->content_type).substr(0, served->content_type->find(';')));
         if (!iequals(type, "text/plain"))
-            co_return fail(Errc::bad_policy, "the policy host " + host->text() + " serves the policy as " +
+            co_return fail(Errc::bad_policy, "the policy host " + host + " serves the policy as " +
                                                  printable(type, 60) + ", not text/plain");
     }
-    auto policy = Policy::parse(answer->body);
+    auto policy = Policy::parse(served->text);
     if (!policy)
-        co_return fail(Errc::bad_policy,
-                       "the policy at " + host->text() + " is invalid: " + policy.error().text);
-    Fetched out{std::move(*policy), std::move(answer->body), std::move(answer->fingerprint),
-                std::move(answer->content_type)};
+        co_return fail(Errc::bad_policy, "the policy at " + host + " is invalid: " + policy.error().text);
+    Fetched out{std::move(*policy), std::move(served->text), std::move(served->fingerprint),
+                std::move(served->content_type)};
     co_return out;
 }
 

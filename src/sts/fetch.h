@@ -23,6 +23,13 @@ struct FetchOptions {
     bool ipv6 = true;
 };
 
+/// What the policy host serves, whether it is a policy or not.
+struct Served {
+    std::string text;                         // verbatim
+    std::string fingerprint;                  // SHA-256 of the policy host's certificate, hex
+    std::optional<std::string> content_type;  // as sent; nullopt: the field was missing
+};
+
 struct Fetched {
     Policy policy;
     std::string text;                         // verbatim
@@ -34,5 +41,9 @@ struct Fetched {
 /// latter.
 asio::awaitable<Result<Fetched>> fetch(const FetchOptions& options, dns::Resolver& resolver,
                                        util::Https& https, dns::PolicyDomain domain);
+
+/// The same without a judgement of what came: for those who are to mend it.
+asio::awaitable<Result<Served>> fetch_text(const FetchOptions& options, dns::Resolver& resolver,
+                                           util::Https& https, dns::PolicyDomain domain);
 
 }  // namespace sternpost::sts

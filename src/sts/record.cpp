@@ -35,6 +35,14 @@ bool is_value(std::string_view text) {
            std::all_of(text.begin(), text.end(), [](char c) { return c > 32 && c < 127 && c != '='; });
 }
 
+// What was meant for the id, where something was.
+std::string nearly_id(const std::vector<std::string_view>& fields) {
+    for (const auto field : fields)
+        if (const auto name = trimmed(field.substr(0, field.find('='))); iequals(name, "id"))
+            return ": the name of `" + printable(trimmed(field), 60) + "` must be in small letters: `id`";
+    return "";
+}
+
 }  // namespace
 
 Result<std::optional<Record>> parse_record(const std::vector<std::string>& texts) {
@@ -62,10 +70,12 @@ Result<std::optional<Record>> parse_record(const std::vector<std::string>& texts
                 return fail(Errc::bad_record, "id is not 1 to 32 letters and digits: " + printable(value));
             if (!id) id = std::string(value);  // of repeated fields the first counts (RFC 8461 §3.2)
         } else if (!is_name(name) || !is_value(value)) {
-            return fail(Errc::bad_record, "not a field of an STSv1 record: " + printable(field));
+            return fail(Errc::bad_record,
+                        "not a field of an STSv1 record: " + printable(field) +
+                            (name == trimmed(name) ? "" : " (a blank stands before the `=`)"));
         }
     }
-    if (!id) return fail(Errc::bad_record, "the record has no id");
+    if (!id) return fail(Errc::bad_record, "the record has no id" + nearly_id(fields));
     return std::optional<Record>(Record{std::move(*id)});
 }
 

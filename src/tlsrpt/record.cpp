@@ -95,6 +95,24 @@ Result<Destination> parse_https(std::string_view uri, std::string_view rest) {
                        HttpsPlace{std::move(*host), static_cast<std::uint16_t>(port), std::move(path)}};
 }
 
+bool has_other_port(const Destination& to) {
+    const auto* place = std::get_if<HttpsPlace>(&to.place);
+    return place != nullptr && place->port != 443;
+}
+
+// What was meant for rua, where something was.
+std::string nearly_rua(std::string_view record) {
+    for (const auto raw : split(record, ';')) {
+        const std::string_view field = trimmed(raw);
+        const std::string_view name = field.substr(0, field.find('='));
+        if (!iequals(trimmed(name), "rua")) continue;
+        return name == trimmed(name)
+                   ? ": the name of `" + printable(field, 60) + "` must be in small letters: `rua`"
+                   : ": a blank stands before the `=` of `" + printable(field, 60) + "`";
+    }
+    return "";
+}
+
 }  // namespace
 
 Result<Destination> Destination::parse(std::string_view uri) {
@@ -106,7 +124,7 @@ Result<Destination> Destination::parse(std::string_view uri) {
     return unusable(uri, "neither mailto: nor https:");  // RFC 8460 §3: others are passed over
 }
 
-Result<std::optional<Record>> parse_record(const std::vector<std::string>& texts) {
+Result<std::optional<Record>> parse_record(const std::vector<std::string>& texts, bool other_ports) {
     std::vector<std::string_view> ours;
     for (const auto& text : texts)
         if (is_tlsrpt_record(text)) ours.push_back(text);
@@ -120,7 +138,7 @@ Result<std::optional<Record>> parse_record(const std::vector<std::string>& texts
         constexpr std::string_view key = "rua=";
         if (!rua && field.starts_with(key)) rua = field.substr(key.size());
     }
-    if (!rua) return fail(Errc::bad_record, "the record has no rua");
+    if (!rua) return fail(Errc::bad_record, "the record has no rua" + nearly_rua(ours[0]));
     Record out;
     for (const auto raw : split(*rua, ',')) {
         const std::string_view uri = trimmed(raw);
@@ -128,7 +146,9 @@ Result<std::optional<Record>> parse_record(const std::vector<std::string>& texts
         const auto same = [uri](const Destination& known) { return known.uri == uri; };
         if (std::any_of(out.destinations.begin(), out.destinations.end(), same)) continue;
         auto destination = Destination::parse(uri);
-        if (destination)
+        if (destination && !other_ports && has_other_port(*destination))
+            out.passed_over.push_back(printable(uri, 120) + ": a port other than 443 is not used");
+        else if (destination)
             out.destinations.push_back(std::move(*destination));
         else
             out.passed_over.push_back(destination.error().text);
@@ -139,9 +159,10 @@ Result<std::optional<Record>> parse_record(const std::vector<std::string>& texts
                                       : "no URI of the record's rua can be used: " + out.passed_over.front());
 }
 
-std::vector<std::string> problems_of(const std::string& name, const std::vector<std::string>& texts) {
+std::vector<std::string> problems_of(const std::string& name, const std::vector<std::string>& texts,
+                                     bool other_ports) {
     std::vector<std::string> out;
-    const auto record = parse_record(texts);
+    const auto record = parse_record(texts, other_ports);
     if (!record)
         out.push_back(name + ": " + record.error().text + "; no sender can send a report");
     else if (*record)
@@ -154,7 +175,15 @@ std::vector<std::string> problems_of(const std::string& name, const std::vector<
             out.push_back(shown + " must begin with `v=TLSRPTv1;`, in just these letters: no sender uses it");
         else if (!text.starts_with("v=TLSRPTv1;"))
             out.push_back(shown + " has blanks before the first `;`: some senders pass over it");
-        if (text.ends_with(' ')) out.push_back(shown + " ends with a blank: some senders pass over it");
+        if (text.ends_with(' ') || text.ends_with('\t'))
+            out.push_back(shown + " ends with a blank: some senders pass over it");
+        const auto fields = split(text, ';');
+        const auto count = std::count_if(fields.begin(), fields.end(),
+                                         [](auto field) { return istarts_with(trimmed(field), "rua="); });
+        if (count > 1)
+            out.push_back(shown +
+                          " has `rua` more than once: the first one counts, and some senders pass over the "
+                          "record; put all places into one, with commas between");
     }
     return out;
 }

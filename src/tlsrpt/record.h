@@ -46,11 +46,13 @@ struct Record {
 };
 
 /// The one TLSRPTv1 record among `texts` (each a TXT RR, its strings joined). nullopt: there is none.
-/// bad_record: several, one without rua, or none of its URIs can be used.
-Result<std::optional<Record>> parse_record(const std::vector<std::string>& texts);
+/// bad_record: several, one without rua, or none of its URIs can be used. `other_ports`: https: at another
+/// port than 443 is used.
+Result<std::optional<Record>> parse_record(const std::vector<std::string>& texts, bool other_ports = true);
 
 /// What its owner should mend, sentence by sentence: what keeps us from sending a report, and what stricter
 /// senders are known to refuse. `name`: where the record stands. Empty: nothing, or there is no such record.
-std::vector<std::string> problems_of(const std::string& name, const std::vector<std::string>& texts);
+std::vector<std::string> problems_of(const std::string& name, const std::vector<std::string>& texts,
+                                     bool other_ports = true);
 
 }  // namespace sternpost::tlsrpt

@@ -28,11 +28,6 @@ bool accepted(const store::StoredReport& report, const std::string& uri) {
     });
 }
 
-bool has_other_port(const Destination& to) {
-    const auto* place = std::get_if<HttpsPlace>(&to.place);
-    return place != nullptr && place->port != 443;
-}
-
 }  // namespace
 
 Reporter Options::reporter() const {
@@ -81,24 +76,13 @@ asio::awaitable<Result<Sender::Wanted>> Sender::ask(std::string domain) {
     const std::string text = name->text();
     const auto answer = co_await resolver_.txt(std::move(*name));
     if (!answer) co_return fail(Errc::temporary, text + " cannot be looked up: " + answer.error().text);
-    auto record = parse_record(answer->records);
+    auto record = parse_record(answer->records, options_.allow_other_ports);
     if (!record)
         out.why = text + ": " + record.error().text;
     else if (!*record)
         out.why = text + " has no TLSRPT record";
     else
         out.record = std::move(*record);
-    if (out.record && !options_.allow_other_ports) {
-        auto& places = out.record->destinations;
-        for (const auto& to : places)
-            if (has_other_port(to))
-                out.record->passed_over.push_back(to.uri + ": a port other than 443 is not used");
-        std::erase_if(places, has_other_port);
-        if (places.empty()) {
-            out.why = text + ": no URI of the record's rua can be used: " + out.record->passed_over.front();
-            out.record.reset();
-        }
-    }
     if (out.record && out.record->destinations.size() > options_.most_places)
         out.record->destinations.erase(
             out.record->destinations.begin() + static_cast<std::ptrdiff_t>(options_.most_places),

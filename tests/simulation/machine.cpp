@@ -199,8 +199,7 @@ store::Result<void> Process::open() {
         return bouncer_->notices(std::move(message), std::move(results));
     };
     hooks.delay_warning = [this](queue::Delayed delayed) {
-        return bouncer_->delay_warning(std::move(delayed.message), std::move(delayed.recipients),
-                                       delayed.until);
+        return bouncer_->delay_warning(std::move(delayed));
     };
     queue_ = std::make_unique<queue::Manager>(context, settings_.queue, std::move(hooks), *spy_, *clock_,
                                               timer, around_.random, around_.log);

@@ -147,7 +147,7 @@ void Oracle::count(const store::AttemptDetail& detail, std::uint64_t Sessions::*
 void Oracle::check_wait(const store::DeliveryResult& result) {
     auto longest = *std::max_element(schedule_.retry.begin(), schedule_.retry.end());
     longest = std::chrono::ceil<std::chrono::seconds>(longest * (1.0 + schedule_.jitter));
-    if (result.reason_code == "possibly-delivered")
+    if (result.reason_code == store::ReasonCode::possibly_delivered)
         longest = std::max<std::chrono::seconds>(longest, lost_reply_wait * (1U << most_doublings));
     if (result.next_at - result.at > longest)
         trace_.violated("schedule",

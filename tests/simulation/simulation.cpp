@@ -21,6 +21,7 @@ constexpr std::uint64_t most_turns = 1'000'000;  // of the main loop: a world th
 
 queue::Options queue_of(Chance& chance) {
     queue::Options out;
+    out.statuses = delivery::queue_statuses();
     out.schedule.lifetime = chance.pick(std::vector<seconds>{hours(8), hours(24), hours(48)});
     out.schedule.notice_lifetime = chance.pick(std::vector<seconds>{hours(8), hours(24)});
     out.schedule.delay_warning = chance.pick(std::vector<seconds>{seconds(0), hours(1), hours(4)});

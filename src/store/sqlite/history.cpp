@@ -479,11 +479,8 @@ void HistoryAnswer::apply(const HistoryEntry& entry) {
     if (result.recipient >= message.recipients.size()) return;
     auto& recipient = message.recipients[result.recipient];
     if (recipient.state != RecipientState::queued) return;
-    recipient.state = result.state;
-    recipient.next_at = result.next_at;
-    recipient.tries = result.tries;
-    recipient.status = result.status;
-    recipient.text = result.text;
+    RecipientProgress& progress = recipient;
+    progress = RecipientProgress::after(result);
 }
 
 bool HistoryAnswer::shown(const HistoryEntry& entry) const {

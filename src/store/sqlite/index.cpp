@@ -44,9 +44,10 @@ struct Index::Statements {
           find_copies(db, "SELECT segment FROM copied WHERE message = ?1"),
           drop_copies(db, "DELETE FROM copied WHERE segment = ?1"),
           get_place(db, "SELECT segment, offset, held, warned FROM message WHERE id = ?1 AND NOT damaged"),
-          get_recipients(db,
-                         "SELECT r.state, r.next_at, r.tries, r.status, r.text, h.name FROM recipient r "
-                         "JOIN hop h ON h.id = r.hop WHERE r.message = ?1 ORDER BY r.n"),
+          get_recipients(
+              db,
+              "SELECT r.state, r.next_at, r.tries, r.status, r.text, h.name, r.lost_replies FROM recipient r "
+              "JOIN hop h ON h.id = r.hop WHERE r.message = ?1 ORDER BY r.n"),
           add_message(db, "INSERT INTO message VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11)"),
           find_message(db, "SELECT segment, size, unfinished FROM message WHERE id = ?1"),
           move_message(db, "UPDATE message SET segment = ?2, offset = ?3 WHERE id = ?1"),
@@ -59,10 +60,11 @@ struct Index::Statements {
           set_damaged(db, "UPDATE message SET damaged = 1 WHERE file = ?1 AND file <> '' RETURNING id"),
           get_file(db, "SELECT file FROM message WHERE id = ?1"),
           all_files(db, "SELECT file FROM message WHERE file <> ''"),
-          add_recipient(db,
-                        "INSERT INTO recipient VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12)"),
+          add_recipient(
+              db, "INSERT INTO recipient VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13)"),
           set_recipient(db,
                         "UPDATE recipient SET state = ?3, next_at = ?4, tries = ?5, status = ?6, text = ?7, "
+                        "lost_replies = ?8, "
                         "tier = CASE tier WHEN 2 THEN 2 ELSE 1 END "
                         "WHERE message = ?1 AND n = ?2 AND state = 0 RETURNING hop"),
           hold_recipients(db, "UPDATE recipient SET tier = 2 WHERE message = ?1 AND state = 0 RETURNING hop"),
@@ -171,7 +173,7 @@ class Index::Application {
     std::chrono::sys_days closed() const { return tally_.closed(); }
 
   private:
-    using Recipient = Standing::Recipient;
+    using Recipient = RecipientProgress;
     static bool tried(const Recipient& recipient) { return recipient.tries > 0 || !recipient.status.empty(); }
     struct Fresh {
         const NewMessage* message = nullptr;
@@ -307,13 +309,13 @@ void Index::Application::take(const JournalEntry&, const DeliveryResult& result)
         if (result.recipient >= fresh.recipients.size()) return;
         Recipient& recipient = fresh.recipients[result.recipient];
         if (recipient.state != RecipientState::queued) return;
-        recipient = {result.state, result.next_at, result.tries, result.status, result.text};
+        recipient = RecipientProgress::after(result);
         if (final) --fresh.unfinished;
         return;
     }
-    const auto changed = change_recipients(sql_.set_recipient.with(result.message.value, result.recipient,
-                                                                   as_int(result.state), result.next_at,
-                                                                   result.tries, result.status, result.text));
+    const auto changed = change_recipients(
+        sql_.set_recipient.with(result.message.value, result.recipient, as_int(result.state), result.next_at,
+                                result.tries, result.status, result.text, result.lost_replies));
     if (changed.empty() || !final) return;  // finished before: a recipient ends once
     touch(changed.front(), -1);
     if (!sql_.one_less.with(result.message.value).row()) return;
@@ -472,7 +474,7 @@ void Index::Application::take(const JournalEntry&, const HopState& hop) {
     latest_ = std::max(latest_, hop.at);
     const std::string detail = hop.failures > 0 ? encode(hop.detail, WithOutcomes::no) : std::string();
     change_recipients(sql_.put_hop.with(hop.next_hop, hop.at, hop.next_at, hop.failures, hop.status, hop.text,
-                                        hop.reason_code, Blob{detail}));
+                                        name_of(hop.reason_code), Blob{detail}));
 }
 
 void Index::Application::take(const JournalEntry&, const StoredSuspension& suspension) {
@@ -595,7 +597,7 @@ void Index::Application::write(const Fresh& fresh) {
         sql_.add_recipient
             .with(message.id.value, std::uint64_t{n}, hop, as_int(state.state), next_at, state.tries,
                   address.recipient.path.text(), notify_bits(address.recipient.notify),
-                  address.recipient.orcpt, state.status, state.text, tier)
+                  address.recipient.orcpt, state.status, state.text, tier, state.lost_replies)
             .run();
         touch(hop, state.state == RecipientState::queued ? 1 : 0);
     }
@@ -725,7 +727,8 @@ std::optional<Standing> Index::standing(NewMessage& message, const JournalPlace&
         if (n < message.recipients.size())
             message.recipients[n].next_hop = HopName::parse(row.octets(5)).next_hop;
         out.recipients.push_back({static_cast<RecipientState>(row.integer(0)), row.time(1),
-                                  static_cast<std::uint32_t>(row.integer(2)), row.text(3), row.text(4)});
+                                  static_cast<std::uint32_t>(row.integer(2)),
+                                  static_cast<std::uint32_t>(row.integer(6)), row.text(3), row.text(4)});
     }
     if (database_->take_error() || out.recipients.size() != message.recipients.size()) return std::nullopt;
     return out;

@@ -92,11 +92,8 @@ Result<void> Offline::take(JournalEntry entry) {
         if (!after || result->recipient >= after->recipients.size()) return {};
         StoredRecipient& recipient = after->recipients[result->recipient];
         if (recipient.state != RecipientState::queued) return {};
-        recipient.state = result->state;
-        recipient.next_at = result->next_at;
-        recipient.tries = result->tries;
-        recipient.status = std::move(result->status);
-        recipient.text = std::move(result->text);
+        RecipientProgress& progress = recipient;
+        progress = RecipientProgress::after(*result);
         if (finished(*after)) after.reset();
     } else if (const auto* act = std::get_if<Act>(&entry.what)) {
         auto touched = touch(act->message);

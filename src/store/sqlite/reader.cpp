@@ -25,7 +25,7 @@ constexpr const char* by_hop =
     "AND r.state = 0 AND r.message > ?2 AND r.message <= ?3 ORDER BY r.message";
 constexpr const char* recipients_of =
     "SELECT r.n, h.name, r.state, r.next_at, r.tries, r.forward_path, r.notify, r.orcpt, r.status, r.text, "
-    "r.tier, h.failures, h.next_at, h.status, h.text, h.reason_code "
+    "r.tier, h.failures, h.next_at, h.status, h.text, h.reason_code, r.lost_replies "
     "FROM recipient r JOIN hop h ON h.id = r.hop WHERE r.message = ?1 ORDER BY r.n";
 
 #define STERNPOST_HOP_COLUMNS \
@@ -173,6 +173,7 @@ Result<StoredMessage> Reader::message(Statement& query, bool for_people) {
         stored.tries = static_cast<std::uint32_t>(rows.integer(4));
         stored.status = rows.text(8);
         stored.text = rows.text(9);
+        stored.lost_replies = static_cast<std::uint32_t>(rows.integer(16));
         // Not tried: the time is its place in the line.
         if (rows.integer(10) != 1 && stored.tries == 0 && stored.status.empty())
             stored.next_at = message.arrived;
@@ -181,7 +182,7 @@ Result<StoredMessage> Reader::message(Statement& query, bool for_people) {
             stored.next_at = rows.time(12);
             stored.status = rows.text(13);
             stored.text = rows.text(14);
-            stored.reason_code = rows.text(15);
+            stored.reason_code = reason_code_of(rows.text(15));
         }
     }
     return message;
@@ -197,7 +198,7 @@ Result<HopState> Reader::hop_state(Statement& query) {
     out.failures = static_cast<std::uint32_t>(query.integer(3));
     out.status = query.text(4);
     out.text = query.text(5);
-    out.reason_code = query.text(6);
+    out.reason_code = reason_code_of(query.text(6));
     out.detail = std::move(*detail);
     return out;
 }

@@ -254,6 +254,11 @@ CREATE TABLE tls_report (
 ) WITHOUT ROWID;
 CREATE INDEX tls_report_by_id ON tls_report (id);
 )sql"},
+    Migration{R"sql(
+-- Replies to the final dot that were lost in a row. Until now the sentence told of the last one.
+ALTER TABLE recipient ADD COLUMN lost_replies INTEGER NOT NULL DEFAULT 0;
+UPDATE recipient SET lost_replies = max(tries, 1) WHERE state = 0 AND text LIKE 'possibly-delivered%';
+)sql"},
 };
 
 // Recipients of mail that says something of TLS were in the row of their next hop, and get that of their

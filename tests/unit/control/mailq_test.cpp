@@ -9,8 +9,8 @@ namespace sternpost::control {
 namespace {
 
 std::string shown(const char* list) {
-    return mailq_text(boost::json::parse(list).as_object(),
-                      [](const std::string&) { return "Mon Nov 23 12:00:00"; });
+    MailqText mailq([](const std::string&) { return "Mon Nov 23 12:00:00"; });
+    return mailq.end(boost::json::parse(list).as_object());
 }
 
 TEST(Mailq, SaysThatTheQueueIsEmpty) {
@@ -42,6 +42,34 @@ TEST(Mailq, HasTheLayoutOfPostfix) {
               "\n"
               "        Total Requests: 7\n"
               "-- 2 Kbytes in 7 Requests.\n");
+}
+
+TEST(Mailq, SaysWhatAnAdministratorHasStopped) {
+    const std::string out = shown(R"({"messages":[
+      {"id":"4Xk2000001","size":1,"arrived":"t","reverse_path":"a@x.example","held":false,"recipients":[
+        {"path":"b@y.example","state":"queued","active":false,"reason":"refused","blocked_by":"hop-suspended",
+         "blocks":"the next hop y.example is suspended"}]},
+      {"id":"4Xk2000002","size":1,"arrived":"t","reverse_path":"a@x.example","held":false,"recipients":[
+        {"path":"b@y.example","state":"queued","active":false,"reason":"refused","blocked_by":"hop-suspended",
+         "blocks":"the next hop y.example is suspended"},
+        {"path":"c@z.example","state":"queued","active":false,"reason":"refused","blocked_by":"schedule",
+         "blocks":"refused"}]}],
+      "totals":{"messages":2,"recipients":3,"octets":2}})");
+    EXPECT_NE(out.find("4Xk2000001! "), std::string::npos) << out;
+    EXPECT_NE(out.find("4Xk2000002  "), std::string::npos) << "one of its recipients is tried";
+    EXPECT_NE(out.find("(the next hop y.example is suspended)\n"), std::string::npos);
+    EXPECT_NE(out.find("(refused)\n"), std::string::npos);
+}
+
+TEST(Mailq, PrintsPiecesAsOneList) {
+    MailqText mailq([](const std::string&) { return "t"; });
+    const auto list = boost::json::parse(
+        R"([{"id":"4Xk2000001","size":1,"arrived":"t","reverse_path":"a@x.example","held":false,"recipients":[]}])");
+    EXPECT_TRUE(mailq.messages(list.as_array()).starts_with("-Queue ID-"));
+    EXPECT_TRUE(mailq.messages(list.as_array()).starts_with("4Xk2000001"));
+    EXPECT_TRUE(
+        mailq.end(boost::json::parse(R"({"messages":[],"totals":{"messages":2,"octets":2}})").as_object())
+            .ends_with("-- 0 Kbytes in 2 Requests.\n"));
 }
 
 // The expressions by which monitors find the number of messages.

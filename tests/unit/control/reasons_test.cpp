@@ -10,7 +10,7 @@ constexpr std::chrono::sys_days day = std::chrono::year(2026) / 11 / 23;
 delivery::BlockedHop blocked(const char* name, const char* code) {
     delivery::BlockedHop out;
     out.name = name;
-    out.reason_code = code;
+    out.reason_code = store::reason_code_of(code);
     out.text = "why";
     return out;
 }

@@ -213,8 +213,8 @@ std::string type_text(const std::optional<tlsrpt::ResultType>& type) {
     return type ? std::string(tlsrpt::name_of(*type)) : "-";
 }
 
-std::string or_dash(const std::string& text) {
-    return text.empty() ? "-" : text;
+std::string or_dash(std::string_view text) {
+    return std::string(text.empty() ? "-" : text);
 }
 
 Got entry_of(const std::vector<Finding>& all, store::PolicyType type) {
@@ -224,7 +224,7 @@ Got entry_of(const std::vector<Finding>& all, store::PolicyType type) {
         const char* count = finding.count == store::OutcomeCount::success   ? "success"
                             : finding.count == store::OutcomeCount::failure ? "failure"
                                                                             : "detail";
-        out = {count, type_text(finding.result_type), or_dash(finding.reason_code)};
+        out = {count, type_text(finding.result_type), or_dash(name_of(finding.reason_code))};
     }
     return out;
 }
@@ -242,7 +242,8 @@ TEST(Decision, IsOverItsWholeProductWhatTheRfcsSay) {
         const auto found = findings(requirement, seen);
         const std::map<std::string, Got> got{
             {"verdict",
-             {verdict.go ? "go" : "no", type_text(verdict.result_type), or_dash(verdict.reason_code)}},
+             {verdict.go ? "go" : "no", type_text(verdict.result_type),
+              or_dash(name_of(verdict.reason_code))}},
             {"tlsa-entry", entry_of(found, store::PolicyType::tlsa)},
             {"sts-entry", entry_of(found, store::PolicyType::sts)},
             {"none-entry", entry_of(found, store::PolicyType::no_policy_found)},
@@ -258,7 +259,7 @@ TEST(Decision, IsOverItsWholeProductWhatTheRfcsSay) {
                           << rule->expected[2] << ", got " << ours[0] << ' ' << ours[1] << ' ' << ours[2];
         }
         // A verdict that holds mail back says so to people too.
-        if (!verdict.go && verdict.reason_code != "unreachable") {
+        if (!verdict.go && verdict.reason_code != store::ReasonCode::unreachable) {
             EXPECT_FALSE(verdict.sentence.empty()) << text_of(point);
         }
         // Where mail may go in clear text, nothing forbids it; where something does, no session in clear

@@ -107,7 +107,7 @@ TEST(ReasonCode, NamesWhatTheReplySays) {
     const auto code = [](const smtp::RecipientOutcome& outcome, bool over_ipv6 = false) {
         TransactionFacts facts;
         facts.over_ipv6 = over_ipv6;
-        return meaning_of(outcome, facts).fate.result.reason_code;
+        return std::string(name_of(meaning_of(outcome, facts).fate.result.reason_code));
     };
     EXPECT_EQ(code(said(Stage::rcpt, 450, "4.2.0 <a@b.test>: Recipient address rejected: Greylisted")),
               "greylisted");

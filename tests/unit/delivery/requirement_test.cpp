@@ -95,8 +95,8 @@ TEST_P(Decision, EnforceForbids) {
     const Verdict verdict = decide(requirement("enforce"), GetParam().observation);
     EXPECT_FALSE(verdict.go);
     EXPECT_EQ(verdict.result_type, GetParam().type);
-    EXPECT_EQ(verdict.reason_code, GetParam().code);
-    EXPECT_EQ(verdict.sentence.empty(), verdict.reason_code == "unreachable");
+    EXPECT_EQ(name_of(verdict.reason_code), GetParam().code);
+    EXPECT_EQ(verdict.sentence.empty(), verdict.reason_code == store::ReasonCode::unreachable);
 }
 
 TEST_P(Decision, TestingReportsAndLetsGoWhatIsOpen) {  // STS-65
@@ -216,11 +216,13 @@ TEST(Decision, ARouteDemandsBesidesWhatItsDomainDemands) {  // STS-54
 }
 
 TEST(Decision, WhatIfIsTheVerdictUnderEnforcement) {
-    EXPECT_EQ(if_enforced(requirement(nullptr), Observation::of_session({})), "starttls-not-offered");
-    EXPECT_EQ(if_enforced(requirement("testing"), Observation::of_session(good())), "");
+    EXPECT_EQ(if_enforced(requirement(nullptr), Observation::of_session({})),
+              store::ReasonCode::starttls_not_offered);
+    EXPECT_EQ(if_enforced(requirement("testing"), Observation::of_session(good())), store::ReasonCode::none);
     EXPECT_EQ(if_enforced(requirement("testing", "x.test"), Observation::of_session(good())),
-              "sts-mx-not-listed");
-    EXPECT_EQ(if_enforced(requirement("enforce"), Observation::of_session({})), "") << "that is no what-if";
+              store::ReasonCode::sts_mx_not_listed);
+    EXPECT_EQ(if_enforced(requirement("enforce"), Observation::of_session({})), store::ReasonCode::none)
+        << "that is no what-if";
 }
 
 TEST(Requirement, EnforcedNeverFallsBackToClearText) {  // STS-72

@@ -133,7 +133,7 @@ TEST_F(Resumption, ProvesNothingAboutAnotherHost) {
     const auto proof =
         tls::evidence_of(ticket, contexts_.strict->native_handle(), name("mx.other.test"), now_);
     EXPECT_FALSE(proof.name_matches);
-    EXPECT_EQ(verdict(proof).reason_code, "certificate-host-mismatch");
+    EXPECT_EQ(verdict(proof).reason_code, store::ReasonCode::certificate_host_mismatch);
     const auto again = connect(*contexts_.strict, *there, &ticket);
     ASSERT_TRUE(SSL_session_reused(again.get()));
     EXPECT_FALSE(tls::evidence_of(again.get(), name("mx.other.test"), std::nullopt).name_matches);
@@ -144,7 +144,7 @@ TEST_F(Resumption, OfASessionThatNothingVerifiedProvesNothing) {
     const auto ticket = ticket_from(*contexts_.opportunistic, *there);
     const auto proof = tls::evidence_of(ticket, contexts_.strict->native_handle(), name("mx.d.test"), now_);
     EXPECT_FALSE(proof.chain_ok());
-    EXPECT_EQ(verdict(proof).reason_code, "certificate-not-trusted");
+    EXPECT_EQ(verdict(proof).reason_code, store::ReasonCode::certificate_not_trusted);
     const auto again = connect(*contexts_.strict, *there, &ticket);
     ASSERT_TRUE(SSL_session_reused(again.get()));
     EXPECT_FALSE(verdict(tls::evidence_of(again.get(), name("mx.d.test"), std::nullopt)).go);
@@ -157,7 +157,7 @@ TEST_F(Resumption, EndsWithTheCertificate) {
     ASSERT_TRUE(verdict(today).go);
     const auto later = today.not_after + std::chrono::seconds(1);
     const auto proof = tls::evidence_of(ticket, contexts_.strict->native_handle(), name("mx.d.test"), later);
-    EXPECT_EQ(verdict(proof).reason_code, "certificate-expired");
+    EXPECT_EQ(verdict(proof).reason_code, store::ReasonCode::certificate_expired);
 }
 
 TEST_F(Resumption, ProvesNothingUnderDane) {

@@ -169,12 +169,15 @@ TEST(SendmailArguments, TakeWhatHasNoMeaningHere) {  // CLI-21
     EXPECT_EQ(arguments({"-bs"}).mode, Mode::smtp_session);           // CLI-15
     EXPECT_EQ(arguments({"-bv", "a@x.example"}).mode, Mode::verify);  // CLI-16
     for (const auto& [word, retry] :
-         {std::pair("-q", "--all"), std::pair("-qf", "--all"), std::pair("-qI4Xk2", "4Xk2"),
-          std::pair("-qRx.example", "--domain=x.example"), std::pair("-qRa@x.example", "--domain=x.example"),
-          std::pair("-qSa@x.example", "--sender=a@x.example")}) {  // CLI-17
+         {std::pair("-q", "--all"), std::pair("-qf", "--all"), std::pair("-qI4x4c0R0vqN", "4x4c0R0vqN"),
+          std::pair("-qRx.ex", "--recipient=x.ex"), std::pair("-qRa@x.example", "--recipient=a@x.example"),
+          std::pair("-qSw", "--from=w")}) {  // CLI-17
         EXPECT_EQ(arguments({word}).mode, Mode::run_queue) << word;
         EXPECT_EQ(arguments({word}).retry, std::vector<std::string>{retry}) << word;
     }
+    EXPECT_EQ(arguments({"-qR", "x.ex"}).retry, std::vector<std::string>{"--recipient=x.ex"});
+    EXPECT_EQ(arguments({"-qI", "4x4c0R0vqN"}).retry, std::vector<std::string>{"4x4c0R0vqN"});
+    EXPECT_EQ(error_of({"-qIzzz"}), Exit::usage) << "an exit code that mail programs know";
 }
 
 TEST(SendmailExit, SaysWhatTheDaemonSaid) {  // CLI-24

@@ -17,6 +17,7 @@ class Queue : public testing::Test {
 
     static Options options() {
         Options out;
+        out.statuses = {.delayed = "4.4.7", .expired = "5.4.7", .deleted = "5.0.0"};
         out.schedule.jitter = 0;
         // Nothing goes to the store, and all of it stays: what the window does has tests of its own.
         out.window.messages = out.window.per_hop = 1'000'000;
@@ -234,6 +235,67 @@ TEST_F(Queue, ExpiresOnlyAfterAnAttemptThatBeganAfterTheDeadline) {  // D-41
     EXPECT_NE(results[0].text.find("given up after 7d 00h"), std::string::npos) << results[0].text;
 }
 
+TEST_F(Queue, NothingExpiresByAnAttemptThatLeftAnAddressAlone) {  // D-41
+    add({{"a@d.test", "d.test"}});
+    pass(6 * 24h);
+    add({{"b@d.test", "d.test"}});
+    HopFate skipped{false, "4.4.1", "refused (a moment ago; not tried again yet)"};
+    skipped.left_alone = true;
+    open_lanes();
+    EXPECT_TRUE(core.lane_failed("d.test", skipped, now, now).empty());
+    end_lane("d.test");
+    ASSERT_EQ(open_lanes().size(), 1U) << "a real attempt is owed, at once";
+    const auto work = core.take("d.test", now);
+    ASSERT_TRUE(work);
+    EXPECT_TRUE(work->last) << "whichever message is at hand";
+    core.put_back(*work);
+    const auto results = core.lane_failed("d.test", {false, "4.4.1", "refused"}, now, now);
+    ASSERT_EQ(results.size(), 1U);
+    EXPECT_EQ(results[0].message, store::MessageId{1});
+    EXPECT_EQ(results[0].state, RecipientState::bounced);
+}
+
+TEST_F(Queue, AnOwedAttemptThatLeavesAnAddressAloneAgainIsNotRepeatedAtOnce) {
+    add({{"a@d.test", "d.test"}});
+    pass(6 * 24h);
+    HopFate skipped{false, "4.4.1", "busy"};
+    skipped.left_alone = true;
+    for (int i = 0; i < 2; ++i) {
+        ASSERT_EQ(open_lanes().size(), 1U);
+        EXPECT_TRUE(core.lane_failed("d.test", skipped, now, now).empty());
+        end_lane("d.test");
+    }
+    EXPECT_TRUE(open_lanes().empty());
+    pass(1h);
+    EXPECT_EQ(open_lanes().size(), 1U);
+}
+
+TEST_F(Queue, AHostThatKeepsSayingNotNowIsAskedLessAndLessOften) {
+    std::vector<std::chrono::microseconds> waits;
+    add({{"a@d.test", "d.test"}});
+    for (int i = 0; i < 3; ++i) {
+        ASSERT_EQ(open_lanes().size(), 1U);
+        core.lane_connected("d.test");
+        HopFate later{false, "4.7.1", "450 4.7.1 not now"};
+        later.reason_code = store::ReasonCode::host_asks_to_wait;
+        core.lane_disconnected("d.test");
+        core.lane_failed("d.test", later, now, now);
+        end_lane("d.test");
+        const auto wait = *core.hops().at(0).next_at - now.wall;
+        waits.push_back(wait);
+        pass(wait);
+    }
+    EXPECT_LT(waits[0], waits[1]);
+    EXPECT_LT(waits[1], waits[2]);
+    const auto work = core.take("d.test", now);
+    ASSERT_TRUE(work);
+    record(core.finished(*work, {fate(0, RecipientState::queued)}, now));
+    HopFate later{false, "4.7.1", "450 4.7.1 not now"};
+    later.reason_code = store::ReasonCode::host_asks_to_wait;
+    core.lane_failed("d.test", later, now, now);
+    EXPECT_EQ(*core.hops().at(0).next_at - now.wall, waits[0]) << "mail was answered by itself in between";
+}
+
 TEST_F(Queue, NothingExpiresWhileTheClockIsNotTrusted) {
     add({{"a@d.test", "d.test"}});
     pass(30 * 24h);
@@ -386,7 +448,7 @@ TEST_F(Queue, SelectsByIdHopSenderAndReason) {
     fate_a.result.text = "450 Mailbox FULL";
     record(core.finished(*core.take("d.test", now), {fate_a}, now));
     HopFate refused{false, "4.7.5", "its certificate has expired"};
-    refused.reason_code = "certificate-expired";
+    refused.reason_code = store::ReasonCode::certificate_expired;
     core.lane_failed("e.test", refused, now, now);
     const auto ids = [&](const store::QueueFilter& selection) {
         std::vector<std::pair<std::uint64_t, std::size_t>> out;  // id, how many of its recipients
@@ -499,6 +561,7 @@ TEST_F(Queue, WarnsOnceOfMailThatWaitsForFourHours) {
     EXPECT_EQ(told[0].message->id, id);
     EXPECT_EQ(told[0].until, told[0].message->arrived + 120h);
     ASSERT_EQ(told[0].recipients.size(), 2U);
+    EXPECT_TRUE(told[0].held_back.empty());
     EXPECT_EQ(told[0].recipients[0].text, "refused");
     EXPECT_EQ(told[0].recipients[1].text, "because");
     EXPECT_EQ(told[0].recipients[1].status, "4.2.0");
@@ -521,7 +584,8 @@ TEST_F(Queue, WarnsOfNothingThatHasGoneOrNobodyWantsToHearOf) {
     const auto told = core.delayed(stored, now, later);
     ASSERT_TRUE(told);
     EXPECT_EQ(told->message->id, id);
-    EXPECT_EQ(told->recipients[0].text, "it is on hold");
+    EXPECT_EQ(told->recipients[0].text, "it is held back by the administrator of this mail system");
+    EXPECT_EQ(told->held_back, std::vector<std::uint32_t>{0});
 }
 
 TEST_F(Queue, WarnsOfNothingWhoseTimeIsOver) {

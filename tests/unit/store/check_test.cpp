@@ -93,7 +93,8 @@ TEST_F(Doctor, CountsAnewWhatTheIndexCountsWrong) {
     sql("UPDATE hop SET waiting = 3 WHERE name = 'example.com'; UPDATE segment SET octets = 1; "
         "UPDATE message SET unfinished = 7 WHERE id = 5; INSERT INTO recipient SELECT 999, n, hop, state, "
         "next_at, "
-        "tries, forward_path, notify, orcpt, status, text, tier FROM recipient WHERE message = 5 AND n = 0");
+        "tries, forward_path, notify, orcpt, status, text, tier, lost_replies FROM recipient WHERE message = "
+        "5 AND n = 0");
     const Rules wrong{"index-recipients", "index-messages", "index-segments", "index-hops"};
     const SpoolReport seen = look();
     EXPECT_EQ(rules(seen), wrong);

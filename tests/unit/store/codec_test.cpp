@@ -114,6 +114,7 @@ DeliveryResult full_result() {
             WallTime(std::chrono::seconds(5)),
             WallTime(std::chrono::seconds(9)),
             3,
+            2,
             "4.7.5",
             "sentence",
             "451 later",
@@ -122,7 +123,7 @@ DeliveryResult full_result() {
             "TLSv1.3",
             "sts/enforce",
             "certificate-expired",
-            "chain-expired",
+            ReasonCode::certificate_expired,
             full_detail()};
 }
 
@@ -156,9 +157,11 @@ TEST(Codec, ReadsBackWhatItWrote) {
     EXPECT_EQ(encode(decode_result(encode(result)).value()), encode(result));
     EXPECT_EQ(decode_result(encode(result)).value().next_at, result.next_at);
     EXPECT_EQ(decode_result(encode(result)).value().reason_code, result.reason_code);
+    EXPECT_EQ(decode_result(encode(result)).value().lost_replies, result.lost_replies);
     EXPECT_EQ(decode_result(encode(result)).value().detail, result.detail);
-    const HopState hop{"example.com", {},           WallTime(std::chrono::seconds(60)), 4, "4.4.1", "refused",
-                       "refused",     full_detail()};
+    const HopState hop{
+        "example.com",           {},           WallTime(std::chrono::seconds(60)), 4, "4.4.1", "refused",
+        ReasonCode::unreachable, full_detail()};
     EXPECT_EQ(encode(decode_hop(encode(hop)).value()), encode(hop));
     EXPECT_EQ(decode_hop(encode(hop)).value().detail, hop.detail);
     const Act act{ActKind::hold, MessageId{3}, WallTime(std::chrono::seconds(-1)), "root"};

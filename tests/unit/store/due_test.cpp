@@ -65,7 +65,8 @@ class WhatSleeps : public ::testing::Test {
         settle();
     }
     void block(const char* hop, WallTime until) {
-        spool_->writer().record_hop({hop, start, until, 2, "4.4.1", "refused", "connect", {}});
+        spool_->writer().record_hop(
+            {hop, start, until, 2, "4.4.1", "refused", store::ReasonCode::unreachable, {}});
         settle();
     }
     void settle() {
@@ -217,7 +218,7 @@ TEST_F(WhatSleeps, HasAGroupForWhatItSaysOfTls) {
     ASSERT_EQ(found.size(), 2U);
     EXPECT_EQ(found[1].recipients[0].address.next_hop, "d.test");
     EXPECT_EQ(found[1].recipients[0].text, "refused");
-    EXPECT_EQ(found[1].recipients[0].reason_code, "connect");
+    EXPECT_EQ(found[1].recipients[0].reason_code, store::ReasonCode::unreachable);
     EXPECT_TRUE(found[0].recipients[0].text.empty());
 }
 
@@ -246,7 +247,7 @@ TEST_F(WhatSleeps, IsFoundBySenderHopReasonAndAge) {
         EXPECT_TRUE(found(of).empty()) << nobody;
     }
     of = {};
-    for (const char* reason : {"refused", "REFUSED", "4.4.1", "connect"}) {
+    for (const char* reason : {"refused", "REFUSED", "4.4.1", "unreachable"}) {
         of.reason = reason;
         EXPECT_EQ(found(of), (Ids{1, 2})) << reason;
     }

@@ -314,7 +314,7 @@ TEST_F(Engine, KeepsPoliciesHopsAndActs) {
     StoredPolicy policy{"example.com", "1", "version: STSv1\r\n", {}, WallTime(std::chrono::seconds(9)), {},
                         "ab"};
     ASSERT_TRUE(await<Result<void>>([&](auto reply) { store->put_policy(policy, std::move(reply)); }));
-    store->record_hop({"example.com", {}, WallTime(std::chrono::seconds(60)), 3, "4.4.1", "refused", "", {}});
+    store->record_hop({"example.com", {}, WallTime(std::chrono::seconds(60)), 3, "4.4.1", "refused", {}, {}});
     ASSERT_TRUE(await<Result<void>>([&](auto reply) {
         store->act({{ActKind::hold, message.id, {}, "root"}}, std::move(reply));
     }));
@@ -393,7 +393,7 @@ class Knowledge : public Engine {
                           1,
                           "4.7.5",
                           "no host would do",
-                          "sts-mx-mismatch",
+                          store::ReasonCode::sts_mx_not_listed,
                           {{"mx9.example.com: not in the policy"}, "", {}, "mx9.example.com", "421 later"}});
         put(store, {"example.org", "may", "they asked", "root", now, {}});
         put(store, {".example.net", "encrypt", "", "root", now, now + std::chrono::hours(1)});
@@ -561,7 +561,7 @@ TEST_F(Knowledge, OfABlockedNextHopSaysWhichHostsWereTried) {
     fill(*store);
     const auto hops = failing(*store);
     ASSERT_EQ(hops.size(), 1U);
-    EXPECT_EQ(hops[0].reason_code, "sts-mx-mismatch");
+    EXPECT_EQ(hops[0].reason_code, store::ReasonCode::sts_mx_not_listed);
     EXPECT_EQ(hops[0].detail.hosts, std::vector<std::string>{"mx9.example.com: not in the policy"});
 }
 

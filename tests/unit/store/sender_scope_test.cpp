@@ -24,6 +24,7 @@ TEST(SenderScope, TakesEveryFormThatPeopleWrite) {
         {"a@example.com", "a@example.com"},
         {"<a@example.com>", "a@example.com"},
         {"@Example.com", "@example.com"},
+        {"*@example.com", "@example.com"},
         {"example.com", "@example.com"},
         {"192.0.2.1", "192.0.2.1"},
         {"192.0.2.0/24", "192.0.2.0/24"},

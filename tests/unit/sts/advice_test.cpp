@@ -118,6 +118,27 @@ INSTANTIATE_TEST_SUITE_P(
         Row{"TrailingBlank", [](Published& p) { p.records->back() += " "; }, Severity::warning, "blanks at the end"},
         Row{"ControlCharacter", [](Published& p) { replace(p, "mode:", "x-note: a\tb\r\nmode:"); }, Severity::warning,
             "a control character"},
+        Row{"IdInCapitals", [](Published& p) { p.records->back() = "v=STSv1; ID=1;"; }, Severity::error,
+            "must be in small letters: `id`"},
+        Row{"BlankBeforeEquals", [](Published& p) { p.records->back() = "v=STSv1; id =1;"; }, Severity::error,
+            "a blank stands before the `=`"},
+        Row{"AnotherVersion", [](Published& p) { p.records->push_back("v=STSv12; id=2;"); }, Severity::warning,
+            "no version that senders know"},
+        Row{"D51TwoIds", [](Published& p) { p.records->back() = "v=STSv1; id=1; id=2;"; }, Severity::warning,
+            "`id` stands twice"},
+        Row{"MxUnknown",
+            [](Published& p) {
+                p.mx.reset();
+                p.mx_problem = "SERVFAIL";
+            },
+            Severity::error, "the MX records of example.com cannot be looked up: SERVFAIL"},
+        Row{"NullMx", [](Published& p) { p.mx = {""}; }, Severity::hint, "takes no mail"},
+        Row{"ReportsUnknown", [](Published& p) { p.reports_problem = "SERVFAIL"; }, Severity::warning,
+            "_smtp._tls.example.com cannot be looked up"},
+        Row{"LargePolicy", [](Published& p) { *p.policy += "x-note: " + std::string(11000, 'x') + "\r\n"; },
+            Severity::warning, "read only the first 10240"},
+        Row{"NotAscii", [](Published& p) { *p.policy += "x-note: \xc3\xa4\r\n"; }, Severity::warning, "not ASCII"},
+        Row{"SecondColon", [](Published& p) { *p.policy += "x-note: a:b\r\n"; }, Severity::warning, "a second `:`"},
         Row{"UnusableReports",
             [](Published& p) {
                 p.reports_usable = false;

@@ -2,6 +2,8 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
+
 namespace sternpost::tlsrpt {
 namespace {
 
@@ -84,6 +86,35 @@ const Case cases[] = {
 
 INSTANTIATE_TEST_SUITE_P(Rows, TlsrptRecord, testing::ValuesIn(cases),
                          [](const auto& row) { return std::string(row.param.name); });
+
+// What an owner is told of a record that senders read otherwise than it was meant.
+TEST(TlsrptRecordProblems, AreNamed) {
+    const std::pair<const char*, const char*> rows[] = {
+        {"v=TLSRPTv1; rua=mailto:a@x.test; rua=mailto:b@x.test", "more than once"},
+        {"v=TLSRPTv1; rua=mailto:a@x.test\t", "ends with a blank"},
+        {"v=TLSRPTv1; rua=mailto:a@x.test ", "ends with a blank"},
+        {"v=TLSRPTv1; rua = mailto:a@x.test", "a blank stands before the `=`"},
+        {"v=TLSRPTv1; RUA=mailto:a@x.test", "must be in small letters: `rua`"},
+        {"v=TLSRPTv1 ; rua=mailto:a@x.test", "blanks before the first `;`"},
+        {"v=tlsrptv1; rua=mailto:a@x.test", "in just these letters"},
+        {"v=TLSRPTv1; rua=https://x.test:8443/t", "a port other than 443 is not used"},
+    };
+    for (const auto& [record, problem] : rows) {
+        const auto problems = problems_of("_smtp._tls.d.test", {record}, false);
+        EXPECT_TRUE(std::any_of(problems.begin(), problems.end(), [&, p = problem](const auto& one) {
+            return one.find(p) != std::string::npos;
+        })) << record;
+    }
+    EXPECT_TRUE(problems_of("_smtp._tls.d.test", {"v=TLSRPTv1; rua=mailto:a@x.test"}, false).empty());
+}
+
+TEST(TlsrptRecordProblems, OfAnotherPortAreThoseOfWhoSends) {
+    const std::vector<std::string> texts{"v=TLSRPTv1; rua=https://x.test:8443/t,mailto:a@x.test"};
+    EXPECT_EQ(parse_record(texts, true).value()->destinations.size(), 2U);
+    EXPECT_EQ(parse_record(texts, false).value()->destinations.size(), 1U);
+    EXPECT_TRUE(problems_of("n", texts, true).empty());
+    EXPECT_EQ(problems_of("n", texts, false).size(), 1U);
+}
 
 }  // namespace
 }  // namespace sternpost::tlsrpt
