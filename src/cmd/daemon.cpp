@@ -136,8 +136,12 @@ int Daemon::open() {
         control_mailbox_.post(
             [this, arrived = std::move(messages)]() mutable { queue_->accepted(std::move(arrived)); });
     };
-    auto opened = store::sqlite::SqliteStore::open(settings_.state_dir, store_of(settings_), log_, clock_,
-                                                   random_, std::move(on_accepted));
+    auto store_options = store_of(settings_);
+    store_options.damaged = [this](const std::string& why) {
+        control_mailbox_.post([this, why] { index_is_damaged(why); });
+    };
+    auto opened = store::sqlite::SqliteStore::open(settings_.state_dir, std::move(store_options), log_,
+                                                   clock_, random_, std::move(on_accepted));
     if (!opened) {
         Event(log_, Level::error, "start").reason(opened.error().text);
         return opened.error().code == store::Errc::busy ? EX_TEMPFAIL : EX_IOERR;
@@ -340,6 +344,18 @@ int Daemon::run() {
     return exit_code_;
 }
 
+// The daemon ends, puts the index aside, and is started again: the journal is the truth.
+void Daemon::index_is_damaged(const std::string& why) {
+    if (!index_damage_.empty() || stopping_) return;
+    index_damage_ = why;
+    Event(log_, Level::error, "index-damaged")
+        .reason(
+            why +
+            "; the daemon ends and puts the index aside, and its next start makes it again from the journal");
+    exit_code_ = EX_TEMPFAIL;
+    asio::post(control_, [this] { tasks_.spawn("stop", stop()); });
+}
+
 asio::awaitable<void> Daemon::serve() {
     struct Over {
         Daemon& daemon;
@@ -372,9 +388,12 @@ asio::awaitable<void> Daemon::start_up() {
         const auto& error = !policies      ? policies.error()
                             : !discoveries ? discoveries.error()
                                            : loaded.error();
-        if (error.code == store::Errc::damaged) index_damage_ = error.text;
+        if (error.code == store::Errc::damaged) {
+            index_is_damaged(error.text);
+            co_return;
+        }
         Event(log_, Level::error, "start").reason(error.text);
-        exit_code_ = index_damage_.empty() ? EX_IOERR : EX_TEMPFAIL;
+        exit_code_ = EX_IOERR;
         asio::post(control_, [this] { tasks_.spawn("stop", stop()); });
         co_return;
     }
@@ -527,7 +546,10 @@ asio::awaitable<control::Answer> Daemon::status() {
     if (!totals) co_return control::Answer{control::ExitCode::internal, totals.error().text, {}};
     out["queue"] = control::to_json(*totals);
     out["in_memory"] = queue_->core().in_memory().messages;
-    out["next_hops"] = co_await queue_answers_->hops(hops_in_status);
+    control::Caller one_page;  // named: g++ 12 frees what is made in an expression with co_await twice
+    auto hops = co_await queue_answers_->hops(hops_in_status, std::move(one_page));
+    out["next_hops"] =
+        hops.data.is_array() ? std::move(hops.data) : control::json::value(control::json::array());
     out["suspended"] = queue_answers_->suspensions();
     out["policies"] = lookups_->cached().size();
     control::json::object dnssec;

@@ -54,6 +54,7 @@ class Daemon {
     int open();                        // store, sockets
     asio::awaitable<void> serve();     // start_up(), and stop() hears when it is over
     asio::awaitable<void> start_up();  // ends early once stopping_ is set
+    void index_is_damaged(const std::string& why);
     asio::awaitable<void> stop();
     void open_io(store::MessageId newest);
     smtp::NextHopKnowledge known_of(const dns::Domain& domain) const;
@@ -84,7 +85,7 @@ class Daemon {
     bool starting_ = true;                  // serve() is not over
     std::unique_ptr<Alarm> start_is_over_;  // of stop(), which waits for that
     int exit_code_ = 0;
-    std::string index_damage_;  // found by start_up(); empty: none
+    std::string index_damage_;  // empty: none was found
 
     struct Bound {  // a listening address, bound while we could
         std::string text;

@@ -19,10 +19,10 @@ using control::Answer;
 using control::ExitCode;
 namespace json = boost::json;
 
-constexpr std::size_t first_page = 2;  // ours: messages, before it is known how many recipients they have
 constexpr std::size_t page_messages = 1000;    // ours: of one page at most
-constexpr std::size_t page_recipients = 2000;  // ours: what a page should come to
+constexpr std::size_t page_recipients = 2000;  // ours: no message is added to a page that has so many
 constexpr std::size_t max_hops = 10'000;       // ours: of one answer
+constexpr std::size_t page_hops = 500;         // ours: of one page of it
 
 constexpr std::array reading{"queue.list", "queue.show", "queue.hops", "queue.suspended"};
 constexpr std::array deeds{
@@ -118,10 +118,8 @@ asio::awaitable<Answer> QueueAnswers::answer(json::object request, control::Call
     if (verb == "queue.list") co_return co_await list(std::move(request), std::move(caller));
     if (verb == "queue.show") co_return co_await show(text_of(request, "id"));
     if (verb == "queue.suspended") co_return Answer{ExitCode::done, "", suspensions()};
-    if (verb == "queue.hops") {
-        json::array all = co_await hops(std::min(limit_of(request), max_hops));
-        co_return Answer{ExitCode::done, "", std::move(all)};
-    }
+    if (verb == "queue.hops")
+        co_return co_await hops(std::min(limit_of(request), max_hops), std::move(caller));
     if (verb == "queue.suspend" || verb == "queue.resume")
         co_return co_await suspend(std::move(request), name_of(caller), verb == "queue.resume");
     for (const auto& [name, deed] : deeds)
@@ -134,8 +132,7 @@ asio::awaitable<store::Result<store::QueueTotals>> QueueAnswers::totals() {
     co_return co_await call<store::Result<store::QueueTotals>>(std::move(ask));
 }
 
-// Page by page, so that memory holds one page however long the queue is. A page is as many messages as should
-// have `page_recipients` together, by those of the page before.
+// Page by page, so that memory holds one page however long the queue is.
 asio::awaitable<Answer> QueueAnswers::list(json::object request, control::Caller caller) {
     auto filter = filter_of(request);
     if (!filter) co_return Answer{filter.error().code, filter.error().text, {}};
@@ -148,7 +145,8 @@ asio::awaitable<Answer> QueueAnswers::list(json::object request, control::Caller
                          {}};
     std::size_t left = filter->limit;
     if (!caller.part) left = std::min(left, page_messages);
-    filter->limit = std::min(left, first_page);
+    filter->limit = std::min(left, page_messages);
+    filter->recipients = page_recipients;
     json::array messages;
     store::QueueTotals selected;
     bool more = false;
@@ -166,17 +164,17 @@ asio::awaitable<Answer> QueueAnswers::list(json::object request, control::Caller
         }
         recipients += of_page;
         left -= std::min(left, found->size());
-        // ids that were asked for are one page, and so is what is there
-        const bool last = found->size() < filter->limit || !filter->ids.empty();
-        more = !last && left == 0;
+        // ids that were asked for are one page
+        const bool full = of_page >= page_recipients;
+        const bool last = (found->size() < filter->limit && !full) || !filter->ids.empty();
+        more = full ? left > 0 || !last : !last && left == 0;
         if (last || left == 0) break;
         if (!caller.part && recipients >= page_recipients) {
             more = true;
             break;
         }
         filter->after = found->back().id;
-        const std::size_t fit = page_recipients * found->size() / std::max<std::size_t>(of_page, 1);
-        filter->limit = std::min({left, page_messages, std::max<std::size_t>(fit, 1)});
+        filter->limit = std::min(left, page_messages);
         if (!caller.part) continue;
         json::object piece;
         piece["messages"] = std::exchange(messages, {});
@@ -206,46 +204,55 @@ asio::awaitable<Answer> QueueAnswers::show(std::string id) {
     co_return Answer{ExitCode::done, "", control::to_json(found->front(), queue_.blocked_by(found->front()))};
 }
 
-// What the store has on disk; of what is in memory, memory knows better.
-asio::awaitable<json::array> QueueAnswers::hops(std::size_t limit) {
-    store::HopFilter filter;
-    filter.limit = limit;
-    auto ask = [this, filter](Reply<store::Result<std::vector<store::HopLoad>>> reply) {
-        store_.hops(filter, std::move(reply));
-    };
-    const auto stored = co_await call<store::Result<std::vector<store::HopLoad>>>(std::move(ask));
-    std::map<std::string, queue::HopView> views;
-    for (auto& view : queue_.core().hops()) views.emplace(view.name, std::move(view));
-    json::array out;
-    const auto add = [&](const std::string& name, std::uint64_t recipients, const queue::HopView& view,
-                         const store::HopState* state) {
-        control::HopRow row{name,         recipients,  view.lanes, view.failures,
-                            view.next_at, view.status, view.text,  {}};
-        std::vector<store::HopState> known;
-        if (state != nullptr) known.push_back(*state);
-        const auto blocked = queue_.blocked_by(queue::mail_for(name), known);
-        if (!blocked.empty()) row.blocked = blocked.front();
-        out.push_back(control::to_json(row));
-    };
-    if (!stored) co_return out;
-    for (const auto& hop : *stored) {
-        const auto known = views.find(hop.state.next_hop);
-        queue::HopView view;
-        if (known != views.end()) {
-            view = std::move(known->second);
-            views.erase(known);
-        } else {
-            view.failures = hop.state.failures;
-            if (hop.state.failures > 0) view.next_at = hop.state.next_at;
-            view.status = hop.state.status;
-            view.text = hop.state.text;
-        }
-        if (hop.recipients > 0 || view.failures > 0 || view.lanes > 0)
-            add(hop.state.next_hop, hop.recipients, view, &hop.state);
+json::object QueueAnswers::hop_row(const store::HopLoad& stored) const {
+    const store::HopState& state = stored.state;
+    control::HopRow row{state.next_hop, stored.recipients, 0, state.failures, {},
+                        state.status,   state.text,        {}};
+    if (state.failures > 0) row.next_at = state.next_at;
+    if (const auto view = queue_.core().hop_view(state.next_hop)) {  // memory knows better than the store
+        row.connections = view->lanes;
+        row.failures = view->failures;
+        row.next_at = view->next_at;
+        row.status = view->status;
+        row.text = view->text;
     }
-    for (const auto& [name, view] : views)
-        if (out.size() < limit && (view.lanes > 0 || view.failures > 0)) add(name, 0, view, nullptr);
-    co_return out;
+    const auto blocked = queue_.blocked_by(queue::mail_for(state.next_hop), {state});
+    if (!blocked.empty()) row.blocked = blocked.front();
+    return control::to_json(row);
+}
+
+// Page by page, as the list.
+asio::awaitable<Answer> QueueAnswers::hops(std::size_t limit, control::Caller caller) {
+    std::set<std::string> in_use = queue_.core().hops_in_use();
+    json::array rows;
+    store::HopFilter filter;
+    for (std::size_t left = limit; left > 0;) {
+        filter.limit = std::min(left, page_hops);
+        auto ask = [this, &filter](Reply<store::Result<std::vector<store::HopLoad>>> reply) {
+            store_.hops(filter, std::move(reply));
+        };
+        const auto stored = co_await call<store::Result<std::vector<store::HopLoad>>>(std::move(ask));
+        if (!stored) co_return Answer{ExitCode::internal, stored.error().text, {}};
+        for (const auto& hop : *stored) {
+            const bool used = in_use.erase(hop.state.next_hop) > 0;
+            if (used || hop.recipients > 0 || hop.state.failures > 0) rows.push_back(hop_row(hop));
+        }
+        left -= stored->size();
+        if (stored->size() < filter.limit) break;
+        if (!caller.part) co_return Answer{ExitCode::done, "", std::move(rows)};
+        filter.after = store::HopKey{stored->back().recipients, stored->back().state.next_hop};
+        json::object piece;
+        piece["items"] = std::exchange(rows, {});
+        const bool taken = co_await caller.part(std::move(piece));
+        if (!taken) co_return Answer{ExitCode::unavailable, "the caller is gone", {}};
+    }
+    for (const auto& name : in_use) {  // all of its mail is in attempts, or the store does not know of it yet
+        if (rows.size() >= limit) break;
+        store::HopLoad load;
+        load.state.next_hop = name;
+        rows.push_back(hop_row(load));
+    }
+    co_return Answer{ExitCode::done, "", std::move(rows)};
 }
 
 // Recipients that wait for a next hop, or for those under a domain.

@@ -29,7 +29,8 @@ class QueueAnswers {
 
     asio::awaitable<store::Result<store::QueueTotals>> totals();
     /// Next hops that mail waits for, or that fail: the longest lines first.
-    asio::awaitable<control::json::array> hops(std::size_t limit);
+    asio::awaitable<control::Answer> hops(std::size_t limit, control::Caller caller);
+    control::json::object hop_row(const store::HopLoad& stored) const;
     control::json::array suspensions() const;
 
   private:

@@ -179,6 +179,7 @@ queue::Options queue_of(const config::Settings& settings) {
     out.window_growth = static_cast<unsigned>(settings.window_growth);
     out.window_shrink = static_cast<unsigned>(settings.window_shrink);
     out.window.messages = settings.in_memory;
+    out.window.recipients = 10 * out.window.messages;
     out.window.per_hop = settings.in_memory_per_hop;
     out.max_deliveries = static_cast<unsigned>(settings.max_deliveries);
     out.recipients_per_transaction = settings.recipients_per_transaction;

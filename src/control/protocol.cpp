@@ -107,6 +107,14 @@ std::optional<json::object> part_of(std::string_view line) {
 }
 
 void join_parts(json::value& data, json::object parts) {
+    if (data.is_array()) {
+        const auto* items = parts.if_contains("items");
+        if (items == nullptr || !items->is_array()) return;
+        json::array all = items->as_array();
+        for (auto& one : data.as_array()) all.push_back(std::move(one));
+        data = std::move(all);
+        return;
+    }
     if (parts.empty() || !data.is_object()) return;
     for (auto& [key, value] : parts) {
         if (!value.is_array()) continue;

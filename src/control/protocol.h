@@ -60,7 +60,8 @@ inline constexpr std::string_view part_begin = "{\"part\":";
 std::string part_line(const json::object& piece);
 /// What such a line brings; nullopt: it is an answer.
 std::optional<json::object> part_of(std::string_view line);
-/// Puts what came in parts before the arrays of the same name in `data`.
+/// Puts what came in parts before the arrays of the same name in `data`, or where that is an array, their
+/// `items` before its own.
 void join_parts(json::value& data, json::object parts);
 
 std::string to_line(const Answer& answer);

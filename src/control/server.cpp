@@ -98,10 +98,15 @@ asio::awaitable<void> Server::accept_loop() {
 }
 
 bool Server::has_slot(const Caller& caller) const {
-    if (caller.admin) return of_admins_ < options_.calls_of_admins;
-    const auto own = calls_.find(caller.uid);
-    return of_others_ < options_.calls_of_others &&
-           (own == calls_.end() || own->second < options_.calls_per_uid);
+    if (caller.uid == 0) return of_root_ < options_.calls_of_root;
+    const auto known = calls_.find(caller.uid);
+    const std::size_t own = known == calls_.end() ? 0 : known->second;
+    if (caller.admin) return of_admins_ < options_.calls_of_admins && own < options_.calls_per_admin;
+    return of_others_ < options_.calls_of_others && own < options_.calls_per_uid;
+}
+
+std::size_t& Server::pool_of(const Caller& caller) {
+    return caller.uid == 0 ? of_root_ : caller.admin ? of_admins_ : of_others_;
 }
 
 void Server::turn_away(Socket& socket, const Caller& caller) {
@@ -122,8 +127,7 @@ asio::awaitable<void> Server::talk(Socket socket, Caller caller) {
         Server& server;
         std::uint32_t uid;
         std::size_t& of_all;
-        Slot(Server& s, const Caller& c)
-            : server(s), uid(c.uid), of_all(c.admin ? s.of_admins_ : s.of_others_) {
+        Slot(Server& s, const Caller& c) : server(s), uid(c.uid), of_all(s.pool_of(c)) {
             ++server.calls_[uid];
             ++of_all;
         }

@@ -40,7 +40,9 @@ class Server {
         std::optional<std::uint32_t> admin_group;  // its members are administrators; nullopt: there is none
         std::size_t calls_per_uid = 4;             // at a time, of one that is not an administrator
         std::size_t calls_of_others = 24;          // at a time, of all of those
-        std::size_t calls_of_admins = 64;          // at a time, of administrators
+        std::size_t calls_of_root = 32;            // at a time, of root alone: nobody else takes its places
+        std::size_t calls_of_admins = 64;          // at a time, of all other administrators
+        std::size_t calls_per_admin = 32;          // at a time, of one of these
         std::chrono::seconds write_patience{20};   // how long a caller may take for a piece of its answer
         std::chrono::seconds call_patience{60};    // and for all of it, unless it is an administrator
     };
@@ -60,6 +62,7 @@ class Server {
     asio::awaitable<bool> put(Socket& socket, std::string line, Deadline end);
     Caller caller_of(Socket& socket) const;
     bool has_slot(const Caller& caller) const;
+    std::size_t& pool_of(const Caller& caller);
     void turn_away(Socket& socket, const Caller& caller);
 
     asio::io_context& context_;
@@ -68,6 +71,7 @@ class Server {
     Log& log_;
     asio::local::stream_protocol::acceptor acceptor_;
     std::map<std::uint32_t, std::size_t> calls_;  // under way, by uid
+    std::size_t of_root_ = 0;
     std::size_t of_admins_ = 0;
     std::size_t of_others_ = 0;
     TaskGroup tasks_;

@@ -19,23 +19,6 @@ constexpr auto address_pause = std::chrono::minutes(1);
 constexpr std::size_t max_outcomes =
     20;  // ours: of sessions and hosts, that one record holds with their policies
 
-// One connection of a site, for as long as this lives.
-class SiteVisit {
-  public:
-    SiteVisit(Sites& sites, const std::string& site) : sites_(&sites), site_(site) {}
-    SiteVisit(const SiteVisit&) = delete;
-    SiteVisit& operator=(const SiteVisit&) = delete;
-    ~SiteVisit() {
-        if (sites_ != nullptr) sites_->leave(site_);
-    }
-    /// The connection lives on without this.
-    void hand_over() { sites_ = nullptr; }
-
-  private:
-    Sites* sites_;
-    std::string site_;
-};
-
 std::string endpoint(const DialRequest& request) {
     const std::string name = request.host ? request.host->text() : std::string("literal");
     return name + "[" + request.address.text() + "]:" + std::to_string(request.port);
@@ -50,6 +33,11 @@ std::string age_text(const store::StoredMessage& message, WallTime now) {
 
 std::string took_text(SteadyTime began, SteadyTime now) {
     return fmt::format("{:.2f}s", std::chrono::duration<double>(now - began).count());
+}
+
+// What counts as one address: whoever has an IPv6 address has all of its /64.
+std::string place_of(const dns::Address& address) {
+    return "address " + (address.is_v6() ? dns::Network::around(address, 64).text() : address.text());
 }
 
 // What a session shows, and why it is in clear where TLS has failed before it.
@@ -266,10 +254,12 @@ asio::awaitable<Delivery::Tried> Delivery::try_idle(Attempt& attempt, const Host
     // Its place goes to us, or ours was the one beyond the limit.
     sites_.taken_over(idle->site);
     attempt.beyond = false;
+    auto at_address = std::make_unique<SiteVisit>(sites_, idle->place);
     DialRequest request = std::move(idle->request);
     auto channel = std::move(idle->channel);
     const unsigned carried = std::max(idle->carried, 1U);  // not fresh: its host may have left it
-    co_return co_await carry(attempt, host, std::move(request), std::move(channel), carried);
+    co_return co_await carry(attempt, host, std::move(request), std::move(channel), carried,
+                             std::move(at_address));
 }
 
 DialRequest Delivery::request_for(const HostPlan& host, dns::Address address) const {
@@ -300,16 +290,26 @@ asio::awaitable<Delivery::Tried> Delivery::try_address(Attempt& attempt, const H
         }
         attempt.beyond = false;
         co_await evicted->channel->quit();
+        sites_.leave(evicted->place);
         sites_.taken_over(attempt.limits.site);
     }
     DialRequest request = request_for(host, address);
     // Any number of names can lead to one address, and a slow host there would have a connection for each.
-    const std::string place = "address " + address.text();
+    const std::string place = place_of(address);
     // A [[destination]] section that allows more has the last word.
     const unsigned most = attempt.limits.connections > options_.connections_per_site
-                              ? attempt.limits.connections
+                              ? std::max(attempt.limits.connections, options_.connections_per_address)
                               : options_.connections_per_address;
-    if (!sites_.enter(place, most)) {
+    bool entered = sites_.enter(place, most);
+    if (!entered) {
+        // A connection that carries nothing makes room.
+        if (auto evicted = connections_.evict_at(place)) {
+            co_await evicted->channel->quit();
+            leave(*evicted);
+            entered = sites_.enter(place, most);
+        }
+    }
+    if (!entered) {
         if (!attempt.findings.detail.outcomes
                  .empty()) {  // sessions with other hosts, which are to be told of
             attempt.findings.no_connection_free(endpoint(request));
@@ -320,7 +320,7 @@ asio::awaitable<Delivery::Tried> Delivery::try_address(Attempt& attempt, const H
         sites_.wait(place, attempt.lane.hop());
         co_return Tried::over;
     }
-    const SiteVisit at_address(sites_, place);
+    auto at_address = std::make_unique<SiteVisit>(sites_, place);
     for (;;) {
         auto channel = co_await dialer_.open(request);
         if (attempt.lane.stopping()) {
@@ -365,13 +365,15 @@ asio::awaitable<Delivery::Tried> Delivery::try_address(Attempt& attempt, const H
         }
         if (verdict.relaxed) log_relaxed(attempt, requirement, seen);
         auto open = std::move(*channel);
-        co_return co_await carry(attempt, host, std::move(request), std::move(open), 0);
+        co_return co_await carry(attempt, host, std::move(request), std::move(open), 0,
+                                 std::move(at_address));
     }
 }
 
 // Messages over an open session; then it is put away for others, or closed.
 asio::awaitable<Delivery::Tried> Delivery::carry(Attempt& attempt, const HostPlan& host, DialRequest request,
-                                                 std::unique_ptr<Channel> channel, unsigned carried) {
+                                                 std::unique_ptr<Channel> channel, unsigned carried,
+                                                 std::unique_ptr<SiteVisit> at_address) {
     const bool reused = carried > 0;
     carried = co_await serve(attempt, host, request, *channel, carried);
     const bool keep = options_.idle_time.count() > 0 && channel->reusable() && !attempt.lane.stopping() &&
@@ -381,12 +383,15 @@ asio::awaitable<Delivery::Tried> Delivery::carry(Attempt& attempt, const HostPla
         IdleConnection idle;
         idle.request = request;
         idle.site = attempt.limits.site;
+        idle.place = place_of(request.address);
+        at_address->hand_over();
         idle.channel = std::move(channel);
         idle.carried = carried;
         idle.until = clock_.steady() + options_.idle_time;
         connections_.put(std::move(idle));
         attempt.visit->hand_over();
         sites_.room(attempt.limits.site);
+        sites_.room(place_of(request.address));
         idle_->ring();
     } else {
         co_await channel->quit();
@@ -662,12 +667,17 @@ void Delivery::log_deferred(const Attempt& attempt, const queue::HopFate& fate) 
             .reason(fate.text);
 }
 
+void Delivery::leave(const IdleConnection& gone) {
+    sites_.leave(gone.site);
+    sites_.leave(gone.place);
+}
+
 // Closes what nobody has asked for in time.
 asio::awaitable<void> Delivery::close_idle() {
     while (!stopping_) {
         while (auto gone = connections_.expired(clock_.steady())) {
             co_await gone->channel->quit();
-            sites_.leave(gone->site);
+            leave(*gone);
         }
         if (stopping_) break;
         const auto next = connections_.next_expiry();
@@ -676,7 +686,7 @@ asio::awaitable<void> Delivery::close_idle() {
     }
     while (auto gone = connections_.expired(SteadyTime::max())) {
         co_await gone->channel->quit();
-        sites_.leave(gone->site);
+        leave(*gone);
     }
 }
 

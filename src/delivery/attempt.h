@@ -72,7 +72,9 @@ class Delivery {
     asio::awaitable<Tried> try_address(Attempt& attempt, const HostPlan& host, dns::Address address);
     asio::awaitable<Tried> try_idle(Attempt& attempt, const HostPlan& host);
     asio::awaitable<Tried> carry(Attempt& attempt, const HostPlan& host, DialRequest request,
-                                 std::unique_ptr<Channel> channel, unsigned carried);
+                                 std::unique_ptr<Channel> channel, unsigned carried,
+                                 std::unique_ptr<SiteVisit> at_address);
+    void leave(const IdleConnection& gone);
     asio::awaitable<unsigned> serve(Attempt& attempt, const HostPlan& host, const DialRequest& request,
                                     Channel& channel, unsigned carried);
     asio::awaitable<bool> enter_site(Attempt& attempt);

@@ -22,7 +22,8 @@ struct BounceOptions {
     std::uint64_t most_returned =
         64UL * 1024;  // octets of the original that are returned whole; larger ones: its header
     std::size_t most_per_message = 50;  // ours: notices about one message; what fails later is logged alone
-    std::size_t most_per_day = 1000;    // to one mailbox, in a day by UTC; 0: no limit
+    std::size_t most_per_day =
+        1000;  // to one mailbox, in a day by UTC, ten times as many to one domain; 0: no limit
 };
 
 /// Lives on the control thread.
@@ -45,6 +46,7 @@ class Bouncer {
 
   private:
     struct Notice;
+    static std::string key_of(const mail::Mailbox& mailbox);
     bool count_notice(store::MessageId message, const std::string& to);
     void take_back(store::MessageId message, const std::string& to);
     asio::awaitable<store::Result<std::optional<store::NewMessage>>> relayed(

@@ -46,6 +46,11 @@ std::optional<IdleConnection> Connections::evict(const std::string& site) {
         std::find_if(idle_.begin(), idle_.end(), [&](const IdleConnection& c) { return c.site == site; }));
 }
 
+std::optional<IdleConnection> Connections::evict_at(const std::string& place) {
+    return remove(
+        std::find_if(idle_.begin(), idle_.end(), [&](const IdleConnection& c) { return c.place == place; }));
+}
+
 std::optional<IdleConnection> Connections::expired(SteadyTime now) {
     return remove(
         std::find_if(idle_.begin(), idle_.end(), [&](const IdleConnection& c) { return c.until <= now; }));

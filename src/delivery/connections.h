@@ -25,6 +25,7 @@ Observation seen_of(const smtp::Opened& opened);
 struct IdleConnection {
     DialRequest request;  // whom it leads to
     std::string site;     // of which it is one of the connections
+    std::string place;    // likewise, of its address
     std::unique_ptr<Channel> channel;
     unsigned carried = 0;  // transactions so far
     SteadyTime until;      // closed then
@@ -42,6 +43,8 @@ class Connections {
     bool has(const std::string& site) const;
     /// The oldest of a site: another needs its place.
     std::optional<IdleConnection> evict(const std::string& site);
+    /// The oldest at a place: a connection for others needs it.
+    std::optional<IdleConnection> evict_at(const std::string& place);
     /// One whose time is over.
     std::optional<IdleConnection> expired(SteadyTime now);
     std::optional<SteadyTime> next_expiry() const;

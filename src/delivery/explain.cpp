@@ -282,6 +282,7 @@ QueueSays QueueSays::of(const QueueFacts& facts) {
         found.status = facts.blocked.status;
         found.text = facts.blocked.text;
         found.next_at = facts.blocked.until;
+        if (facts.blocked.at) found.last = *facts.blocked.at;
     }
     // Mail that has been tried and waits: the history may not know of its last attempt yet.
     for (std::size_t m = 0; m < facts.waiting.size(); ++m)

@@ -59,4 +59,22 @@ class Sites {
     std::map<dns::Address, SteadyTime> alive_until_;  // no refusal counts before
 };
 
+/// One connection of a site, for as long as this lives.
+class SiteVisit {
+  public:
+    /// After enter(), or for a place that somebody else hands over.
+    SiteVisit(Sites& sites, std::string site) : sites_(&sites), site_(std::move(site)) {}
+    SiteVisit(const SiteVisit&) = delete;
+    SiteVisit& operator=(const SiteVisit&) = delete;
+    ~SiteVisit() {
+        if (sites_ != nullptr) sites_->leave(site_);
+    }
+    /// The connection lives on without this.
+    void hand_over() { sites_ = nullptr; }
+
+  private:
+    Sites* sites_;
+    std::string site_;
+};
+
 }  // namespace sternpost::delivery

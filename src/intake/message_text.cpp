@@ -12,6 +12,7 @@ constexpr std::size_t max_kept_buffer = 16384;  // ours: octets, between message
 
 mail::HeaderRules header_rules(const TextRules& rules, store::MessageId id, WallTime arrived) {
     mail::HeaderRules out;
+    out.read_from = rules.domains != nullptr;
     if (!rules.originated) return out;
     out.drop_private = out.drop_mbox_line = out.repair = true;  // RFC 6409 §8.2, §8.3
     out.domain = rules.hostname;

@@ -125,9 +125,10 @@ Result<store::NewMessage> RecordIntake::finish() {
     return std::move(message_);
 }
 
-// D-47: whom this user may write as; null: nobody has said, or others are written for.
+// D-47: whom this user may write as; null: nobody has said. What is passed on for others (-G) is no
+// exception: whoever may run the program could say so.
 const mail::SenderDomains::Rule* RecordIntake::domains() const {
-    return reader_.head()->gateway ? nullptr : options_.sender_domains.of_user(uid_, login_);
+    return options_.sender_domains.of_user(uid_, login_);
 }
 
 Answer answer_of(const Error<Errc>& error) {

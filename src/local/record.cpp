@@ -11,7 +11,7 @@ namespace sternpost::local {
 namespace {
 
 constexpr std::string_view magic = "sternpost-submission 1";
-constexpr std::size_t max_head_line = 1024;  // ours: a path has 256 octets, an ENVID 100, a name fewer
+constexpr std::size_t max_head_line = 1024;  // ours: a path has 512 octets, an ENVID 100, a name fewer
 constexpr std::size_t end_size = sizeof("crc32c 00000000\nend\n") - 1;
 
 // `<path>` to path; nullopt when the brackets are missing.

@@ -39,6 +39,12 @@ void HeaderFilter::begin_field(std::string& out) {
 }
 
 void HeaderFilter::pass(std::string_view octets, std::string& out) {
+    if (!rules_.repair && rules_.read_from && name_ == "from") {
+        if (seen_from_.size() + octets.size() <= max_repaired_field)
+            seen_from_ += octets;
+        else
+            seen_from_ = ":";
+    }
     if (rules_.repair && field_.size() + octets.size() <= max_repaired_field) {
         field_ += octets;
         return;
@@ -57,6 +63,10 @@ void HeaderFilter::end_field(std::string& out) {
         if (name_ == "from") note_from(std::string_view(field_).substr(field_.find(':') + 1));
         out += field_;
         field_.clear();
+    }
+    if (!seen_from_.empty()) {
+        note_from(std::string_view(seen_from_).substr(seen_from_.find(':') + 1));
+        seen_from_.clear();
     }
     const std::string value = unfolded(value_);
     if (name_ == "message-id") {

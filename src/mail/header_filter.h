@@ -18,6 +18,7 @@ struct HeaderRules {
     bool drop_private = false;    // Bcc, Resent-Bcc and Return-Path go (RFC 5322 §3.6.3, RFC 5321 §4.4)
     bool drop_mbox_line = false;  // a first line `From ` or `>From `, as mail folders have it, goes
     bool repair = false;          // each field goes through repaired()
+    bool read_from = false;       // From is read, see from_domains(), also where nothing is repaired
     std::string domain;           // for addresses without one, where `repair`
     // Values of fields that are added at the header's end when the header has no such field; empty: not
     // added.
@@ -44,8 +45,8 @@ class HeaderFilter {
     bool ended() const { return state_ == State::body; }  // the header has
     std::size_t received() const { return received_; }
     bool has_from() const { return from_ > 0; }
-    /// Where fields are repaired: the domains of all addresses in From, as A-labels; `?` for what is no
-    /// address.
+    /// Where fields are repaired, or read_from is set: the domains of all addresses in From, as A-labels; `?`
+    /// for what is no address, or is too long to be read.
     const std::vector<std::string>& from_domains() const { return from_domains_; }
     /// More than one From field: readers would not agree on whose message it is (RFC 5322 §3.6; DKIM-16).
     bool ambiguous_from() const { return from_ > 1; }
@@ -85,7 +86,8 @@ class HeaderFilter {
     std::string name_;          // of the field being read, lower case
     std::string value_;         // its first octets, for the few fields whose value matters
 
-    std::string field_;  // the field being read, where it is repaired
+    std::string field_;      // the field being read, where it is repaired
+    std::string seen_from_;  // From, where it is only read
     Repairs repairs_;
     std::size_t line_ = 0;  // octets of the line that goes out
     std::size_t longest_line_ = 0;

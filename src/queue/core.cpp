@@ -552,6 +552,7 @@ std::vector<Blocked> Core::blocked_by(const store::StoredMessage& found, Now now
         if (const auto at = hops_.find(hop_name); at != hops_.end()) {
             const Hop& hop = at->second;
             state.failures = hop.failures;
+            state.at = hop.failed_at;
             state.next_at = hop.next_wall;
             state.status = hop.status;
             state.text = hop.text;
@@ -564,8 +565,7 @@ std::vector<Blocked> Core::blocked_by(const store::StoredMessage& found, Now now
             for (const auto& one : stored)
                 if (one.next_hop == hop_name) facts.hop = &one;
         }
-        facts.in_line =
-            facts.in_line || (known == messages_.end() && messages_.size() >= options_.window.messages);
+        facts.in_line = facts.in_line || (known == messages_.end() && is_full());
         if (known != messages_.end()) {
             const auto unit = known->second.units.find(hop_name);
             const bool waits = unit != known->second.units.end() &&
@@ -583,16 +583,30 @@ MessagePtr Core::message(store::MessageId id) const {
     return known == messages_.end() ? nullptr : known->second.stored;
 }
 
+HopView Core::view_of(const std::string& name, const Hop& hop) {
+    HopView view{name,         hop.ready.size(), hop.sleeping.size(), hop.lanes,      hop.failures,
+                 std::nullopt, hop.text,         hop.status,          hop.reason_code};
+    if (hop.failures > 0) view.next_at = hop.next_wall;
+    view.idle = hop.lanes == 0 && hop.loaded == 0 && !hop.changed && hop.told == SteadyTime::min();
+    return view;
+}
+
 std::vector<HopView> Core::hops() const {
     std::vector<HopView> out;
-    for (const auto& [name, hop] : hops_) {
-        HopView view{name,         hop.ready.size(), hop.sleeping.size(), hop.lanes,      hop.failures,
-                     std::nullopt, hop.text,         hop.status,          hop.reason_code};
-        if (hop.failures > 0) view.next_at = hop.next_wall;
-        view.idle = hop.lanes == 0 && hop.loaded == 0 && !hop.changed && hop.told == SteadyTime::min();
-        out.push_back(std::move(view));
-    }
+    for (const auto& [name, hop] : hops_) out.push_back(view_of(name, hop));
     std::sort(out.begin(), out.end(), [](const HopView& a, const HopView& b) { return a.name < b.name; });
+    return out;
+}
+
+std::optional<HopView> Core::hop_view(const std::string& name) const {
+    const auto known = hops_.find(name);
+    return known == hops_.end() ? std::nullopt : std::optional(view_of(name, known->second));
+}
+
+std::set<std::string> Core::hops_in_use() const {
+    std::set<std::string> out;
+    for (const auto& [name, hop] : hops_)
+        if (hop.lanes > 0 || hop.failures > 0) out.insert(name);
     return out;
 }
 
@@ -614,7 +628,7 @@ std::optional<SteadyTime> Core::next_wake() const {
         if (!out || when < *out) out = when;
     };
     if (!timers_.empty()) consider(timers_.begin()->first);
-    if (asleep_due_ && !loading_ && messages_.size() < options_.window.messages) consider(*asleep_due_);
+    if (asleep_due_ && !loading_ && !is_full()) consider(*asleep_due_);
     return out;
 }
 

@@ -26,7 +26,8 @@ namespace sternpost::queue {
 
 /// How much of the queue is in memory: what is due, or soon will be. The rest sleeps in the store.
 struct Window {
-    std::size_t messages = 5000;  // no more are asked for; new mail may double it
+    std::size_t messages = 5000;      // no more are asked for; new mail may double it
+    std::size_t recipients = 50'000;  // of these messages, likewise
     std::size_t octets =
         8UL * 1024 * 1024;             // of bodies that stay with new mail; the rest is read when it goes
     std::size_t per_hop = 1000;        // of one next hop
@@ -239,6 +240,10 @@ class Core {
     /// Whether further recipients of a message may end within a minute or so: some are in an attempt, or due.
     bool ends_soon(store::MessageId id, Now now) const;
     std::vector<HopView> hops() const;
+    /// Nothing: none of it is in memory.
+    std::optional<HopView> hop_view(const std::string& name) const;
+    /// Those that have connections, or fail.
+    std::set<std::string> hops_in_use() const;
     store::QueueTotals in_memory() const;
 
     /// When something becomes due by itself.
@@ -289,6 +294,7 @@ class Core {
     };
     using Messages = std::map<store::MessageId, Message>;
 
+    static HopView view_of(const std::string& name, const Hop& hop);
     WallTime deadline(const store::StoredMessage& message) const;
     bool over(const store::StoredMessage& message, Now began, Now now) const;
     Hop& hop(const std::string& name);
@@ -307,6 +313,11 @@ class Core {
     bool due_soon(const Message& message, Now now) const;
     void let_go_if_far(store::MessageId id, Now now);
     void touch(store::MessageId id);
+    /// The memory has `times` as much as it should have.
+    bool is_full(std::size_t times = 1) const {
+        return messages_.size() >= times * options_.window.messages ||
+               recipients_ >= times * options_.window.recipients;
+    }
     void hold_soon(store::MessageId id);
     bool is_stale(store::MessageId id) const { return stale_.contains(id) && !messages_.contains(id); }
     void forget(Messages::iterator known);
@@ -322,7 +333,8 @@ class Core {
     Options options_;
     Random& random_;
     Messages messages_;
-    std::size_t bodies_ = 0;  // octets of theirs that are in memory
+    std::size_t bodies_ = 0;      // octets of theirs that are in memory
+    std::size_t recipients_ = 0;  // of theirs, those that are finished included
     std::unordered_map<std::string, Hop> hops_;
     std::set<std::string> candidates_;  // hops that may want a further lane
     std::set<std::string> hungry_;      // hops of which there may be more in the store

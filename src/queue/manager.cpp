@@ -231,7 +231,9 @@ asio::awaitable<void> Manager::load_due(store::DueQuestion question) {
     } else {
         core_->load_failed(now());
         if (due.error().code == store::Errc::closed) co_return;
-        Event(log_, Level::error, "load").reason(due.error().text + "; asked again in a second");
+        Event(log_, Level::error, "load")
+            .reason(due.error().text + "; asked again in a second")
+            .limited("load");
     }
     kick();
 }

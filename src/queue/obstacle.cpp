@@ -48,8 +48,8 @@ Blocked blocked_by(const store::StoredMessage& message, std::size_t recipient, c
             "(results-wait)"};
     const bool fails = facts.hop != nullptr && facts.hop->failures > 0 && facts.hop->next_at > facts.now;
     if (fails && facts.hop->next_at >= r.next_at)
-        return {Obstacle::hop_fails, facts.hop->reason_code, facts.hop->status, facts.hop->text,
-                facts.hop->next_at};
+        return {Obstacle::hop_fails, facts.hop->reason_code, facts.hop->status,
+                facts.hop->text,     facts.hop->next_at,     facts.hop->at};
     if (r.next_at > facts.now)
         return {Obstacle::schedule,
                 r.lost_replies > 0 ? store::ReasonCode::possibly_delivered : store::ReasonCode::none,

@@ -29,6 +29,7 @@ struct Blocked {
     std::string status{};             // RFC 3463; empty: it has none
     std::string text{};               // a sentence; empty with none and due
     std::optional<WallTime> until{};  // when it passes by itself; nullopt: it does not, or nobody knows
+    std::optional<WallTime> at{};     // of hop_fails: when the next hop failed last
 };
 
 /// What is known of a recipient that waits.

@@ -35,20 +35,20 @@ bool Core::admits(const store::StoredMessage& message, Now now) {
     const auto place = FairQueue::place_of(message);
     const SteadyTime far = now.steady + window.horizon;
     bool some_want = false;
-    bool room = messages_.size() < window.messages;
+    bool room = !is_full();
     for (std::size_t n = 0; n < message.recipients.size(); ++n) {
         if (message.recipients[n].state != store::RecipientState::queued) continue;
         const std::string name = store::hop_of(message, n);
         const auto known = hops_.find(name);
         if (known == hops_.end()) {
             some_want = some_want || (!hops_forgotten_ && suspensions_.of_hop(name) == nullptr);
-            room = room || messages_.size() < 2 * window.messages;
+            room = room || !is_full(2);
             continue;
         }
         if (blocked(name, known->second, far)) continue;
         const bool little = known->second.ready.waiting(place) < window.per_sender;
         some_want = some_want || known->second.loaded < window.per_hop || little;
-        room = room || (little && messages_.size() < 2 * window.messages);
+        room = room || (little && !is_full(2));
     }
     if (some_want && room) return true;
     SteadyTime due = SteadyTime::max();
@@ -102,6 +102,9 @@ Core::Message* Core::insert(store::StoredMessage stored, Now now) {
     }
     if (message.unfinished == 0) return nullptr;
     if (message.stored->body.octets) bodies_ += message.stored->body.size;
+    recipients_ += message.stored->recipients.size();
+    if (const auto old = messages_.find(id); old != messages_.end())
+        recipients_ -= old->second.stored->recipients.size();
     Message& kept = messages_.insert_or_assign(id, std::move(message)).first->second;
     for (const auto& [name, unit] : kept.units) {
         ++hop(name).loaded;
@@ -137,8 +140,7 @@ bool Core::wants_more(const std::string& name, const Hop& hop, Now now) const {
 
 std::optional<store::DueQuestion> Core::wanted(Now now) {
     const Window& window = options_.window;
-    if (loading_ || messages_.size() >= window.messages || now.steady < not_asked_before_)
-        return std::nullopt;
+    if (loading_ || is_full() || now.steady < not_asked_before_) return std::nullopt;
     const bool wanted = (asleep_due_ && *asleep_due_ <= now.steady) ||
                         (more_ && messages_.size() <= window.messages / 2) ||
                         std::any_of(hungry_.begin(), hungry_.end(), [&](const std::string& name) {
@@ -149,6 +151,7 @@ std::optional<store::DueQuestion> Core::wanted(Now now) {
     store::DueQuestion out;
     out.now = now.wall;
     out.messages = std::min(window.messages - messages_.size(), load_at_once);
+    out.recipients = window.recipients - recipients_;
     out.per_hop = std::max<std::size_t>(window.per_hop / 2, 1);
     if (asleep_due_ && *asleep_due_ <= now.steady) asleep_due_.reset();
     for (auto& [name, hop] : hops_) {
@@ -332,6 +335,7 @@ void Core::forget(Messages::iterator known) {
     std::vector<std::string> names;
     for (const auto& [name, unit] : known->second.units) names.push_back(name);
     if (known->second.stored->body.octets) bodies_ -= known->second.stored->body.size;
+    recipients_ -= known->second.stored->recipients.size();
     // Lists that still name it pass over an id that is gone.
     messages_.erase(known);
     for (const auto& name : names) {

@@ -38,6 +38,14 @@ bool matches(const QueueFilter& filter, const StoredMessage& message) {
                        [&](const StoredRecipient& r) { return matches(filter, r); });
 }
 
+void cut_to(const QueueFilter& filter, std::vector<StoredMessage>& messages) {
+    std::size_t recipients = 0;
+    std::size_t n = 0;
+    while (n < messages.size() && n < filter.limit && recipients < filter.recipients)
+        recipients += messages[n++].recipients.size();
+    messages.erase(messages.begin() + static_cast<std::ptrdiff_t>(n), messages.end());
+}
+
 bool matches(const ReportFilter& filter, const StoredReport& report) {
     return report.day >= filter.from && report.day <= filter.to &&
            (filter.domain.empty() || report.domain == filter.domain) &&

@@ -3,6 +3,7 @@
 #pragma once
 
 #include <chrono>
+#include <cstdint>
 #include <functional>
 #include <memory>
 #include <string>
@@ -39,7 +40,9 @@ struct QueueFilter {
     MessageId after{};            // of those with ids behind this one
     MessageId until{UINT64_MAX};  // this one included
     bool unwarned = false;        // only those whose sender has heard of no delay
-    bool current = false;         // rather an error (busy) than an answer that may be out of date
+    std::size_t recipients =
+        SIZE_MAX;          // no further message once those found have so many: a page of bounded memory
+    bool current = false;  // rather an error (busy) than an answer that may be out of date
     std::size_t limit = 1000;
 };
 
@@ -50,13 +53,17 @@ bool waits_for(const StoredRecipient& recipient, std::string_view reason);
 bool matches(const QueueFilter& filter, const StoredRecipient& recipient);
 bool matches(const QueueFilter& filter, const StoredMessage& message);
 
+/// As many of the first messages as the limits of the filter allow, one at least.
+void cut_to(const QueueFilter& filter, std::vector<StoredMessage>& messages);
+
 /// What the queue asks for when it has room: mail that sleeps in the store and is due.
 struct DueQuestion {
     WallTime now;
-    std::size_t messages = 1000;    // at most
-    std::size_t per_hop = 1000;     // at most, of one next hop
-    std::vector<std::string> full;  // ascending: groups (store/hop) that shall have no more
-    std::vector<MessageId> known;   // ascending: those that the queue has already
+    std::size_t messages = 1000;        // at most
+    std::size_t per_hop = 1000;         // at most, of one next hop
+    std::vector<std::string> full;      // ascending: groups (store/hop) that shall have no more
+    std::vector<MessageId> known;       // ascending: those that the queue has already
+    std::size_t recipients = SIZE_MAX;  // no further message once those found have so many
 };
 
 struct DueHop {
@@ -113,9 +120,16 @@ struct HopLoad {
     std::optional<WallTime> due;   // when the first of them is; nullopt: all are on hold
 };
 
+/// Where a list of next hops goes on: behind the one with so many recipients, and this name.
+struct HopKey {
+    std::uint64_t recipients = 0;
+    std::string name;
+};
+
 struct HopFilter {
     std::vector<std::string> names;  // groups (store/hop); empty: all that something waits for, or that fail
-    std::size_t limit = 1000;        // the longest lines first
+    std::size_t limit = 1000;        // the longest lines first; of lines that are as long, by name
+    std::optional<HopKey> after{};
 };
 
 /// Every operation answers by its Reply exactly once, on one of the store's threads; who waits elsewhere

@@ -2,6 +2,8 @@
 
 #include <algorithm>
 
+#include "dns/record.h"
+
 namespace sternpost::store {
 namespace {
 
@@ -13,7 +15,11 @@ constexpr std::size_t most_lines = 10'000;               // ours: senders and ne
 
 std::string sender_of(const Origin& origin, MessageClass message_class) {
     if (message_class != MessageClass::mail) return "";
-    if (!origin.address.empty()) return origin.address;
+    if (!origin.address.empty()) {
+        // Whoever has an IPv6 address has all of its /64.
+        const auto address = dns::Address::parse(origin.address);
+        return address && address->is_v6() ? dns::Network::around(*address, 64).text() : origin.address;
+    }
     return origin.uid ? "uid " + std::to_string(*origin.uid) : "local";
 }
 

@@ -78,16 +78,18 @@ std::uint32_t code_point(std::string_view text) {
 }
 
 // Whether a code point can change how the text around it looks, or steer a terminal: C0 and C1 controls, line
-// and paragraph separators, bidirectional controls (Unicode Standard Annex #9), characters without width,
-// variation selectors' neighbours in the interlinear block, and tags.
+// and paragraph separators, blanks other than ASCII's, bidirectional controls (Unicode Standard Annex #9),
+// characters without width, variation selectors' neighbours in the interlinear block, and tags.
 bool steers(std::uint32_t point) {
     struct Range {
         std::uint32_t first, last;
     };
     static constexpr Range ranges[] = {
-        {0x00, 0x1F},     {0x7F, 0x9F},     {0xAD, 0xAD},       {0x061C, 0x061C},
-        {0x180E, 0x180E}, {0x200B, 0x200F}, {0x2028, 0x202E},   {0x2060, 0x206F},
-        {0xFEFF, 0xFEFF}, {0xFFF9, 0xFFFB}, {0xE0000, 0xE007F},
+        {0x00, 0x1F},       {0x7F, 0xA0},       {0xAD, 0xAD},     {0x034F, 0x034F}, {0x061C, 0x061C},
+        {0x115F, 0x1160},   {0x1680, 0x1680},   {0x17B4, 0x17B5}, {0x180B, 0x180F}, {0x2000, 0x200F},
+        {0x2028, 0x202F},   {0x205F, 0x206F},   {0x2800, 0x2800}, {0x3000, 0x3000}, {0x3164, 0x3164},
+        {0xFE00, 0xFE0F},   {0xFEFF, 0xFEFF},   {0xFFA0, 0xFFA0}, {0xFFF0, 0xFFFB}, {0x1BCA0, 0x1BCA3},
+        {0x1D173, 0x1D17A}, {0xE0000, 0xE0FFF},
     };
     return std::any_of(std::begin(ranges), std::end(ranges),
                        [point](Range range) { return point >= range.first && point <= range.last; });

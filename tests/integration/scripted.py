@@ -229,7 +229,8 @@ class ScriptedMx:
         self.hellos = []  # the first TLS record of each handshake: the ClientHello
         if context:
             context.sni_callback = lambda connection, name, _: self.names.append(name)
-        self.open = self.most_open = 0
+        self.open = set()  # sessions that nobody has asked to end
+        self.most_open = 0
         self.lock = threading.Lock()
         serve(address, port, self._counted, machine)
 
@@ -239,13 +240,16 @@ class ScriptedMx:
 
     def _counted(self, connection):
         with self.lock:
-            self.open += 1
-            self.most_open = max(self.open, self.most_open)
+            self.open.add(connection)
+            self.most_open = max(len(self.open), self.most_open)
         try:
             self._handle(connection)
         finally:
-            with self.lock:
-                self.open -= 1
+            self._ended(connection)
+
+    def _ended(self, connection):
+        with self.lock:
+            self.open.discard(connection)
 
     def _handle(self, connection):
         said = []
@@ -289,6 +293,7 @@ class ScriptedMx:
                 self.taken.append(Taken(reverse_path, recipients, data[:-3], version))
                 reply('250 2.0.0 taken')
             elif verb == 'QUIT':
+                self._ended(connection)  # before the client can know
                 reply('221 2.0.0 bye')
                 return
             else:

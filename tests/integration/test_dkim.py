@@ -410,6 +410,9 @@ def a_key_for_reports_signs_no_mail(machine):
     expect_equal(key['service'], 'tlsrpt', 'service')
     expect_equal(signatures(send(sternpost, sink)), [], 'signatures on mail')
     expect_equal(sternpost.ask('dkim', 'check')['keys'][0]['published'], 'yes', 'dkim check')
+    said = sternpost.do('dkim', 'generate', 'other.test', '--active', '--report-only')
+    expect('Mail is signed' not in said and 'TLS reports' in said, 'what is said of a key for reports alone: ' + said)
+    expect('Mail is signed' in sternpost.do('dkim', 'generate', 'third.test', '--active'), 'what is said of a key for mail')
 
 
 @test

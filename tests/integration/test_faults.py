@@ -282,6 +282,7 @@ def a_full_disk_refuses_mail_and_keeps_what_it_has(machine):
     disk.fill(MIN_FREE // 2)
     says(sternpost, 'store-full', '452')
     book.must_refuse('452 4.3.1')
+    expect('DISK: there is too little free space' in sternpost.command('status').out, 'the status does not say that the disk is full')
     book.must_refuse('452 4.3.1', size=200_000)
     early = Dialogue()
     early.ehlo()

@@ -407,6 +407,35 @@ def a_sender_who_has_had_it_all_is_told_when_to_come_again(machine):
 
 
 @test
+def whom_a_client_and_a_user_may_write_as_is_kept_to(machine):
+    """D-47: reverse-path and From, by SMTP, by sendmail, by its session, and with -G."""
+    sink, sternpost = world(
+        machine,
+        client=[{'network': '127.0.0.0/8', 'role': 'originate', 'domains': ['own.test']}],
+        sender=[{'match': 'user:root', 'domains': ['own.test']}],
+    )
+    with Dialogue() as d:
+        d.ehlo()
+        d.say('MAIL FROM:<ceo@bank.test>', '550 5.7.1')
+        for sender, code in (('ceo@bank.test', '550 5.7.1'), ('ann@own.test', '250')):
+            d.envelope('ann@own.test', 'u@sink.test')
+            d.say('DATA', '354')
+            d.say(('From: <%s>\r\nSubject: x\r\n\r\nx\r\n.' % sender).encode(), code)
+    sink.wait_taken(1)
+    text = 'From: <%s>\nSubject: x\n\nx\n'
+    for options in ((), ('-G',)):
+        for path, sender, code in (('ceo@bank.test', 'ann@own.test', 77), ('ann@own.test', 'ceo@bank.test', 77), ('ann@own.test', 'ann@own.test', 0)):
+            done = sternpost.sendmail(*options, '-f', path, 'u@sink.test', text=text % sender)
+            expect_equal(done.code, code, 'sendmail %s -f %s, From %s: %s' % (options, path, sender, done.err))
+            expect(code == 0 or '5.7.1 ' in done.err and '[[sender]] user:root' in done.err, done.err)
+    session = 'EHLO x\nMAIL FROM:<ann@own.test>\nRCPT TO:<u@sink.test>\nDATA\n' + text % 'ceo@bank.test' + '.\nQUIT\n'
+    done = sternpost.sendmail('-bs', text=session)
+    expect('554 5.7.1 ' in done.out, done.out)
+    sink.wait_taken(3)
+    expect_equal({t.reverse_path for t in sink.taken}, {'ann@own.test'}, 'who wrote what arrived')
+
+
+@test
 def a_stranger_gets_no_recipient_past_it(machine):
     """SMTP-69: not an open relay, whatever the sender and the spelling of the recipient."""
     host, stranger, known = (address(machine, a) for a in ('192.0.2.25', '192.0.2.99', '192.0.2.7'))

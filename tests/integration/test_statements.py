@@ -49,6 +49,10 @@ class Host:
         while line := lines.readline():
             verb = line[:4].decode('latin-1').strip().lower()
             reply = say(verb)
+            if verb == 'star' and reply.startswith('220'):
+                lines.read(1)  # the client has begun
+                connection.sendall(b'this is no handshake\r\n')
+                return
             if verb == 'data' and reply.startswith('354'):
                 while lines.readline() not in (b'.\r\n', b''):
                     pass
@@ -288,6 +292,22 @@ def the_log_tells_the_age_of_the_message_and_how_long_the_attempt_took(machine):
     age, took = (float(sent[key].rstrip('s')) for key in ('delay', 'took'))
     expect(age > float(first['delay'].rstrip('s')) and age >= took, 'delay=%(delay)s took=%(took)s' % sent)
     expect(age >= 1.5, 'the age of a message that was tried again after two seconds (less a fifth): ' + sent['delay'])
+
+
+@test
+def a_failed_handshake_is_told_by_the_reason_of_the_tls_library(machine):
+    """In the domain's report, and in the line of the attempt that then goes in clear text."""
+    sink, sternpost = world(machine)
+    Host(machine, '127.0.0.41', ehlo='250-mx.slow.test\r\n250 STARTTLS', star='220 go on')
+    send(sternpost, 'bob@slow.test')
+    sent = sternpost.wait_event('attempt', status='sent', to='<bob@slow.test>')
+    expect_equal((sent['tls'], sent['code']), ('none', 'handshake-failed'), 'the attempt')
+    expect('wrong version number' in sent['tls-failure'], sent['line'])
+    previewed = wait_for(
+        'the report', lambda: (lambda done: done.out if 'failure-reason-code' in done.out else None)(sternpost.command('tlsrpt', 'preview', 'slow.test', '--json'))
+    )
+    reason = re.search(r'"failure-reason-code":\s*"([^"]*)"', previewed)[1]
+    expect(reason.startswith('handshake-failed: ') and 'wrong version number' in reason, reason)
 
 
 @test

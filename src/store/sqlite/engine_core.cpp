@@ -22,6 +22,7 @@ EngineCore::EngineCore(StorePlace place, const Options& options, EngineMailboxes
     : place_(std::move(place)), options_(options), mailboxes_(mailboxes), log_(log), clock_(clock) {
     options_.spool.follower.submission_memory = options_.submission_memory;
     options_.spool.min_free = options_.min_free;
+    options_.spool.follower.damaged = options_.damaged;
     if (!options_.fatal)
         options_.fatal = [&log](const std::string& reason) {
             Event(log, Level::error, "store-died")
@@ -118,6 +119,12 @@ void EngineCore::end_if_unsynced(const Error<Errc>& error) {
     if (error.code == Errc::closed) options_.fatal(error.text);
 }
 
+template <class T>
+void EngineCore::note_damage(const Result<T>& result) const {
+    if (!result && result.error().code == Errc::damaged && options_.damaged)
+        options_.damaged(result.error().text);
+}
+
 template <class T, class Work>
 void EngineCore::submit(Mailbox& where, Reply<Result<T>> reply, Work work, When when) {
     {
@@ -139,8 +146,12 @@ void EngineCore::submit(Mailbox& where, Reply<Result<T>> reply, Work work, When 
 template <class T, class Question>
 void EngineCore::ask(Reply<Result<T>> reply, Question question, bool current) {
     auto read = [this, asked = std::move(question)](Reply<Result<T>> answer) mutable {
-        mailboxes_.reader.post(
-            [this, held = std::move(answer), inner = std::move(asked)]() mutable { held(inner(*reader_)); });
+        mailboxes_.reader.post([this, held = std::move(answer), inner = std::move(asked)]() mutable {
+            auto result = inner(*reader_);
+            // The history has files of its own.
+            if (!std::is_same_v<T, History>) note_damage(result);
+            held(std::move(result));
+        });
     };
     auto catch_up = [this, current, next = std::move(read)](Handed handed, Reply<Result<T>> answer) mutable {
         Follower& follower = spool_->follower();

@@ -25,7 +25,8 @@ struct Options {
     std::chrono::microseconds gather = std::chrono::milliseconds(1);  // at most, for a batch
     std::chrono::milliseconds apply_interval =
         std::chrono::milliseconds(100);  // at most, that the index is behind
-    Fatal fatal;                         // a sync failed; empty: logs the reason and ends the process
+    Fatal damaged;  // the index cannot be read, on any thread, perhaps more than once; empty: nothing
+    Fatal fatal;    // a sync failed; empty: logs the reason and ends the process
 };
 
 /// Where a store is.
@@ -123,6 +124,8 @@ class EngineCore : public Store {
     void follow();
     void done_following(const JournalPosition& reached, const Upkeep& upkeep);
     void end_if_unsynced(const Error<Errc>& error);
+    template <class T>
+    void note_damage(const Result<T>& result) const;
     enum class When { at_once, with_the_batch };
     /// Runs `work(reply)` from that mailbox, or answers `reply` with closed.
     template <class T, class Work>

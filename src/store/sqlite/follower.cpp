@@ -270,6 +270,11 @@ Result<void> Follower::reconcile_bodies(Opened& opened) {
 void Follower::note(const char* what, const Result<void>& result) {
     if (index_->sync_failed()) parts_.fatal("the queue's database could not be synced");
     if (history_ && history_->sync_failed()) parts_.fatal("a file under history/ could not be synced");
+    // The history and the journal have files of their own, and damage there is found elsewhere.
+    const std::string_view part = what;
+    const bool of_index = !part.starts_with("history") && part != "thinning";
+    if (of_index && !result && result.error().code == Errc::damaged && options_.damaged)
+        options_.damaged(result.error().text);
     troubles_.note(what, result);
 }
 

@@ -22,6 +22,7 @@ struct FollowerOptions {
     std::size_t thin_from = 8;           // more segments than that, and one in which little lives is thinned
     std::chrono::days outcome_days{40};  // how long TLS outcomes are kept
     std::chrono::days history_days{14};  // how long attempts are; 0: no history
+    Fatal damaged;                       // the index cannot be written; empty: nothing
 };
 
 /// What a Follower works with; all of it outlives it.

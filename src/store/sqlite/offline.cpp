@@ -162,8 +162,7 @@ Result<std::vector<StoredMessage>> Offline::find(const QueueFilter& filter) {
         if (touched.after && matches(filter, *touched.after)) out.push_back(*touched.after);
     std::sort(out.begin(), out.end(),
               [](const StoredMessage& a, const StoredMessage& b) { return a.id < b.id; });
-    if (out.size() > filter.limit)
-        out.erase(out.begin() + static_cast<std::ptrdiff_t>(filter.limit), out.end());
+    cut_to(filter, out);
     return out;
 }
 

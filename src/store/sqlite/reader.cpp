@@ -59,9 +59,11 @@ struct Reader::Statements {
                  "SELECT total(messages), total(recipients), total(octets), (SELECT min(id) FROM message) "
                  "FROM segment"),
           waiting_hops(db, "SELECT " STERNPOST_HOP_COLUMNS
-                           " FROM hop WHERE waiting > 0 ORDER BY waiting DESC LIMIT ?1"),
+                           " FROM hop WHERE waiting > 0 AND (waiting < ?2 OR (waiting = ?2 AND name > ?3)) "
+                           "ORDER BY waiting DESC, name LIMIT ?1"),
           failing_hops(db, "SELECT " STERNPOST_HOP_COLUMNS
-                           " FROM hop WHERE waiting = 0 AND (failures > 0 OR next_at > at) LIMIT ?1"),
+                           " FROM hop WHERE waiting = 0 AND (failures > 0 OR next_at > at) AND name > ?2 "
+                           "ORDER BY name LIMIT ?1"),
           one_hop(db, hop_by_name),
           due(db, due_hops),
           in_line(db, due_in_line),
@@ -259,12 +261,20 @@ Result<Due> Reader::due(const DueQuestion& question) {
         if (next.row() && next.integer(0) != 0 && next.integer(0) != never)
             out.next = out.next ? std::min(*out.next, next.time(0)) : next.time(0);
         next.reset();
+        std::size_t recipients = 0;
         for (const auto id : ids) {
+            if (recipients >=
+                question.recipients) {  // the rest is for another question, whichever hop it is of
+                out.more = true;
+                for (auto& [name, more] : hops) more = true;
+                break;
+            }
             auto& one = statements_->one.with(id.value);
             if (!one.row()) continue;
             auto found = message(one, false);
             one.reset();
             if (!found) return fail(std::move(found).error());
+            recipients += found->recipients.size();
             // What was not tried yet is due, though the clock was ahead when it arrived.
             for (StoredRecipient& r : found->recipients)
                 if (r.tries == 0 && r.status.empty()) r.next_at = std::min(r.next_at, question.now);
@@ -286,15 +296,24 @@ Result<Due> Reader::due(const DueQuestion& question) {
     });
 }
 
-// All that match in the query's rows, up to the limit.
+std::size_t recipients_in(const std::vector<StoredMessage>& messages) {
+    std::size_t out = 0;
+    for (const auto& message : messages) out += message.recipients.size();
+    return out;
+}
+
+// All that match in the query's rows, up to the limits.
 Result<void> Reader::find_by(Statement& query, const QueueFilter& filter, std::vector<StoredMessage>& out) {
-    while (out.size() < filter.limit && query.row()) {
+    std::size_t recipients = recipients_in(out);
+    while (out.size() < filter.limit && recipients < filter.recipients && query.row()) {
         auto found = message(query, true);
         if (!found) {
             query.reset();
             return fail(std::move(found).error());
         }
-        if (matches(filter, *found)) out.push_back(std::move(*found));
+        if (!matches(filter, *found)) continue;
+        recipients += found->recipients.size();
+        out.push_back(std::move(*found));
     }
     query.reset();
     return {};
@@ -317,7 +336,8 @@ Result<std::vector<StoredMessage>> Reader::find(const QueueFilter& filter) {
             for (const std::string& group : groups_of(lowered(filter.domain))) {
                 auto& row = statements_->of_hop.with(group, filter.after.value, to_sql(filter.until));
                 std::size_t matching = 0;
-                while (matching < filter.limit && row.row()) {
+                std::size_t recipients = 0;
+                while (matching < filter.limit && recipients < filter.recipients && row.row()) {
                     const MessageId id{row.id(0)};
                     if (ids.contains(id)) continue;
                     auto& one = statements_->one.with(id.value);
@@ -330,6 +350,7 @@ Result<std::vector<StoredMessage>> Reader::find(const QueueFilter& filter) {
                     }
                     if (!matches(filter, *found)) continue;
                     ids.insert(id);
+                    recipients += found->recipients.size();
                     out.push_back(std::move(*found));
                     ++matching;
                 }
@@ -337,8 +358,7 @@ Result<std::vector<StoredMessage>> Reader::find(const QueueFilter& filter) {
             }
             std::sort(out.begin(), out.end(),
                       [](const StoredMessage& a, const StoredMessage& b) { return a.id < b.id; });
-            if (out.size() > filter.limit)
-                out.erase(out.begin() + static_cast<std::ptrdiff_t>(filter.limit), out.end());
+            cut_to(filter, out);
             return out;
         }
         for (const auto id : ids)
@@ -381,9 +401,14 @@ Result<std::vector<HopLoad>> Reader::hops(const HopFilter& filter) {
             if (auto done = take(statements_->one_hop.with(name)); !done)
                 return fail(std::move(done).error());
         if (!filter.names.empty()) return out;
-        for (Statement* all : {&statements_->waiting_hops, &statements_->failing_hops})
-            if (auto done = take(all->with(std::uint64_t{filter.limit})); !done)
+        const std::uint64_t limit = filter.limit;
+        const HopKey after = filter.after.value_or(HopKey{INT64_MAX, ""});
+        if (after.recipients > 0)
+            if (auto done = take(statements_->waiting_hops.with(limit, after.recipients, after.name)); !done)
                 return fail(std::move(done).error());
+        const std::string behind = after.recipients == 0 ? after.name : "";
+        if (auto done = take(statements_->failing_hops.with(limit, behind)); !done)
+            return fail(std::move(done).error());
         return out;
     });
 }

@@ -203,6 +203,32 @@ TEST_F(BoundedNotices, ToOneMailboxAreNoMoreThanTheLimitOfADay) {
     EXPECT_FALSE(told());
 }
 
+TEST_F(BoundedNotices, ToOneMailboxCountTogetherHoweverItIsSpelled) {
+    std::size_t told = 0;
+    for (const char* path :
+         {"ann@sender.test", "Ann@sender.test", "ANN@sender.test", "\"ann\"@sender.test",
+          "\"a\\nn\"@sender.test", "ann+1@sender.test", "aNn+2@SENDER.test", "ann@sender.test"}) {
+        auto message = message_with(1);
+        message.envelope.reverse_path = mail::ReversePath::parse(path).value();
+        told += notice(message, 0).empty() ? 0U : 1U;
+    }
+    EXPECT_EQ(told, 5U);
+}
+
+TEST_F(BoundedNotices, ToOneDomainAreNoMoreThanToTenMailboxes) {
+    std::size_t told = 0;
+    for (int n = 0; n < 60; ++n) {
+        auto message = message_with(1);
+        message.envelope.reverse_path =
+            mail::ReversePath::parse("u" + std::to_string(n) + "@sender.test").value();
+        told += notice(message, 0).empty() ? 0U : 1U;
+    }
+    EXPECT_EQ(told, 50U);
+    auto message = message_with(1);
+    message.envelope.reverse_path = mail::ReversePath::parse("a@other.test").value();
+    EXPECT_NE(notice(message, 0), "");
+}
+
 TEST_F(BoundedNotices, ThatAreMadeAtTheSameTimeSeeEachOther) {
     EXPECT_EQ(made_at_once(std::vector(10, message_with(1))), 3U) << "of one message";
     std::vector<store::StoredMessage> bulk;

@@ -251,9 +251,9 @@ TEST_F(Hop, BeginsFromNothingUnderAnotherPolicy) {
     EXPECT_EQ(findings.detail.hosts.size(), 3U) << "what was seen stays told";
 }
 
-class RequireTls : public Hop {
+class HopUnderRequireTls : public Hop {
   protected:
-    RequireTls() {
+    HopUnderRequireTls() {
         demanding.requirement.requiretls = true;
         demanding.requirement.sts = demand();
         other.requirement.requiretls = true;
@@ -263,14 +263,14 @@ class RequireTls : public Hop {
     HostPlan other = host_of("mx2.d.test");
 };
 
-TEST_F(RequireTls, BouncesWhereEveryHostLacksIt) {  // RFC 8689 §4.2.1
+TEST_F(HopUnderRequireTls, BouncesWhereEveryHostLacksIt) {  // RFC 8689 §4.2.1
     tried(demanding, {broke(Errc::starttls_not_offered, Stage::starttls)}, TlsUse::required);
     tried(other, {broke(Errc::starttls_not_offered, Stage::starttls)}, TlsUse::required);
     EXPECT_TRUE(failure().permanent);
     EXPECT_EQ(failure().status, "5.7.10");
 }
 
-TEST_F(RequireTls, SaysWhetherAnyTlsWasThere) {
+TEST_F(HopUnderRequireTls, SaysWhetherAnyTlsWasThere) {
     tls::Evidence encrypted;
     encrypted.encrypted = true;
     for (const HostPlan* host : {&demanding, &other}) {
@@ -283,7 +283,7 @@ TEST_F(RequireTls, SaysWhetherAnyTlsWasThere) {
     EXPECT_EQ(failure().status, "5.7.30");
 }
 
-TEST_F(RequireTls, WaitsForAHostThatWasNotReached) {  // D-19
+TEST_F(HopUnderRequireTls, WaitsForAHostThatWasNotReached) {  // D-19
     tried(demanding, {broke(Errc::starttls_not_offered, Stage::starttls)}, TlsUse::required);
     EXPECT_FALSE(failure().permanent) << "the second host was not tried";
     tried(other, {broke(Errc::connect_refused)}, TlsUse::required);
@@ -291,7 +291,7 @@ TEST_F(RequireTls, WaitsForAHostThatWasNotReached) {  // D-19
     EXPECT_EQ(failure().status, "4.7.10");
 }
 
-TEST_F(RequireTls, WaitsForALookUpThatFailed) {
+TEST_F(HopUnderRequireTls, WaitsForALookUpThatFailed) {
     tried(demanding, {broke(Errc::starttls_not_offered, Stage::starttls)}, TlsUse::required);
     HostPlan unanswered = other;
     unanswered.addresses.temporary = true;

@@ -827,6 +827,29 @@ TEST_F(QueueWindow, ABulkRunFillsItsPartOfTheMemoryAndTheRestIsAskedForAsItGoes)
     EXPECT_TRUE(question->full.empty());
 }
 
+TEST_F(QueueWindow, CountsRecipientsAsWellAsMessages) {
+    Options options = small();
+    options.window.recipients = 100;
+    Core counting(options, random);
+    const auto message = [&](std::uint64_t id) {
+        store::StoredMessage out = sleeping(id, "d.test");
+        while (out.recipients.size() < 30) out.recipients.push_back(out.recipients.front());
+        return out;
+    };
+    std::size_t in = 0;
+    for (std::uint64_t id = 1; id <= 20; ++id) in += counting.add(message(id), now) ? 1U : 0U;
+    EXPECT_LE(in, 7U) << "twice the hundred recipients, and one message";
+    EXPECT_FALSE(counting.wanted(now)) << "there is no room for what sleeps";
+    while (auto work = counting.take("d.test", now)) {
+        std::vector<Fate> fates;
+        for (const auto n : work->recipients) fates.push_back(fate(n, RecipientState::sent));
+        counting.recorded(counting.finished(*work, std::move(fates), now), now);
+    }
+    const auto question = counting.wanted(now);
+    ASSERT_TRUE(question);
+    EXPECT_EQ(question->recipients, 100U);
+}
+
 TEST_F(QueueWindow, NoMoreThanTwiceTheWindowComesInWhateverArrives) {
     for (int i = 0; i < 10'000; ++i) add_from("192.0.2.1", ("a" + std::to_string(i) + ".test").c_str());
     EXPECT_EQ(core.in_memory().messages, 200U);

@@ -66,7 +66,7 @@ TEST(Sender, IsTheClientOrTheLocalUser) {
     message.origin.uid = 33;
     EXPECT_EQ(store::sender_of(message.origin, message.message_class), "uid 33");
     message.origin.address = "2001:db8::1";
-    EXPECT_EQ(store::sender_of(message.origin, message.message_class), "2001:db8::1");
+    EXPECT_EQ(store::sender_of(message.origin, message.message_class), "2001:db8::/64");
     message.message_class = store::MessageClass::notice;
     EXPECT_EQ(store::sender_of(message.origin, message.message_class), "");
 }

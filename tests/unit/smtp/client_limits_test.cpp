@@ -57,6 +57,22 @@ TEST(ClientLimits, KeepTheLastPlacesForThisMachine) {
     EXPECT_EQ(limits.connect(address("127.0.0.1"), Group::this_machine), Verdict::too_many);
 }
 
+TEST(ClientLimits, KeepPlacesForOthersThanThisMachine) {
+    ClientLimits limits{ClientLimits::Limits()};
+    std::size_t here = 0;
+    for (int n = 0; n < 600; ++n)
+        here += limits.connect(address(fmt::format("127.0.{}.{}", n / 200, n % 200 + 1)),
+                               Group::this_machine) == Verdict::go;
+    EXPECT_EQ(here, 450U);
+    std::size_t others = 0;
+    for (int n = 0; n < 60; ++n)
+        others += limits.connect(address(fmt::format("192.0.2.{}", n + 1)), Group::permitted) == Verdict::go;
+    EXPECT_EQ(others, 50U);
+    limits.disconnect(address("192.0.2.1"), Group::permitted);
+    EXPECT_EQ(limits.connect(address("127.0.0.1"), Group::this_machine), Verdict::too_many)
+        << "that place is theirs";
+}
+
 TEST(ClientLimits, RefuseStrangersAtOnceWhereThereIsNoPool) {
     ClientLimits::Limits none;
     none.strangers = 0;

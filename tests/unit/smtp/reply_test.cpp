@@ -39,12 +39,23 @@ INSTANTIATE_TEST_SUITE_P(Rfc5321, WellFormedReply, testing::ValuesIn(well_formed
                          [](const auto& row) { return row.param.name; });
 
 TEST(MalformedReply, EndsTheConnection) {
-    for (const char* wire : {"250-a\r\n251 b\r\n", "hello\r\n", "25 x\r\n", "2500 x\r\n", "099 x\r\n", "\r\n",
-                             "HTTP/1.1 400\r\n"}) {
+    for (const char* wire : {"250-a\r\n251 b\r\n", "hello\r\n", "25 x\r\n", "2500 x\r\n", "099 x\r\n",
+                             "HTTP/1.1 400\r\n", "\r\n\r\n\r\n\r\n\r\n\r\n250 x\r\n"}) {
         ReplyParser parser;
         parser.feed(wire);
-        EXPECT_EQ(parser.next().error().code, Errc::reply_malformed) << wire;
+        const auto reply = parser.next();
+        ASSERT_FALSE(reply) << wire;
+        EXPECT_EQ(reply.error().code, Errc::reply_malformed) << wire;
     }
+}
+
+TEST(EmptyLines, BeforeAReplyArePassedOver) {  // D-50
+    ReplyParser parser;
+    parser.feed("\r\n\r\n\r\n\r\n\r\n250 x\r\n");
+    const auto reply = parser.next();
+    ASSERT_TRUE(reply);
+    ASSERT_TRUE(*reply);
+    EXPECT_EQ((*reply)->code, 250);
 }
 
 TEST(EndlessReply, IsCutOff) {

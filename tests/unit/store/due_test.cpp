@@ -177,6 +177,58 @@ TEST_F(WhatSleeps, OnHoldIsNotDueUntilItIsReleased) {
     EXPECT_EQ(ids(due(start + 5min)), (Ids{1, 2})) << "each as it was before";
 }
 
+TEST_F(WhatSleeps, IsFoundInPagesOfBoundedRecipients) {
+    accept(1, {"a@d.test"});
+    accept(2, {"a@d.test", "b@d.test", "c@d.test"});
+    accept(3, {"a@d.test", "b@d.test"});
+    accept(4, {"a@d.test"});
+    const auto page = [&](std::uint64_t after, const char* domain) {
+        QueueFilter filter;
+        filter.after = {after};
+        filter.domain = domain;
+        filter.recipients = 3;
+        Ids out;
+        const auto found = reader_->find(filter).value();
+        for (const auto& message : found) out.push_back(message.id.value);
+        return out;
+    };
+    for (const char* domain : {"", "d.test"}) {
+        EXPECT_EQ(page(0, domain), (Ids{1, 2}))
+            << "the second brings more than there is room for, and is the last";
+        EXPECT_EQ(page(2, domain), (Ids{3, 4}));
+    }
+}
+
+TEST_F(WhatSleeps, IsLoadedWithABoundOnRecipients) {
+    accept(1, {"a@d.test", "b@d.test"});
+    accept(2, {"a@d.test"});
+    accept(3, {"a@e.test"});
+    DueQuestion question;
+    question.now = start;
+    question.recipients = 2;
+    const Due now = reader_->due(question).value();
+    EXPECT_EQ(ids(now), (Ids{1}));
+    EXPECT_TRUE(now.more);
+    EXPECT_TRUE(more(now, "d.test"));
+}
+
+TEST_F(WhatSleeps, WaitsForNextHopsThatAreListedInPages) {
+    for (std::uint64_t id = 1; id <= 3; ++id) accept(id, {"a@c.test"});
+    for (std::uint64_t id = 4; id <= 8; ++id) accept(id, {"a@h" + std::to_string(id) + ".test"});
+    block("gone.test", start + 10min);
+    std::vector<std::string> names;
+    HopFilter filter;
+    filter.limit = 2;
+    for (;;) {
+        const auto page = reader_->hops(filter).value();
+        for (const auto& load : page) names.push_back(load.state.next_hop);
+        if (page.size() < filter.limit) break;
+        filter.after = HopKey{page.back().recipients, page.back().state.next_hop};
+    }
+    EXPECT_EQ(names, (std::vector<std::string>{"c.test", "h4.test", "h5.test", "h6.test", "h7.test",
+                                               "h8.test", "gone.test"}));
+}
+
 TEST_F(WhatSleeps, ComesInPagesAndSaysWhetherThereIsMore) {
     for (std::uint64_t id = 1; id <= 10; ++id) accept(id, {"a@d.test"});
     accept(11, {"a@e.test"});

@@ -33,8 +33,9 @@ TEST(Printable, LetsNothingSteerATerminal) {
               "\\xc2\\x9b31m");
     EXPECT_EQ(printable("\xff"), "\\xff");
     EXPECT_EQ(printable("a\u202egnp"), "a\\xe2\\x80\\xaegnp");
-    for (const std::string steering : {"\u0085", "\u061c", "\u200b", "\u200f", "\u2028", "\u2066", "\ufeff",
-                                       "\U000e0041", "\u00ad", "\x7f"})
+    for (const std::string steering :
+         {"\u0085", "\u061c", "\u200b", "\u200f", "\u2028", "\u2066", "\ufeff", "\U000e0041", "\u00ad",
+          "\x7f", "\u00a0", "\u1680", "\u2003", "\u202f", "\u3000", "\u3164", "\u034f", "\u2800"})
         EXPECT_TRUE(is_ascii(printable(steering))) << printable(steering);
     for (const std::string harmless : {"\u00e4", "\u0416", "\u4e2d", "\u20ac", "\U0001f600"})
         EXPECT_EQ(printable(harmless), harmless);
