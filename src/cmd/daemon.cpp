@@ -24,10 +24,16 @@ namespace {
 // ours: from there on what the heap keeps is given back now and then; it takes milliseconds
 constexpr std::uint64_t much_memory = 40UL << 20U;
 constexpr auto give_back_every = std::chrono::seconds(5);
-constexpr auto stop_patience = std::chrono::seconds(90);  // for sessions past the final dot (DESIGN §4)
-constexpr unsigned control_slot = 63;                     // of store::IdSource; I/O threads have 0 …
+constexpr auto stop_patience = std::chrono::seconds(90);   // for sessions past the final dot (DESIGN §4)
+constexpr auto policy_patience = std::chrono::seconds(5);  // ours: of the start, for policies to be read
+constexpr unsigned control_slot = 63;                      // of store::IdSource; I/O threads have 0 …
 constexpr std::string_view version = STERNPOST_VERSION;
 constexpr std::size_t hops_in_status = 50;  // ours: the longest lines
+// ours: of sts.list that are in memory at a time, with the octets of their texts
+constexpr std::size_t policies_in_a_piece = 200;
+constexpr std::size_t octets_in_a_piece = 128UL << 10U;
+constexpr std::size_t policies_in_one_answer = 1000;  // ours: for a caller that takes no parts
+constexpr std::size_t octets_in_one_answer = 1UL << 20U;
 
 control::Answer no(std::string text) {
     return {control::ExitCode::no, std::move(text), {}};
@@ -371,17 +377,18 @@ asio::awaitable<void> Daemon::serve() {
 // What is begun here is ended by stop(), which must not run at the same time: each wait is followed by a look
 // at stopping_.
 asio::awaitable<void> Daemon::start_up() {
-    auto ask = [this](Reply<store::Result<std::vector<store::StoredPolicy>>> reply) {
-        store_->policies(std::move(reply));
-    };
-    auto policies = co_await call<store::Result<std::vector<store::StoredPolicy>>>(std::move(ask));
     auto ask_discoveries = [this](Reply<store::Result<std::vector<store::StoredDiscovery>>> reply) {
         store_->discoveries(std::move(reply));
     };
     auto discoveries =
         co_await call<store::Result<std::vector<store::StoredDiscovery>>>(std::move(ask_discoveries));
     if (stopping_) co_return;
-    if (policies && discoveries) lookups_->restore(std::move(*policies), std::move(*discoveries));
+    store::Result<bool> policies = true;
+    if (discoveries) {
+        lookups_->restore(std::move(*discoveries));
+        policies = co_await lookups_->recall_all(clock_.steady() + policy_patience);
+        if (stopping_) co_return;
+    }
     auto loaded = co_await queue_->load();
     if (stopping_) co_return;
     if (!policies || !discoveries || !loaded) {
@@ -410,6 +417,7 @@ asio::awaitable<void> Daemon::start_up() {
     tasks_.spawn("looking after things", look_after_things());
     tasks_.spawn("looking at memory", look_at_memory());
     tasks_.spawn("looking at keys", dkim_answers_->watch());
+    if (!*policies) tasks_.spawn("reading policies", recall_policies());
     refresher_->start();
     reports_->start();
     // The listener lives on the first I/O thread.
@@ -422,7 +430,7 @@ asio::awaitable<void> Daemon::start_up() {
     co_await call<bool>(std::move(start_listener));
     if (stopping_) co_return;
     maildrop_->start();
-    Event(log_, Level::info, "ready").kv("messages", *loaded).kv("policies", lookups_->cached().size());
+    Event(log_, Level::info, "ready").kv("messages", *loaded).kv("policies", lookups_->size());
     sd_notify(0, "READY=1");
 }
 
@@ -520,7 +528,8 @@ asio::awaitable<control::Answer> Daemon::answer(control::json::object request, c
         co_return refused;
     }
     if (verb == "status") co_return co_await status();
-    if (verb == "sts.show" || verb == "sts.list") co_return policies(request);
+    if (verb == "sts.show") co_return co_await show_policy(text_of(request, "domain"));
+    if (verb == "sts.list") co_return co_await list_policies(std::move(caller));
     if (PolicyAnswers::knows(verb)) co_return co_await policy_answers_->answer(std::move(request), caller);
     if (DkimAnswers::knows(verb)) co_return co_await dkim_answers_->answer(std::move(request));
     if (QueueAnswers::knows(verb)) co_return co_await queue_answers_->answer(std::move(request), caller);
@@ -551,7 +560,7 @@ asio::awaitable<control::Answer> Daemon::status() {
     out["next_hops"] =
         hops.data.is_array() ? std::move(hops.data) : control::json::value(control::json::array());
     out["suspended"] = queue_answers_->suspensions();
-    out["policies"] = lookups_->cached().size();
+    out["policies"] = lookups_->size();
     control::json::object dnssec;
     dnssec["state"] = dns::name_of(validation_.validation);
     dnssec["reason"] = validation_.text;
@@ -621,15 +630,54 @@ asio::awaitable<void> Daemon::look_at_memory() {
     }
 }
 
-control::Answer Daemon::policies(const control::json::object& request) const {
-    const std::string wanted = text_of(request, "domain");
-    control::json::array all;
-    for (const auto& policy : lookups_->cached()) {
-        if (policy.domain == wanted) return {control::ExitCode::done, "", control::to_json(policy, true)};
-        all.push_back(control::to_json(policy, false));
+// What start_up() did not wait for.
+asio::awaitable<void> Daemon::recall_policies() {
+    const auto done = co_await lookups_->recall_all(SteadyTime::max());
+    if (!done && !stopping_)
+        Event(log_, Level::error, "policy").kv("event", "not-read").reason(done.error().text);
+}
+
+asio::awaitable<control::Answer> Daemon::show_policy(std::string domain) {
+    auto name = dns::Domain::parse(domain);
+    if (!name) co_return no("no MTA-STS policy of " + printable(domain) + " is cached");
+    const auto view = co_await lookups_->view(dns::PolicyDomain(std::move(*name)));
+    if (!view) co_return no("no MTA-STS policy of " + domain + " is cached");
+    co_return control::Answer{control::ExitCode::done, "", control::to_json(view->stored, true)};
+}
+
+// Piece by piece, so that memory holds one piece of each answer, however many policies there are.
+asio::awaitable<control::Answer> Daemon::list_policies(control::Caller caller) {
+    const std::size_t most = caller.part ? policies_in_a_piece : policies_in_one_answer;
+    const std::size_t most_octets = caller.part ? octets_in_a_piece : octets_in_one_answer;
+    control::json::array piece;
+    std::size_t octets = 0;
+    bool full = false;
+    std::optional<dns::PolicyDomain> after;
+    for (auto names = lookups_->cached(after, policies_in_a_piece); !names.empty() && !full;
+         names = lookups_->cached(after, policies_in_a_piece)) {
+        for (const dns::PolicyDomain& name : names) {
+            full = piece.size() >= most || octets >= most_octets;
+            if (full && !caller.part) break;
+            if (full) {
+                control::json::object part;
+                part["policies"] = std::exchange(piece, {});
+                octets = 0;
+                full = false;
+                const bool taken = co_await caller.part(std::move(part));
+                if (!taken)
+                    co_return control::Answer{control::ExitCode::unavailable, "the caller is gone", {}};
+            }
+            const auto view = co_await lookups_->view(name);
+            after = name;
+            if (!view) continue;  // it went meanwhile
+            octets += view->stored.text.size();
+            piece.push_back(control::to_json(view->stored, false));
+        }
     }
-    if (!wanted.empty()) return no("no MTA-STS policy of " + wanted + " is cached");
-    return {control::ExitCode::done, "", all};
+    control::json::object out;
+    out["policies"] = std::move(piece);
+    out["more"] = full || lookups_->store_has_more();
+    co_return control::Answer{control::ExitCode::done, "", std::move(out)};
 }
 
 asio::awaitable<control::Answer> Daemon::refresh_policy(std::string domain) {

@@ -65,7 +65,9 @@ class Daemon {
     asio::awaitable<control::Answer> status();
     asio::awaitable<void> look_after_things();
     asio::awaitable<void> look_at_memory();
-    control::Answer policies(const control::json::object& request) const;
+    asio::awaitable<void> recall_policies();
+    asio::awaitable<control::Answer> show_policy(std::string domain);
+    asio::awaitable<control::Answer> list_policies(control::Caller caller);
     asio::awaitable<control::Answer> refresh_policy(std::string domain);
 
     std::filesystem::path config_path_;

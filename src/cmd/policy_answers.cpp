@@ -405,7 +405,7 @@ asio::awaitable<Answer> PolicyAnswers::diff(std::string domain) {
     auto name = dns::Domain::parse(domain);
     if (!name) co_return no(name.error().text);
     const dns::PolicyDomain policy_domain(std::move(*name));
-    const auto cached = s_.lookups.view(policy_domain);
+    const auto cached = co_await s_.lookups.view(policy_domain);
     const auto fetched = co_await sts::fetch(s_.fetch, s_.resolver, s_.https, policy_domain);
     if (!fetched)
         co_return Answer{

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <array>
 
+#include "control/report_pages.h"
 #include "control/reports.h"
 #include "mail/header.h"
 #include "util/call.h"
@@ -44,6 +45,9 @@ Answer no_day(const std::string& day) {
             {}};
 }
 
+constexpr std::size_t reports_in_a_piece = 200;      // ours
+constexpr std::size_t reports_in_one_answer = 1000;  // ours: for a caller that takes no parts
+
 template <class T, class Ask>
 asio::awaitable<store::Result<T>> asked(Ask ask) {
     co_return co_await call<store::Result<T>>(std::move(ask));
@@ -60,7 +64,7 @@ asio::awaitable<Answer> ReportAnswers::answer(json::object request, control::Cal
     const std::string verb = text_of(request, "verb");
     if (verb == "tlsrpt.preview")
         co_return co_await preview(text_of(request, "domain"), text_of(request, "day"));
-    if (verb == "tlsrpt.list") co_return co_await list(std::move(request));
+    if (verb == "tlsrpt.list") co_return co_await list(std::move(request), std::move(caller));
     if (verb == "tlsrpt.show") co_return co_await show(text_of(request, "id"));
     if (verb == "tlsrpt.send") co_return co_await send(std::move(request), std::move(caller));
     if (verb == "tlsrpt.resend") co_return co_await resend(text_of(request, "id"));
@@ -103,7 +107,8 @@ asio::awaitable<Answer> ReportAnswers::preview(std::string domain, std::string d
     co_return Answer{ExitCode::done, "", std::move(out)};
 }
 
-asio::awaitable<Answer> ReportAnswers::list(json::object request) {
+// Day by day and piece by piece, so that memory holds the reports of a few days and one piece of the answer.
+asio::awaitable<Answer> ReportAnswers::list(json::object request, control::Caller caller) {
     const std::string day = text_of(request, "day");
     store::ReportFilter filter;
     if (!day.empty()) {
@@ -113,13 +118,31 @@ asio::awaitable<Answer> ReportAnswers::list(json::object request) {
     }
     filter.domain = text_of(request, "domain");
     filter.asked_for = !flag_of(request, "all");
-    auto ask = [this, filter](Reply<store::Result<std::vector<store::StoredReport>>> reply) {
-        s_.store.reports(filter, std::move(reply));
-    };
-    const auto reports = co_await asked<std::vector<store::StoredReport>>(std::move(ask));
-    if (!reports) co_return Answer{ExitCode::internal, reports.error().text, {}};
-    json::array out;
-    for (const auto& report : *reports) out.push_back(control::to_json(report));
+    const std::size_t most = caller.part ? reports_in_a_piece : reports_in_one_answer;
+    json::array piece;
+    bool full = false;
+    for (control::ReportPages pages(filter); !pages.done() && !full;) {
+        auto ask = [this, &pages](Reply<store::Result<std::vector<store::StoredReport>>> reply) {
+            s_.store.reports(pages.next(), std::move(reply));
+        };
+        auto found = co_await asked<std::vector<store::StoredReport>>(std::move(ask));
+        if (!found) co_return Answer{ExitCode::internal, found.error().text, {}};
+        for (auto& report : pages.take(std::move(*found))) {
+            full = piece.size() >= most;
+            if (full && !caller.part) break;
+            if (full) {
+                json::object part;
+                part["reports"] = std::exchange(piece, {});
+                full = false;
+                const bool taken = co_await caller.part(std::move(part));
+                if (!taken) co_return Answer{ExitCode::unavailable, "the caller is gone", {}};
+            }
+            piece.push_back(control::to_json(report));
+        }
+    }
+    json::object out;
+    out["reports"] = std::move(piece);
+    out["more"] = full;
     co_return Answer{ExitCode::done, "", std::move(out)};
 }
 

@@ -33,7 +33,7 @@ class ReportAnswers {
 
   private:
     asio::awaitable<control::Answer> preview(std::string domain, std::string day);
-    asio::awaitable<control::Answer> list(control::json::object request);
+    asio::awaitable<control::Answer> list(control::json::object request, control::Caller caller);
     asio::awaitable<control::Answer> show(std::string id);
     asio::awaitable<control::Answer> send(control::json::object request, control::Caller caller);
     asio::awaitable<control::Answer> resend(std::string id);

@@ -162,6 +162,18 @@ void print_policy(const json::object& policy) {
         for (const auto& pattern : mx->as_array()) tell("    mx {}\n", std::string(pattern.as_string()));
 }
 
+// The daemon sends long lists in parts, as arrays of an object; what is shown is the list.
+void unwrap_list(Answer& answer) {
+    for (const char* const key : {"policies", "reports"}) {
+        auto* object = answer.data.if_object();
+        if (object == nullptr || !object->contains(key) || !object->contains("more")) continue;
+        if (flag(*object, "more"))
+            std::cerr << "sternpost: these are not all: the daemon's memory has no room for the others\n";
+        json::value list = std::move(object->at(key));
+        answer.data = std::move(list);
+    }
+}
+
 void print_policies(const Answer& answer) {
     if (answer.data.is_object()) {
         print_policy(answer.data.as_object());
@@ -701,6 +713,7 @@ CLI::App* Command::verb(CLI::App* parent, const std::string& name, const std::st
                     ExitCode::unavailable,
                     "the daemon does not answer at " + loaded.settings.control_socket + ": is it running?",
                     {}};
+            unwrap_list(*answer);
             if (!mailq_) return finish(*answer, print);
             return finish_mailq(*answer, mailq, loaded.settings, down);
         };

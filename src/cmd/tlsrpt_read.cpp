@@ -19,8 +19,10 @@ namespace json = boost::json;
 using control::Answer;
 using control::ExitCode;
 
-constexpr std::size_t most_octets = 64UL << 20U;  // of one file; ours
-constexpr std::size_t most_shown = 10;            // failures of a row, for people
+constexpr std::size_t most_octets = 64UL << 20U;          // of one file; ours
+constexpr std::size_t most_shown = 10;                    // failures of a row, for people
+constexpr std::size_t most_octets_of_list = 16UL << 20U;  // what is said of all reports; ours
+constexpr std::size_t most_troubles = 1000;               // ours
 
 std::string text(const json::object& object, std::string_view key) {
     const auto* value = object.if_contains(key);
@@ -78,12 +80,54 @@ Answer read_reports(const std::vector<std::string>& files) {
     tlsrpt::Sums sums;
     json::array reports;
     json::array unreadable;
+    std::size_t octets = 0;  // of `reports`, about
+    std::size_t troubles = 0;
     const auto trouble = [&](const std::string& file, const std::string& why, ExitCode code) {
+        if (answer.code == ExitCode::done) answer.code = code;
+        if (++troubles > most_troubles) return;
         json::object one;
         one["file"] = file;
         one["reason"] = why;
         unreadable.push_back(std::move(one));
-        if (answer.code == ExitCode::done) answer.code = code;
+    };
+    const auto take = [&](const std::string& file, const tlsrpt::Result<tlsrpt::IncomingReport>& report) {
+        if (!report) {
+            trouble(file, report.error().text, ExitCode::bad_data);
+            return;
+        }
+        const std::string what =
+            "the report " + printable(report->id, 200) + " of " + printable(report->organization, 200);
+        std::size_t of_report = sizeof(json::object) + 500 + file.size() + report->organization.size() +
+                                report->contact.size() + report->id.size();
+        for (const auto& odd : report->oddities) of_report += sizeof(json::value) + odd.size();
+        const bool room = octets + of_report <= most_octets_of_list;
+        const auto added = room ? sums.add(*report) : tlsrpt::Added::left_out;
+        if (added == tlsrpt::Added::left_out) {
+            trouble(file,
+                    what + " is left out: there are too many to sum at once; read fewer files in one call",
+                    ExitCode::no);
+            return;
+        }
+        if (added == tlsrpt::Added::without_details)
+            trouble(file,
+                    what +
+                        " is counted without its failure details: there are too many to show at once; read "
+                        "fewer files in one call",
+                    ExitCode::no);
+        octets += of_report;
+        json::object one;
+        one["file"] = file;
+        one["organization"] = report->organization;
+        one["contact"] = report->contact;
+        one["id"] = report->id;
+        one["begin"] = report->begin;
+        one["end"] = report->end;
+        one["counted"] = added != tlsrpt::Added::before;
+        one["details"] = added != tlsrpt::Added::without_details;
+        json::array oddities;
+        for (const auto& odd : report->oddities) oddities.emplace_back(odd);
+        one["oddities"] = std::move(oddities);
+        reports.push_back(std::move(one));
     };
     for (const auto& file : files) {
         const auto content = content_of(file);
@@ -91,30 +135,22 @@ Answer read_reports(const std::vector<std::string>& files) {
             trouble(file, content.error().text, ExitCode::no_input);
             continue;
         }
-        const auto found = tlsrpt::reports_in(*content);
-        if (found.empty()) trouble(file, "there is no TLS report in it", ExitCode::bad_data);
-        for (const auto& octets : found) {
-            const auto report = tlsrpt::read_report(octets);
-            if (!report) {
-                trouble(file, report.error().text, ExitCode::bad_data);
-                continue;
-            }
-            json::object one;
-            one["file"] = file;
-            one["organization"] = report->organization;
-            one["contact"] = report->contact;
-            one["id"] = report->id;
-            one["begin"] = report->begin;
-            one["end"] = report->end;
-            one["counted"] = sums.add(*report);
-            json::array oddities;
-            for (const auto& odd : report->oddities) oddities.emplace_back(odd);
-            one["oddities"] = std::move(oddities);
-            reports.push_back(std::move(one));
-        }
+        const std::size_t found =
+            tlsrpt::read_reports_in(*content, [&](tlsrpt::Result<tlsrpt::IncomingReport> report) {
+                take(file, report);
+                return true;
+            });
+        if (found == 0) trouble(file, "there is no TLS report in it", ExitCode::bad_data);
+    }
+    if (troubles > most_troubles) {
+        json::object rest;
+        rest["file"] = "all files";
+        rest["reason"] = std::to_string(troubles - most_troubles) + " more such lines are left out";
+        unreadable.push_back(std::move(rest));
     }
     json::array rows;
-    for (const auto& [key, row] : sums.rows()) rows.push_back(to_json(key, row));
+    for (auto all = sums.take(); !all.empty(); all.erase(all.begin()))
+        rows.push_back(to_json(all.begin()->first, all.begin()->second));
     std::stable_sort(rows.begin(), rows.end(), [](const json::value& a, const json::value& b) {
         return a.at("failed").to_number<std::uint64_t>() > b.at("failed").to_number<std::uint64_t>();
     });

@@ -80,7 +80,8 @@ asio::awaitable<tl::expected<Hosts, NoHosts>> find_hosts(const HostOptions& opti
     const auto self = std::find_if(out.begin(), out.end(), [&](const Candidate& c) {
         return options.own_names.contains(c.host->text());
     });
-    if (self != out.end()) {  // RFC 5321 §5.1: ourselves and all that is not better
+    const bool ourselves = self != out.end();
+    if (ourselves) {  // RFC 5321 §5.1: ourselves and all that is not better
         const std::uint16_t preference = self->preference;
         std::erase_if(out, [&](const Candidate& c) { return c.preference >= preference; });
         if (out.empty()) co_return give(NoHostsCause::ourselves, next_hop, "", answer->authentic);
@@ -89,6 +90,8 @@ asio::awaitable<tl::expected<Hosts, NoHosts>> find_hosts(const HostOptions& opti
         hosts.left_out = out.size() - options.max_hosts;
         out.erase(out.begin() + static_cast<std::ptrdiff_t>(options.max_hosts), out.end());
     }
+    // The resolver keeps the best. Where we are one of them, what it left out is no better than we are.
+    if (!ourselves) hosts.left_out += answer->left_out;
     co_return hosts;
 }
 
@@ -189,11 +192,12 @@ asio::awaitable<DaneDemand> find_tlsa(dns::Resolver& resolver, dns::MxHost host,
         }
         if (!answer->authentic || answer->records.empty()) continue;
         out.policy_domain = base.text();
-        if (answer->records.size() > max_tlsa_records) {
+        const std::size_t published = answer->records.size() + answer->left_out;
+        if (published > max_tlsa_records) {
             // A part of the set could leave out the record that matches.
-            failed(name->text() + " has " + std::to_string(answer->records.size()) +
-                   " TLSA records, more than the " + std::to_string(max_tlsa_records) +
-                   " that are read; the administrator of " + base.text() + " must remove some");
+            failed(name->text() + " has " + std::to_string(published) + " TLSA records, more than the " +
+                   std::to_string(max_tlsa_records) + " that are read; the administrator of " + base.text() +
+                   " must remove some");
             co_return out;
         }
         out.records = answer->records;

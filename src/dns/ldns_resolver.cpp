@@ -29,7 +29,8 @@ LdnsResolver::LdnsResolver(asio::any_io_executor executor, ResolverOptions optio
       options_(std::move(options)),
       clock_(clock),
       random_(random),
-      servers_(options_.servers, options_.resolv_conf) {}
+      servers_(options_.servers, options_.resolv_conf),
+      budget_(options_.cache_octets) {}
 
 asio::awaitable<Result<LdnsResolver::Heard>> LdnsResolver::ask_udp(const Server& server,
                                                                    const Octets& query) {
@@ -130,12 +131,20 @@ asio::awaitable<Result<Answer<Record>>> LdnsResolver::resolve(Domain name, int t
         links += reading.links;
         if (reading.loop || links > max_cname_links)
             co_return fail(Errc::temporary, "the CNAMEs at " + name.text() + " do not end");
+        // A part of the texts could be judged otherwise than all of them.
+        if (type == type_txt && reading.left_out > 0)
+            co_return fail(Errc::temporary,
+                           reading.end + " has " + std::to_string(max_records + reading.left_out) +
+                               " TXT records that begin with a version, more than the " +
+                               std::to_string(max_records) +
+                               " that are read; the administrator of the name must remove some");
         out.authentic = out.authentic && reading.authentic;
         ttl = std::min(ttl, reading.ttl);
         out.canonical = reading.end;
         if (!reading.records.empty()) {
             out.existence = Existence::found;
             out.records = std::move(reading.records);
+            out.left_out = reading.left_out;
             break;
         }
         const bool unfinished = !reading.no_name && reading.end != current && reading.negative_ttl == 0;
@@ -155,10 +164,7 @@ asio::awaitable<Result<Answer<Record>>> LdnsResolver::resolve(Domain name, int t
 template <class Record>
 asio::awaitable<Result<Answer<Record>>> LdnsResolver::find(Cache<Record>& cache, Domain name, int type) {
     for (;;) {
-        if (const auto known = cache.entries.find(name); known != cache.entries.end()) {
-            if (known->second.expires > clock_.steady()) co_return known->second.answer;
-            cache.entries.erase(known);
-        }
+        if (const auto* known = cache.answers.find(name, clock_.steady())) co_return *known;
         const auto under_way = cache.flights.find(name);
         if (under_way == cache.flights.end()) break;
         const std::shared_ptr<Flight<Record>> flight = under_way->second;
@@ -182,11 +188,8 @@ asio::awaitable<Result<Answer<Record>>> LdnsResolver::find(Cache<Record>& cache,
     };
     const Landing landing(cache, name, *flight);
     auto result = co_await resolve<Record>(name, type);
-    if (result && result->ttl > std::chrono::seconds(0)) {
-        if (cache.entries.size() >= options_.cache_entries) cache.entries.clear();
-        Entry<Record> entry{*result, clock_.steady() + result->ttl};
-        cache.entries.insert_or_assign(name, std::move(entry));
-    }
+    if (result && result->ttl > std::chrono::seconds(0))
+        cache.answers.put(name, *result, clock_.steady() + result->ttl);
     flight->result = result;
     co_return result;
 }
@@ -222,22 +225,17 @@ std::string LdnsResolver::servers_text() {
 }
 
 std::optional<Answer<Mx>> LdnsResolver::cached_mx(const Domain& name) const {
-    const auto known = mx_.entries.find(name);
-    if (known == mx_.entries.end() || known->second.expires <= clock_.steady()) return std::nullopt;
-    return known->second.answer;
+    const auto* known = mx_.answers.peek(name, clock_.steady());
+    return known == nullptr ? std::nullopt : std::optional(*known);
 }
 
 void LdnsResolver::forget_negative() {
-    const auto forget = [](auto& cache) {
-        std::erase_if(cache.entries,
-                      [](const auto& e) { return e.second.answer.existence != Existence::found; });
-    };
-    forget(mx_);
-    forget(a_);
-    forget(aaaa_);
-    forget(txt_);
-    forget(tlsa_);
-    forget(cname_);
+    mx_.answers.forget_negative();
+    a_.answers.forget_negative();
+    aaaa_.answers.forget_negative();
+    txt_.answers.forget_negative();
+    tlsa_.answers.forget_negative();
+    cname_.answers.forget_negative();
 }
 
 }  // namespace sternpost::dns

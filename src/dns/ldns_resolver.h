@@ -9,6 +9,7 @@
 #include <memory>
 #include <optional>
 
+#include "dns/cache.h"
 #include "dns/message.h"
 #include "dns/resolv_conf.h"
 #include "dns/resolver.h"
@@ -25,7 +26,7 @@ struct ResolverOptions {
     std::chrono::seconds max_ttl{86400};         // nothing is believed longer than this
     std::chrono::seconds max_negative_ttl{300};  // nor that something is not there
     std::optional<bool> trusted;                 // whether AD counts; unset: on_trusted_path()
-    std::size_t cache_entries = 100000;  // per record type; the cache is emptied when it would grow beyond
+    std::size_t cache_octets = 64UL << 20U;      // of all answers that are kept; ours
 };
 
 class LdnsResolver final : public Resolver {
@@ -45,11 +46,6 @@ class LdnsResolver final : public Resolver {
 
   private:
     template <class Record>
-    struct Entry {
-        Answer<Record> answer;
-        SteadyTime expires;
-    };
-    template <class Record>
     struct Flight {  // one question under way; who asks the same waits for it
         explicit Flight(asio::any_io_executor executor) : landed(std::move(executor), SteadyTime::max()) {}
         asio::steady_timer landed;  // cancelled when there is a result
@@ -57,7 +53,8 @@ class LdnsResolver final : public Resolver {
     };
     template <class Record>
     struct Cache {
-        std::map<Domain, Entry<Record>> entries;
+        explicit Cache(CacheBudget& budget) : answers(budget) {}
+        AnswerCache<Record> answers;
         std::map<Domain, std::shared_ptr<Flight<Record>>> flights;
     };
 
@@ -79,12 +76,13 @@ class LdnsResolver final : public Resolver {
     const Clock& clock_;
     Random& random_;
     Servers servers_;
-    Cache<Mx> mx_;
-    Cache<Address> a_;
-    Cache<Address> aaaa_;
-    Cache<std::string> txt_;
-    Cache<Tlsa> tlsa_;
-    Cache<Cname> cname_;
+    CacheBudget budget_;  // of all that follow
+    Cache<Mx> mx_{budget_};
+    Cache<Address> a_{budget_};
+    Cache<Address> aaaa_{budget_};
+    Cache<std::string> txt_{budget_};
+    Cache<Tlsa> tlsa_{budget_};
+    Cache<Cname> cname_{budget_};
 };
 
 }  // namespace sternpost::dns

@@ -84,6 +84,44 @@ std::optional<Cname> read_record(const ldns_rr* rr, const Cname*) {
     return Cname{name_text(ldns_rr_rdf(rr, 0))};
 }
 
+bool names_a_host(const Mx& mx) {
+    return Domain::parse(mx.exchange) && !Address::parse(mx.exchange);
+}
+
+// Puts the records first that are to be kept. How many of them somebody could use.
+template <class Record>
+std::size_t rank(std::vector<Record>& records) {
+    return records.size();
+}
+template <>
+std::size_t rank(std::vector<Mx>& records) {
+    const auto unusable = std::stable_partition(records.begin(), records.end(), names_a_host);
+    std::stable_sort(records.begin(), unusable,
+                     [](const Mx& a, const Mx& b) { return a.preference < b.preference; });
+    return static_cast<std::size_t>(unusable - records.begin());
+}
+// A name that answers with whatever its owner publishes, as wildcards do, may have many texts. Only those
+// with a version are a protocol's, and each of them counts: a second one may take the first one's meaning
+// away.
+template <>
+std::size_t rank(std::vector<std::string>& records) {
+    const auto others = std::stable_partition(
+        records.begin(), records.end(), [](const std::string& text) { return istarts_with(text, "v="); });
+    return static_cast<std::size_t>(others - records.begin());
+}
+
+// An answer stays in memory for as long as its TTL says, and names that share their ends on the wire take
+// fifty times as much there.
+template <class Record>
+void keep_few(Reading<Record>& reading) {
+    auto& records = reading.records;
+    if (records.size() <= max_records) return;
+    const std::size_t useful = rank(records);
+    if (useful > max_records) reading.left_out = useful - max_records;
+    records.erase(records.begin() + static_cast<std::ptrdiff_t>(max_records), records.end());
+    records.shrink_to_fit();
+}
+
 // What has its top bit set counts as 0 (RFC 2181 §8).
 std::uint32_t ttl_of(std::uint32_t seconds) {
     return seconds > INT32_MAX ? 0 : seconds;
@@ -169,6 +207,7 @@ std::optional<Reading<Record>> read_response(const Octets& wire, const std::stri
     if (ldns_wire2pkt(&parsed, wire.data(), wire.size()) != LDNS_STATUS_OK) return std::nullopt;
     const PacketPtr packet(parsed, ldns_pkt_free);
     Reading<Record> out = read_chain<Record>(packet.get(), name, type);
+    keep_few(out);
     out.authentic = ldns_pkt_ad(packet.get());
     out.no_name = ldns_pkt_get_rcode(packet.get()) == LDNS_RCODE_NXDOMAIN;
     out.negative_ttl = negative_ttl(packet.get());

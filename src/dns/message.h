@@ -28,12 +28,17 @@ struct Header {
 /// nullopt: octets that cannot be read, or no response to this question (RFC 5452 §9.1).
 std::optional<Header> read_header(const Octets& wire, const Octets& query);
 
-constexpr int max_cname_links = 10;  // of one look-up; ours: the RFC sets none
+constexpr int max_cname_links = 10;      // of one look-up; ours: the RFC sets none
+constexpr std::size_t max_records = 64;  // that are kept of an answer; ours: the RFC sets none
 
 /// What one response says about a name: where its CNAMEs lead, and the records at their end.
 template <class Record>
 struct Reading {
+    /// At most max_records. Of MX records those that name a host, the best of them first; of TXT records
+    /// those that begin with a version, `v=`; then the others, in the order of the answer.
     std::vector<Record> records;
+    std::size_t left_out =
+        0;            // beyond those: MX records that name a host, TXT records with a version, others
     std::string end;  // the last name of the chain
     std::uint32_t ttl = UINT32_MAX;
     int links = 0;                   // CNAMEs followed

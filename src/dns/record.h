@@ -86,9 +86,10 @@ enum class Existence { found, no_data, no_name };  // records; NOERROR without r
 template <class Record>
 struct Answer {
     Existence existence = Existence::no_data;
-    std::vector<Record> records;
-    bool authentic = false;  // AD was set by a resolver (whether that one is trusted is the caller's
-                             // question, DESIGN: policy)
+    std::vector<Record> records;  // at most max_records (dns/message.h)
+    std::size_t left_out = 0;     // beyond those, of records that could be used
+    bool authentic = false;       // AD was set by a resolver (whether that one is trusted is the caller's
+                                  // question, DESIGN: policy)
     std::chrono::seconds ttl{0};
     std::string canonical;  // the name at the end of the CNAME chain; the name asked for where there is none
 };

@@ -207,6 +207,11 @@ void lint_policy(const Published& published, WallTime now, Findings& out) {
         out.error("the policy is invalid: " + policy.error().text);
         return;
     }
+    if (policy->mx.size() > max_mx_patterns)
+        out.error("the policy lists " + std::to_string(policy->mx.size()) +
+                  " mx patterns: this sender takes no " + "policy with more than " +
+                  std::to_string(max_mx_patterns) +
+                  "; a wildcard such as `mx: *.example.net` stands for many hosts");
     lint_mx(published, *policy, out);
     const auto max_age = std::to_string(policy->max_age.count());
     if (policy->mode == Mode::none)

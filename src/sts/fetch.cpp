@@ -94,6 +94,11 @@ asio::awaitable<Result<Fetched>> fetch(const FetchOptions& options, dns::Resolve
     auto policy = Policy::parse(served->text);
     if (!policy)
         co_return fail(Errc::bad_policy, "the policy at " + host + " is invalid: " + policy.error().text);
+    if (policy->mx.size() > max_mx_patterns)  // each look-up for mail has them in memory
+        co_return fail(Errc::bad_policy, "the policy at " + host + " lists " +
+                                             std::to_string(policy->mx.size()) +
+                                             " mx patterns, more than the " +
+                                             std::to_string(max_mx_patterns) + " that are read");
     Fetched out{std::move(*policy), std::move(served->text), std::move(served->fingerprint),
                 std::move(served->content_type)};
     co_return out;

@@ -7,6 +7,7 @@
 
 #include "sts/changes.h"
 #include "util/call.h"
+#include "util/crc32c.h"
 
 namespace sternpost::sts {
 namespace {
@@ -36,27 +37,12 @@ SteadyTime Lookups::steady_of(WallTime past) const {
     return clock_.steady() - ago;
 }
 
-void Lookups::restore(std::vector<store::StoredPolicy> policies,
-                      std::vector<store::StoredDiscovery> discoveries) {
-    for (auto& stored : policies) {
-        auto domain = dns::Domain::parse(stored.domain);
-        auto policy = Policy::parse(stored.text);
-        if (!domain || !policy) {
-            Event(log_, Level::warning, "policy")
-                .kv("domain", stored.domain)
-                .kv("event", "unreadable")
-                .reason(!domain ? domain.error().text : policy.error().text);
-            continue;
-        }
-        auto& known = known_[dns::PolicyDomain(std::move(*domain))];
-        known.mailed = std::max(stored.fetched, stored.checked);  // until we know better
-        const SteadyTime expires = clock_.steady() + (stored.expires - clock_.wall());
-        known.cached.emplace(Cached{std::move(stored), std::move(*policy), expires});
-    }
+void Lookups::restore(std::vector<store::StoredDiscovery> discoveries) {
     for (const auto& stored : discoveries) {
         auto name = dns::Domain::parse(stored.domain);
         if (!name) continue;
         const dns::PolicyDomain domain(std::move(*name));
+        to_recall_.emplace_back(stored.mailed, domain);
         auto& known = known_[domain];
         known.mailed = std::max(known.mailed, stored.mailed);
         if (stored.unknown_since != WallTime()) {
@@ -66,9 +52,200 @@ void Lookups::restore(std::vector<store::StoredPolicy> policies,
         if (!stored.failed_id.empty())
             known.failed = Failed{stored.failed_id, steady_of(stored.failed_at), stored.failed_at,
                                   Errc::fetch, "the last GET, at " + rfc3339(stored.failed_at) + ", failed"};
+        count(domain);
         forget_if_empty(domain);
     }
+    std::sort(to_recall_.begin(), to_recall_.end());
+    make_room();
 }
+
+asio::awaitable<store::Result<bool>> Lookups::recall_all(Deadline until) {
+    while (!to_recall_.empty() && !store_has_more_) {
+        if (clock_.steady() >= until) co_return false;
+        const WallTime mailed = to_recall_.back().first;
+        const dns::PolicyDomain domain = to_recall_.back().second;
+        to_recall_.pop_back();
+        auto found = co_await read_policy(domain);
+        if (!found) co_return fail(std::move(found).error());
+        if (!*found || flights_.contains(domain)) continue;
+        Known& known = known_[domain];
+        if (known.cached) continue;
+        known.mailed = std::max({known.mailed, mailed, (*found)->stored.fetched});
+        known.cached = std::move(*found);
+        count(domain);
+        make_room();
+    }
+    to_recall_ = {};
+    co_return true;
+}
+
+Lookups::Cached Lookups::cached_of(store::StoredPolicy stored, Mode mode) const {
+    const std::uint32_t check_sum = crc32c(stored.text);
+    const SteadyTime expires = clock_.steady() + (stored.expires - clock_.wall());
+    return Cached{std::move(stored), mode, check_sum, expires};
+}
+
+// ---- what memory holds
+
+std::size_t Lookups::size() const {
+    return static_cast<std::size_t>(std::count_if(
+        known_.begin(), known_.end(), [](const auto& entry) { return entry.second.cached.has_value(); }));
+}
+
+std::vector<dns::PolicyDomain> Lookups::cached(const std::optional<dns::PolicyDomain>& after,
+                                               std::size_t most) const {
+    std::vector<dns::PolicyDomain> out;
+    for (auto at = after ? known_.upper_bound(*after) : known_.begin();
+         at != known_.end() && out.size() < most; ++at)
+        if (at->second.cached) out.push_back(at->first);
+    return out;
+}
+
+// Counts what is known of the domain, after it may have changed.
+void Lookups::count(const dns::PolicyDomain& domain) {
+    const auto at = known_.find(domain);
+    if (at == known_.end()) return;
+    Known& known = at->second;
+    std::size_t octets = sizeof(Domains::value_type) + 64 + domain.text().size() + known.problem_text.size();
+    if (known.failed) octets += known.failed->id.size() + known.failed->text.size();
+    if (known.cached) {
+        const store::StoredPolicy& stored = known.cached->stored;
+        octets +=
+            stored.domain.size() + stored.id.size() + stored.fingerprint.size() + stored.text.capacity();
+    }
+    octets_ += octets - known.counted;
+    known.counted = octets;
+}
+
+void Lookups::forget(Domains::iterator at) {
+    if (at->second.cached && at->second.cached->kept) store_has_more_ = true;
+    octets_ -= at->second.counted;
+    known_.erase(at);
+}
+
+// Gives up an eighth at once, so that it is seldom done: first texts that the store has too, then all that is
+// known of a domain. What mail must be judged by comes last, and stays where the store does not have it.
+void Lookups::make_room() {
+    const SteadyTime now = clock_.steady();
+    if (octets_ <= options_.memory || now < room_again_) return;
+    const std::size_t goal = options_.memory - options_.memory / 8;
+    const auto give_up = [&](auto rank_of, auto how) {
+        using Candidate = std::tuple<int, std::uint64_t, WallTime, Domains::iterator>;
+        std::vector<Candidate> all;
+        for (auto at = known_.begin(); at != known_.end(); ++at)
+            if (const int rank = flights_.contains(at->first) ? 0 : rank_of(at->second); rank > 0)
+                all.emplace_back(rank, at->second.used, at->second.mailed, at);
+        std::sort(all.begin(), all.end(), [](const Candidate& a, const Candidate& b) {
+            return std::tie(std::get<0>(a), std::get<1>(a), std::get<2>(a)) <
+                   std::tie(std::get<0>(b), std::get<1>(b), std::get<2>(b));
+        });
+        for (const auto& candidate : all) {
+            if (octets_ <= goal) return;
+            how(std::get<3>(candidate));
+        }
+    };
+    give_up([this](const Known& known) { return is_empty(known) ? 1 : 0; },
+            [this](Domains::iterator at) { forget(at); });
+    give_up(
+        [](const Known& known) {
+            if (!known.cached || !known.cached->kept || !known.cached->has_text()) return 0;
+            return known.cached->mode == Mode::enforce ? 2 : 1;
+        },
+        [this](Domains::iterator at) {
+            std::string().swap(at->second.cached->stored.text);  // an assignment would keep the octets
+            count(at->first);
+        });
+    give_up(
+        [this, now](const Known& known) {
+            // For five minutes it binds the next GET (RFC 8461 §3.3).
+            if (known.failed && now - known.failed->at < options_.failed_fetch_wait) return 0;
+            if (!known.cached) return 2;
+            if (known.cached->mode != Mode::enforce || !in_force(*known.cached)) return 1;
+            return known.cached->kept ? 3 : 0;
+        },
+        [this](Domains::iterator at) { forget(at); });
+    if (octets_ > options_.memory)
+        room_again_ = now + std::chrono::seconds(1);  // it took a look at everything
+}
+
+asio::awaitable<store::Result<std::vector<store::PolicyVersion>>> Lookups::versions(
+    dns::PolicyDomain domain) {
+    auto ask = [this, name = domain.text()](Reply<store::Result<std::vector<store::PolicyVersion>>> reply) {
+        store_.versions(name, std::move(reply));
+    };
+    co_return co_await call<store::Result<std::vector<store::PolicyVersion>>>(std::move(ask));
+}
+
+// Puts the text back that was left to the store. False: the store cannot be read, or does not have it yet.
+asio::awaitable<bool> Lookups::read_text(dns::PolicyDomain domain, Cached& cached) {
+    auto versions = co_await this->versions(std::move(domain));
+    if (!versions) co_return false;
+    for (auto& version : *versions) {
+        if (version.id != cached.stored.id || crc32c(version.text) != cached.check_sum) continue;
+        cached.stored.text = std::move(version.text);
+        co_return true;
+    }
+    co_return false;
+}
+
+// The policy that the store has for the domain: the version that was served last. Errors: the store's.
+asio::awaitable<store::Result<std::optional<Lookups::Cached>>> Lookups::read_policy(
+    dns::PolicyDomain domain) {
+    const std::string name = domain.text();
+    auto versions = co_await this->versions(std::move(domain));
+    if (!versions) co_return fail(std::move(versions).error());
+    const auto last = std::max_element(versions->begin(), versions->end(), [](const auto& a, const auto& b) {
+        return a.last_seen < b.last_seen;
+    });
+    std::optional<Cached> none;
+    if (last == versions->end()) co_return none;
+    const auto policy = Policy::parse(last->text);
+    if (!policy) {
+        Event(log_, Level::warning, "policy")
+            .kv("domain", name)
+            .kv("event", "unreadable")
+            .reason(policy.error().text);
+        co_return none;
+    }
+    store::StoredPolicy stored;
+    stored.domain = name;
+    stored.id = last->id;
+    stored.text = std::move(last->text);
+    stored.fetched = last->last_seen;
+    stored.checked = last->last_seen;
+    stored.expires = last->last_seen + policy->max_age;
+    stored.fingerprint = last->fingerprint;
+    co_return cached_of(std::move(stored), policy->mode);
+}
+
+// Brings back what was given up of the domain. False: the store cannot be read, so nobody can say whether the
+// domain has a policy. The domain is in flight: what comes back stays.
+asio::awaitable<bool> Lookups::recall(dns::PolicyDomain domain) {
+    if (const auto known = known_.find(domain); known != known_.end() && known->second.cached) {
+        Cached& cached = *known->second.cached;
+        if (!cached.has_text()) {
+            const bool read = co_await read_text(domain, cached);
+            if (!read)
+                Event(log_, Level::error, "policy")
+                    .kv("domain", domain.text())
+                    .kv("event", "unreadable")
+                    .reason("the store does not give its text; it is fetched again");
+        }
+        co_return true;
+    }
+    // Also where nothing was given up: at start, policies of domains that had no mail for months are not
+    // read.
+    auto found = co_await read_policy(domain);
+    if (!found) co_return false;
+    if (*found) {
+        Known& known = known_[domain];
+        known.mailed = std::max(known.mailed, (*found)->stored.fetched);  // until we know better
+        known.cached = std::move(*found);
+    }
+    co_return true;
+}
+
+// ----
 
 bool Lookups::in_force(const Cached& cached) const {
     return clock_.wall() < cached.stored.expires || clock_.steady() < cached.expires;
@@ -109,8 +286,14 @@ Lookup Lookups::from_cache(const dns::PolicyDomain& domain) const {
     Lookup out;
     const Cached* cached = in_force(domain);
     if (cached == nullptr) return out;
+    auto policy = Policy::parse(cached->stored.text);
+    if (!policy) {  // left to the store, which cannot be read
+        if (cached->mode == Mode::enforce) out.state = State::unknown;
+        out.problem_text = "the cached policy cannot be read from the store";
+        return out;
+    }
     out.state = State::policy;
-    out.policy = cached->policy;
+    out.policy = std::move(*policy);
     out.id = cached->stored.id;
     out.text = cached->stored.text;
     out.fetched = cached->stored.fetched;
@@ -153,20 +336,21 @@ void Lookups::forget_if_empty(const dns::PolicyDomain& domain) {
     const auto it = known_.find(domain);
     if (it == known_.end()) return;
     const Known& known = it->second;
+    if (is_empty(known)) forget(it);
+}
+
+bool Lookups::is_empty(const Known& known) const {
     const bool failed = known.failed && clock_.steady() - known.failed->at < options_.failed_fetch_wait;
     const bool told = known.problem && clock_.steady() - known.problem_told < options_.failed_fetch_wait;
-    if (!known.cached && !failed && !told && !known.unknown_since) known_.erase(it);
+    return !known.cached && !failed && !told && !known.unknown_since;
 }
 
 // Whether any version of the domain's policy that was ever kept was one to enforce.
 asio::awaitable<bool> Lookups::ever_enforced(dns::PolicyDomain domain) {
     if (const auto known = known_.find(domain);
-        known != known_.end() && known->second.cached && known->second.cached->policy.mode == Mode::enforce)
+        known != known_.end() && known->second.cached && known->second.cached->mode == Mode::enforce)
         co_return true;
-    auto ask = [this, name = domain.text()](Reply<store::Result<std::vector<store::PolicyVersion>>> reply) {
-        store_.versions(name, std::move(reply));
-    };
-    const auto versions = co_await call<store::Result<std::vector<store::PolicyVersion>>>(std::move(ask));
+    const auto versions = co_await this->versions(domain);
     if (!versions) co_return true;  // not to be known: the safe side
     co_return std::any_of(versions->begin(), versions->end(), [](const store::PolicyVersion& version) {
         const auto policy = Policy::parse(version.text);
@@ -213,7 +397,7 @@ asio::awaitable<Lookup> Lookups::run(dns::PolicyDomain domain, Why why) {
             trouble_text = record_name->text() + ": " + record.error().text;
         } else if (*record) {
             id = (*record)->id;
-        } else if (cached != nullptr && cached->policy.mode != Mode::none) {
+        } else if (cached != nullptr && cached->mode != Mode::none) {
             trouble = Errc::fetch;
             trouble_text = record_name->text() + " is gone; the cached policy holds until it expires";
             alarms_.raise("policy-vanished", domain.text(),
@@ -239,7 +423,7 @@ asio::awaitable<Lookup> Lookups::run(dns::PolicyDomain domain, Why why) {
     Known& known = known_[domain];
     const SteadyTime now = clock_.steady();
     const bool same_id = cached != nullptr && cached->stored.id == *id;
-    if (same_id && why == Why::mail) {
+    if (same_id && why == Why::mail && cached->has_text()) {
         known.cached->stored.checked = clock_.wall();
         if (trouble) co_return with_problem(domain, *trouble, std::move(trouble_text));
         if (known.refresh_failures == 0) known.problem.reset();
@@ -274,7 +458,7 @@ asio::awaitable<Lookup> Lookups::get(dns::PolicyDomain domain, std::string id, W
     }
     if (!fetched) {
         // A policy that says `none` may vanish: that is how MTA-STS is given up (RFC 8461 §8.3).
-        const bool quiet = cached != nullptr && cached->policy.mode == Mode::none;
+        const bool quiet = cached != nullptr && cached->mode == Mode::none;
         Event(log_, quiet ? Level::info : Level::warning, "policy")
             .kv("domain", domain.text())
             .kv("event", "fetch-failed")
@@ -306,8 +490,9 @@ asio::awaitable<Lookup> Lookups::get(dns::PolicyDomain domain, std::string id, W
         .kv("id", id)
         .kv("mode", name_of(fetched->policy.mode))
         .kv("max_age", max_age.count());
-    const bool changed = cached == nullptr || cached->policy != fetched->policy;
-    if (known.cached) {
+    const auto old_policy = Policy::parse(cached == nullptr ? "" : cached->stored.text);
+    const bool changed = !old_policy || *old_policy != fetched->policy;
+    if (known.cached && known.cached->has_text()) {
         const store::PolicyVersion before{known.cached->stored.id, known.cached->stored.text, "", {}, {}};
         const store::PolicyVersion after{id, fetched->text, "", {}, {}};
         for (const auto& change : changes(before, after))
@@ -325,7 +510,8 @@ asio::awaitable<Lookup> Lookups::get(dns::PolicyDomain domain, std::string id, W
             .kv("event", "not-stored")
             .reason(kept.error().text);
     Known& after = known_[domain];
-    after.cached.emplace(Cached{std::move(stored), std::move(fetched->policy), clock_.steady() + max_age});
+    after.cached = Cached{std::move(stored), fetched->policy.mode, crc32c(fetched->text),
+                          clock_.steady() + max_age, kept.has_value()};
     after.refresh_failures = 0;
     after.problem.reset();
     if (why == Why::mail || why == Why::failure) after.mailed = now;
@@ -333,7 +519,7 @@ asio::awaitable<Lookup> Lookups::get(dns::PolicyDomain domain, std::string id, W
     Lookup out = from_cache(domain);
     if (out.state == State::none) {  // a max_age of 0: for this mail it counts all the same
         out.state = State::policy;
-        out.policy = after.cached->policy;
+        out.policy = std::move(fetched->policy);
         out.id = after.cached->stored.id;
         out.text = after.cached->stored.text;
         out.fetched = after.cached->stored.fetched;
@@ -378,7 +564,14 @@ asio::awaitable<Lookup> Lookups::single_flight(dns::PolicyDomain domain, Why why
         }
     };
     const Landing landing{flights_, domain, *flight};
+    const bool readable = co_await recall(domain);
     Lookup result = co_await run(domain, why);
+    if (!readable && result.state == State::none) {
+        result.state = State::unknown;
+        if (result.problem_text.empty()) result.problem_text = "the policies in the store cannot be read";
+    }
+    if (const auto known = known_.find(domain); known != known_.end() && why != Why::schedule)
+        known->second.used = ++uses_;
     if (const auto known = known_.find(domain); known != known_.end() && why != Why::schedule) {
         const WallTime now = clock_.wall();
         const bool late = now - known->second.mailed >= mailed_grain || now < known->second.mailed;
@@ -388,16 +581,11 @@ asio::awaitable<Lookup> Lookups::single_flight(dns::PolicyDomain domain, Why why
             result.next_refresh = refresh_at(domain, known->second);
         }
     }
+    count(domain);
     forget_if_empty(domain);
+    make_room();
     flight->result = result;
     co_return result;
-}
-
-std::vector<store::StoredPolicy> Lookups::cached() const {
-    std::vector<store::StoredPolicy> out;
-    for (const auto& [domain, known] : known_)
-        if (known.cached) out.push_back(known.cached->stored);
-    return out;
 }
 
 CachedView Lookups::view_of(const dns::PolicyDomain& domain, const Known& known) const {
@@ -413,17 +601,23 @@ CachedView Lookups::view_of(const dns::PolicyDomain& domain, const Known& known)
     return out;
 }
 
-std::vector<CachedView> Lookups::view() const {
-    std::vector<CachedView> out;
-    for (const auto& [domain, known] : known_)
-        if (known.cached) out.push_back(view_of(domain, known));
-    return out;
-}
-
-std::optional<CachedView> Lookups::view(const dns::PolicyDomain& domain) const {
-    const auto known = known_.find(domain);
-    if (known == known_.end() || !known->second.cached) return std::nullopt;
-    return view_of(domain, known->second);
+asio::awaitable<std::optional<CachedView>> Lookups::view(dns::PolicyDomain domain) {
+    std::optional<CachedView> out;
+    if (const auto at = known_.find(domain); at != known_.end() && at->second.cached) {
+        out = view_of(domain, at->second);
+        Cached copy = *at->second.cached;  // what is only shown does not come back into memory
+        if (copy.has_text()) co_return out;
+        const bool read = co_await read_text(domain, copy);
+        if (read) out->stored.text = std::move(copy.stored.text);
+        co_return out;
+    }
+    auto found = co_await read_policy(domain);
+    if (!found || !*found) co_return out;
+    Known known;
+    known.mailed = (*found)->stored.fetched;
+    known.cached = std::move(*found);
+    out = view_of(domain, known);
+    co_return out;
 }
 
 asio::awaitable<Lookup> Lookups::find(dns::PolicyDomain domain) {

@@ -7,6 +7,7 @@
 #include <memory>
 #include <optional>
 #include <string>
+#include <tuple>
 #include <vector>
 
 #include "dns/resolver.h"
@@ -50,6 +51,7 @@ struct LookupOptions {
     std::chrono::seconds forced_fetch_wait{300};  // between GETs that enforcement failures force
     std::chrono::seconds unknown_patience{1800};  // D-02
     std::chrono::seconds unknown_memory{86400};   // D-02
+    std::size_t memory = 64UL << 20U;             // octets of what is remembered of all domains; ours
 };
 
 /// What is cached of a domain, for people.
@@ -64,16 +66,22 @@ struct CachedView {
     WallTime problem_at{};
 };
 
-/// Lives on the control thread. Policies are kept in the store; here they are in memory, loaded once. A
-/// policy has expired when wall and steady clock both say so: a wall clock that jumps ends none.
+/// Lives on the control thread. Policies are kept in the store, and in memory as long as there is room: of
+/// what was used longest ago first the text is left to the store, and then everything, policies to enforce
+/// last. A look-up reads it back. A policy has expired when wall and steady clock both say so: a wall clock
+/// that jumps ends none.
 class Lookups {
   public:
     Lookups(asio::any_io_executor executor, LookupOptions options, dns::Resolver& resolver,
             util::Https& https, store::Store& store, const Clock& clock, Log& log);
 
-    /// Puts in what the store held at start. Texts that no longer parse are dropped with a log line.
-    void restore(std::vector<store::StoredPolicy> policies,
-                 std::vector<store::StoredDiscovery> discoveries = {});
+    /// What the store knew at start of the domains that mail went to lately.
+    void restore(std::vector<store::StoredDiscovery> discoveries);
+    /// Reads the policies of these domains from the store, one after the other, those with the latest mail
+    /// first, until memory is full, so that they are refreshed and listed. False: `until` came first; call it
+    /// again. Errors: the store's. A look-up does not wait for it: it reads what it needs. Texts that no
+    /// longer parse are passed over with a log line.
+    asio::awaitable<store::Result<bool>> recall_all(Deadline until);
 
     /// The policy in force for `domain` now; refetched when the record's id changes (RFC 8461 §3.3, §5.1).
     /// Awaits DNS and HTTPS, the fetch's timeout at most. Never stops mail: trouble is in Lookup::problem.
@@ -91,19 +99,30 @@ class Lookups {
     std::vector<dns::PolicyDomain> due() const;
     const RefreshOptions& refresh_options() const { return options_.refresh; }
 
-    /// What is cached, expired or not, by domain.
-    std::vector<store::StoredPolicy> cached() const;
-    std::vector<CachedView> view() const;
-    std::optional<CachedView> view(const dns::PolicyDomain& domain) const;
+    /// How many policies are cached in memory, expired or not.
+    std::size_t size() const;
+    /// Their domains in order, at most `most` of them behind `after`.
+    std::vector<dns::PolicyDomain> cached(const std::optional<dns::PolicyDomain>& after,
+                                          std::size_t most) const;
+    /// Whether there was no room for all: the store has policies that size() and cached() do not count.
+    bool store_has_more() const { return store_has_more_; }
+    /// What is cached of one domain, with its text; awaits the store where memory does not hold it. Without a
+    /// text: the store cannot be read.
+    asio::awaitable<std::optional<CachedView>> view(dns::PolicyDomain domain);
+    /// The octets that LookupOptions::memory bounds, about.
+    std::size_t memory() const { return octets_; }
     /// How many alarms were raised since the start.
     std::uint64_t alarms() const { return alarms_.raised(); }
 
   private:
     enum class Why { mail, wish, failure, schedule };
     struct Cached {
-        store::StoredPolicy stored;
-        Policy policy;
+        store::StoredPolicy stored;  // its text is empty while only the store has it
+        Mode mode;
+        std::uint32_t check_sum;  // of the text
         SteadyTime expires;
+        bool kept = true;  // the store has it
+        bool has_text() const { return !stored.text.empty(); }
     };
     struct Failed {  // the last GET that failed
         std::string id;
@@ -124,7 +143,10 @@ class Lookups {
         std::string problem_text;
         WallTime problem_at{};
         SteadyTime problem_told{};
+        std::uint64_t used = 0;   // when a look-up for mail or an administrator was the last to ask
+        std::size_t counted = 0;  // in octets_
     };
+    using Domains = std::map<dns::PolicyDomain, Known>;
     struct Flight {
         explicit Flight(asio::any_io_executor executor) : landed(std::move(executor), SteadyTime::max()) {}
         asio::steady_timer landed;
@@ -135,6 +157,10 @@ class Lookups {
     asio::awaitable<Lookup> get(dns::PolicyDomain domain, std::string id, Why why);
     asio::awaitable<Lookup> without_record(dns::PolicyDomain domain);
     asio::awaitable<bool> ever_enforced(dns::PolicyDomain domain);
+    asio::awaitable<store::Result<std::vector<store::PolicyVersion>>> versions(dns::PolicyDomain domain);
+    asio::awaitable<bool> recall(dns::PolicyDomain domain);
+    asio::awaitable<bool> read_text(dns::PolicyDomain domain, Cached& cached);
+    asio::awaitable<store::Result<std::optional<Cached>>> read_policy(dns::PolicyDomain domain);
     asio::awaitable<Lookup> single_flight(dns::PolicyDomain domain, Why why);
 
     const Cached* in_force(const dns::PolicyDomain& domain) const;
@@ -143,9 +169,14 @@ class Lookups {
     Lookup from_cache(const dns::PolicyDomain& domain) const;
     Lookup with_problem(const dns::PolicyDomain& domain, Errc code, std::string text);
     std::optional<WallTime> refresh_at(const dns::PolicyDomain& domain, const Known& known) const;
+    Cached cached_of(store::StoredPolicy stored, Mode mode) const;
     CachedView view_of(const dns::PolicyDomain& domain, const Known& known) const;
     void remember(const dns::PolicyDomain& domain);
     void forget_if_empty(const dns::PolicyDomain& domain);
+    bool is_empty(const Known& known) const;
+    void count(const dns::PolicyDomain& domain);
+    void forget(Domains::iterator at);
+    void make_room();
 
     asio::any_io_executor executor_;
     LookupOptions options_;
@@ -154,7 +185,12 @@ class Lookups {
     store::Store& store_;
     const Clock& clock_;
     Log& log_;
-    std::map<dns::PolicyDomain, Known> known_;
+    Domains known_;
+    std::vector<std::pair<WallTime, dns::PolicyDomain>> to_recall_;  // by when mail last went there
+    std::size_t octets_ = 0;                                         // of known_
+    std::uint64_t uses_ = 0;                                         // look-ups so far
+    bool store_has_more_ = false;                                    // a policy was given up here
+    SteadyTime room_again_{};  // before that make_room() would find no more than it did
     std::map<dns::PolicyDomain, std::shared_ptr<Flight>> flights_;
     store::Alarms alarms_;
 };

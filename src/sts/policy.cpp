@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <optional>
+#include <set>
 
 #include "dns/record.h"
 #include "util/text.h"
@@ -58,6 +59,8 @@ Result<Policy> Policy::parse(std::string_view text) {
     std::optional<std::string_view> max_age;
     std::string other_case;  // a key that would be known in small letters
     Policy out;
+    std::set<std::string_view> read;
+    std::set<std::string> listed;  // as they are compared
     std::size_t number = 0;
     for (std::string_view line : split(text, '\n')) {
         ++number;
@@ -81,9 +84,10 @@ Result<Policy> Policy::parse(std::string_view text) {
         } else if (key == "max_age") {
             first_wins(max_age);
         } else if (key == "mx") {
+            if (!read.insert(value).second) continue;  // soon done, for a policy may say it 8,000 times
             auto pattern = parse_pattern(value);
             if (!pattern) return fail(Errc::bad_policy, where() + pattern.error().text);
-            out.mx.push_back(std::move(*pattern));
+            if (listed.insert(pattern->text()).second) out.mx.push_back(std::move(*pattern));
         } else if (other_case.empty()) {
             for (const auto* known : {"version", "mode", "max_age", "mx"})
                 if (iequals(key, known))

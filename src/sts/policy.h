@@ -24,9 +24,11 @@ struct MxPattern {
     bool operator==(const MxPattern&) const = default;
 };
 
+constexpr std::size_t max_mx_patterns = 500;  // of a policy that is fetched; ours: the RFC sets none
+
 struct Policy {
     Mode mode = Mode::none;
-    std::vector<MxPattern> mx;
+    std::vector<MxPattern> mx;        // each once
     std::chrono::seconds max_age{0};  // at most 31557600, what is beyond is cut (D-04)
 
     /// Lenient where a sender's mail would suffer for a formality (LF or CRLF, blank lines, a BOM), strict in

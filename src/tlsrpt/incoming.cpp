@@ -276,57 +276,101 @@ Result<IncomingReport> read_report(std::string_view octets) {
     return out;
 }
 
-std::vector<std::string> reports_in(std::string_view file) {
+std::size_t read_reports_in(std::string_view file,
+                            const std::function<bool(Result<IncomingReport> report)>& take) {
     const std::string_view text = trimmed(file.starts_with(bom) ? file.substr(bom.size()) : file);
     const auto first = text.find_first_not_of("\r\n\t ");
-    if (util::is_gzip(file) || (first != std::string_view::npos && text[first] == '{'))
-        return {std::string(file)};
-    std::vector<std::string_view> mails;
-    constexpr std::string_view mark = "From ";  // of an mbox file
-    if (file.starts_with(mark)) {
-        for (std::size_t at = 0; at < file.size();) {
-            const auto next = file.find("\nFrom ", at);
-            const std::string_view one =
-                file.substr(at, next == std::string_view::npos ? next : next + 1 - at);
-            mails.push_back(one.substr(std::min(one.find('\n'), one.size() - 1) + 1));
-            if (next == std::string_view::npos) break;
-            at = next + 1;
-        }
-    } else {
-        mails.push_back(file);
+    if (util::is_gzip(file) || (first != std::string_view::npos && text[first] == '{')) {
+        take(read_report(file));
+        return 1;
     }
-    std::vector<std::string> out;
-    for (const auto mail : mails)
+    std::size_t count = 0;
+    const auto of_mail = [&](std::string_view mail) {
         for (auto& part : mail::leaves(mail)) {
+            const std::string octets = std::move(part.octets);
             const std::string name = lowered(part.file_name);
             const bool typed = part.type.find("tlsrpt") != std::string::npos;
-            const auto begin = part.octets.find_first_not_of(" \t\r\n");
-            const bool perhaps = name.ends_with(".json") || name.ends_with(".gz") ||
-                                 util::is_gzip(part.octets) || part.type.find("json") != std::string::npos ||
-                                 (begin != std::string::npos && part.octets[begin] == '{');
+            const auto begin = octets.find_first_not_of(" \t\r\n");
+            const bool perhaps = name.ends_with(".json") || name.ends_with(".gz") || util::is_gzip(octets) ||
+                                 part.type.find("json") != std::string::npos ||
+                                 (begin != std::string::npos && octets[begin] == '{');
+            if (!typed && !perhaps) continue;
+            auto report = read_report(octets);
             // Other attachments of such shapes are somebody else's, DMARC's say.
-            if (typed || (perhaps && read_report(part.octets))) out.push_back(std::move(part.octets));
+            if (!typed && !report) continue;
+            ++count;
+            if (!take(std::move(report))) return false;
         }
-    return out;
+        return true;
+    };
+    constexpr std::string_view mark = "From ";  // of an mbox file
+    if (!file.starts_with(mark)) {
+        of_mail(file);
+        return count;
+    }
+    for (std::size_t at = 0; at < file.size();) {
+        const auto next = file.find("\nFrom ", at);
+        const std::string_view one = file.substr(at, next == std::string_view::npos ? next : next + 1 - at);
+        const bool more = of_mail(one.substr(std::min(one.find('\n'), one.size() - 1) + 1));
+        if (!more || next == std::string_view::npos) break;
+        at = next + 1;
+    }
+    return count;
 }
 
-bool Sums::add(const IncomingReport& report) {
+namespace {
+
+constexpr std::size_t of_node = 64;  // what a map takes for an entry, about
+
+std::size_t octets_of(const IncomingDetail& detail) {
+    return of_node + sizeof detail + detail.result_type.size() + detail.reason.size() +
+           detail.sending_ip.size() + detail.mx_host.size() + detail.receiving_ip.size();
+}
+
+std::size_t octets_of(const Sums::Key& key) {
+    return of_node + sizeof(Sums::Rows::value_type) + std::get<0>(key).size() + std::get<1>(key).size() +
+           std::get<2>(key).size();
+}
+
+}  // namespace
+
+Added Sums::add(const IncomingReport& report) {
     // Some give the same id to all their reports of a day, and some give none.
     std::string same = report.organization + "\n" + report.id + "\n" + report.begin + "\n" + report.end;
     for (const auto& entry : report.entries)
         same += "\n" + entry.domain + " " + entry.type + " " + std::to_string(entry.good) + " " +
                 std::to_string(entry.failed);
-    if (!known_.insert(std::move(same)).second) return false;
-    std::set<Key> counted;
+    if (known_.contains(same)) return Added::before;
+    std::size_t of_rows = of_node + sizeof same + same.size();
+    std::size_t of_details = 0;
+    std::size_t details = 0;
+    std::set<Key> keys;
     for (const auto& entry : report.entries) {
-        const Key key{entry.domain, report.organization, entry.type};
-        Row& row = rows_[key];
-        if (counted.insert(key).second) ++row.reports;
+        Key key{entry.domain, report.organization, entry.type};
+        const auto row = rows_.find(key);
+        for (const auto& [detail, n] : entry.details) {
+            if (row != rows_.end() && row->second.details.contains(detail)) continue;
+            of_details += octets_of(detail);
+            ++details;
+        }
+        if (row == rows_.end() && !keys.contains(key)) of_rows += octets_of(key);
+        keys.insert(std::move(key));
+    }
+    if (octets_ + of_rows > limits_.octets) return Added::left_out;
+    const bool whole =
+        octets_ + of_rows + of_details <= limits_.octets && details_ + details <= limits_.details;
+    octets_ += of_rows + (whole ? of_details : 0);
+    details_ += whole ? details : 0;
+    known_.insert(std::move(same));
+    for (const Key& key : keys) ++rows_[key].reports;
+    for (const auto& entry : report.entries) {
+        Row& row = rows_.at(Key{entry.domain, report.organization, entry.type});
         tlsrpt::add(row.good, entry.good);
         tlsrpt::add(row.failed, entry.failed);
+        if (!whole) continue;
         for (const auto& [detail, n] : entry.details) tlsrpt::add(row.details[detail], n);
     }
-    return true;
+    return whole ? Added::whole : Added::without_details;
 }
 
 }  // namespace sternpost::tlsrpt

@@ -3,6 +3,7 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <map>
 #include <set>
 #include <string>
@@ -45,15 +46,29 @@ struct IncomingReport {
 /// bad_record, with why nothing can be made of it.
 Result<IncomingReport> read_report(std::string_view octets);
 
-/// The reports in a file: JSON, gzip, a mail message, or an mbox file of them. Each as octets for
-/// read_report().
-std::vector<std::string> reports_in(std::string_view file);
+/// Reads the reports in a file, one at a time: JSON, gzip, a mail message, or an mbox file of them. `take`
+/// gets each, or why it cannot be read, and says whether there shall be more. How many it got.
+std::size_t read_reports_in(std::string_view file,
+                            const std::function<bool(Result<IncomingReport> report)>& take);
 
-/// Reports put together by domain, reporter and type of policy.
+enum class Added {
+    whole,
+    without_details,  // there is no room for its failure details: only its sessions are counted
+    before,           // it was added before, by all that it says of itself and counts
+    left_out          // there is no room for its domains
+};
+
+/// Reports put together by domain, reporter and type of policy, in a bounded number of octets.
 class Sums {
   public:
-    /// A report that was added before, by all that it says of itself and counts, is passed over: false.
-    bool add(const IncomingReport& report);
+    struct Limits {
+        std::size_t octets = 32UL << 20U;  // ours
+        std::size_t details = 100'000;     // ours
+    };
+    Sums() = default;
+    explicit Sums(Limits limits) : limits_(limits) {}
+
+    Added add(const IncomingReport& report);
 
     struct Row {
         std::uint64_t reports = 0;
@@ -62,10 +77,15 @@ class Sums {
         std::map<IncomingDetail, std::uint64_t> details;
     };
     using Key = std::tuple<std::string, std::string, std::string>;  // domain, organization, type
-    const std::map<Key, Row>& rows() const { return rows_; }
+    using Rows = std::map<Key, Row>;
+    const Rows& rows() const { return rows_; }
+    Rows take() { return std::move(rows_); }
 
   private:
-    std::map<Key, Row> rows_;
+    Limits limits_;
+    std::size_t octets_ = 0;   // of all that follows, about
+    std::size_t details_ = 0;  // of all rows
+    Rows rows_;
     std::set<std::string> known_;
 };
 

@@ -126,12 +126,9 @@ class PolicyStore final : public IntakeStore {
     std::map<std::string, std::vector<store::PolicyVersion>> seen;
     std::map<std::string, store::StoredDiscovery> known;
     std::vector<store::StoredAlarm> raised;
+    bool readable = true;  // versions are
+    bool writable = true;  // policies are
 
-    std::vector<store::StoredPolicy> all_policies() const {
-        std::vector<store::StoredPolicy> out;
-        for (const auto& [domain, policy] : kept) out.push_back(policy);
-        return out;
-    }
     std::vector<store::StoredDiscovery> all_discoveries() const {
         std::vector<store::StoredDiscovery> out;
         for (const auto& [domain, discovery] : known) out.push_back(discovery);
@@ -144,6 +141,7 @@ class PolicyStore final : public IntakeStore {
     }
 
     void put_policy(store::StoredPolicy policy, Reply<store::Result<void>> reply) override {
+        if (!writable) return reply(fail(store::Errc::io, "as told"));
         seen[policy.domain].push_back(
             {policy.id, policy.text, policy.fingerprint, policy.fetched, policy.checked});
         kept[policy.domain] = std::move(policy);
@@ -151,6 +149,7 @@ class PolicyStore final : public IntakeStore {
     }
     void versions(std::string domain,
                   Reply<store::Result<std::vector<store::PolicyVersion>>> reply) override {
+        if (!readable) return reply(fail(store::Errc::io, "as told"));
         reply(seen[domain]);
     }
     void put_discovery(store::StoredDiscovery discovery) override {

@@ -7,14 +7,14 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
     using namespace sternpost;
     const std::string_view file(reinterpret_cast<const char*>(data), size);
     tlsrpt::Sums sums;
-    for (const auto& octets : tlsrpt::reports_in(file)) {
-        const auto report = tlsrpt::read_report(octets);
+    tlsrpt::read_reports_in(file, [&](tlsrpt::Result<tlsrpt::IncomingReport> report) {
         if (!report) {
             if (report.error().text.empty()) std::abort();  // there is always a reason
-            continue;
+            return true;
         }
         sums.add(*report);
-        if (!report->id.empty() && sums.add(*report)) std::abort();  // never twice
-    }
+        if (!report->id.empty() && sums.add(*report) != tlsrpt::Added::before) std::abort();  // never twice
+        return true;
+    });
     return 0;
 }

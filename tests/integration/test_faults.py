@@ -495,6 +495,7 @@ def a_sync_that_fails_ends_the_daemon(machine):
     sternpost = daemon(machine, shim)
     for pattern in ('*/journal/*.seg', '*/bodies/*', '*/bodies'):
         book.must_take(3)
+        book.settle(sternpost, twice=6)  # so that the next thing to be synced is the message that follows
         shim.fail('sync 5 ' + pattern)
         large = 'bodies' in pattern
         expect_equal(book.send(size=200_000 if large else 400), '', 'what the client heard (%s)' % pattern)

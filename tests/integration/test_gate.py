@@ -1,6 +1,9 @@
 #!/usr/bin/python3
 """Where sternpostd lets itself be sent, and what one peer can make it do: addresses of its own, hosts that call themselves by its
 name, policy hosts that never stop sending, MX sets without end."""
+import base64
+import gzip
+import json
 import os
 import socket
 import subprocess
@@ -266,6 +269,45 @@ def reading_a_report_takes_little_memory(machine):
     argv[-1] = huge
     out = subprocess.run(argv, capture_output=True, text=True, check=True).stdout
     expect_equal(out.split()[0], '66', 'the exit code for a file of more than 64 MiB')
+
+
+@test
+def reading_many_reports_takes_little_memory(machine):
+    """D-46: each of them is as large as one may be."""
+    mails = []
+    for n in range(8):
+        details = [
+            {'result-type': 'validation-failure', 'failure-reason-code': 'r%d-%d %s' % (n, k, 'x' * 100), 'failed-session-count': 1}
+            for k in range(40_000)
+        ]
+        policies = [
+            {
+                'policy': {'policy-type': 'sts', 'policy-domain': 'd%d.test' % p},
+                'summary': {'total-successful-session-count': 1, 'total-failure-session-count': 10_000},
+                'failure-details': details[p * 10_000 : (p + 1) * 10_000],
+            }
+            for p in range(4)
+        ]
+        report = {'organization-name': 'org', 'report-id': 'r%d' % n, 'policies': policies}
+        packed = base64.encodebytes(gzip.compress(json.dumps(report).encode())).decode()
+        head = 'From x Mon Nov 30 10:00:00 2026\nContent-Type: application/tlsrpt+gzip\nContent-Transfer-Encoding: base64\n\n'
+        mails.append(head + packed + '\n')
+    script = (
+        'import resource, subprocess, sys\n'
+        'done = subprocess.run(sys.argv[1:], capture_output=True)\n'
+        'print(done.returncode, resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss)\n'
+        'print(done.stdout.decode())\n'
+        'print(done.stderr.decode())\n'
+    )
+    many = machine.write('many.mbox', ''.join(mails))
+    argv = [sys.executable, '-c', script, os.path.join(BUILD, 'sternpost'), 'tlsrpt', 'read', many]
+    out = subprocess.run(argv, capture_output=True, text=True, check=True).stdout
+    code, kilobytes = map(int, out.splitlines()[0].split())
+    expect(kilobytes < 400_000, 'peak of memory: %d kB' % kilobytes)
+    expect_equal(code, 1, 'the exit code')
+    expect('the report r7 of org is counted without its failure details' in out, 'what is said of the last report')
+    row = next(line for line in out.splitlines() if line.startswith('d3.test')).split()
+    expect_equal(row[3:], ['8', '8', '80000'], 'reports, good and failed sessions of d3.test')
 
 
 @test

@@ -247,17 +247,15 @@ asio::awaitable<void> Process::question(std::string domain) {
 
 // In the daemon's own order (cmd/daemon.cpp).
 asio::awaitable<void> Process::serve() {
-    auto ask = [this](Reply<store::Result<std::vector<store::StoredPolicy>>> reply) {
-        spy_->policies(std::move(reply));
-    };
-    auto policies = co_await call<store::Result<std::vector<store::StoredPolicy>>>(std::move(ask));
     auto ask_discoveries = [this](Reply<store::Result<std::vector<store::StoredDiscovery>>> reply) {
         spy_->discoveries(std::move(reply));
     };
     auto discoveries =
         co_await call<store::Result<std::vector<store::StoredDiscovery>>>(std::move(ask_discoveries));
-    if (!policies || !discoveries) co_return;
-    lookups_->restore(std::move(*policies), std::move(*discoveries));
+    if (!discoveries) co_return;
+    lookups_->restore(std::move(*discoveries));
+    const auto policies = co_await lookups_->recall_all(SteadyTime::max());
+    if (!policies) co_return;
     auto loaded = co_await queue_->load();
     if (!loaded) co_return;
     queue_->start();

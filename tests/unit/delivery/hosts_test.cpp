@@ -19,6 +19,7 @@ class MailResolver final : public fake::TableResolver {
   public:
     std::vector<dns::Mx> exchanges;
     std::vector<dns::Tlsa> certificates;
+    std::size_t left_out = 0;  // MX and TLSA records that the resolver has read and not kept
     bool a_signed = true;
     bool aaaa_signed = true;
     bool tlsa_signed = true;
@@ -39,12 +40,14 @@ class MailResolver final : public fake::TableResolver {
         dns::Answer<dns::Mx> out;
         out.existence = dns::Existence::found;
         out.records = exchanges;
+        out.left_out = left_out;
         co_return out;
     }
     asio::awaitable<dns::Result<dns::Answer<dns::Tlsa>>> tlsa(dns::Domain) override {
         dns::Answer<dns::Tlsa> out;
         out.existence = dns::Existence::found;
         out.records = certificates;
+        out.left_out = left_out;
         out.authentic = tlsa_signed;
         co_return out;
     }
@@ -90,6 +93,16 @@ TEST_F(HostsOfADomain, AreTheBestOfALargeSet) {  // D-46
     EXPECT_EQ(hosts->left_out, 1680U);
     EXPECT_EQ(hosts->candidates.front().text(), "h1699.a.test");
     EXPECT_EQ(hosts->candidates.back().text(), "h1680.a.test");
+}
+
+TEST_F(HostsOfADomain, CountWhatTheResolverLeftOut) {  // D-46
+    for (std::uint16_t i = 0; i < 64; ++i)
+        resolver_.exchanges.push_back({i, "h" + std::to_string(i) + ".a.test"});
+    resolver_.left_out = 1000;
+    EXPECT_EQ(world_.run(find_hosts(options_, resolver_, random_, "a.test"))->left_out, 1044U);
+    options_.own_names = {"h30.a.test"};
+    EXPECT_EQ(world_.run(find_hosts(options_, resolver_, random_, "a.test"))->left_out, 10U)
+        << "what is no better than we are is none of the hosts";
 }
 
 TEST_F(HostsOfADomain, AreNoneWithANullMxAlone) {  // RFC 7505 §3
@@ -179,6 +192,11 @@ TEST_F(HostsOfADomain, ATlsaSetThatIsTooLargeIsNoAnswer) {  // D-46
     const auto refused = world_.run(find_tlsa(resolver_, mx_host("mx.a.test"), secure, 25));
     EXPECT_EQ(refused.state, DaneState::failed);
     EXPECT_NE(refused.trouble.find("65 TLSA records"), std::string::npos) << refused.trouble;
+    resolver_.certificates.pop_back();
+    resolver_.left_out = 36;
+    const auto cut = world_.run(find_tlsa(resolver_, mx_host("mx.a.test"), secure, 25));
+    EXPECT_EQ(cut.state, DaneState::failed) << "what the resolver left out could be the record that matches";
+    EXPECT_NE(cut.trouble.find("100 TLSA records"), std::string::npos) << cut.trouble;
 }
 
 }  // namespace

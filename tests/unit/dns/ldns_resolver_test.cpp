@@ -34,6 +34,7 @@ struct Part {
     bool authentic = false;
     Type type = type_cname;
     std::string data;
+    unsigned char times = 1;
 };
 
 // Answers questions by UDP on a thread of its own; NOERROR without records to all that it does not know.
@@ -71,12 +72,15 @@ class OneRecordServer {
         for (const auto& [name, part] : parts_) {
             if (query.substr(12, end - 16) != wire_name(name)) continue;
             if (part.authentic) out[3] = static_cast<char>(0xA0);
-            out[7] = 1;
-            out += "\xC0\x0C\0"s + static_cast<char>(part.type) + "\0\1\0\0\1\x2C\0"s;
-            out += static_cast<char>(part.data.size());
-            out += part.data;
+            out[7] = static_cast<char>(part.times);
+            for (int i = 0; i < part.times; ++i) add(out, part);
         }
         return out;
+    }
+    static void add(std::string& out, const Part& part) {
+        out += "\xC0\x0C\0"s + static_cast<char>(part.type) + "\0\1\0\0\1\x2C\0"s;
+        out += static_cast<char>(part.data.size());
+        out += part.data;
     }
 
     std::map<std::string, Part> parts_;
@@ -143,6 +147,30 @@ TEST(Resolver, BelievesNoDnssecOfServersThatAreNotTrusted) {
     ASSERT_TRUE(answer) << answer.error().text;
     EXPECT_EQ(answer->records.size(), 1U);
     EXPECT_FALSE(answer->authentic);
+}
+
+TEST(Resolver, SaysHowManyRecordsItLeftOutAndCutsNoTextsOfProtocols) {  // D-46
+    const OneRecordServer server({{"n0.example", {false, type_tlsa, "\3\1\1\7"s, 100}},
+                                  {"n1.example", {false, type_txt, "\7v=STSv1"s, 64}},
+                                  {"n2.example", {false, type_txt, "\7v=STSv1"s, 65}}});
+    fake::IoLoop loop;
+    const SystemClock clock;
+    fake::SeededRandom random(1);
+    ResolverOptions options;
+    options.servers = {server.address()};
+    LdnsResolver resolver(loop.context().get_executor(), options, clock, random);
+    const auto certificates = loop.run(resolver.tlsa(Domain::parse("n0.example").value()));
+    ASSERT_TRUE(certificates) << certificates.error().text;
+    EXPECT_EQ(certificates->records.size(), max_records);
+    EXPECT_EQ(certificates->left_out, 36U);
+    const auto texts = loop.run(resolver.txt(Domain::parse("n1.example").value()));
+    ASSERT_TRUE(texts) << texts.error().text;
+    EXPECT_EQ(texts->records.size(), 64U);
+    const auto too_many = loop.run(resolver.txt(Domain::parse("n2.example").value()));
+    ASSERT_FALSE(too_many);
+    EXPECT_EQ(too_many.error().code, Errc::temporary);
+    EXPECT_NE(too_many.error().text.find("n2.example has 65 TXT records"), std::string::npos)
+        << too_many.error().text;
 }
 
 }  // namespace

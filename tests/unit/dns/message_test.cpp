@@ -111,6 +111,66 @@ TEST(DnsChain, IsFollowedForTenLinksAlone) {  // D-46
     EXPECT_TRUE(chain(11).records.empty());
 }
 
+// A name of one label below the name that was asked for.
+std::string below(const std::string& label) {
+    return static_cast<char>(label.size()) + label + own;
+}
+
+TEST(DnsAnswer, HasTheBestOfManyMxRecordsAndSaysHowManyItLacks) {  // D-46
+    std::string octets;
+    for (int i = 0; i < 50; ++i)  // no host, though the best
+        octets += record(own, type_mx, 300, "\0\0"s + below("192.0.2." + std::to_string(i)));
+    for (int i = 0; i < 200; ++i)
+        octets +=
+            record(own, type_mx, 300, "\0"s + static_cast<char>(250 - i) + below("h" + std::to_string(i)));
+    const auto many = read<Mx>(type_mx, 250, octets);
+    ASSERT_EQ(many.records.size(), max_records);
+    EXPECT_EQ(many.records.front(), (Mx{51, "h199.mail.example.com"}));
+    EXPECT_EQ(many.records.back(), (Mx{114, "h136.mail.example.com"}));
+    EXPECT_EQ(many.left_out, 136U);
+}
+
+TEST(DnsAnswer, LacksNothingWhereOnlyUnusableMxRecordsAreLeftOut) {  // D-46
+    std::string octets;
+    for (int i = 0; i < 99; ++i) octets += record(own, type_mx, 300, "\0\0"s + below("a b"));
+    octets += record(own, type_mx, 300, "\0\x0A"s + below("mx"));
+    const auto reading = read<Mx>(type_mx, 100, octets);
+    EXPECT_EQ(reading.records.size(), max_records);
+    EXPECT_EQ(reading.records.front().exchange, "mx.mail.example.com");
+    EXPECT_EQ(reading.left_out, 0U);
+}
+
+TEST(DnsAnswer, HasTheTextsWithAVersionAmongMany) {  // D-46: a wildcard gives all that its owner publishes
+    std::string octets;
+    for (int i = 0; i < 100; ++i)
+        octets += record(own, type_txt, 300, "\7token="s + static_cast<char>('0' + i % 10));
+    octets += record(own, type_txt, 300, "\x0Ev=STSv1; id=1;"s);
+    octets += record(own, type_txt, 300, "\x0Ev=STSv1; id=2;"s);
+    const auto reading = read<std::string>(type_txt, 102, octets);
+    ASSERT_EQ(reading.records.size(), max_records);
+    EXPECT_EQ(reading.records[0], "v=STSv1; id=1;");
+    EXPECT_EQ(reading.records[1], "v=STSv1; id=2;");
+    EXPECT_EQ(reading.records[2], "token=0");
+    EXPECT_EQ(reading.left_out, 0U);
+}
+
+TEST(DnsAnswer, SaysHowManyAddressesAndTlsaRecordsItLacks) {  // D-46
+    std::string addresses;
+    std::string certificates;
+    for (int i = 0; i < 65; ++i) {
+        addresses += record(own, type_a, 300, "\xC0\0\2"s + static_cast<char>(i));
+        certificates += record(own, type_tlsa, 300, "\3\1\1"s + static_cast<char>(i));
+    }
+    const auto of_host = read<Address>(type_a, 65, addresses);
+    EXPECT_EQ(of_host.records.size(), max_records);
+    EXPECT_EQ(of_host.records.front(), Address::v4({192, 0, 2, 0}));
+    EXPECT_EQ(of_host.left_out, 1U);
+    const auto of_service = read<Tlsa>(type_tlsa, 65, certificates);
+    EXPECT_EQ(of_service.records.size(), max_records);
+    EXPECT_EQ(of_service.left_out, 1U);
+    EXPECT_EQ(read<Tlsa>(type_tlsa, 64, certificates.substr(0, certificates.size() / 65 * 64)).left_out, 0U);
+}
+
 TEST(DnsResponse, OnlyRecordsOfTheNameCount) {
     EXPECT_TRUE(read<Address>(type_a, 1, record("\3www\7example\3com\0"s, type_a, 300, "\xC0\0\2\1"s))
                     .records.empty());

@@ -60,6 +60,11 @@ INSTANTIATE_TEST_SUITE_P(
             "letters and digits"},
         Row{"D01BlankBeforeDelimiter", [](Published& p) { p.records->back() = "v=STSv1 ; id=1"; },
             Severity::warning, "blanks"},
+        Row{"D46ManyMxPatterns",
+            [](Published& p) {
+                for (int i = 0; i < 500; ++i) p.policy->insert(p.policy->find("mx:"), "mx: h" + std::to_string(i) + ".test\r\n");
+            },
+            Severity::error, "takes no policy with more than 500"},
         Row{"RecordUnknown", [](Published& p) { p.records.reset(); }, Severity::error, "cannot be looked up"},
         Row{"PolicyUnknown",
             [](Published& p) {

@@ -36,7 +36,8 @@ class Sts : public ::testing::Test {
     void restart() {
         lookups_ = std::make_unique<Lookups>(world_.context().get_executor(), options_, resolver_, hosts_,
                                              store_, clock(), log_);
-        lookups_->restore(store_.all_policies(), store_.all_discoveries());
+        lookups_->restore(store_.all_discoveries());
+        EXPECT_EQ(world_.run(lookups_->recall_all(SteadyTime::max())), true);
     }
     void start_refresher() {
         refresher_ = std::make_unique<Refresher>(world_.context(), *lookups_, clock(), world_, log_);
@@ -115,13 +116,10 @@ TEST_F(Sts, FetchesAgainWhatItCannotReadOfTheStore) {
     find();
     find("example.net");
     ASSERT_EQ(gets(), 2U);
-    store_.kept.at("example.com").text = "version: STSv9\r\nmode: enforce\r\n";
-    store_.kept["no name"] = store_.kept.at("example.net");
-    store_.kept["no name"].domain = "no name";
+    store_.seen.at("example.com").back().text = "version: STSv9\r\nmode: enforce\r\n";
     store_.known["no name"].domain = "no name";
     restart();
     EXPECT_EQ(log_.count("policy domain=example.com event=unreadable reason="), 1U);
-    EXPECT_EQ(log_.count("policy domain=\"no name\" event=unreadable reason="), 1U);
     EXPECT_EQ(log_.count("policy domain=example.net event=unreadable"), 0U);
     EXPECT_EQ(find("example.net").id, "7") << "another domain's policy is known as before";
     EXPECT_EQ(gets(), 2U);
@@ -241,7 +239,6 @@ TEST_F(Sts, DomainThatEverEnforcedStaysUnknown) {  // D-02
     find();
     publish("2", policy_text("testing", 600));
     find();
-    store_.kept.clear();  // only the journal of versions knows
     restart();
     clock().pass(hours(1));
     resolver_.broken.insert("_mta-sts.example.com");
@@ -396,6 +393,13 @@ INSTANTIATE_TEST_SUITE_P(
         Broken{"Certificate",
                [](auto&, auto& hosts) { hosts.refuse("mta-sts.example.com", util::HttpsErrc::certificate); },
                Errc::certificate},
+        Broken{"ManyMxPatterns",
+               [](auto&, auto& hosts) {
+                   std::string many = policy_text("enforce", week_long);
+                   for (int i = 0; i < 500; ++i) many += "mx: h" + std::to_string(i) + ".example.com\r\n";
+                   hosts.serve("mta-sts.example.com", many);
+               },
+               Errc::bad_policy},
         Broken{"Policy", [](auto&, auto& hosts) { hosts.serve("mta-sts.example.com", "version: STSv2\n"); },
                Errc::bad_policy}),
     [](const auto& row) { return std::string(row.param.name); });
@@ -464,13 +468,13 @@ TEST_F(Sts, RefreshThatFailsIsTriedAgainAndTold) {  // STS-49, STS-45
     EXPECT_NE(log_.find("policy domain=example.com event=fetch-failed"), "");
     EXPECT_EQ(log_.count("alarm kind=policy-refresh-failing subject=example.com"), 1U) << "once a day";
     EXPECT_EQ(store_.raised.size(), gets() - 1) << "every one is counted";
-    const auto view = lookups_->view(named("example.com"));
+    const auto view = world_.run(lookups_->view(named("example.com")));
     ASSERT_TRUE(view);
     EXPECT_EQ(view->refresh_failures, gets() - 1) << "all but the first have failed";
     EXPECT_EQ(view->problem, Errc::fetch);
     hosts_.serve("mta-sts.example.com", policy_text("enforce", 2 * day_long));
     world_.pass(hours(8));
-    EXPECT_EQ(lookups_->view(named("example.com"))->refresh_failures, 0U);
+    EXPECT_EQ(world_.run(lookups_->view(named("example.com")))->refresh_failures, 0U);
 }
 
 TEST_F(Sts, PolicyOfModeNoneMayVanishInPeace) {  // STS-49, STS-52
@@ -502,6 +506,221 @@ TEST_F(Sts, FetchesAFewAtATime) {  // STS-48: after a long sleep everything is d
     }
     EXPECT_EQ(gets() - before, 20U);
     EXPECT_EQ(hosts_.most_at_once, 4U);
+}
+
+// ---- what memory holds
+
+class StsMemory : public Sts {
+  protected:
+    static constexpr std::size_t room = 200'000;
+
+    StsMemory() {
+        options_.memory = room;
+        restart();
+    }
+    /// So many look-ups of domains that nobody else asks for, each with a policy of 10 KB and more.
+    void flood(int domains, const std::string& mode = "testing") {
+        for (int i = 0; i < domains; ++i) {
+            const std::string name = "d" + std::to_string(flooded_++) + ".example";
+            publish("1", large(mode, name), name);
+            EXPECT_EQ(find(name).state, State::policy);
+            EXPECT_LE(lookups_->memory(), room);
+        }
+    }
+    static std::string large(const std::string& mode, const std::string& name) {
+        std::string out = policy_text(mode, week_long, "mx." + name);
+        for (int i = 0; i < 200; ++i) out += "unknown: " + std::string(50, 'x') + "\r\n";
+        return out;
+    }
+    /// The domain can be asked no more: what is known is what was kept.
+    void unpublish(const std::string& name) {
+        resolver_.broken.insert("_mta-sts." + name);
+        hosts_.hosts.erase("mta-sts." + name);
+    }
+
+    int flooded_ = 0;
+};
+
+TEST_F(StsMemory, HoldsNoMoreThanItsOctets) {  // D-46
+    publish("1", policy_text("enforce", week_long));
+    find();
+    flood(100);
+    EXPECT_EQ(lookups_->size(), 101U) << "the store has the texts";
+    const auto before = gets();
+    const auto lookup = find("d0.example");
+    EXPECT_EQ(lookup.state, State::policy);
+    EXPECT_EQ(lookup.text, large("testing", "d0.example"));
+    EXPECT_EQ(lookup.policy->mx_text(), "mx.d0.example");
+    EXPECT_FALSE(lookup.changed);
+    EXPECT_EQ(gets(), before);
+    EXPECT_LE(lookups_->memory(), room);
+}
+
+TEST_F(StsMemory, NeverLosesAPolicyToEnforce) {  // D-46, STS-43
+    publish("1", policy_text("enforce", week_long));
+    find();
+    flood(600, "enforce");
+    EXPECT_LT(lookups_->size(), 601U) << "there is no room for all";
+    EXPECT_TRUE(lookups_->store_has_more());
+    unpublish("example.com");
+    unpublish("d0.example");
+    for (const auto* name : {"example.com", "d0.example"}) {
+        const auto lookup = find(name);
+        ASSERT_EQ(lookup.state, State::policy) << name;
+        EXPECT_EQ(lookup.policy->mode, Mode::enforce);
+        EXPECT_EQ(lookup.expires, store_.kept.at(name).expires);
+    }
+    clock().pass(seconds(week_long));
+    EXPECT_EQ(find().state, State::unknown) << "it has expired, and nobody can say what is in force now";
+}
+
+TEST_F(StsMemory, GivesUpPoliciesToEnforceLast) {  // D-46
+    for (const auto* name : {"a.test", "b.test", "c.test"}) {
+        publish("1", policy_text("enforce", week_long), name);
+        find(name);
+    }
+    flood(600);
+    EXPECT_TRUE(lookups_->store_has_more());
+    const auto names = lookups_->cached(std::nullopt, 3);
+    ASSERT_EQ(names.size(), 3U);
+    EXPECT_EQ(names[0].text(), "a.test");
+    EXPECT_EQ(names[2].text(), "c.test");
+    EXPECT_NE(lookups_->cached(names[2], 1).front().text(), "d0.example") << "it was used longest ago";
+}
+
+TEST_F(StsMemory, IsReadBackFromTheStoreOrMailWaits) {  // D-46, D-02
+    publish("1", policy_text("enforce", week_long));
+    find();
+    flood(30);
+    store_.readable = false;
+    unpublish("example.com");
+    publish("1", policy_text("testing", week_long), "tests.test");
+    EXPECT_EQ(find("tests.test").state, State::policy) << "it can be fetched";
+    flood(600, "enforce");
+    const auto lookup = find();
+    EXPECT_EQ(lookup.state, State::unknown);
+    EXPECT_NE(lookup.problem_text, "");
+    EXPECT_EQ(find("nowhere.test").state, State::unknown) << "it may have one";
+    store_.readable = true;
+    EXPECT_EQ(find().state, State::policy);
+    EXPECT_EQ(find("nowhere.test").state, State::none);
+}
+
+TEST_F(StsMemory, UnreadableTextsAreFetchedAgain) {  // D-46
+    flood(100);
+    store_.readable = false;
+    const auto before = gets();
+    const auto lookup = find("d0.example");
+    EXPECT_EQ(lookup.state, State::policy);
+    EXPECT_TRUE(lookup.fresh);
+    EXPECT_EQ(gets(), before + 1);
+    hosts_.hosts.clear();
+    EXPECT_EQ(find("d1.example").state, State::none) << "it only tests";
+    EXPECT_EQ(store_.raised.size(), 0U) << "nobody has changed a policy";
+}
+
+TEST_F(StsMemory, KeepsWhatTheStoreDoesNotHave) {  // D-46
+    store_.writable = false;
+    publish("1", policy_text("enforce", week_long));
+    find();
+    store_.writable = true;
+    flood(600, "enforce");
+    unpublish("example.com");
+    EXPECT_EQ(find().state, State::policy);
+    EXPECT_EQ(find().policy->mode, Mode::enforce);
+}
+
+TEST_F(StsMemory, KeepsTheFiveMinutesOfAFailedGet) {  // D-46, STS-27
+    publish("1", "garbage");
+    find();
+    flood(600, "enforce");
+    const auto before = gets();
+    EXPECT_TRUE(find().problem);
+    EXPECT_EQ(gets(), before);
+}
+
+TEST_F(StsMemory, ForgetsDomainsThatShowedNothingButFailures) {  // D-46
+    for (int i = 0; i < 100; ++i) {
+        publish("1", "garbage", "f" + std::to_string(i) + ".test");
+        find("f" + std::to_string(i) + ".test");
+    }
+    const std::size_t before = lookups_->memory();
+    EXPECT_GT(before, 10'000U);
+    clock().pass(minutes(6));
+    flood(60);
+    flood(600, "enforce");
+    EXPECT_LE(lookups_->memory(), room);
+    EXPECT_GT(lookups_->size(), 100U) << "they take no room any more";
+}
+
+TEST_F(StsMemory, IsBoundedAfterARestart) {  // D-46
+    publish("1", policy_text("enforce", week_long));
+    find();
+    flood(600);
+    restart();
+    EXPECT_LE(lookups_->memory(), room);
+    unpublish("example.com");
+    EXPECT_EQ(find().state, State::policy);
+    const auto before = gets();
+    EXPECT_EQ(find("d0.example").state, State::policy);
+    EXPECT_EQ(gets(), before);
+}
+
+TEST_F(StsMemory, IsNotNeededForWhatTheStoreHas) {  // D-46: domains that had no mail for months
+    publish("1", policy_text("enforce", week_long));
+    find();
+    store_.known.clear();
+    restart();
+    EXPECT_EQ(lookups_->size(), 0U);
+    unpublish("example.com");
+    EXPECT_EQ(find().state, State::policy);
+    EXPECT_EQ(lookups_->size(), 1U);
+}
+
+TEST_F(StsMemory, HasThePoliciesThatMailNeededLastAfterARestart) {  // D-46
+    for (const auto* name : {"old.test", "new.test"}) {
+        publish("1", policy_text("testing", 40 * day_long), name);
+        find(name);
+        clock().pass(hours(24));
+    }
+    lookups_ = std::make_unique<Lookups>(world_.context().get_executor(), options_, resolver_, hosts_, store_,
+                                         clock(), log_);
+    lookups_->restore(store_.all_discoveries());
+    EXPECT_EQ(world_.run(lookups_->recall_all(clock().steady())), false) << "no time";
+    EXPECT_EQ(lookups_->size(), 0U);
+    EXPECT_EQ(world_.run(lookups_->recall_all(SteadyTime::max())), true);
+    EXPECT_EQ(lookups_->size(), 2U);
+    flood(600);
+    restart();
+    EXPECT_TRUE(lookups_->store_has_more());
+    const auto names = lookups_->cached(std::nullopt, 1000);
+    const auto has = [&](const std::string& name) {
+        return std::find(names.begin(), names.end(), named(name)) != names.end();
+    };
+    EXPECT_FALSE(has("old.test"));
+    EXPECT_FALSE(has("new.test"));
+    EXPECT_TRUE(has("d599.example"));
+}
+
+TEST_F(StsMemory, IsShownWithTheTextThatTheStoreHas) {
+    flood(100);
+    const std::size_t octets = lookups_->memory();
+    std::optional<dns::PolicyDomain> after;
+    std::size_t shown = 0;
+    for (auto names = lookups_->cached(after, 7); !names.empty(); names = lookups_->cached(after, 7))
+        for (const auto& name : names) {
+            const auto view = world_.run(lookups_->view(name));
+            ASSERT_TRUE(view) << name.text();
+            EXPECT_EQ(view->stored, store_.kept.at(name.text()));
+            after = name;
+            ++shown;
+        }
+    EXPECT_EQ(shown, 100U);
+    EXPECT_EQ(lookups_->memory(), octets) << "looking brings nothing back";
+    EXPECT_FALSE(world_.run(lookups_->view(named("nowhere.test"))));
+    flood(600);
+    ASSERT_TRUE(lookups_->store_has_more());
+    EXPECT_EQ(world_.run(lookups_->view(named("d0.example")))->stored, store_.kept.at("d0.example"));
 }
 
 // ---- alarms

@@ -85,6 +85,12 @@ const Invalid invalid[] = {
 INSTANTIATE_TEST_SUITE_P(Rfc8461, InvalidPolicy, testing::ValuesIn(invalid),
                          [](const auto& row) { return row.param.name; });
 
+TEST(Policy, HasEachMxPatternOnce) {  // D-46
+    std::string text = "version: STSv1\nmode: enforce\nmax_age: 1\n";
+    for (int i = 0; i < 1000; ++i) text += "mx: A.test\nmx: *.a.test\nmx: a.test.\n";
+    EXPECT_EQ(Policy::parse(text)->mx_text(), "a.test, *.a.test");
+}
+
 TEST(MxPattern, WildcardCoversOneLabel) {  // STS-62, STS-63
     const auto policy =
         Policy::parse("version: STSv1\nmode: enforce\nmx: *.D.Test.\nmx: other.test\nmax_age: 1\n").value();

@@ -26,6 +26,17 @@ const std::string good = R"({
       {"result-type": "certificate-expired", "sending-mta-ip": "192.0.2.1", "receiving-ip": "192.0.2.9",
        "receiving-mx-hostname": "mx1.ours.example", "failed-session-count": 7, "failure-reason-code": "x"}]}]})";
 
+// All of a file at once.
+std::vector<Result<IncomingReport>> reports_in(const std::string& file) {
+    std::vector<Result<IncomingReport>> out;
+    const std::size_t count = read_reports_in(file, [&](Result<IncomingReport> report) {
+        out.push_back(std::move(report));
+        return true;
+    });
+    EXPECT_EQ(count, out.size());
+    return out;
+}
+
 std::string with(std::string from, const std::string& to) {
     std::string out = good;
     const auto at = out.find(from);
@@ -202,7 +213,7 @@ TEST(Incoming, IsFoundInMailsOfAllKinds) {
     for (const std::string& mail : {own, lf, other, single, quoted, forwarded}) {
         const auto found = reports_in(mail);
         ASSERT_EQ(found.size(), 1U) << mail.substr(0, 200);
-        const auto read = read_report(found[0]);
+        const auto& read = found[0];
         ASSERT_TRUE(read) << read.error().text;
         EXPECT_EQ(read->entries.size(), 1U);
     }
@@ -219,18 +230,82 @@ TEST(Incoming, IsFoundInMailsOfAllKinds) {
     EXPECT_TRUE(reports_in("").empty());
 }
 
+TEST(Incoming, ReportsOfAFileAreReadUntilThereShallBeNoMore) {
+    std::string mbox;
+    for (int i = 0; i < 5; ++i)
+        mbox +=
+            "From x Mon\nContent-Type: application/tlsrpt+json\n\n" + (i == 1 ? "garbage" : good) + "\n\n";
+    EXPECT_EQ(reports_in(mbox).size(), 5U);
+    EXPECT_FALSE(reports_in(mbox)[1]);
+    int left = 3;
+    EXPECT_EQ(read_reports_in(mbox, [&](const auto&) { return --left > 0; }), 3U);
+}
+
+// A report with so many failure details that no other one has.
+IncomingReport with_details(int report, int details) {
+    IncomingReport out;
+    out.organization = "Big Mail Inc.";
+    out.id = std::to_string(report);
+    IncomingEntry entry;
+    entry.domain = "ours.example";
+    entry.type = "sts";
+    entry.failed = static_cast<std::uint64_t>(details);
+    for (int i = 0; i < details; ++i)
+        entry.details[{"validation-failure", std::to_string(report) + "-" + std::to_string(i), "", "", ""}] =
+            1;
+    out.entries.push_back(std::move(entry));
+    return out;
+}
+
+TEST(SumsOfReports, HaveFewDetailsHoweverManyReportsThereAre) {  // D-46
+    Sums sums({1UL << 20U, 100});
+    EXPECT_EQ(sums.add(with_details(1, 60)), Added::whole);
+    EXPECT_EQ(sums.add(with_details(2, 60)), Added::without_details);
+    EXPECT_EQ(sums.add(with_details(3, 40)), Added::whole) << "these fit";
+    EXPECT_EQ(sums.add(with_details(2, 60)), Added::before);
+    IncomingReport again = with_details(1, 60);
+    again.id = "4";
+    EXPECT_EQ(sums.add(again), Added::whole) << "the same kinds of failures take no room";
+    const auto& row = sums.rows().begin()->second;
+    EXPECT_EQ(row.reports, 4U);
+    EXPECT_EQ(row.failed, 220U) << "sessions are counted all the same";
+    EXPECT_EQ(row.details.size(), 100U);
+    EXPECT_EQ(row.details.begin()->second, 2U);
+}
+
+TEST(SumsOfReports, TakeBoundedOctets) {  // D-46
+    Sums of_details({50'000, 1'000'000});
+    EXPECT_EQ(of_details.add(with_details(1, 10)), Added::whole);
+    EXPECT_EQ(of_details.add(with_details(2, 1000)), Added::without_details);
+    Sums of_rows({50'000, 1'000'000});
+    int counted = 0;
+    for (int i = 0; i < 1000; ++i) {
+        IncomingReport report = with_details(i, 0);
+        report.entries[0].domain = std::string(200, 'x') + std::to_string(i);
+        const auto added = of_rows.add(report);
+        if (added == Added::whole)
+            ++counted;
+        else
+            EXPECT_EQ(added, Added::left_out);
+    }
+    EXPECT_GT(counted, 30);
+    EXPECT_LT(counted, 150);
+    EXPECT_EQ(of_rows.rows().size(), static_cast<std::size_t>(counted)) << "what is left out leaves no trace";
+}
+
 TEST(Incoming, ManyReportsAreSummedAndNoneTwice) {
     Sums sums;
-    EXPECT_TRUE(sums.add(read_report(good).value()));
-    EXPECT_FALSE(sums.add(read_report(good).value()));
-    EXPECT_TRUE(sums.add(read_report(with("1@big.example", "2@big.example")).value()));
+    EXPECT_EQ(sums.add(read_report(good).value()), Added::whole);
+    EXPECT_EQ(sums.add(read_report(good).value()), Added::before);
+    EXPECT_EQ(sums.add(read_report(with("1@big.example", "2@big.example")).value()), Added::whole);
     // the same id for another domain, or another day, is another report
     Sums other;
-    EXPECT_TRUE(other.add(read_report(good).value()));
-    EXPECT_TRUE(other.add(read_report(with("\"ours.example\"", "\"second.example\"")).value()));
-    EXPECT_TRUE(other.add(read_report(with("2026-03-14T00:00:00Z", "2026-03-13T00:00:00Z")).value()));
-    EXPECT_TRUE(other.add(read_report(with("\"report-id\": \"1@big.example\",", "")).value()));
-    EXPECT_FALSE(other.add(read_report(with("\"report-id\": \"1@big.example\",", "")).value()));
+    EXPECT_EQ(other.add(read_report(good).value()), Added::whole);
+    EXPECT_EQ(other.add(read_report(with("\"ours.example\"", "\"second.example\"")).value()), Added::whole);
+    EXPECT_EQ(other.add(read_report(with("2026-03-14T00:00:00Z", "2026-03-13T00:00:00Z")).value()),
+              Added::whole);
+    EXPECT_EQ(other.add(read_report(with("\"report-id\": \"1@big.example\",", "")).value()), Added::whole);
+    EXPECT_EQ(other.add(read_report(with("\"report-id\": \"1@big.example\",", "")).value()), Added::before);
     EXPECT_EQ(other.rows().size(), 2U);
     ASSERT_EQ(sums.rows().size(), 1U);
     const auto& row = sums.rows().begin()->second;
