@@ -168,7 +168,8 @@ void unwrap_list(Answer& answer) {
         auto* object = answer.data.if_object();
         if (object == nullptr || !object->contains(key) || !object->contains("more")) continue;
         if (flag(*object, "more"))
-            std::cerr << "sternpost: these are not all: the daemon's memory has no room for the others\n";
+            std::cerr << "sternpost: these are not all: the others are in the daemon's store, and not in its "
+                         "memory\n";
         json::value list = std::move(object->at(key));
         answer.data = std::move(list);
     }

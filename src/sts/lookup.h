@@ -104,8 +104,9 @@ class Lookups {
     /// Their domains in order, at most `most` of them behind `after`.
     std::vector<dns::PolicyDomain> cached(const std::optional<dns::PolicyDomain>& after,
                                           std::size_t most) const;
-    /// Whether there was no room for all: the store has policies that size() and cached() do not count.
-    bool store_has_more() const { return store_has_more_; }
+    /// Whether the store has policies that size() and cached() do not count: there was no room for all, or
+    /// recall_all() is not done.
+    bool store_has_more() const { return store_has_more_ || !to_recall_.empty(); }
     /// What is cached of one domain, with its text; awaits the store where memory does not hold it. Without a
     /// text: the store cannot be read.
     asio::awaitable<std::optional<CachedView>> view(dns::PolicyDomain domain);

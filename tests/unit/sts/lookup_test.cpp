@@ -688,8 +688,10 @@ TEST_F(StsMemory, HasThePoliciesThatMailNeededLastAfterARestart) {  // D-46
     lookups_->restore(store_.all_discoveries());
     EXPECT_EQ(world_.run(lookups_->recall_all(clock().steady())), false) << "no time";
     EXPECT_EQ(lookups_->size(), 0U);
+    EXPECT_TRUE(lookups_->store_has_more());
     EXPECT_EQ(world_.run(lookups_->recall_all(SteadyTime::max())), true);
     EXPECT_EQ(lookups_->size(), 2U);
+    EXPECT_FALSE(lookups_->store_has_more());
     flood(600);
     restart();
     EXPECT_TRUE(lookups_->store_has_more());
