@@ -219,6 +219,14 @@ class CheckDocs(ToolCase):
         ".Ss [queue]: x\n.It Cm retry No = [\\(dq5m\\(dq, \\(dq1h\\(dq]\n.It Cm enabled No = true\n"
     )
 
+    limits = (
+        "# Limits\n\n| limit | value | option | reason | test |\n|---|---|---|---|---|\n"
+        "| a size | 50 MiB | `listener.size` | ours | `Reply.IsShort`, `test_way.py: mail_goes` |\n"
+        "| waits | 5 min | `queue.retry`, `queue.enabled` | ours | `Rows.*`, `Rows.Hold/One`, `simulator: no-loss` |\n"
+        "| memory | 1 GiB | `MemoryMax` | ours | none |\n| names | 5 | fixed | ours | `Reply.IsShort` |\n"
+    )
+    security = "| attack | defence | test |\n|---|---|---|\n| much mail | limits | `Reply.IsShort` |\n"
+
     man_verbs = ".Nm\n.Fl -version | -help\n.It Cm status Op Fl -config\n.It Cm queue list Ar id\n.It Cm queue show\n"
 
     def setUp(self) -> None:
@@ -234,6 +242,14 @@ class CheckDocs(ToolCase):
         self.write("man/sternpost.1", self.man_verbs)
         self.write("etc/sternpost.toml", self.etc)
         self.write("man/sternpost.toml.5", self.man)
+        self.write("etc/sternpost.service", "[Service]\nMemoryMax=1G\n")
+        self.write("doc/limits.md", self.limits)
+        self.write("doc/security.md", self.security)
+        self.write(
+            "tests/unit/reply_test.cpp", 'TEST(Reply, IsShort) {}\nTEST_P(Rows,\n       Hold) {}\nRow rows[] = {{"One", 1}};\n'
+        )
+        self.write("tests/integration/test_way.py", "def world():\n    pass\n\n\n@test\ndef mail_goes(machine):\n    pass\n")
+        self.write("tests/simulation/oracle.cpp", 'trace_.violated("no-loss", "x");\ntrace_.violated(\n    "one-end", "x");\n')
 
     def test_is_content_when_all_three_say_the_same(self) -> None:
         self.assert_content("check_docs.py")
@@ -271,6 +287,51 @@ class CheckDocs(ToolCase):
     def test_finds_an_option_without_a_text(self) -> None:
         self.write("etc/sternpost.toml", self.etc.replace("# Who.\n", ""))
         self.assert_finds("check_docs.py", "etc/sternpost.toml:1: an option without a line of text")
+
+    def limit(self, option: str, test: str) -> str:
+        return f"| x | 1 | {option} | ours | {test} |\n"
+
+    def test_counts_limits_without_a_test_and_takes_every_form_of_a_name(self) -> None:
+        self.write("doc/limits.md", self.limits + self.limit("fixed", "`simulator: one-end`"))
+        code, output = self.run_tool("check_docs.py")
+        self.assertEqual((code, output.splitlines()[-1]), (0, "check_docs: 4 options, 1 limits without a test, 0 problems"))
+
+    def test_finds_a_cell_that_is_empty_or_missing(self) -> None:
+        rows = "| x | | fixed | ours | none |\n| x | 1 | fixed | none |\n| x | 1 | fixed | ours | none | y |\n"
+        self.write("doc/limits.md", self.limits + rows)
+        self.write("doc/security.md", self.security + "| much mail | limits | |\n")
+        wanted = ["limits.md:9: a cell", "limits.md:10: a cell", "limits.md:11: a cell", "security.md:4: a cell", " 4 problems"]
+        self.assert_finds("check_docs.py", *wanted)
+
+    def test_finds_a_test_that_is_not_there(self) -> None:
+        gone = {
+            "`Reply.IsLong`": "there is no test Reply.IsLong",
+            "`Reply.*`": "there is no test Reply.*",
+            "`Rows.Hold/Two`": "there is no test Rows.Hold/Two",
+            "`Reply.IsShort`, `test_way.py: mail_stays`": "there is no test test_way.py: mail_stays",
+            "`test_way.py: world`": "there is no test test_way.py: world",
+            "`test_no.py: mail_goes`": "there is no test test_no.py: mail_goes",
+            "`simulator: much-loss`": "there is no test simulator: much-loss",
+            "the same": "names of tests between backquotes, with commas, not 'the same'",
+        }
+        self.write("doc/limits.md", self.limits + "".join(self.limit("fixed", test) for test in gone))
+        said = [f"limits.md:{number}: {text}" for number, text in enumerate(gone.values(), 9)]
+        self.assert_finds("check_docs.py", *said, " 8 problems")
+
+    def test_finds_a_defence_without_a_test(self) -> None:
+        self.write("doc/security.md", self.security + "| much mail | limits | none |\n\n| attack | defence |\n|---|---|\n| x | y |\n")
+        self.assert_finds("check_docs.py", "security.md:4: names of tests", "security.md:6: a table without a column of tests")
+
+    def test_finds_an_option_of_a_limit_that_is_not_there(self) -> None:
+        rows = self.limit("`queue.lifetime`", "none") + self.limit("`MemoryHigh`", "none") + self.limit("none", "none")
+        self.write("doc/limits.md", self.limits + rows)
+        self.assert_finds(
+            "check_docs.py",
+            "limits.md:9: there is no option queue.lifetime",
+            "limits.md:10: there is no option MemoryHigh",
+            "limits.md:11: `fixed`, or names of options",
+            " 3 problems",
+        )
 
 
 class CountTests(ToolCase):

@@ -5,6 +5,10 @@ usage: check_docs.py SOURCE-ROOT
 Options: the table in src/config/options.cpp with the defaults of options.h, man/sternpost.toml.5 and etc/sternpost.toml have the
 same names and defaults, and etc/ has a line of text above each.
 Verbs and flags: those that src/cmd/sternpost.cpp and the *_verbs.cpp beside it give to CLI11 stand in man/sternpost.1, and the other way round.
+Tables: in doc/limits.md and doc/security.md no cell is empty, and each row names tests that exist. They are written as
+`Suite.Name`, `Suite.Name/Row` or `Suite.*` (parameterised) of tests/unit, as `test_x.py: function` of tests/integration, or as
+`simulator: word`, a rule of tests/simulation. In limits.md `none` says that there is no test. Its options exist in the code, or are
+settings of the systemd unit; `fixed` stands where there is none.
 Prints what differs; exit code 1 when anything does.
 """
 
@@ -14,10 +18,44 @@ import sys
 import tomllib
 
 
+TABLES = ("doc/limits.md", "doc/security.md")
+GTEST = re.compile(r"\b(?:TYPED_)?(TEST(?:_F|_P)?)\(\s*(\w+)\s*,\s*(\w+)\s*\)")
+NAMES = re.compile(r"`[^`]+`(?:, `[^`]+`)*")  # a cell of names
+
+
+class Tests:
+    """What can be named as a test."""
+
+    def __init__(self, root: pathlib.Path):
+        self.root = root
+        self.texts: dict[str, list[str]] = {}  # of the files that have a test of GoogleTest
+        self.parameterised: set[str] = set()
+        for path in sorted((root / "tests" / "unit").rglob("*.cpp")):
+            text = path.read_text(encoding="utf-8")
+            for macro, suite, name in GTEST.findall(text):
+                self.texts.setdefault(f"{suite}.{name}", []).append(text)
+                if macro == "TEST_P":
+                    self.parameterised.add(suite)
+        rules = (path.read_text(encoding="utf-8") for path in sorted((root / "tests" / "simulation").glob("*.cpp")))
+        self.rules = {word for text in rules for word in re.findall(r'violated\(\s*"([\w-]+)"', text)}
+
+    def has(self, name: str) -> bool:
+        if match := re.fullmatch(r"(test_\w+\.py): (\w+)", name):
+            path = self.root / "tests" / "integration" / match.group(1)
+            return path.is_file() and f"\n@test\ndef {match.group(2)}(" in path.read_text(encoding="utf-8")
+        if match := re.fullmatch(r"simulator: ([\w-]+)", name):
+            return match.group(1) in self.rules
+        if name.endswith(".*"):
+            return name[:-2] in self.parameterised
+        test, slash, row = name.partition("/")
+        return any(not slash or f'"{row}"' in text for text in self.texts.get(test, []))
+
+
 class Checker:
     def __init__(self, root: pathlib.Path):
         self.root = root
         self.problems: list[str] = []
+        self.without_test = 0  # limits
 
     def read(self, name: str) -> str:
         return (self.root / name).read_text(encoding="utf-8")
@@ -113,6 +151,47 @@ class Checker:
             where = "man/sternpost.1" if flag in flags else "src/cmd/sternpost.cpp"
             self.say(f"{where}: --{flag} is missing")
 
+    def check_tables(self, options: dict[str, object]) -> None:
+        tests = Tests(self.root)
+        unit = self.root / "etc" / "sternpost.service"
+        settings = set(re.findall(r"(?m)^(\w+)=", unit.read_text(encoding="utf-8"))) if unit.is_file() else set()
+        for name in TABLES:
+            header: list[str] = []
+            for number, line in enumerate(self.read(name).splitlines(), 1):
+                if not line.startswith("|"):
+                    header = []
+                    continue
+                cells = [cell.strip() for cell in re.split(r"(?<!\\)\|", line)[1:-1]]
+                if not header:
+                    header = cells
+                    if "test" not in header:
+                        self.say(f"{name}:{number}: a table without a column of tests")
+                elif set(line) - set("|- "):
+                    self.check_row(f"{name}:{number}", dict(zip(header, cells)), len(cells) == len(header), tests, options.keys() | settings)
+
+    def check_row(self, where: str, row: dict[str, str], whole: bool, tests: Tests, options: set[str]) -> None:
+        if not whole or not all(row.values()):
+            self.say(f"{where}: a cell is empty or missing, or there is one too many")
+            return
+        named = row.get("test", "none")
+        if named == "none" and where.startswith(TABLES[0]):
+            self.without_test += 1
+        elif not NAMES.fullmatch(named):
+            self.say(f"{where}: names of tests between backquotes, with commas, not {named!r}")
+        else:
+            for test in named.strip("`").split("`, `"):
+                if not tests.has(test):
+                    self.say(f"{where}: there is no test {test}")
+        changed_by = row.get("option", "fixed")
+        if changed_by == "fixed":
+            return
+        if not NAMES.fullmatch(changed_by):
+            self.say(f"{where}: `fixed`, or names of options between backquotes, with commas, not {changed_by!r}")
+            return
+        for option in changed_by.strip("`").split("`, `"):
+            if option not in options:
+                self.say(f"{where}: there is no option {option}")
+
     def compare(self, one: str, ones: dict[str, object], other: str, others: dict[str, object]) -> None:
         for name in sorted(ones.keys() | others.keys()):
             if name not in ones:
@@ -175,12 +254,14 @@ def main() -> int:
     checker = Checker(pathlib.Path(sys.argv[1]))
     etc = checker.etc_options()
     checker.compare("etc/sternpost.toml", etc, "man/sternpost.toml.5", checker.man_options())
-    checker.compare("src/config/options.cpp", checker.code_options(), "etc/sternpost.toml", etc)
+    options = checker.code_options()
+    checker.compare("src/config/options.cpp", options, "etc/sternpost.toml", etc)
     checker.check_texts()
     checker.check_verbs()
+    checker.check_tables(options)
     for problem in checker.problems:
         print(problem)
-    print(f"check_docs: {len(etc)} options, {len(checker.problems)} problems")
+    print(f"check_docs: {len(etc)} options, {checker.without_test} limits without a test, {len(checker.problems)} problems")
     return 1 if checker.problems else 0
 
 
