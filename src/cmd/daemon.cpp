@@ -557,8 +557,8 @@ asio::awaitable<control::Answer> Daemon::status() {
     out["in_memory"] = queue_->core().in_memory().messages;
     control::Caller one_page;  // named: g++ 12 frees what is made in an expression with co_await twice
     auto hops = co_await queue_answers_->hops(hops_in_status, std::move(one_page));
-    out["next_hops"] =
-        hops.data.is_array() ? std::move(hops.data) : control::json::value(control::json::array());
+    if (hops.code != control::ExitCode::done) co_return hops;
+    out["next_hops"] = std::move(hops.data);
     out["suspended"] = queue_answers_->suspensions();
     out["policies"] = lookups_->size();
     control::json::object dnssec;
