@@ -226,7 +226,8 @@ void Simulation::start() {
     // Recovery is interrupted too.
     if (!healed_ && happens_.percent(10)) end_soon(happens_.below(40), happens_.percent(50));
     oracle_.started();
-    door_.emplace(smtp::ClientLimits::Limits{100, 10, 30, 20, 5});
+    door_.emplace(smtp::ClientLimits::Limits{
+        .connections = 100, .for_this_machine = 10, .per_client = 30, .strangers = 20, .per_stranger = 5});
     process_ = std::make_unique<Process>(
         Surroundings{world_, oracle_, trace_, time_, machine_clock_, order_, own_, log_, plant}, settings_,
         disk_);
