@@ -207,9 +207,14 @@ void Core::loaded(store::Due due, Now now) {
             hungry_.erase(state.next_hop);
     }
     // What has changed since the question was asked may be another thing by now; it is asked for again.
-    for (auto& message : due.messages)
-        if (!messages_.contains(message.id) && !touched_.contains(message.id))
+    for (auto& message : due.messages) {
+        if (messages_.contains(message.id) || touched_.contains(message.id)) continue;
+        // New mail has come while the store was asked: the rest is asked for when there is room.
+        if (is_full(2))
+            more_ = true;
+        else
             insert(std::move(message), now);
+    }
     touched_.clear();
     for (const auto& [state, more] : due.hops) {
         // All that is due there is about to be held, or has changed: it is asked for again, but not at once.
@@ -286,9 +291,11 @@ std::size_t Core::active_recipients(const Message& message) const {
     return out;
 }
 
-// Nothing of it is under way, and the store knows all of it.
+// Nothing of it is under way, the store knows all of it, and nothing begins soon. What begins soon elsewhere
+// does not keep what a sweep brought in beyond the room that there is.
 bool Core::may_go(const Message& message, Now now) const {
-    return message.recording == 0 && active_recipients(message) == 0 && !due_soon(message, now);
+    return message.recording == 0 && active_recipients(message) == 0 &&
+           (is_full(2) || !due_soon(message, now));
 }
 
 bool Core::ends_soon(store::MessageId id, Now now) const {

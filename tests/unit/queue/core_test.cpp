@@ -855,6 +855,43 @@ TEST_F(QueueWindow, NoMoreThanTwiceTheWindowComesInWhateverArrives) {
     EXPECT_EQ(core.in_memory().messages, 200U);
 }
 
+TEST_F(QueueWindow, AnAnswerOfTheStoreFindsNoRoomThatNewMailHasTaken) {
+    core.asleep(now.steady);
+    ASSERT_TRUE(core.wanted(now));
+    for (int i = 0; i < 1000; ++i) add_from("192.0.2.1", ("a" + std::to_string(i) + ".test").c_str());
+    ASSERT_EQ(core.in_memory().messages, 200U);
+    store::Due due;
+    for (std::uint64_t id = 5001; id <= 5100; ++id) due.messages.push_back(sleeping(id, "d.test"));
+    due.hops.push_back(hop_of("d.test", false));
+    core.loaded(std::move(due), now);
+    EXPECT_EQ(core.in_memory().messages, 200U);
+    for (int i = 0; i < 1000; ++i)
+        if (auto work = core.take("a" + std::to_string(i) + ".test", now))
+            record(core.finished(*work, {fate(0, RecipientState::sent)}, now));
+    EXPECT_TRUE(core.wanted(now)) << "what found none is asked for again";
+}
+
+// A message that is over for one next hop, and due at others, is not kept beyond the room that there is.
+TEST_F(QueueWindow, WhatASweepBringsInLeavesWithItsPage) {
+    for (int i = 0; i < 1000; ++i) add_from("192.0.2.1", ("a" + std::to_string(i) + ".test").c_str());
+    ASSERT_EQ(core.in_memory().messages, 200U);
+    std::vector<store::StoredMessage> page;
+    for (std::uint64_t id = 5001; id <= 5100; ++id) {
+        store::StoredMessage two = sleeping(id, "d.test");
+        two.recipients.push_back(two.recipients[0]);
+        two.recipients[1].address.next_hop = "e.test";
+        page.push_back(std::move(two));
+    }
+    pass(24h * 6);
+    const Core::Sweep sweep{"d.test", page.back().id, {false, "4.4.1", "refused"}, now};
+    const auto results = core.swept(sweep, page, now);
+    EXPECT_EQ(results.size(), 100U);
+    EXPECT_EQ(core.in_memory().messages, 300U);
+    record(results);
+    EXPECT_LE(core.in_memory().messages, 200U);
+    EXPECT_LE(core.next_wake(), now.steady) << "the other recipients are due still";
+}
+
 TEST_F(QueueWindow, TheMailOfAHopThatFailsLeavesTheMemory) {
     for (int i = 0; i < 30; ++i) add_from("192.0.2.1", "d.test");
     open_lanes();
