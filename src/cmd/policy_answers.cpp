@@ -53,14 +53,6 @@ std::string domain_of(const std::string& text) {
     return parsed ? parsed->text() : "";
 }
 
-// A message to the next hop that has just come.
-store::StoredMessage mail_for(const std::string& hop) {
-    store::StoredMessage out;
-    if (auto path = mail::ForwardPath::parse("postmaster@" + hop, true))
-        out.recipients.emplace_back(store::QueuedRecipient(mail::Recipient(std::move(*path)), hop));
-    return out;
-}
-
 template <class T, class Ask>
 asio::awaitable<store::Result<T>> asked(Ask ask) {
     co_return co_await call<store::Result<T>>(std::move(ask));
@@ -190,7 +182,7 @@ asio::awaitable<delivery::QueueSays> PolicyAnswers::queue_says(std::string hop) 
     std::vector<store::HopState> hops;
     if (loads)
         for (const auto& load : *loads) hops.push_back(load.state);
-    if (const auto blocked = s_.queue.blocked_by(mail_for(hop), hops); !blocked.empty())
+    if (const auto blocked = s_.queue.blocked_by(queue::mail_for(hop), hops); !blocked.empty())
         facts.blocked = blocked.front();
     store::QueueFilter waiting;
     waiting.domain = hop;
@@ -205,7 +197,7 @@ asio::awaitable<delivery::QueueSays> PolicyAnswers::queue_says(std::string hop) 
         s_.store.history(of_hop, std::move(reply));
     };
     auto history = co_await asked<store::History>(std::move(ask_history));
-    if (history) facts.history = std::move(history->entries);
+    if (history) facts.history = delivery::history_of_hop(std::move(*history), hop);
     co_return delivery::QueueSays::of(facts);
 }
 

@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <map>
 
 #include "delivery/advice.h"
 #include "store/hop.h"
@@ -48,15 +49,17 @@ Outlook outlook_of(const Explanation& e) {
 }
 
 // Of all hosts that what is demanded does not rule out: one that cannot be reached now may be reached by the
-// next attempt, and an attacker may see to it that it is the one.
-std::string unprotected_of(const Explanation& e) {
+// next attempt, and an attacker may see to it that it is the one. A look-up that failed now may succeed then.
+void judge_protection(Explanation& e) {
     for (const ExplainedHost& host : e.hosts) {
-        if (!host.verdict.go && host.verdict.held) continue;
         const Protection protection = protection_of(host.plan.requirement);
-        if (protection != Protection::full)
-            return host.plan.candidate.text() + ": " + std::string(sentence_of(protection));
+        const bool unknown = protection == Protection::unknown;
+        if (protection == Protection::full || (!host.verdict.go && host.verdict.held && !unknown)) continue;
+        if (!e.unprotected.empty() && unknown) continue;
+        e.unprotected = host.plan.candidate.text() + ": " + std::string(sentence_of(protection));
+        e.protection_unknown = unknown;
+        if (!unknown) return;
     }
-    return "";
 }
 
 // Why no session came about, for advice: what was demanded of the host did not rule it out.
@@ -254,7 +257,9 @@ class Attempts {
 
   private:
     void take(WallTime at, const store::DeliveryResult& result) {
-        if (result.state == store::RecipientState::queued) failed(at, result.status, result.text);
+        // An attempt in which the host took the mail for some has not failed, whatever it said of the others.
+        if (result.state == store::RecipientState::queued && found.delivered != at)
+            failed(at, result.status, result.text);
         if (result.state != store::RecipientState::sent) return;
         found = {};
         found.delivered = at;
@@ -270,6 +275,19 @@ class Attempts {
 };
 
 }  // namespace
+
+std::vector<store::HistoryEntry> history_of_hop(store::History history, const std::string& hop) {
+    std::map<store::MessageId, const store::StoredMessage*> messages;
+    for (const auto& message : history.messages) messages.emplace(message.id, &message);
+    std::erase_if(history.entries, [&](const store::HistoryEntry& entry) {
+        const auto* result = std::get_if<store::DeliveryResult>(&entry.what);
+        if (result == nullptr) return false;
+        const auto known = messages.find(result->message);
+        return known != messages.end() && result->recipient < known->second->recipients.size() &&
+               store::hop_of(*known->second, result->recipient) != hop;
+    });
+    return std::move(history.entries);
+}
 
 QueueSays QueueSays::of(const QueueFacts& facts) {
     QueueSays out;
@@ -292,6 +310,8 @@ QueueSays QueueSays::of(const QueueFacts& facts) {
             if (r.state != store::RecipientState::queued || r.status.empty() ||
                 store::hop_of(facts.waiting[m], n) != facts.hop)
                 continue;
+            // It failed, and since then other mail was taken there: its next attempt may well succeed.
+            if (found.attempts == 0 && found.delivered) continue;
             fails = true;
             if (found.attempts == 0) {
                 found.attempts = std::max<std::size_t>(r.tries, 1);
@@ -386,7 +406,7 @@ asio::awaitable<Explanation> explain(Delivery& delivery, dns::Resolver& resolver
         }
         out.hosts.push_back(std::move(host));
     }
-    out.unprotected = unprotected_of(out);
+    judge_protection(out);
     out.outlook = outlook_of(out);
     co_return out;
 }
@@ -401,7 +421,9 @@ std::vector<std::string> lines_of(const Explanation& e) {
             out.push_back(goes + ", and nobody on the way can read it or lead it elsewhere: it is protected");
             break;
         case Outlook::opportunistic:
-            out.push_back(goes + ", but an attacker on the way can read it or lead it elsewhere");
+            out.push_back(goes + (e.protection_unknown
+                                      ? ", but whether it is protected cannot be told now"
+                                      : ", but an attacker on the way can read it or lead it elsewhere"));
             out.push_back("  " + e.unprotected);
             break;
         case Outlook::suspended:

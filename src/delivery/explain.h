@@ -69,6 +69,10 @@ struct QueueFacts {
     std::vector<store::HistoryEntry> history;                  // of the hop and of its mail, in time order
 };
 
+/// What a history says of the next hop and of its mail. Mail with another wish for TLS goes to a group of its
+/// own (store/hop): how it fared says nothing of the others.
+std::vector<store::HistoryEntry> history_of_hop(store::History history, const std::string& hop);
+
 /// What the queue knows of the domain's next hop: how delivery fared so far.
 struct QueueSays {
     queue::Blocked blocked;                             // what stands in the way of mail that comes now
@@ -85,7 +89,8 @@ struct Explanation {
     HopPlan plan;
     std::optional<queue::HopFate> trouble;  // no hosts: why
     std::vector<ExplainedHost> hosts;
-    std::string unprotected;  // which host is not protected, and why; empty where all are
+    std::string unprotected;          // which host is not protected, and why; empty where all are
+    bool protection_unknown = false;  // of that host nobody can say it now, and all others are protected
     bool resolver_trusted = false;
     WallTime now{};
     std::optional<PublishedSts> published;  // where a policy is looked up at all

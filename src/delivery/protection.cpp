@@ -27,7 +27,8 @@ Protection of_policies(const Requirement& r, bool names) {
     switch (r.dane.state) {
         case DaneState::usable:
             return names || listed ? Protection::full : Protection::redirectable;
-        case DaneState::failed:  // no mail goes there
+        case DaneState::failed:  // whatever they say, the policy holds
+            return listed ? Protection::full : Protection::unknown;
         case DaneState::unusable:
             return listed ? Protection::full : Protection::encrypted;
         case DaneState::absent:
@@ -58,6 +59,8 @@ std::string_view name_of(Protection protection) {
             return "encrypted";
         case Protection::opportunistic:
             return "opportunistic";
+        case Protection::unknown:
+            return "unknown";
     }
     return "";
 }
@@ -73,6 +76,8 @@ std::string_view sentence_of(Protection protection) {
             return "TLS is demanded, but the host need not prove who it is";
         case Protection::opportunistic:
             return "nothing is demanded of it, so an attacker on the way can read the mail";
+        case Protection::unknown:
+            return "its TLSA records cannot be looked up now, and what is demanded of it stands there";
     }
     return "";
 }

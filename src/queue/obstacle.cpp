@@ -50,6 +50,8 @@ Blocked blocked_by(const store::StoredMessage& message, std::size_t recipient, c
     if (fails && facts.hop->next_at >= r.next_at)
         return {Obstacle::hop_fails, facts.hop->reason_code, facts.hop->status,
                 facts.hop->text,     facts.hop->next_at,     facts.hop->at};
+    if (r.waits_for_hop && r.next_at > facts.now)
+        return {Obstacle::hop_fails, r.reason_code, r.status, r.text, r.next_at};
     if (r.next_at > facts.now)
         return {Obstacle::schedule,
                 r.lost_replies > 0 ? store::ReasonCode::possibly_delivered : store::ReasonCode::none,

@@ -328,6 +328,7 @@ struct StoredHost {
 struct StoredRecipient : RecipientProgress {
     QueuedRecipient address;
     ReasonCode reason_code = ReasonCode::none;  // of what blocks its next hop, where that is why it waits
+    bool waits_for_hop = false;  // likewise: status, text and next_at are its next hop's, not its own
 
     explicit StoredRecipient(QueuedRecipient a) : address(std::move(a)) {}
 };

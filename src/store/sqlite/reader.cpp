@@ -185,6 +185,7 @@ Result<StoredMessage> Reader::message(Statement& query, bool for_people) {
             stored.status = rows.text(13);
             stored.text = rows.text(14);
             stored.reason_code = reason_code_of(rows.text(15));
+            stored.waits_for_hop = true;
         }
     }
     return message;

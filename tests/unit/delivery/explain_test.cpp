@@ -108,6 +108,41 @@ TEST_F(Attempts, BeforeTheLastSuccessDoNotCount) {
     EXPECT_TRUE(says.failing->all()) << "451 does not speak of one mailbox";
 }
 
+TEST_F(Attempts, InWhichTheHostTookMailForSomeHaveNotFailed) {
+    result(noon - 1h, RecipientState::sent, "2.0.0");
+    result(noon - 1h, RecipientState::queued, "4.7.1", "451 4.7.1 greylisted");
+    waits("4.7.1", "451 4.7.1 greylisted", noon + 1h);
+    EXPECT_FALSE(QueueSays::of(facts).failing);
+    result(noon - 30min, RecipientState::queued, "4.7.1", "451 4.7.1 greylisted");
+    EXPECT_TRUE(QueueSays::of(facts).failing) << "and nobody was served then";
+}
+
+// The store has the deferral of mail that waits; its time is not known, and mail was taken since.
+TEST_F(Attempts, OfMailThatWaitsDoNotCountOnceOtherMailWasTaken) {
+    result(noon - 3h, RecipientState::queued, "4.3.0", "451 4.3.0 no");
+    waits("4.3.0", "451 4.3.0 no", noon + 1h);
+    EXPECT_TRUE(QueueSays::of(facts).failing);
+    result(noon - 2h, RecipientState::sent, "2.0.0");
+    EXPECT_FALSE(QueueSays::of(facts).failing);
+}
+
+TEST_F(Attempts, OfMailWithAnotherWishForTlsAreLeftOut) {
+    store::History history;
+    for (const bool requiretls : {true, false}) {
+        store::StoredMessage message = queue::mail_for(requiretls ? "d.test requiretls" : "d.test");
+        message.id = {requiretls ? 1U : 2U};
+        store::DeliveryResult failed;
+        failed.message = message.id;
+        failed.text = requiretls ? "no REQUIRETLS" : "451 4.3.0 no";
+        history.messages.push_back(std::move(message));
+        history.entries.push_back({noon, 0, std::move(failed)});
+    }
+    const auto of_hop = history_of_hop(history, "d.test");
+    ASSERT_EQ(of_hop.size(), 1U);
+    EXPECT_EQ(std::get<store::DeliveryResult>(of_hop.front().what).text, "451 4.3.0 no");
+    EXPECT_EQ(history_of_hop(history, "d.test requiretls").size(), 1U);
+}
+
 TEST_F(Attempts, AreToldInWords) {
     Explanation e;
     e.domain = "d.test";

@@ -42,6 +42,19 @@ TEST_F(Obstacles, OtherMailGoesFirst) {
     EXPECT_EQ(now().what, Obstacle::hop_fails) << "what lasts longer is told";
 }
 
+// As the store tells of it for people, where the next hop is not in memory.
+TEST_F(Obstacles, ANextHopThatFailsIsNamedThoughTheStoreAloneKnowsIt) {
+    auto& recipient = message.recipients[0];
+    recipient.next_at = facts.now + 5min;
+    recipient.text = "no connection: refused";
+    recipient.reason_code = store::ReasonCode::unreachable;
+    EXPECT_EQ(now().what, Obstacle::schedule);
+    recipient.waits_for_hop = true;
+    EXPECT_EQ(now().what, Obstacle::hop_fails);
+    EXPECT_EQ(now().code, store::ReasonCode::unreachable);
+    EXPECT_EQ(now().until, facts.now + 5min);
+}
+
 TEST(ObstaclesOfNewMail, AreAskedForByItsNextHop) {
     EXPECT_EQ(mail_for("d.test").recipients[0].address.next_hop, "d.test");
     EXPECT_EQ(mail_for("[192.0.2.1]").recipients[0].address.next_hop, "[192.0.2.1]");
