@@ -327,20 +327,26 @@ asio::awaitable<tl::expected<std::unique_ptr<delivery::Channel>, smtp::Failure>>
     opened.offered = smtp::Extensions::parse(*reply);
     opened.local_address = failure.local_address;
     failure.helo = opened.offered.greeting_name;
+    net_.oracle.told_starttls(name, opened.offered.starttls);
     Truth truth;
     truth.host = name;
     if (request.tls != smtp::TlsUse::never && opened.offered.starttls) {
         said = host.starttls();
         reply = co_await link->hear(std::move(said), Stage::starttls);
+        if (!reply) net_.oracle.told_handshake_failed(name, reply.error().text);
         if (!reply) co_return refused(std::move(reply), Stage::starttls, Errc::starttls_refused);
         if (!reply->positive()) {
+            net_.oracle.told_starttls(name, false);
             if (request.tls == smtp::TlsUse::required || reply->code == 421)
                 co_return refused(std::move(reply), Stage::starttls, Errc::starttls_refused);
             std::string text = reply->text();
             opened.starttls_refusal =
                 smtp::Failure{Stage::starttls, Errc::starttls_refused, std::move(text), std::move(*reply)};
         } else {
-            if (host.handshake_fails()) co_return failed(Stage::handshake, Errc::handshake_failed, "alert");
+            if (std::string why = host.handshake_fails(); !why.empty()) {
+                net_.oracle.told_handshake_failed(name, why);
+                co_return failed(Stage::handshake, Errc::handshake_failed, std::move(why));
+            }
             // Taken up again where the chain of then, judged now, proves enough; else a full handshake.
             const std::string key = key_of(request);
             truth.certificate = who->certificate;

@@ -30,6 +30,8 @@ class Process::Spy final : public StoreDouble {
     }
     void record(std::vector<store::DeliveryResult> results, std::vector<store::NewMessage> notices,
                 Answer<void> reply) override {
+        process_.around_.plant.results(results);
+        process_.around_.plant.notices(notices);
         if (alive()) oracle().asked_to_record(results, notices);
         for (const auto& result : results)
             trace().step("record {} {} {} {}{}", result.message.text(), result.recipient,
@@ -57,6 +59,7 @@ class Process::Spy final : public StoreDouble {
         real().due(std::move(question), std::move(heard));
     }
     void record_hop(store::HopState state) override {
+        process_.around_.plant.hop(state);
         if (alive()) oracle().hop_recorded(state);
         trace().step("hop {} failures {}{}", state.next_hop, state.failures, told(state.detail));
         real().record_hop(std::move(state));
@@ -121,7 +124,9 @@ Process::Process(const Surroundings& around, const Settings& settings, std::shar
       network_(around.world, around.oracle, around.trace, around.time, around.chance, settings.octets),
       tasks_(around.time.context(), around.log),
       sim_resolver_(network_),
-      sim_https_(network_, tasks_) {
+      sim_https_(network_, tasks_),
+      quiet_resolver_(network_, false),
+      quiet_https_(network_, tasks_, false) {
     if (!seen_disk_) seen_disk_ = disk_;
     dns::Gate::Options gate;
     gate.own_addresses.push_back(own_address());
@@ -210,39 +215,32 @@ store::Result<void> Process::open() {
     around_reports.missing = [] { return std::vector<std::string>(); };
     reports_ = std::make_unique<tlsrpt::Daily>(context, *report_sender_, *spy_, *alarms_, clock, timer,
                                                around_.log, std::move(around_reports));
+    sts::FetchOptions fetch;
+    fetch.gate = gate_;
+    cmd::PolicySources sources{*delivery_,
+                               overrides_,
+                               quiet_resolver_,
+                               *lookups_,
+                               quiet_https_,
+                               *spy_,
+                               *queue_,
+                               *clock_,
+                               around_.log,
+                               std::move(fetch),
+                               settings_.queue.schedule,
+                               [](const std::string& text) { return mail::ForwardPath::parse(text); },
+                               [](const store::StoredMessage&) { return std::string(); }};
+    auto alive = [this] { return ready_ && !over_ && !network_.silent(); };
+    questions_ = std::make_unique<Questions>(
+        Questions::Surroundings{around_.world, around_.oracle, around_.plant, around_.chance,
+                                around_.time.clock(), std::move(alive)},
+        sources);
     return {};
 }
 
 asio::awaitable<void> Process::carry(queue::Lane& lane) {
     const Oracle::Lane seen(around_.oracle, lane.hop());
     co_await delivery_->deliver(lane);
-}
-
-asio::awaitable<void> Process::question(std::string domain) {
-    store::QueueFilter some;
-    some.limit = 50;
-    auto ask = [this, some](Reply<store::Result<std::vector<store::StoredMessage>>> reply) {
-        spy_->find(some, std::move(reply));
-    };
-    const auto found = co_await call<store::Result<std::vector<store::StoredMessage>>>(std::move(ask));
-    if (!found || !ready_ || over_) co_return;
-    for (const auto& message : *found) {
-        const auto blocked = queue_->blocked_by(message);
-        for (std::uint32_t n = 0; n < message.recipients.size(); ++n)
-            if (message.recipients[n].state == store::RecipientState::queued)
-                around_.oracle.claims().waits(message.id, n, store::hop_of(message, n),
-                                              around_.plant.said(blocked[n]), queue_->now().wall);
-    }
-    delivery::QueueSays nothing;
-    dns::Resolver& resolver = planted_resolver_ ? *planted_resolver_ : sim_resolver_;
-    const auto explanation =
-        co_await delivery::explain(*delivery_, resolver, around_.time.clock(), domain, false, nothing);
-    if (!ready_ || over_ || !around_.plant.says_protected(explanation)) co_return;
-    const WallTime now = around_.time.clock().wall();
-    WallTime until = now + std::chrono::hours(1);
-    if (explanation.plan.sts && explanation.plan.sts->policy)
-        until = std::min(until, explanation.plan.sts->expires);
-    around_.oracle.claims().says_protected(domain, now, until);
 }
 
 // In the daemon's own order (cmd/daemon.cpp).

@@ -16,6 +16,7 @@
 #include "network.h"
 #include "oracle.h"
 #include "plant.h"
+#include "questions.h"
 #include "queue/manager.h"
 #include "store/alarms.h"
 #include "store/sqlite/engine_core.h"
@@ -100,8 +101,8 @@ class Process {
     queue::Manager& queue() { return *queue_; }
     delivery::Overrides& overrides() { return overrides_; }
     delivery::Delivery& delivery() { return *delivery_; }
-    /// Asks what people ask of the daemon, and tells the oracle what it says.
-    asio::awaitable<void> question(std::string domain);
+    /// What people ask of the daemon. After open().
+    asio::awaitable<void> question(std::string domain) { return questions_->ask(std::move(domain)); }
     store::IdSource& ids() { return *ids_; }
     const Clock& clock() const { return *clock_; }
     TaskGroup& tasks() { return tasks_; }
@@ -132,6 +133,8 @@ class Process {
     std::unique_ptr<store::IdSource> ids_;
     SimResolver sim_resolver_;
     SimHttps sim_https_;
+    SimResolver quiet_resolver_;  // of questions
+    SimHttps quiet_https_;
     std::unique_ptr<SimDialer> sim_dialer_;
     std::unique_ptr<dns::Resolver> planted_resolver_;
     std::unique_ptr<util::Https> planted_https_;
@@ -149,6 +152,7 @@ class Process {
     std::unique_ptr<queue::Manager> queue_;
     std::unique_ptr<tlsrpt::Sender> report_sender_;
     std::unique_ptr<tlsrpt::Daily> reports_;
+    std::unique_ptr<Questions> questions_;
     std::string died_;
     SteadyTime stalled_ = SteadyTime::min();
     bool wrote_ = false;  // tasks of the writer have run since it was pumped

@@ -1,13 +1,17 @@
 // The simulator as a program: runs seeds, in several processes if wanted, and says which failed and how to
 // see it again.
 #include <fmt/format.h>
+#include <sys/mman.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
 #include <algorithm>
+#include <atomic>
 #include <chrono>
 #include <cstdio>
 #include <cstdlib>
+#include <new>
+#include <optional>
 #include <string>
 #include <string_view>
 
@@ -51,10 +55,29 @@ void print(const Outcome& outcome, const PlantEntry* plant) {
     std::fflush(stdout);
 }
 
-// Every `step`th seed; how many failed.
-unsigned run_some(const Request& request, std::uint64_t first, unsigned step) {
+// Numbers that several processes take, each of them once: whoever is done with one takes the next.
+class Counter {
+  public:
+    Counter()
+        : next_(static_cast<std::atomic<std::uint64_t>*>(
+              ::mmap(nullptr, sizeof(*next_), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0))) {
+        if (next_ == MAP_FAILED) throw std::bad_alloc();
+        new (next_) std::atomic<std::uint64_t>(0);
+    }
+    Counter(const Counter&) = delete;
+    Counter& operator=(const Counter&) = delete;
+    ~Counter() { ::munmap(next_, sizeof(*next_)); }
+    std::uint64_t take() { return next_->fetch_add(1); }
+
+  private:
+    std::atomic<std::uint64_t>* next_;
+};
+
+// How many of the seeds that this process took failed.
+unsigned run_some(const Request& request, Counter& counter) {
     unsigned failed = 0;
-    for (std::uint64_t seed = first; seed <= request.to; seed += step) {
+    for (std::uint64_t seed = request.from + counter.take(); seed <= request.to;
+         seed = request.from + counter.take()) {
         Outcome outcome = run(seed, request.plant, request.trace);
         if (request.twice && !outcome.violation)
             if (const Outcome second = run(seed, request.plant, false); second.hash != outcome.hash)
@@ -65,12 +88,12 @@ unsigned run_some(const Request& request, std::uint64_t first, unsigned step) {
     return failed;
 }
 
-// Runs `work(job)` in so many processes; how many said no, or died.
+// Runs `work` in so many processes; how many said no, or died.
 template <class Work>
 unsigned in_processes(unsigned jobs, Work work) {
-    if (jobs <= 1) return work(0U) ? 0 : 1;
+    if (jobs <= 1) return work() ? 0 : 1;
     for (unsigned job = 0; job < jobs; ++job)
-        if (::fork() == 0) ::_exit(work(job) ? 0 : 1);
+        if (::fork() == 0) ::_exit(work() ? 0 : 1);
     unsigned failed = 0;
     for (unsigned job = 0; job < jobs; ++job) {
         int status = 0;
@@ -82,36 +105,42 @@ unsigned in_processes(unsigned jobs, Work work) {
 
 int run_all(const Request& request) {
     const auto began = std::chrono::steady_clock::now();
-    const unsigned failed = in_processes(request.jobs, [&](unsigned job) {
-        return run_some(request, request.from + job, std::max(request.jobs, 1U)) == 0;
-    });
+    Counter counter;
+    const unsigned failed = in_processes(request.jobs, [&] { return run_some(request, counter) == 0; });
     const std::chrono::duration<double> took = std::chrono::steady_clock::now() - began;
     fmt::print("{} seeds, {}, {:.1f} s\n", request.to - request.from + 1,
                failed == 0 ? "all invariants hold" : "SOME FAILED", took.count());
     return failed == 0 ? 0 : 1;
 }
 
+// What the seed notices of the bug; nullopt: nothing.
+std::optional<bool> notices(const PlantEntry& plant, std::uint64_t seed) {
+    const Outcome outcome = run(seed, &plant, false);
+    if (!outcome.violation) return std::nullopt;
+    const auto& by = plant.caught_by;
+    const bool expected = std::find(by.begin(), by.end(), outcome.violation->invariant) != by.end();
+    fmt::print("{:24} {} by {} in seed {}: {}\n", plant.name, expected ? "caught" : "CAUGHT WRONGLY",
+               outcome.violation->invariant, seed, outcome.violation->text.substr(0, 120));
+    std::fflush(stdout);
+    return expected;
+}
+
 // Whether the bug is noticed in one of the seeds, by an invariant that it breaks.
 bool is_caught(const PlantEntry& plant, const Request& request) {
-    for (std::uint64_t seed = request.from; seed <= request.to; ++seed) {
-        const Outcome outcome = run(seed, &plant, false);
-        if (!outcome.violation) continue;
-        const auto& by = plant.caught_by;
-        const bool expected = std::find(by.begin(), by.end(), outcome.violation->invariant) != by.end();
-        fmt::print("{:24} {} by {} in seed {}: {}\n", plant.name, expected ? "caught" : "CAUGHT WRONGLY",
-                   outcome.violation->invariant, seed, outcome.violation->text.substr(0, 120));
-        std::fflush(stdout);
-        return expected;
-    }
+    if (plant.seen_in != 0)
+        if (const auto seen = notices(plant, plant.seen_in)) return *seen;
+    for (std::uint64_t seed = request.from; seed <= request.to; ++seed)
+        if (const auto seen = notices(plant, seed)) return *seen;
     fmt::print("{:24} NOT CAUGHT in {} seeds\n", plant.name, request.to - request.from + 1);
     std::fflush(stdout);
     return false;
 }
 
 int check_plants(const Request& request) {
-    const unsigned failed = in_processes(request.jobs, [&](unsigned job) {
+    Counter counter;
+    const unsigned failed = in_processes(request.jobs, [&] {
         bool ok = true;
-        for (std::size_t n = job; n < plants().size(); n += std::max(request.jobs, 1U))
+        for (std::size_t n = counter.take(); n < plants().size(); n = counter.take())
             ok = is_caught(plants()[n], request) && ok;
         return ok;
     });

@@ -43,8 +43,11 @@ MxHost::Said MxHost::starttls() {
     return says(220, "go ahead");
 }
 
-bool MxHost::handshake_fails() {
-    return net_.chance.percent(host_.faults.handshake);
+std::string MxHost::handshake_fails() {
+    if (!net_.chance.percent(host_.faults.handshake)) return "";
+    static const std::vector<std::string> reasons{
+        "sslv3 alert handshake failure", "tlsv1 alert internal error", "unexpected eof while reading"};
+    return net_.chance.pick(reasons);
 }
 
 MxHost::Said MxHost::mail() {
@@ -56,7 +59,8 @@ MxHost::Said MxHost::mail() {
 }
 
 MxHost::Said MxHost::rcpt(const std::string& address) {
-    if (!host_.evil && address.starts_with("unknown")) return says(550, "5.1.1 no such user");
+    if (!host_.evil && address.starts_with("unknown"))
+        return says(550, host_.foreign ? "5.1.1 kein Postfach dieser Gr\u00f6\u00dfe" : "5.1.1 no such user");
     if (auto wrong = trouble(true)) return *wrong;
     if (host_.faults.greylists) {
         const auto now = net_.time.clock().wall();

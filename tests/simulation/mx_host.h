@@ -24,7 +24,8 @@ class MxHost {
     Said greeting();
     Said ehlo(bool inside_tls);
     Said starttls();
-    bool handshake_fails();
+    /// What the TLS library says of a handshake that fails; empty: it does not fail.
+    std::string handshake_fails();
     Said mail();
     Said rcpt(const std::string& address);
     Said data();

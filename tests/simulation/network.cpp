@@ -36,7 +36,7 @@ asio::awaitable<std::optional<Error<dns::Errc>>> SimResolver::ask(std::string qu
     const auto took = vanishes
                           ? std::chrono::microseconds(std::chrono::seconds(5))
                           : net_.chance.time(std::chrono::milliseconds(0), std::chrono::milliseconds(80));
-    net_.oracle.looked_up(question);
+    if (noted_) net_.oracle.looked_up(question);
     co_await net_.pause(took);
     std::optional<Error<dns::Errc>> out;
     if (net_.silent() || vanishes)
@@ -57,7 +57,7 @@ asio::awaitable<dns::Result<dns::Answer<dns::Mx>>> SimResolver::mx(dns::Domain n
     std::string question = "MX " + name.text() + (forged ? " (forged)" : "");
     auto failed = co_await ask(std::move(question), down);
     if (failed) {
-        if (!net_.silent()) net_.oracle.told_mx(name.text(), {true, false});
+        if (noted()) net_.oracle.told_mx(name.text(), {true, false});
         co_return fail(failed->code, failed->text);
     }
     dns::Answer<dns::Mx> out;
@@ -73,7 +73,7 @@ asio::awaitable<dns::Result<dns::Answer<dns::Mx>>> SimResolver::mx(dns::Domain n
     } else {
         for (const auto& [preference, host] : found->mx) out.records.push_back({preference, host});
     }
-    net_.oracle.told_mx(name.text(), {false, out.authentic});
+    if (noted_) net_.oracle.told_mx(name.text(), {false, out.authentic});
     co_return out;
 }
 
@@ -90,7 +90,7 @@ asio::awaitable<dns::Result<dns::Answer<dns::Address>>> SimResolver::addresses(d
     }
     const Domain* domain = net_.world.domain(policy_host ? text.substr(8) : text);
     Host* host = net_.world.host(text);
-    if (policy_host && !net_.silent()) net_.oracle.asked_for_policy(text.substr(8));
+    if (policy_host && noted()) net_.oracle.asked_for_policy(text.substr(8));
     bool down = policy_host && domain != nullptr && domain->dns_down;
     const bool forged = host != nullptr && !host->evil && net_.world.attack_on_host(text).forges_address;
     if (forged && host->signed_zone) down = true;
@@ -114,7 +114,7 @@ asio::awaitable<dns::Result<dns::Answer<dns::Address>>> SimResolver::addresses(d
         if (address.is_v6() == v6) out.records.push_back(address);
     if (!out.records.empty()) {
         out.existence = dns::Existence::found;
-        net_.oracle.told_addresses(text, out.authentic);
+        if (noted_) net_.oracle.told_addresses(text, out.authentic);
     }
     co_return out;
 }
@@ -154,7 +154,7 @@ asio::awaitable<dns::Result<dns::Answer<std::string>>> SimResolver::txt(dns::Dom
     std::string question = "TXT " + name.text();
     auto failed = co_await ask(std::move(question), down);
     if (failed) {
-        if (!net_.silent()) net_.oracle.told_policy_id(domain, "");
+        if (noted()) net_.oracle.told_policy_id(domain, "");
         co_return fail(failed->code, failed->text);
     }
     std::string id = known && !attack.hides_policy ? found->txt_id : "";
@@ -166,7 +166,7 @@ asio::awaitable<dns::Result<dns::Answer<std::string>>> SimResolver::txt(dns::Dom
         out.authentic = found->signed_zone;
         out.records.push_back("v=STSv1; id=" + id + ";");
     }
-    net_.oracle.told_policy_id(domain, id);
+    if (noted_) net_.oracle.told_policy_id(domain, id);
     co_return out;
 }
 
@@ -178,7 +178,7 @@ asio::awaitable<dns::Result<dns::Answer<dns::Tlsa>>> SimResolver::tlsa(dns::Doma
     std::string question = "TLSA " + host_name;
     auto failed = co_await ask(std::move(question), down);
     if (failed) {
-        if (!net_.silent()) net_.oracle.told_tlsa(host_name, {true, {}});
+        if (noted()) net_.oracle.told_tlsa(host_name, {true, {}});
         co_return fail(failed->code, failed->text);
     }
     dns::Answer<dns::Tlsa> out;
@@ -188,9 +188,13 @@ asio::awaitable<dns::Result<dns::Answer<dns::Tlsa>>> SimResolver::tlsa(dns::Doma
         out.existence = dns::Existence::found;
         out.authentic = true;
         out.records.push_back(tlsa_of(host->certificate.key));
-        told.digests.insert(out.records.front().data);
+        told.unusable = !host->tlsa_usable;
+        if (host->tlsa_usable)
+            told.digests.insert(out.records.front().data);
+        else
+            out.records.front().usage = 1;
     }
-    net_.oracle.told_tlsa(host_name, std::move(told));
+    if (noted_) net_.oracle.told_tlsa(host_name, std::move(told));
     co_return out;
 }
 
@@ -275,7 +279,7 @@ SimHttps::Answer SimHttps::answer(const std::string& domain) {
         return out;
     }
     out.body = policy->text();
-    net_.oracle.served(domain, *policy);
+    if (noted_) net_.oracle.served(domain, *policy);
     return out;
 }
 

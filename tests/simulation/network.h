@@ -55,7 +55,8 @@ class Network {
 
 class SimResolver final : public dns::Resolver {
   public:
-    explicit SimResolver(Network& network) : net_(network) {}
+    /// Not `noted`: what it says is for somebody who asks, and the daemon's delivery does not hear it.
+    explicit SimResolver(Network& network, bool noted = true) : net_(network), noted_(noted) {}
     asio::awaitable<dns::Result<dns::Answer<dns::Mx>>> mx(dns::Domain name) override;
     asio::awaitable<dns::Result<dns::Answer<dns::Address>>> a(dns::Domain name) override;
     asio::awaitable<dns::Result<dns::Answer<dns::Address>>> aaaa(dns::Domain name) override;
@@ -71,13 +72,16 @@ class SimResolver final : public dns::Resolver {
     asio::awaitable<std::optional<Error<dns::Errc>>> ask(std::string question, bool down);
     asio::awaitable<dns::Result<dns::Answer<dns::Address>>> addresses(dns::Domain name, bool v6);
     asio::awaitable<dns::Result<dns::Answer<std::string>>> rua_of(dns::Domain name);
+    bool noted() const { return noted_ && !net_.silent(); }
     Network& net_;
+    const bool noted_;
 };
 
 class SimHttps final : public util::Https {
   public:
     using Answer = Expected<util::HttpsAnswer, util::HttpsErrc>;
-    SimHttps(Network& network, TaskGroup& tasks) : net_(network), tasks_(tasks) {}
+    SimHttps(Network& network, TaskGroup& tasks, bool noted = true)
+        : net_(network), tasks_(tasks), noted_(noted) {}
     void run(util::HttpsRequest request, Reply<Answer> reply) override;
     void reload() override {}
 
@@ -87,6 +91,7 @@ class SimHttps final : public util::Https {
     Answer answer(const std::string& domain);
     Network& net_;
     TaskGroup& tasks_;
+    const bool noted_;
 };
 
 class SimDialer final : public delivery::Dialer {

@@ -114,6 +114,8 @@ void Oracle::given(const store::NewMessage& message, const std::string& letter) 
     if (message.message_class == store::MessageClass::notice)
         kept.tells = message.recipients.front().recipient.path.text();
     const bool report = message.message_class == store::MessageClass::report;
+    facts_.given(message.id, {message.envelope.reverse_path.text(), message.origin.address,
+                              message.origin.uid.has_value()});
     const store::StoredMessage stored = store::StoredMessage::of(message);
     for (std::size_t n = 0; n < message.recipients.size(); ++n) {
         Recipient recipient;
@@ -167,7 +169,9 @@ void Oracle::asked_to_record(const std::vector<store::DeliveryResult>& results,
         }
         Message& message = known->second;
         count(result.detail, &Sessions::open, &Sessions::asked);
+        for (const auto& outcome : result.detail.outcomes) check_outcome(outcome);
         Recipient& recipient = message.recipients[result.recipient];
+        facts_.asked_to_record(result, recipient.hop);
         if (result.state == RecipientState::queued) {
             check_wait(result);
             message.recipients[result.recipient].perhaps_due = result.next_at;
@@ -191,6 +195,7 @@ void Oracle::asked_to_record(const std::vector<store::DeliveryResult>& results,
             !letter->hostile && !letter->reverse_path.empty())
             bounced = true;
     }
+    check_diagnostics(results, notices);
     // A sender in whose name much was sent may have had all the notices of his day.
     if (bounced && notices.empty() && !notices_per_day_)
         trace_.violated("sender-is-told",
@@ -207,6 +212,7 @@ void Oracle::recorded(const std::vector<store::DeliveryResult>& results,
         refused_.erase({result.message, result.recipient});
         count(result.detail, &Sessions::asked, &Sessions::told);
         Recipient& recipient = message.recipients[result.recipient];
+        facts_.recorded(result, recipient.hop);
         recipient.perhaps_due = {};
         if (result.state == RecipientState::queued) {
             recipient.due = result.next_at;
@@ -233,7 +239,9 @@ void Oracle::not_recorded(const std::vector<store::DeliveryResult>& results) {
 void Oracle::hop_recorded(const store::HopState& state) {
     // Nobody waits for it: what it counts may be lost with the process.
     count(state.detail, &Sessions::open, &Sessions::unsure);
+    for (const auto& outcome : state.detail.outcomes) check_outcome(outcome);
     claims_.tried(state.next_hop, hops_[state.next_hop].due);
+    facts_.hop_recorded(state);
     hops_[state.next_hop].due = state.failures > 0 ? state.next_at : clock_.wall();
     auto longest = *std::max_element(schedule_.retry.begin(), schedule_.retry.end());
     longest = std::chrono::ceil<std::chrono::seconds>(longest * (1.0 + schedule_.jitter));
@@ -243,8 +251,13 @@ void Oracle::hop_recorded(const store::HopState& state) {
 
 void Oracle::acts_asked(const std::vector<store::Act>& acts) {
     claims_.forget();
+    facts_.shaken();
     for (const auto& act : acts) {
         Message& message = messages_.at(act.message);
+        facts_.acted(act);
+        if (act.kind == store::ActKind::release && clock_.steady() > let_go_until_)
+            trace_.violated("held-means-held",
+                            describe(act.message) + " is released, and no administrator asked for that");
         if (act.kind == store::ActKind::remove) message.remove_asked = true;
         if (act.kind == store::ActKind::hold) message.held = true;
     }
@@ -280,6 +293,7 @@ void Oracle::acts_recorded(const std::vector<store::Act>& acts) {
 }
 
 void Oracle::policy_recorded(const store::StoredPolicy& policy) {
+    claims_.published(policy.domain);
     auto& all = served_[policy.domain];
     for (auto entry = all.rbegin(); entry != all.rend(); ++entry) {
         if (entry->policy.text() != policy.text) continue;
@@ -305,23 +319,18 @@ void Oracle::accepted(store::MessageId id) {
 
 void Oracle::suspension_asked(const store::StoredSuspension& suspension) {
     claims_.forget();
-    if (suspension.kind != store::SuspensionKind::next_hop) return;
-    Suspension& known = suspensions_[suspension.scope];
-    if (suspension.ended)
-        known.since.reset();
-    else
-        known.asked = true;
+    facts_.shaken();
+    facts_.suspension_asked(suspension);
 }
 
 void Oracle::suspension_recorded(const store::StoredSuspension& suspension) {
-    if (suspension.kind != store::SuspensionKind::next_hop) return;
-    Suspension& known = suspensions_[suspension.scope];
-    known.asked = !suspension.ended;
-    if (!suspension.ended) {
-        known.since = clock_.steady();
+    facts_.suspension_recorded(suspension);
+    if (!suspension.ended) return;
+    if (suspension.kind != store::SuspensionKind::next_hop) {
+        for (auto& [id, message] : messages_)
+            message.free_since = std::max(message.free_since, clock_.wall());
         return;
     }
-    known.since.reset();
     for (auto& [name, hop] : hops_)
         if (store::HopName::parse(name).next_hop == suspension.scope)
             hop.due = std::max(hop.due, clock_.wall());
@@ -331,8 +340,49 @@ void Oracle::suspension_recorded(const store::StoredSuspension& suspension) {
                 recipient.due = std::max(recipient.due, clock_.wall());
 }
 
-bool Oracle::may_be_suspended(const std::string& hop) const {
-    return found_or_empty(suspensions_, store::HopName::parse(hop).next_hop).asked;
+bool Oracle::may_be_suspended(store::MessageId id, const std::string& hop) const {
+    const SteadyTime now = clock_.steady();
+    return facts_.hop_may_be_suspended(hop, now) || facts_.sender_may_be_suspended(id, now);
+}
+
+// What an attempt says of a host's TLS is what the host did: a handshake that failed carries the library's
+// reason, and STARTTLS is not called missing where every session offered it.
+void Oracle::check_outcome(const store::TlsOutcome& outcome) {
+    if (outcome.reason_code.starts_with("handshake-failed")) {
+        const auto& all = found_or_empty(handshakes_, outcome.mx_host);
+        if (std::none_of(all.begin(), all.end(), [&](const std::string& why) {
+                return outcome.reason_code.find(why) != std::string::npos;
+            }))
+            trace_.violated("reasons-are-told", "the outcome of a session with " + outcome.mx_host +
+                                                    " says \"" + outcome.reason_code +
+                                                    "\", and not what the library said");
+    }
+    if (outcome.result_type != "starttls-not-supported") return;
+    const auto sessions = told_since(found_or_empty(starttls_, outcome.mx_host), outcome.at - attempt_slack);
+    if (clock_right_ && !sessions.empty() &&
+        std::all_of(sessions.begin(), sessions.end(), [](bool offered) { return offered; }))
+        trace_.violated("reasons-are-told",
+                        outcome.mx_host + " is said not to support STARTTLS, which it offers");
+}
+
+// Every octet of a reply leaves a trace in the notice (RFC 3464 §2.3.6 has room for ASCII alone).
+void Oracle::check_diagnostics(const std::vector<store::DeliveryResult>& results,
+                               const std::vector<store::NewMessage>& notices) {
+    for (const auto& result : results) {
+        std::string escaped;
+        for (const char c : result.diagnostic)
+            if (static_cast<unsigned char>(c) > 126)
+                escaped += fmt::format("\\x{:02X}", static_cast<unsigned char>(c));
+        if (escaped.empty()) continue;
+        const auto& address = messages_.at(result.message).recipients[result.recipient].address;
+        for (const auto& notice : notices) {
+            if (!notice.body.octets || notice.body.octets->find("; " + address + "\r\n") == std::string::npos)
+                continue;
+            if (notice.body.octets->find(escaped) == std::string::npos)
+                trace_.violated("reasons-are-told", "the notice about " + describe(result.message) +
+                                                        " lacks octets of \"" + result.diagnostic + "\"");
+        }
+    }
 }
 
 // ---- what the daemon is told
@@ -411,6 +461,7 @@ std::vector<std::optional<Policy>> Oracle::policies_in_force(const std::string& 
 Oracle::Lane::Lane(Oracle& oracle, std::string hop)
     : oracle_(oracle), hop_(std::move(hop)), since_(oracle.clock_.wall()) {
     oracle_.lanes_[hop_].insert(since_);
+    oracle_.facts_.lane_begins(hop_);
     if (store::HopName::parse(hop_).next_hop == World::many_names) ++oracle_.many_lanes_;
     std::size_t open = 0;
     for (const auto& [name, lanes] : oracle_.lanes_) open += lanes.size();
@@ -423,6 +474,7 @@ Oracle::Lane::Lane(Oracle& oracle, std::string hop)
 Oracle::Lane::~Lane() {
     auto& lanes = oracle_.lanes_[hop_];
     lanes.erase(lanes.find(since_));
+    oracle_.facts_.lane_ends(hop_);
     oracle_.hops_[hop_].activity = oracle_.clock_.wall();
 }
 
@@ -439,6 +491,10 @@ std::string Oracle::breach_of_domain(const store::HopName& hop, const Truth& ses
     for (const TlsaTold& tlsa : dane) {
         if (tlsa.failed) {
             why = "the TLSA records of " + session.host + " could not be looked up";
+            continue;
+        }
+        if (tlsa.unusable && !session.encrypted) {
+            why = "DANE: " + session.host + " has TLSA records, none of them usable, and gets mail in clear";
             continue;
         }
         const bool matched =
@@ -522,17 +578,19 @@ void Oracle::judge(const queue::Work& work, const Truth& session) {
         trace_.violated("known-mail", work.message->id.text() + " is sent, and nobody sent it");
         return;
     }
-    const auto& suspension = found_or_empty(suspensions_, hop.next_hop);
-    if (suspension.since && work.began.steady > *suspension.since)
+    if (facts_.hop_is_suspended(hop_name, work.began.steady))
         trace_.violated("suspended-means-suspended",
                         describe(work.message->id) + " is sent to " + hop.next_hop + ", which is suspended");
+    if (facts_.sender_is_suspended(work.message->id, work.began.steady))
+        trace_.violated("suspended-means-suspended",
+                        describe(work.message->id) + " is sent, and its sender is suspended");
     if (known->second.removed && *known->second.removed < begin)
         trace_.violated("one-end", describe(work.message->id) + " is sent though it was deleted");
     bool proven = session.encrypted && session.certificate.good_for(session.host, clock_.wall());
     for (const TlsaTold& tlsa : told_since(found_or_empty(tlsa_, session.host), begin))
         proven =
             proven || (session.encrypted && tlsa.digests.contains(tlsa_of(session.certificate.key).data));
-    claims_.check(work, hop_name, begin, clock_.wall(), proven, session.host);
+    claims_.check(work, hop_name, begin, clock_.wall(), {session.host, session.encrypted, proven});
     if (std::string why = breach(hop, session, begin); !why.empty())
         trace_.violated("no-breach", describe(work.message->id) + " for " + hop_name + ": " + why);
     // A record names a policy: one that was served and is in force, or it is asked for now, or was a moment
@@ -669,6 +727,7 @@ void Oracle::check_notices(const Kept& kept) const {
 
 void Oracle::ended() {
     claims_.forget();
+    facts_.ended();
     for (auto* all : {&outcomes_}) all->unsure += std::exchange(all->open, 0) + std::exchange(all->asked, 0);
     for (auto& [host, all] : sessions_)
         all.unsure += std::exchange(all.open, 0) + std::exchange(all.asked, 0);
@@ -731,7 +790,7 @@ void Oracle::look() {
     for (const auto& [id, message] : messages_) {
         if (!message.acknowledged || message.held || message.remove_asked || message.removed) continue;
         for (const auto& recipient : message.recipients) {
-            if (recipient.final_asked || may_be_suspended(recipient.hop)) continue;
+            if (recipient.final_asked || may_be_suspended(id, recipient.hop)) continue;
             check_turn(id, message, recipient);
             const Hop& hop = found_or_empty(hops_, recipient.hop);
             const WallTime due =

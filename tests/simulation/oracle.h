@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "claims.h"
+#include "facts.h"
 #include "queue/core.h"
 #include "store/hop.h"
 #include "store/store.h"
@@ -45,7 +46,8 @@ class Oracle {
   public:
     Oracle(Trace& trace, const Clock& clock, const queue::Options& options)
         : trace_(trace),
-          claims_(trace),
+          facts_(clock),
+          claims_(trace, facts_),
           clock_(clock),
           options_(options),
           schedule_(options.schedule),
@@ -81,11 +83,18 @@ class Oracle {
         bool failed = false;
         bool authentic = false;
     };
+    /// A session in which the host offered STARTTLS, or did not, or refused it.
+    void told_starttls(const std::string& host, bool offered) { note(starttls_[host], offered); }
+    /// A handshake that failed, with what the TLS library said.
+    void told_handshake_failed(const std::string& host, const std::string& why) {
+        handshakes_[host].insert(why);
+    }
     /// Whether DNSSEC vouches for the addresses of a host.
     void told_addresses(const std::string& host, bool authentic) { note(addresses_[host], authentic); }
     struct TlsaTold {
         bool failed = false;
         std::set<std::vector<std::uint8_t>> digests;  // empty and not failed: there are none
+        bool unusable = false;  // there are some, and none of them can authenticate (RFC 7672 §2.2)
     };
     /// A question that goes to the DNS.
     void looked_up(const std::string& question);
@@ -134,6 +143,9 @@ class Oracle {
 
     /// What the daemon says to people.
     Claims& claims() { return claims_; }
+    const Facts& facts() const { return facts_; }
+    /// An administrator lets held mail go, or ends a suspension, which lets it go too.
+    void let_go() { let_go_until_ = clock_.steady() + std::chrono::hours(1); }
 
     // ---- the machine
     /// The process is gone, by whatever way.
@@ -143,6 +155,7 @@ class Oracle {
     /// Nothing expires while the machine's clock is wrong.
     void clock_set(bool right) {
         claims_.forget();
+        facts_.shaken();
         if (right && !clock_right_) clock_right_since_ = clock_.wall();
         clock_right_ = right;
     }
@@ -237,10 +250,15 @@ class Oracle {
     void check_notices(const Kept& kept) const;
     void check_wait(const store::DeliveryResult& result);
     std::string describe(const store::MessageId& id) const;
-    bool may_be_suspended(const std::string& hop) const;
+    bool may_be_suspended(store::MessageId id, const std::string& hop) const;
+    void check_outcome(const store::TlsOutcome& outcome);
+    void check_diagnostics(const std::vector<store::DeliveryResult>& results,
+                           const std::vector<store::NewMessage>& notices);
+    std::string hop_of(const store::DeliveryResult& result) const;
     void check_turn(store::MessageId id, const Message& message, const Recipient& recipient) const;
 
     Trace& trace_;
+    Facts facts_;
     Claims claims_;
     const Clock& clock_;
     queue::Options options_;
@@ -251,11 +269,7 @@ class Oracle {
     std::string told_day_;
     std::size_t many_lanes_ = 0;  // to the next hop with many names, and what was asked of their names
     std::size_t many_questions_ = 0;
-    struct Suspension {
-        bool asked = false;               // it may hold
-        std::optional<SteadyTime> since;  // it holds
-    };
-    std::map<std::string, Suspension> suspensions_;  // next hops
+    SteadyTime let_go_until_{};  // mail on hold may be released
     std::map<std::string, Letter> letters_;
     std::map<store::MessageId, Message> messages_;
     std::map<std::pair<std::string, std::string>, Copy> copies_;  // by identity and address
@@ -268,6 +282,8 @@ class Oracle {
     std::map<std::string, Told<bool>> addresses_;
     std::map<std::string, Told<std::string>> txt_;
     std::map<std::string, Told<bool>> fetches_;
+    std::map<std::string, Told<bool>> starttls_;               // by host: whether it was offered
+    std::map<std::string, std::set<std::string>> handshakes_;  // by host: why they failed
     std::map<std::string, Told<std::string>> overrides_;
     std::map<std::string, std::string> overrides_kept_;     // that the administrator was told are kept
     std::map<std::string, std::multiset<WallTime>> lanes_;  // begun, by hop

@@ -6,6 +6,7 @@
 
 #include "disk_double.h"
 #include "fake/sim_disk.h"
+#include "store/sender_scope.h"
 #include "store/sqlite/database.h"
 #include "store/sqlite/layout.h"
 #include "store/sqlite/vfs.h"
@@ -478,44 +479,6 @@ class Oversleeps final : public Plant {
     }
 };
 
-// A failing hop is said to wait for an hour longer than it does.
-class SaysTooLate final : public Plant {
-  public:
-    queue::Blocked said(queue::Blocked blocked) override {
-        if (blocked.until) *blocked.until += std::chrono::hours(1);
-        return blocked;
-    }
-};
-
-// What is due, or waits for a time, is said to be on hold.
-class SaysHeld final : public Plant {
-  public:
-    queue::Blocked said(queue::Blocked blocked) override {
-        if (blocked.what == queue::Obstacle::schedule) blocked.what = queue::Obstacle::held;
-        return blocked;
-    }
-};
-
-// One host that must prove who it is makes all of a domain's mail protected.
-class ProtectedByOneHost final : public Plant {
-  public:
-    bool says_protected(const delivery::Explanation& explanation) override {
-        return std::any_of(
-            explanation.hosts.begin(), explanation.hosts.end(), [](const delivery::ExplainedHost& host) {
-                const auto& r = host.plan.requirement;
-                return host.verdict.go && (r.dane.state == delivery::DaneState::usable || r.tls_demanded());
-            });
-    }
-};
-
-template <class Made>
-std::unique_ptr<Plant> make(std::uint64_t seed) {
-    if constexpr (std::is_constructible_v<Made, std::uint64_t>)
-        return std::make_unique<Made>(seed);
-    else
-        return std::make_unique<Made>();
-}
-
 // No address is ever refused.
 class GateNotAsked final : public Plant {
   public:
@@ -551,10 +514,12 @@ class SuspensionUnheard final : public Plant {
 
 }  // namespace
 
-const std::vector<PlantEntry>& plants() {
+namespace {
+
+std::vector<PlantEntry> all_plants() {
     // What is lost from the disk shows first in whatever is looked at next.
     const std::vector<std::string> loss{"nothing-lost", "no-duplicate", "one-end", "nothing-stuck", "drains"};
-    static const std::vector<PlantEntry> all{
+    std::vector<PlantEntry> all{
         {"missing-sync", "the journal's syncs do nothing", loss, make<MissingSync>},
         {"missing-directory-sync", "the entry of a new segment is not synced", loss,
          make<MissingDirectorySync>},
@@ -579,13 +544,18 @@ const std::vector<PlantEntry>& plants() {
         {"answers-before-sync",
          "250 before the accept record is synced",
          {"nothing-lost", "nothing-stuck"},
-         make<AnswersBeforeSync>},
+         make<AnswersBeforeSync>,
+         6},
         {"notice-lost",
          "a bounce is recorded without its notice",
          {"nothing-lost", "nothing-stuck", "bounce-has-its-notice"},
          make<NoticeLost>},
-        {"deletion-forgotten", "a deletion is not recorded", {"one-end", "drains"}, make<DeletionForgotten>},
-        {"policy-forgotten", "a policy is believed and not stored", {"no-breach"}, make<PolicyForgotten>},
+        {"deletion-forgotten",
+         "a deletion is not recorded",
+         {"one-end", "drains"},
+         make<DeletionForgotten>,
+         23},
+        {"policy-forgotten", "a policy is believed and not stored", {"no-breach"}, make<PolicyForgotten>, 8},
         {"stale-policy", "policies never expire", {"policy-is-looked-for"}, make<StalePolicy>},
         {"dnssec-ignored",
          "DNSSEC vouches for nothing",
@@ -594,7 +564,8 @@ const std::vector<PlantEntry>& plants() {
         {"bad-certificate-accepted",
          "a policy host with a certificate that does not hold is believed",
          {"policy-is-the-domains", "no-breach"},
-         make<BadCertificateAccepted>},
+         make<BadCertificateAccepted>,
+         9},
         {"post-not-made",
          "a TLS report counts as posted, and nobody got it",
          {"reports-are-true"},
@@ -611,24 +582,31 @@ const std::vector<PlantEntry>& plants() {
          "news of accepted mail gets lost between threads",
          {"nothing-stuck", "ends"},
          make<MailUnheard>},
-        {"says-too-late",
-         "what waits is said to wait an hour longer",
-         {"claims-are-true"},
-         make<SaysTooLate>},
-        {"says-held", "what waits for a time is said to be on hold", {"claims-are-true"}, make<SaysHeld>},
-        {"protected-by-one-host",
-         "a domain is called protected where one of its hosts must prove who it is, or its MX records can be "
-         "forged",
-         {"claims-are-true"},
-         make<ProtectedByOneHost>},
-        {"gate-not-asked", "no address is refused", {"gate"}, make<GateNotAsked>},
-        {"notices-without-end", "one mailbox gets any number", {"notices-bounded"}, make<NoticesWithoutEnd>},
+        {"gate-not-asked", "no address is refused", {"gate"}, make<GateNotAsked>, 12},
+        {"notices-without-end",
+         "one mailbox gets any number",
+         {"notices-bounded"},
+         make<NoticesWithoutEnd>,
+         12},
         {"suspension-unheard",
          "a suspension is forgotten with a restart",
          {"suspended-means-suspended"},
-         make<SuspensionUnheard>},
+         make<SuspensionUnheard>,
+         6},
         {"oversleeps", "what waits is woken hours late", {"nothing-stuck", "turn-comes"}, make<Oversleeps>},
     };
+    for (auto& one : untruths()) all.push_back(std::move(one));
+    return all;
+}
+
+}  // namespace
+
+std::string Plant::sender_scope(const std::string& text) {
+    return store::parse_sender_scope(text, [](const std::string&) { return std::optional(1000U); }).value();
+}
+
+const std::vector<PlantEntry>& plants() {
+    static const std::vector<PlantEntry> all = all_plants();
     return all;
 }
 

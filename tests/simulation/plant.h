@@ -2,9 +2,11 @@
 // show that it would notice. Outside of src, and one at a time.
 #pragma once
 
+#include <boost/json.hpp>
 #include <functional>
 #include <memory>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "chance.h"
@@ -12,7 +14,7 @@
 #include "delivery/dialer.h"
 #include "delivery/explain.h"
 #include "dns/resolver.h"
-#include "queue/obstacle.h"
+#include "queue/manager.h"
 #include "store/disk.h"
 #include "store/store.h"
 #include "util/https.h"
@@ -40,11 +42,17 @@ class Plant {
     virtual std::unique_ptr<Mailbox> control(Mailbox&) { return nullptr; }
     virtual dns::Gate gate(dns::Gate real) { return real; }
     virtual delivery::BounceOptions bounces(delivery::BounceOptions real) { return real; }
-    /// What is said of a recipient, and of a domain.
-    virtual queue::Blocked said(queue::Blocked blocked) { return blocked; }
-    virtual bool says_protected(const delivery::Explanation& explanation) {
-        return explanation.outlook == delivery::Outlook::protected_;
-    }
+    /// What is answered to people: the data of a verb, and the words of a report.
+    virtual void answers(std::string_view /*verb*/, boost::json::value& /*data*/) {}
+    virtual void words(std::string& /*report*/) {}
+    /// What an attempt is about to have recorded.
+    virtual void results(std::vector<store::DeliveryResult>& /*results*/) {}
+    virtual void hop(store::HopState& /*state*/) {}
+    virtual void notices(std::vector<store::NewMessage>& /*notices*/) {}
+    /// What is done when an administrator asks for it.
+    virtual queue::Deed deed(queue::Deed asked) { return asked; }
+    /// The scope that is kept for a sender, as an administrator writes it.
+    virtual std::string sender_scope(const std::string& text);
     /// The machine is off; the daemon starts next.
     virtual void before_start(fake::SimDisk&, const Clock&, Random&) {}
 };
@@ -55,7 +63,18 @@ struct PlantEntry {
     std::string text;                    // what it does wrong
     std::vector<std::string> caught_by;  // invariants that may notice
     std::function<std::unique_ptr<Plant>(std::uint64_t seed)> make;
+    std::uint64_t seen_in = 0;  // a seed that noticed it once and is tried first; 0: none of note
 };
 const std::vector<PlantEntry>& plants();
+/// Of these, the untrue statements (untruths.cpp).
+std::vector<PlantEntry> untruths();
+
+template <class Made>
+std::unique_ptr<Plant> make(std::uint64_t seed) {
+    if constexpr (std::is_constructible_v<Made, std::uint64_t>)
+        return std::make_unique<Made>(seed);
+    else
+        return std::make_unique<Made>();
+}
 
 }  // namespace sternpost::simulation

@@ -2,12 +2,15 @@
 
 #include <sqlite3.h>
 
+#include <algorithm>
 #include <map>
 #include <set>
 
+#include "control/reports.h"
 #include "machine.h"
 #include "maildrop.h"
 #include "smtp/client_limits.h"
+#include "tlsrpt/report.h"
 #include "util/call.h"
 
 namespace sternpost::simulation {
@@ -116,6 +119,9 @@ class Simulation {
     Letter letter(const std::string& sender, bool bulk);
     asio::awaitable<void> submit(Letter letter, Process& process, std::string client);
     void command();
+    std::string some_sender();
+    Plant& plant() { return planted_ ? *planted_ : none_; }
+    void check_texts(const Oracle::Kept& kept);
     asio::awaitable<void> suspend(Process& process, store::StoredSuspension what);
     asio::awaitable<void> act(Process& process, queue::Deed deed, store::QueueFilter meant, std::string to);
 
@@ -218,8 +224,7 @@ void Simulation::drive_to_end(const std::function<bool()>& over) {
 // ---- the machine
 
 void Simulation::start() {
-    Plant& plant = planted_ ? *planted_ : none_;
-    plant.before_start(*disk_, time_.clock(), order_);
+    plant().before_start(*disk_, time_.clock(), order_);
     disk_->fail_syncs(false);
     disk_->fail_writes(false);
     set_clock(seconds(0));  // as machines do when they come up
@@ -229,7 +234,7 @@ void Simulation::start() {
     door_.emplace(smtp::ClientLimits::Limits{
         .connections = 100, .for_this_machine = 10, .per_client = 30, .strangers = 20, .per_stranger = 5});
     process_ = std::make_unique<Process>(
-        Surroundings{world_, oracle_, trace_, time_, machine_clock_, order_, own_, log_, plant}, settings_,
+        Surroundings{world_, oracle_, trace_, time_, machine_clock_, order_, own_, log_, plant()}, settings_,
         disk_);
     const auto opened = process_->open();
     trace_.step("start: {}", opened ? "ok" : opened.error().text);
@@ -495,6 +500,20 @@ asio::awaitable<void> Simulation::submit(Letter letter, Process& process, std::s
     if (done) oracle_.acknowledged(letter.name);
 }
 
+// As an administrator writes it.
+std::string Simulation::some_sender() {
+    switch (happens_.below(5)) {
+        case 0:
+            return "user:user";
+        case 1:
+            return "uid=1000";
+        case 2:
+            return "192.0.2." + std::to_string(happens_.between(1, 9));
+        default:
+            return "s" + std::to_string(happens_.below(5)) + "@" + world_.sender_domain();
+    }
+}
+
 void Simulation::command() {
     if (!up()) return;
     store::QueueFilter meant;
@@ -508,9 +527,8 @@ void Simulation::command() {
     if (happens_.percent(20)) {
         store::StoredSuspension what;
         what.kind = happens_.percent(60) ? store::SuspensionKind::next_hop : store::SuspensionKind::sender;
-        what.scope = what.kind == store::SuspensionKind::next_hop
-                         ? happens_.pick(world_.mail_domains())
-                         : "s" + std::to_string(happens_.below(5)) + "@" + world_.sender_domain();
+        what.scope = what.kind == store::SuspensionKind::next_hop ? happens_.pick(world_.mail_domains())
+                                                                  : plant().sender_scope(some_sender());
         what.reason = "the seed wants it";
         what.author = "root";
         what.set = time_.clock().wall();
@@ -520,7 +538,9 @@ void Simulation::command() {
         return;
     }
     if (happens_.percent(70)) {
-        const Deed deed = happens_.pick(deeds);
+        const Deed asked = happens_.pick(deeds);
+        if (asked == Deed::release) oracle_.let_go();
+        const Deed deed = plant().deed(asked);
         const bool ends = deed != Deed::retry && deed != Deed::release;
         if (ends && meant.ids.empty()) return;
         if (deed == Deed::retry) process_->delivery().forget_dead_hosts();
@@ -545,6 +565,7 @@ asio::awaitable<void> Simulation::act(Process& process, queue::Deed deed, store:
 }
 
 asio::awaitable<void> Simulation::suspend(Process& process, store::StoredSuspension what) {
+    if (what.ended) oracle_.let_go();
     const std::string text = what.scope + (what.ended ? " is resumed" : " is suspended");
     const auto done = co_await process.queue().suspend(std::move(what));
     trace_.step("{}: {}", text, done ? "done" : done.error().text);
@@ -593,6 +614,7 @@ void Simulation::let_all_go() {
         end.ended = true;
         process_->tasks().spawn("resume", suspend(*process_, std::move(end)));
     }
+    oracle_.let_go();
     process_->tasks().spawn("release", act(*process_, queue::Deed::release, {}, {}));
 }
 
@@ -630,6 +652,32 @@ void Simulation::question() {
     process_->store().history(everything, take(kept.history));
     drive_to_end([&] { return answers == 6; });
     if (!trace_.violation()) oracle_.finish(kept);
+    if (!trace_.violation()) check_texts(kept);
+}
+
+// What the administrator and the domains are told of a day's TLS.
+void Simulation::check_texts(const Oracle::Kept& kept) {
+    std::map<std::chrono::sys_days, std::vector<store::StoredOutcome>> days;
+    for (const auto& one : kept.outcomes) days[one.day].push_back(one);
+    tlsrpt::Reporter by;
+    by.submitter = world_.sender_domain();
+    for (const auto& [day, outcomes] : days) {
+        std::map<std::string, bool> failures;  // by domain
+        for (const auto& one : outcomes) {
+            bool& failed = failures[one.outcome.domain];
+            failed = failed || !one.outcome.result_type.empty();
+        }
+        json::value digest = control::digest(day, outcomes, kept.reports);
+        plant().answers("tlsrpt.digest", digest);
+        oracle_.claims().digest(digest.as_object(),
+                                static_cast<std::size_t>(std::ranges::count_if(
+                                    failures, [](const auto& one) { return one.second; })));
+        for (const auto& [domain, failed] : failures) {
+            std::string words = tlsrpt::in_words(tlsrpt::make_report(by, domain, day, outcomes));
+            plant().words(words);
+            oracle_.claims().report_words(domain, words, failed);
+        }
+    }
 }
 
 Outcome Simulation::run() {

@@ -134,6 +134,8 @@ void World::add_host(Chance& chance, const std::string& name, WallTime now) {
     }
     host->signed_zone = chance.percent(50);
     host->has_tlsa = host->signed_zone && chance.percent(60);
+    host->tlsa_usable = chance.percent(75);
+    host->foreign = chance.percent(30);
     host->certificate = {{name}, true, now + std::chrono::hours(24 * 365), ++keys_};
     switch (chance.below(8)) {
         case 0:
@@ -201,6 +203,18 @@ Attack World::attack_on_host(const std::string& host) {
     return out;
 }
 
+std::string World::what_is_wrong(const std::string& name) {
+    const Domain* of = domain(name);
+    if (of == nullptr || of->dns_down || of->inside || attacks_[name].any()) return "";
+    if (const std::string to = rua(name); !to.empty() && to.find(':') == std::string::npos)
+        return "its record at _smtp._tls names no place that a report can go to";
+    if (of->txt_id.empty()) return "";
+    if (of->policy_host != PolicyHost::serves || !of->policy) return "its policy host serves no policy";
+    for (const auto& [preference, host] : of->mx)
+        if (of->policy->mode != "none" && !of->policy->lists(host)) return "its policy leaves out " + host;
+    return "";
+}
+
 std::string World::change(Chance& chance, WallTime now) {
     auto domain_at = std::next(domains_.begin(), static_cast<std::ptrdiff_t>(chance.below(domains_.size())));
     Domain& domain = domain_at->second;
@@ -236,6 +250,7 @@ std::string World::change(Chance& chance, WallTime now) {
         }
         case 6:
             host.has_tlsa = host.signed_zone && !host.has_tlsa;
+            host.tlsa_usable = chance.percent(75);
             return host.name + (host.has_tlsa ? " has" : " has no") + " TLSA records";
         case 7:
         case 8: {
@@ -328,8 +343,8 @@ std::string World::rua(const std::string& domain) {
             return post;
         case 2:
             return "http://" + domain + "/," + post + "," + mail;
-        default:
-            return "";
+        default:  // some forget what a URI begins with
+            return sum % 8 == 7 ? "tls-reports@" + domain : "";
     }
 }
 

@@ -47,6 +47,8 @@ struct Host {
     std::vector<dns::Address> addresses;
     bool signed_zone = false;
     bool has_tlsa = false;
+    bool tlsa_usable = true;  // else they are of a usage that SMTP does not have (RFC 7672 §3.1.3)
+    bool foreign = false;     // its replies are not all ASCII
     Certificate certificate;
     bool starttls = true;
     bool requiretls = false;
@@ -127,6 +129,9 @@ class World {
     Attack& attack(const std::string& domain) { return attacks_[domain]; }
     /// Where the domain wants its TLS reports, as its record says; empty: it has none.
     static std::string rua(const std::string& domain);
+    /// What the owner of the domain must mend in what it publishes, as far as we can tell; empty: nothing, or
+    /// it cannot be seen now.
+    std::string what_is_wrong(const std::string& domain);
     /// The attacks on any domain that has this MX host.
     Attack attack_on_host(const std::string& host);
 

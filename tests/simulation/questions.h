@@ -1,0 +1,46 @@
+// What people ask of the daemon, put to the code that answers on its socket (cmd/queue_answers,
+// cmd/policy_answers), and what it says, for the oracle's claims.
+#pragma once
+
+#include <boost/asio/awaitable.hpp>
+#include <functional>
+#include <string>
+
+#include "chance.h"
+#include "cmd/policy_answers.h"
+#include "cmd/queue_answers.h"
+#include "oracle.h"
+#include "plant.h"
+#include "world.h"
+
+namespace sternpost::simulation {
+
+class Questions {
+  public:
+    struct Surroundings {
+        World& world;
+        Oracle& oracle;
+        Plant& plant;
+        Chance& chance;
+        const Clock& truth;
+        std::function<bool()> alive;  // the daemon still works
+    };
+    /// All that `sources` names outlives it.
+    Questions(const Surroundings& around, const cmd::PolicySources& sources);
+
+    /// The lists, `why` of a message, and `explain` and at times `sts check` of the domain, one after the
+    /// other.
+    asio::awaitable<void> ask(std::string domain);
+
+  private:
+    /// Null: there was no answer.
+    asio::awaitable<control::json::value> put(control::json::object request);
+    Claims::Asked since(SteadyTime asked) const { return {asked, queue_.now().wall}; }
+
+    Surroundings around_;
+    queue::Manager& queue_;
+    cmd::QueueAnswers of_queue_;
+    cmd::PolicyAnswers of_policy_;
+};
+
+}  // namespace sternpost::simulation
