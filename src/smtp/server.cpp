@@ -7,6 +7,7 @@
 
 #include "mail/local_names.h"
 #include "mail/trace.h"
+#include "util/free_memory.h"
 #include "util/text.h"
 
 namespace sternpost::smtp {
@@ -125,7 +126,7 @@ Server::Server(const ServerOptions& options, Client client) : options_(options),
 
 void Server::feed(std::string_view octets) {
     if (at_ == in_.size() && in_.capacity() > max_kept_buffer)
-        in_ = {};
+        free_memory(in_);
     else
         in_.erase(0, at_);
     at_ = 0;
@@ -652,7 +653,7 @@ void Server::end_transaction() {
     recipients_.clear();
     candidate_.reset();
     raw_.clear();
-    if (raw_.capacity() > max_kept_buffer) raw_ = {};
+    if (raw_.capacity() > max_kept_buffer) free_memory(raw_);
     text_.clear();
 }
 
