@@ -303,7 +303,7 @@ asio::awaitable<Listener::Session::Step> Listener::Session::receive() {
     since_renewed_ += *got;
     if (server_.in_data() && since_renewed_ >= large_chunk) renew_deadline();
     server_.feed(std::string_view(chunk_.data(), *got));
-    if (*got == chunk_.size() && chunk_.size() < large_chunk)
+    if (server_.in_data() && *got == chunk_.size() && chunk_.size() < large_chunk)
         chunk_ = std::vector<char>(chunk_.size() * 2);
     else if (!server_.in_data() && chunk_.size() > small_chunk)
         chunk_ = std::vector<char>(small_chunk);
