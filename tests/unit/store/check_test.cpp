@@ -140,6 +140,18 @@ TEST_F(Doctor, SeesBodiesThatAreGoneOrTooManyOrTooShort) {
     EXPECT_EQ(rules(look()), Rules{"body-missing"});
 }
 
+TEST_F(Doctor, ShowsAThousandFindingsOfARuleAndCountsTheOthers) {
+    for (int n = 0; n < 1002; ++n)
+        std::ofstream(dir_ + "/bodies/00000000000" + std::to_string(10'000 + n)) << "nobody's";
+    const SpoolReport report = look(true);
+    ASSERT_EQ(report.findings.size(), 1001U);
+    EXPECT_EQ(report.findings.back().rule, "body-without-message");
+    EXPECT_EQ(report.findings.back().text, "and 2 more");
+    EXPECT_TRUE(report.findings.back().repaired);
+    EXPECT_EQ(std::distance(std::filesystem::directory_iterator(dir_ + "/bodies"), {}), 1)
+        << "those that are not shown are mended, too";
+}
+
 // The index may be behind the journal after a crash: what it has not heard of is no leftover.
 TEST_F(Doctor, LeavesTheBodyOfMailThatTheIndexHasNotHeardOf) {
     const std::string body = only_file("bodies");
