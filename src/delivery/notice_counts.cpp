@@ -39,16 +39,27 @@ bool NoticeCounts::count(store::MessageId message, const mail::Mailbox& to, Wall
     if (of_message != per_message_.end() && of_message->second >= most_per_message_) return false;
     const std::string mailbox = key_of(to);
     const std::string domain = mailbox.substr(mailbox.rfind('@'));
-    const auto full = [this](const std::string& key, std::size_t most) {
+    const auto known = [this](const std::string& key) {
         const auto of = per_mailbox_.find(key);
-        return most != 0 && of != per_mailbox_.end() && of->second >= most;
+        return of == per_mailbox_.end() ? nullptr : &of->second;
     };
-    if (full(mailbox, most_per_day_) || full(domain, most_per_day_ * mailboxes_of_domain)) return false;
+    std::size_t* const of_mailbox = known(mailbox);
+    std::size_t* const of_domain = known(domain);
+    const auto full = [](const std::size_t* sent, std::size_t most) {
+        return most != 0 && sent != nullptr && *sent >= most;
+    };
+    if (full(of_mailbox, most_per_day_) || full(of_domain, most_per_day_ * mailboxes_of_domain)) return false;
     if (per_message_.size() >= most_counted) per_message_.clear();
     ++per_message_[message.value];
+    const auto add = [this](std::size_t* sent, const std::string& key, std::size_t most) {
+        if (sent != nullptr)
+            ++*sent;
+        else if (per_mailbox_.size() < most)
+            per_mailbox_.emplace(key, 1);
+    };
     // Beyond so many mailboxes, those that come new are counted by their domain alone.
-    if (per_mailbox_.size() < most_counted || per_mailbox_.contains(mailbox)) ++per_mailbox_[mailbox];
-    if (per_mailbox_.size() < 2 * most_counted || per_mailbox_.contains(domain)) ++per_mailbox_[domain];
+    add(of_mailbox, mailbox, most_counted);
+    add(of_domain, domain, 2 * most_counted);
     return true;
 }
 

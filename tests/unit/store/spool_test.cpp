@@ -1520,20 +1520,6 @@ TEST(Spool, KeepsTwentyVersionsOfAPolicy) {
     EXPECT_LT(again->first_seen, versions.back().first_seen);
 }
 
-TEST(Spool, KeepsTwoHundredThousandVersionsOfAllPolicies) {
-    Machine machine(14);
-    ASSERT_TRUE(machine.start());
-    auto database = Database::open({index_name, vfs_name}, Access::write).value();
-    database->run("INSERT INTO policy_text (id, hash, text) VALUES (1, 1, 'x')");
-    database->run(
-        "WITH RECURSIVE n (x) AS (SELECT 1 UNION ALL SELECT x + 1 FROM n WHERE x < 200005) "
-        "INSERT INTO policy_version SELECT 'd' || (x + 1000000), '1', 1, '', x, x FROM n");
-    ASSERT_EQ(database->number("SELECT count(*) FROM policy_version"), 200'005);
-    machine.spool().maintain();
-    EXPECT_EQ(database->number("SELECT count(*) FROM policy_version"), 200'000);
-    EXPECT_EQ(database->number("SELECT min(last_seen) FROM policy_version"), 6) << "the oldest go first";
-}
-
 TEST(DiskVfs, LetsSqliteRecoverAtEveryCut) {
     const auto fill = [](fake::SimDisk& disk, std::uint64_t& committed) {
         testing::FixedClock clock;
