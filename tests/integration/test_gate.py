@@ -365,6 +365,26 @@ def ten_thousand_next_hops_are_listed(machine):
 
 
 @test
+def explain_looks_at_fifty_messages_that_wait(machine):
+    ScriptedDns(machine, {('y.test', 'MX'): ['10 mx.y.test.'], ('mx.y.test', 'A'): ['127.0.0.97']})
+    ScriptedMx(machine, '127.0.0.97', rcpt='450 4.3.0 not now')
+    sternpost = Sternpost(machine)
+    sternpost.do('queue', 'suspend', '--domain', 'y.test', '--reason', 'so that nothing is tried')
+    for n in range(50):
+        sternpost.submit('-f', 'alice@sender.test', 'held@y.test', text=TEXT % 'y')
+    wait_for('all mail', lambda: sternpost.ask('status')['queue']['messages'] == 50)
+    sternpost.do('queue', 'hold', '--all')
+    sternpost.do('queue', 'resume', '--domain', 'y.test')
+    sternpost.submit('-f', 'alice@sender.test', 'tried@y.test', text=TEXT % 'y')
+    sternpost.wait_deferred('tried@y.test')
+    outlook = lambda: json.loads(sternpost.command('explain', 'y.test', '--json').out)['outlook']
+    expect_equal(outlook(), 'opportunistic', 'what is said while fifty others wait before it')
+    first = min(message['id'] for message in sternpost.ask('queue', 'list')['messages'])
+    sternpost.do('queue', 'delete', first)
+    wait_for('the failure among the first fifty', lambda: outlook() == 'failing')
+
+
+@test
 def the_unit_bounds_the_memory_of_the_service(machine):
     with open(os.path.join(TOP, 'etc', 'sternpost.service')) as f:
         unit = dict(line.strip().split('=', 1) for line in f if '=' in line and not line.startswith('#'))
