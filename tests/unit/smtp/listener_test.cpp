@@ -197,6 +197,7 @@ TEST_F(ListenerTest, Reads64KiBOfAMessageAtATime) {
     client.send(body);
     sent.set_value();
     EXPECT_EQ(client.say(".").substr(0, 3), "250");
+    ASSERT_EQ(store_.accepted().size(), 1U);
     EXPECT_GT(*std::max_element(pieces.begin(), pieces.end()), 32'768U);
     EXPECT_LE(*std::max_element(pieces.begin(), pieces.end()), 65'536U + 1000U) << "a piece, and the trace";
 }
