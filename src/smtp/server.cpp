@@ -125,10 +125,7 @@ Server::Server(const ServerOptions& options, Client client) : options_(options),
 }
 
 void Server::feed(std::string_view octets) {
-    if (at_ == in_.size() && in_.capacity() > max_kept_buffer)
-        free_memory(in_);
-    else
-        in_.erase(0, at_);
+    in_.erase(0, at_);
     at_ = 0;
     in_ += octets;
 }
@@ -164,6 +161,10 @@ std::optional<Action> Server::read_command() {
         if (phase_ == Phase::draining || pending.size() > line_limit(pending)) {
             phase_ = Phase::draining;
             if (!pending.empty()) at_ = in_.size() - (pending.back() == '\r' ? 1 : 0);
+        }
+        if (at_ == in_.size() && in_.capacity() > max_kept_buffer) {  // the client may be silent from here on
+            free_memory(in_);
+            at_ = 0;
         }
         return action::NeedInput{};
     }
