@@ -24,7 +24,6 @@ namespace {
 // ours: from there on what the heap keeps is given back now and then; it takes milliseconds
 constexpr std::uint64_t much_memory = 40UL << 20U;
 constexpr auto give_back_every = std::chrono::seconds(5);
-constexpr auto stop_patience = std::chrono::seconds(90);   // for sessions past the final dot (DESIGN §4)
 constexpr auto policy_patience = std::chrono::seconds(5);  // ours: of the start, for policies to be read
 constexpr unsigned control_slot = 63;                      // of store::IdSource; I/O threads have 0 …
 constexpr std::string_view version = STERNPOST_VERSION;
@@ -488,7 +487,7 @@ asio::awaitable<void> Daemon::stop() {
     Event(log_, Level::info, "stop");
     sd_notify(0, "STOPPING=1");
     while (starting_) co_await start_is_over_->wait(SteadyTime::max());
-    const Deadline deadline = clock_.steady() + stop_patience;
+    const Deadline deadline = clock_.steady() + queue::stop_patience;
     const Deadline soon = clock_.steady() + std::chrono::seconds(30);
     co_await asio::co_spawn(io_.front()->context, listener_->drain(soon), asio::use_awaitable);
     co_await maildrop_->drain(soon);

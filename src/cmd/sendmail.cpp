@@ -32,9 +32,6 @@ using local::Exit;
 
 constexpr const char* default_socket = "/run/sternpost/submit.sock";
 constexpr const char* default_maildrop = "/var/spool/sternpost/maildrop";
-// ours: what a runaway pipe may fill. The daemon's own limit is configuration, which this program does not
-// read.
-constexpr std::uint64_t max_message = 104'857'600;
 
 Exit complain(const Error<Exit>& error) {
     fmt::print(stderr, "sendmail: {}\n", error.text);
@@ -104,9 +101,9 @@ Expected<void, Exit> read_message(local::SendmailMessage& message, local::Spool&
     std::vector<char> chunk(65536);
     std::string out;
     const auto keep = [&]() -> Expected<void, Exit> {
-        if (spool.size() + out.size() > max_message)
-            return fail(Exit::data_error, fmt::format("the message is larger than {} octets", max_message));
-        if (auto kept = spool.append(out); !kept) return fail(Exit::try_again, std::move(kept.error().text));
+        if (auto kept = spool.append(out); !kept)
+            return fail(kept.error().code == local::Errc::too_big ? Exit::data_error : Exit::try_again,
+                        std::move(kept.error().text));
         out.clear();
         return {};
     };
@@ -157,7 +154,7 @@ smtp::ServerOptions session_options() {
     std::array<char, 256> name{};
     out.hostname =
         ::gethostname(name.data(), name.size() - 1) == 0 && name[0] != '\0' ? name.data() : "localhost";
-    out.max_message_size = max_message;
+    out.max_message_size = local::max_spooled;
     out.hands_over = true;
     // which names are this host's is for the daemon to say
     out.resolve_recipient = [](std::string_view path, bool utf8) {

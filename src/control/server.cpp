@@ -20,10 +20,9 @@
 namespace sternpost::control {
 namespace {
 
-constexpr std::size_t max_groups = 256;  // of a caller; whoever has more is asked about the first ones
+constexpr std::size_t max_groups = 256;  // of a caller; of whoever has more the primary one counts alone
 constexpr std::size_t max_others_request =
     65'536;  // octets of a request, of one that is not an administrator
-constexpr auto request_patience = std::chrono::seconds(10);
 
 bool is_member(int socket, std::uint32_t gid, std::uint32_t wanted) {
     if (gid == wanted) return true;
@@ -141,7 +140,7 @@ asio::awaitable<void> Server::talk(Socket socket, Caller caller) {
     const auto began = std::chrono::steady_clock::now();
     const std::size_t most = caller.admin ? max_request : max_others_request;
     auto got = co_await until(
-        began + request_patience,
+        began + options_.request_patience,
         asio::async_read_until(socket, asio::dynamic_buffer(line, most), '\n', asio::deferred));
     if (!got) co_return;
     const Deadline end = caller.admin ? Deadline::max() : began + options_.call_patience;

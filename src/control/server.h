@@ -43,8 +43,9 @@ class Server {
         std::size_t calls_of_root = 32;            // at a time, of root alone: nobody else takes its places
         std::size_t calls_of_admins = 64;          // at a time, of all other administrators
         std::size_t calls_per_admin = 32;          // at a time, of one of these
-        std::chrono::seconds write_patience{20};   // how long a caller may take for a piece of its answer
-        std::chrono::seconds call_patience{60};    // and for all of it, unless it is an administrator
+        std::chrono::milliseconds request_patience{10'000};  // how long a caller may take for its request,
+        std::chrono::milliseconds write_patience{20'000};    // for a piece of its answer,
+        std::chrono::milliseconds call_patience{60'000};  // and for all of it, unless it is an administrator
     };
 
     Server(asio::io_context& context, Options options, Handler handler, Log& log);

@@ -13,10 +13,6 @@
 namespace sternpost::delivery {
 namespace {
 
-constexpr std::size_t most_counted = 100'000;  // ours: messages, and mailboxes, whose notices are counted
-constexpr std::size_t mailboxes_of_domain =
-    10;  // ours: a domain may have as many notices as so many mailboxes
-
 store::SubmissionId id_of(const std::string& text) {
     std::array<std::uint8_t, SHA256_DIGEST_LENGTH> digest{};
     SHA256(reinterpret_cast<const std::uint8_t*>(text.data()), text.size(), digest.data());
@@ -59,7 +55,13 @@ struct Bouncer::Notice {
 
 Bouncer::Bouncer(BounceOptions options, store::Store& store, const Clock& clock, Random& random, Log& log,
                  store::IdSource& ids)
-    : options_(std::move(options)), store_(store), clock_(clock), random_(random), log_(log), ids_(ids) {}
+    : options_(std::move(options)),
+      store_(store),
+      clock_(clock),
+      random_(random),
+      log_(log),
+      ids_(ids),
+      counts_(options_.most_per_message, options_.most_per_day) {}
 
 asio::awaitable<store::Result<std::vector<store::NewMessage>>> Bouncer::notices(
     queue::MessagePtr message, std::vector<store::DeliveryResult> results) {
@@ -104,8 +106,8 @@ asio::awaitable<store::Result<std::vector<store::NewMessage>>> Bouncer::notices(
             }
     }
 
-    const std::string mailbox = key_of(to->mailbox());
-    if (!count_notice(message->id, mailbox)) {
+    const mail::Mailbox mailbox = to->mailbox();
+    if (!counts_.count(message->id, mailbox, clock_.wall())) {
         dropped("too many notices, about this message or to <" + to->text() +
                 "> today: this one is not sent");
         co_return out;
@@ -121,7 +123,7 @@ asio::awaitable<store::Result<std::vector<store::NewMessage>>> Bouncer::notices(
         what.recipients.push_back(status_of(*message, result, dsn::Action::failed));
     auto notice = co_await make(std::move(message), std::move(what));
     if (!notice) {
-        take_back(id, mailbox);
+        counts_.take_back(id, mailbox);
         co_return fail(std::move(notice).error());
     }
     out.push_back(std::move(*notice));
@@ -151,53 +153,6 @@ asio::awaitable<void> Bouncer::add_replies(const store::StoredMessage& message,
     }
 }
 
-// Spellings of one mailbox count together: hosts do not tell them apart, as a rule, and whoever forges
-// senders could make any number of them.
-std::string Bouncer::key_of(const mail::Mailbox& mailbox) {
-    std::string local;
-    bool escaped = false;
-    for (const char c : mailbox.local_part()) {
-        if (!escaped && (c == '"' || c == '\\')) {
-            escaped = c == '\\';
-            continue;
-        }
-        escaped = false;
-        local += lower(c);
-    }
-    return local.substr(0, std::max<std::size_t>(local.find('+'), 1)) + "@" + mailbox.host();
-}
-
-// Before it is made, which takes a while: what fails meanwhile is to see it. False: there are too many.
-bool Bouncer::count_notice(store::MessageId message, const std::string& to) {
-    const auto today = std::chrono::floor<std::chrono::days>(clock_.wall());
-    if (today > today_) {  // a clock that is set back over midnight gives nobody a second day
-        today_ = today;
-        per_mailbox_.clear();
-    }
-    const auto of_message = per_message_.find(message.value);
-    if (of_message != per_message_.end() && of_message->second >= options_.most_per_message) return false;
-    const std::string domain = to.substr(to.rfind('@'));
-    const auto full = [this](const std::string& key, std::size_t most) {
-        const auto of = per_mailbox_.find(key);
-        return most != 0 && of != per_mailbox_.end() && of->second >= most;
-    };
-    if (full(to, options_.most_per_day) || full(domain, options_.most_per_day * mailboxes_of_domain))
-        return false;
-    if (per_message_.size() >= most_counted) per_message_.clear();
-    ++per_message_[message.value];
-    // Beyond so many mailboxes, those that come new are counted by their domain alone.
-    if (per_mailbox_.size() < most_counted || per_mailbox_.contains(to)) ++per_mailbox_[to];
-    if (per_mailbox_.size() < 2 * most_counted || per_mailbox_.contains(domain)) ++per_mailbox_[domain];
-    return true;
-}
-
-void Bouncer::take_back(store::MessageId message, const std::string& to) {
-    if (const auto of = per_message_.find(message.value); of != per_message_.end() && of->second > 0)
-        --of->second;
-    for (const std::string& key : {to, to.substr(to.rfind('@'))})
-        if (const auto of = per_mailbox_.find(key); of != per_mailbox_.end() && of->second > 0) --of->second;
-}
-
 // RFC 3461 §5.2.2: the host behind us does not know that success is to be told.
 asio::awaitable<store::Result<std::optional<store::NewMessage>>> Bouncer::relayed(
     queue::MessagePtr message, std::vector<store::DeliveryResult> results) {
@@ -213,13 +168,13 @@ asio::awaitable<store::Result<std::optional<store::NewMessage>>> Bouncer::relaye
                 false,
                 false};
     const store::MessageId id = message->id;
-    const std::string mailbox = key_of(what.to.mailbox());
-    if (!count_notice(id, mailbox)) co_return std::nullopt;
+    const mail::Mailbox mailbox = what.to.mailbox();
+    if (!counts_.count(id, mailbox, clock_.wall())) co_return std::nullopt;
     for (const auto& result : results)
         what.recipients.push_back(status_of(*message, result, dsn::Action::relayed));
     auto notice = co_await make(std::move(message), std::move(what));
     if (!notice) {
-        take_back(id, mailbox);
+        counts_.take_back(id, mailbox);
         co_return fail(std::move(notice).error());
     }
     co_return std::move(*notice);
@@ -244,13 +199,13 @@ asio::awaitable<std::optional<store::NewMessage>> Bouncer::delay_warning(queue::
         if (tried) what.recipients.back().retry_until = delayed.until;
     }
     if (what.recipients.empty()) co_return std::nullopt;
-    const std::string mailbox = key_of(what.to.mailbox());
+    const mail::Mailbox mailbox = what.to.mailbox();
     const store::MessageId of = message->id;
-    if (!count_notice(of, mailbox)) co_return std::nullopt;
+    if (!counts_.count(of, mailbox, clock_.wall())) co_return std::nullopt;
     const std::string id = message->id.text();
     auto notice = co_await make(std::move(message), std::move(what));
     if (notice) co_return std::move(*notice);
-    take_back(of, mailbox);
+    counts_.take_back(of, mailbox);
     Event(log_, Level::warning, "delay-warning").kv("for", id).reason(notice.error().text);
     co_return std::nullopt;
 }

@@ -4,8 +4,8 @@
 #include <boost/asio/awaitable.hpp>
 #include <optional>
 #include <string>
-#include <unordered_map>
 
+#include "delivery/notice_counts.h"
 #include "queue/core.h"
 #include "store/store.h"
 #include "util/clock.h"
@@ -46,9 +46,6 @@ class Bouncer {
 
   private:
     struct Notice;
-    static std::string key_of(const mail::Mailbox& mailbox);
-    bool count_notice(store::MessageId message, const std::string& to);
-    void take_back(store::MessageId message, const std::string& to);
     asio::awaitable<store::Result<std::optional<store::NewMessage>>> relayed(
         queue::MessagePtr message, std::vector<store::DeliveryResult> results);
     asio::awaitable<void> add_replies(const store::StoredMessage& message,
@@ -61,10 +58,7 @@ class Bouncer {
     Random& random_;
     Log& log_;
     store::IdSource& ids_;
-    // What has been told lately. Bounded: whatever is beyond it is counted from nothing.
-    std::unordered_map<std::uint64_t, std::size_t> per_message_;
-    std::unordered_map<std::string, std::size_t> per_mailbox_;  // of today_
-    std::chrono::sys_days today_{};
+    NoticeCounts counts_;
 };
 
 }  // namespace sternpost::delivery

@@ -19,7 +19,7 @@ store::StoredAlarm alarm(std::string kind, const store::TlsOutcome& outcome, std
 }  // namespace
 
 void Watch::restore(const std::vector<store::StoredHost>& hosts) {
-    for (const auto& host : hosts) hosts_.insert_or_assign(host.name, host);
+    for (const auto& host : hosts) hosts_.insert_or_assign(hosts_.end(), host.name, host);
 }
 
 std::optional<store::StoredAlarm> Watch::saw(const store::TlsOutcome& outcome, bool without_dane) {

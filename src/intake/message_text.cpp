@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include "mail/seven_bit.h"
+#include "util/free_memory.h"
 #include "util/text.h"
 
 namespace sternpost::intake {
@@ -117,7 +118,7 @@ mail::Repairs MessageText::repairs() const {
 
 void MessageText::clear() {
     piece_.clear();
-    if (piece_.capacity() > max_kept_buffer) piece_ = {};
+    if (piece_.capacity() > max_kept_buffer) free_memory(piece_);
 }
 
 Refusal not_allowed(const mail::SenderDomains::Rule& rule, const std::string& domain,

@@ -109,14 +109,16 @@ asio::awaitable<void> SubmissionSocket::accept_all() {
     }
 }
 
-// One user has at most half of the places, and the last tenth is root's: whoever finds none leaves the mail
-// in the maildrop.
+bool finds_place(std::uint32_t uid, std::size_t own, std::size_t open, std::size_t all) {
+    if (uid == 0) return open <= all;
+    return own < all - all / 2 && open <= all - all / 10;
+}
+
+// Whoever finds no place leaves the mail in the maildrop.
 bool SubmissionSocket::has_slot(std::uint32_t uid) const {
-    const std::size_t all = options_.max_connections;
     const auto own = static_cast<std::size_t>(std::count_if(
         sessions_.begin(), sessions_.end(), [uid](const Session& one) { return one.uid == uid; }));
-    if (uid == 0) return sessions_.size() <= all;
-    return own < all - all / 2 && sessions_.size() <= all - all / 10;
+    return finds_place(uid, own, sessions_.size(), options_.max_connections);
 }
 
 asio::awaitable<void> SubmissionSocket::serve(std::list<Session>::iterator session) {

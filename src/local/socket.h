@@ -44,6 +44,11 @@ struct Surroundings {
 /// that does.
 std::string user_name(std::uint32_t uid);
 
+/// Whether a session of `uid` finds one of `all` places: one user has at most half of them, and the last
+/// tenth is root's. `open`: the sessions that there are, this one among them; `own`: those of the user before
+/// it.
+bool finds_place(std::uint32_t uid, std::size_t own, std::size_t open, std::size_t all);
+
 /// Lives on the thread of its io_context. drain() before it goes.
 class SubmissionSocket {
   public:

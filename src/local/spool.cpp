@@ -6,6 +6,8 @@
 
 #include <cerrno>
 
+#include "util/free_memory.h"
+
 namespace sternpost::local {
 namespace {
 
@@ -38,6 +40,8 @@ Result<void> write_all(int fd, std::string_view octets) {
 }  // namespace
 
 Result<void> Spool::append(std::string_view octets) {
+    if (octets.size() > max_spooled - size_)
+        return fail(Errc::too_big, "the message is larger than " + std::to_string(max_spooled) + " octets");
     size_ += octets.size();
     if (!file_ && size_ <= in_memory_) {
         memory_ += octets;
@@ -47,7 +51,7 @@ Result<void> Spool::append(std::string_view octets) {
         file_ = nameless_file(folder_);
         if (!file_) return failed("cannot make a temporary file in " + folder_, errno);
         if (auto written = write_all(file_.get(), memory_); !written) return written;
-        memory_ = {};
+        free_memory(memory_);
     }
     return write_all(file_.get(), octets);
 }

@@ -11,6 +11,10 @@
 
 namespace sternpost::local {
 
+/// Octets of a message: what a runaway pipe may fill. Ours; the daemon's own limit is configuration, which
+/// this program does not read.
+constexpr std::uint64_t max_spooled = 104'857'600;
+
 /// A file without a name leaves nothing behind, however the program ends.
 class Spool {
   public:
@@ -18,7 +22,8 @@ class Spool {
     explicit Spool(std::string folder, std::size_t in_memory = 1'048'576)
         : folder_(std::move(folder)), in_memory_(in_memory) {}
 
-    Result<void> append(std::string_view octets);  // no_space, io
+    /// Errors: too_big (it would be more than max_spooled), no_space, io.
+    Result<void> append(std::string_view octets);
     std::uint64_t size() const { return size_; }
     /// Up to 64 KiB from `offset`; empty at the end.
     Result<std::string> read(std::uint64_t offset) const;

@@ -7,8 +7,9 @@
 namespace sternpost::mail {
 namespace {
 
-constexpr std::size_t max_held = 998;   // RFC 5322 §2.1.1: no line is longer, so no field name is
-constexpr std::size_t max_value = 250;  // ours: of the values that are looked at
+constexpr std::size_t max_held = 998;         // RFC 5322 §2.1.1: no line is longer, so no field name is
+constexpr std::size_t max_value = 250;        // ours: of the values that are looked at
+constexpr std::string_view no_address = ":";  // in place of a From field that is too long, whatever follows
 
 }  // namespace
 
@@ -40,10 +41,12 @@ void HeaderFilter::begin_field(std::string& out) {
 
 void HeaderFilter::pass(std::string_view octets, std::string& out) {
     if (!rules_.repair && rules_.read_from && name_ == "from") {
-        if (seen_from_.size() + octets.size() <= max_repaired_field)
-            seen_from_ += octets;
+        const bool beyond =
+            seen_from_ == no_address || seen_from_.size() + octets.size() > max_repaired_field;
+        if (beyond)
+            seen_from_ = no_address;
         else
-            seen_from_ = ":";
+            seen_from_ += octets;
     }
     if (rules_.repair && field_.size() + octets.size() <= max_repaired_field) {
         field_ += octets;

@@ -23,6 +23,9 @@ namespace asio = boost::asio;
 
 class Manager;
 
+/// How long a stop waits for sessions past the final dot (DESIGN §4). Ours: below TimeoutStopSec of the unit.
+inline constexpr std::chrono::seconds stop_patience{90};
+
 /// What an administrator may do to mail in the queue. expire: it bounces now. remove: nobody is told.
 /// reroute: it waits for another next hop.
 enum class Deed { retry, hold, release, expire, remove, reroute };
@@ -107,7 +110,7 @@ class Manager {
     }
     /// New mail that is on stable storage.
     void accepted(std::vector<store::StoredMessage> messages);
-    /// Aborts what has not reached DATA, waits up to `patience` for the rest (DESIGN §4: 90 s).
+    /// Aborts what has not reached DATA, waits up to `patience` for the rest.
     asio::awaitable<void> stop(std::chrono::seconds patience);
 
     // ---- the administrator

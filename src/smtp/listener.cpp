@@ -288,6 +288,8 @@ asio::awaitable<Listener::Session::Step> Listener::Session::receive() {
         server_.shut_down();
         co_return Step::go_on;
     }
+    // What a message needed is not kept while the client may be silent.
+    if (!server_.in_data() && chunk_.size() > small_chunk) chunk_ = std::vector<char>(small_chunk);
     reading_ = true;
     const auto got = co_await stream_.read_some(chunk_, deadline_);
     reading_ = false;
@@ -303,10 +305,8 @@ asio::awaitable<Listener::Session::Step> Listener::Session::receive() {
     since_renewed_ += *got;
     if (server_.in_data() && since_renewed_ >= large_chunk) renew_deadline();
     server_.feed(std::string_view(chunk_.data(), *got));
-    if (*got == chunk_.size() && chunk_.size() < large_chunk)
+    if (server_.in_data() && *got == chunk_.size() && chunk_.size() < large_chunk)
         chunk_ = std::vector<char>(chunk_.size() * 2);
-    else if (!server_.in_data() && chunk_.size() > small_chunk)
-        chunk_ = std::vector<char>(small_chunk);
     co_return Step::go_on;
 }
 

@@ -7,6 +7,7 @@
 
 #include "mail/local_names.h"
 #include "mail/trace.h"
+#include "util/free_memory.h"
 #include "util/text.h"
 
 namespace sternpost::smtp {
@@ -124,10 +125,7 @@ Server::Server(const ServerOptions& options, Client client) : options_(options),
 }
 
 void Server::feed(std::string_view octets) {
-    if (at_ == in_.size() && in_.capacity() > max_kept_buffer)
-        in_ = {};
-    else
-        in_.erase(0, at_);
+    in_.erase(0, at_);
     at_ = 0;
     in_ += octets;
 }
@@ -163,6 +161,10 @@ std::optional<Action> Server::read_command() {
         if (phase_ == Phase::draining || pending.size() > line_limit(pending)) {
             phase_ = Phase::draining;
             if (!pending.empty()) at_ = in_.size() - (pending.back() == '\r' ? 1 : 0);
+        }
+        if (at_ == in_.size() && in_.capacity() > max_kept_buffer) {  // the client may be silent from here on
+            free_memory(in_);
+            at_ = 0;
         }
         return action::NeedInput{};
     }
@@ -652,7 +654,7 @@ void Server::end_transaction() {
     recipients_.clear();
     candidate_.reset();
     raw_.clear();
-    if (raw_.capacity() > max_kept_buffer) raw_ = {};
+    if (raw_.capacity() > max_kept_buffer) free_memory(raw_);
     text_.clear();
 }
 

@@ -5,6 +5,7 @@
 #include "smtp/command.h"
 #include "smtp/dotstuff.h"
 #include "util/deadline.h"
+#include "util/free_memory.h"
 #include "util/text.h"
 
 namespace sternpost::smtp {
@@ -284,7 +285,7 @@ asio::awaitable<std::optional<Failure>> Session::send_message(const Message& mes
         last = offset >= message.size || piece->empty();
         std::string wire = stuffer.stuff(*piece);
         if (last) wire += stuffer.end();
-        *piece = std::string();
+        free_memory(*piece);
         auto put = co_await stream_.write(wire, after(Stage::body));
         if (put) continue;
         const Errc code = of(put.error().code);

@@ -6,6 +6,7 @@
 
 #include "store/journal.h"
 #include "util/crc32c.h"
+#include "util/free_memory.h"
 #include "util/text.h"
 
 namespace sternpost::store {
@@ -129,7 +130,7 @@ class Bodies::Sink final : public BodySink {
         body_.file = std::move(name);
         file_ = std::move(*file);
         if (auto put = file_->write(0, memory_); !put) return put;
-        memory_ = {};
+        free_memory(memory_);
         bodies_.budget_->give(std::exchange(reserved_, 0));
         return {};
     }

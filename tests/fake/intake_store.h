@@ -3,6 +3,7 @@
 #pragma once
 
 #include <atomic>
+#include <functional>
 #include <memory>
 #include <mutex>
 #include <optional>
@@ -16,9 +17,10 @@ namespace sternpost::fake {
 
 class IntakeStore : public store::Store {
   public:
-    std::optional<store::Errc> refuse_accept;  // the next accepts fail so
-    std::optional<store::Errc> refuse_write;   // the next writes of a body fail so
-    std::atomic<bool> hold_replies = false;    // to accepts and to reads of a body, until release()
+    std::optional<store::Errc> refuse_accept;        // the next accepts fail so
+    std::optional<store::Errc> refuse_write;         // the next writes of a body fail so
+    std::atomic<bool> hold_replies = false;          // to accepts and to reads of a body, until release()
+    std::function<void(std::string_view)> on_write;  // hears of each piece of a body before it is written
 
     std::vector<store::NewMessage> accepted() const {
         const std::lock_guard lock(mutex_);
@@ -146,6 +148,7 @@ class IntakeStore : public store::Store {
             --store_.open_sinks_;
         }
         store::Result<void> write(std::string_view octets) override {
+            if (store_.on_write) store_.on_write(octets);
             if (store_.refuse_write) return fail(*store_.refuse_write, "as told");
             if (octets_.size() + octets.size() > limit_)
                 return fail(store::Errc::too_big, "beyond the sink's limit");

@@ -311,6 +311,80 @@ def reading_many_reports_takes_little_memory(machine):
 
 
 @test
+def what_is_said_of_many_reports_is_bounded(machine):
+    """Each of them says three thousand octets of itself, and 16 MiB are said of all; then a line is said of each that is left out."""
+    mails = []
+    for n in range(6000):
+        report = {'organization-name': 'o' * 1000, 'contact-info': 'c' * 1000, 'report-id': ('%05d' % n) + 'i' * 995, 'policies': []}
+        mails.append('From x Mon Nov 30 10:00:00 2026\nContent-Type: application/tlsrpt+json\n\n' + json.dumps(report) + '\n\n')
+    many = machine.write('many.mbox', ''.join(mails))
+    done = subprocess.run([os.path.join(BUILD, 'sternpost'), 'tlsrpt', 'read', many, '--json'], capture_output=True, text=True)
+    expect_equal(done.returncode, 1, 'the exit code')
+    read = json.loads(done.stdout)
+    octets = 3000 * len(read['reports'])
+    expect(13 << 20 < octets < 16 << 20, '%d octets are said of %d reports' % (octets, len(read['reports'])))
+    expect_equal(len(read['unreadable']), 1001, 'lines of trouble')
+    left_out = 6000 - len(read['reports'])
+    expect('is left out: there are too many' in read['unreadable'][999]['reason'], read['unreadable'][999])
+    expect_equal(read['unreadable'][1000]['reason'], '%d more such lines are left out' % (left_out - 1000), 'the last line')
+
+
+@test
+def sts_check_looks_up_five_places_of_reports(machine):
+    places = ','.join('mailto:a@p%d.test' % n for n in range(7))
+    server = ScriptedDns(machine, {('_smtp._tls.y.test', 'TXT'): ['"v=TLSRPTv1; rua=%s"' % places]})
+    sternpost = Sternpost(machine)
+    checked = sternpost.command('sts', 'check', 'y.test')
+    expect_equal(checked.out.count('does not exist in the DNS'), 5, 'places that are said to be wrong in ' + checked.out)
+    asked = {q.name for q in server.questions if q.name.startswith('p')}
+    expect_equal(len(asked), 5, 'places that were looked up')
+
+
+@test
+def status_shows_the_fifty_longest_lines(machine):
+    names = ['d%d.test' % n for n in range(60)]
+    ScriptedDns(machine, {(name, 'A'): ['127.0.0.98'] for name in names})  # nobody listens there
+    sternpost = Sternpost(machine)
+    sternpost.submit('-f', 'alice@sender.test', *['y@' + name for name in names], 'z@d59.test', text=TEXT % 'y')
+    wait_for('all next hops', lambda: len(sternpost.ask('queue', 'hops')) == 60)
+    shown = [hop['name'] for hop in sternpost.ask('status')['next_hops']]
+    expect_equal(len(shown), 50, 'next hops of status')
+    expect_equal(shown[0], 'd59.test', 'the first of them')
+    sternpost.stop()  # no question is under way when the DNS goes
+
+
+@test
+def ten_thousand_next_hops_are_listed(machine):
+    ScriptedDns(machine, {})
+    sternpost = Sternpost(machine)
+    sternpost.do('queue', 'suspend', '--domain', '.test', '--reason', 'so that they stay')
+    for begin in (0, 5010):
+        sternpost.submit('-f', 'alice@sender.test', *['y@d%d.test' % n for n in range(begin, begin + 5010)], text=TEXT % 'y')
+    wait_for('all mail', lambda: sternpost.ask('status')['queue']['recipients'] == 10_020)
+    expect_equal(len(sternpost.ask('queue', 'hops', '--limit', '20000')), 10_000, 'next hops')
+
+
+@test
+def explain_looks_at_fifty_messages_that_wait(machine):
+    ScriptedDns(machine, {('y.test', 'MX'): ['10 mx.y.test.'], ('mx.y.test', 'A'): ['127.0.0.97']})
+    ScriptedMx(machine, '127.0.0.97', rcpt='450 4.3.0 not now')
+    sternpost = Sternpost(machine)
+    sternpost.do('queue', 'suspend', '--domain', 'y.test', '--reason', 'so that nothing is tried')
+    for n in range(50):
+        sternpost.submit('-f', 'alice@sender.test', 'held@y.test', text=TEXT % 'y')
+    wait_for('all mail', lambda: sternpost.ask('status')['queue']['messages'] == 50)
+    sternpost.do('queue', 'hold', '--all')
+    sternpost.do('queue', 'resume', '--domain', 'y.test')
+    sternpost.submit('-f', 'alice@sender.test', 'tried@y.test', text=TEXT % 'y')
+    sternpost.wait_deferred('tried@y.test')
+    outlook = lambda: json.loads(sternpost.command('explain', 'y.test', '--json').out)['outlook']
+    expect_equal(outlook(), 'opportunistic', 'what is said while fifty others wait before it')
+    first = min(message['id'] for message in sternpost.ask('queue', 'list')['messages'])
+    sternpost.do('queue', 'delete', first)
+    wait_for('the failure among the first fifty', lambda: outlook() == 'failing')
+
+
+@test
 def the_unit_bounds_the_memory_of_the_service(machine):
     with open(os.path.join(TOP, 'etc', 'sternpost.service')) as f:
         unit = dict(line.strip().split('=', 1) for line in f if '=' in line and not line.startswith('#'))

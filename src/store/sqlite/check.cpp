@@ -69,7 +69,7 @@ class Look {
     Result<SpoolReport> run(bool mend);
 
   private:
-    void say(std::string rule, std::string text, std::string repair = "");
+    SpoolFinding& say(const std::string& rule, std::string text, std::string repair = "");
     Result<void> index(Database& database, bool mend);
     void rows(Database& database, bool mend, const char* rule, const char* wrong, const char* what,
               const char* mend_sql, const char* repair);
@@ -88,11 +88,16 @@ class Look {
         wanted_;  // by segment and offset: id and size of the message that is to be there
     std::set<std::string> bodies_to_come_;  // of records that the index has not read
     std::map<std::string, std::size_t> said_;
+    std::map<std::string, SpoolFinding> more_;  // by rule, one for all beyond the limit
 };
 
-void Look::say(std::string rule, std::string text, std::string repair) {
-    if (++said_[rule] > most_findings) return;
-    report_.findings.push_back({std::move(rule), std::move(text), std::move(repair), false});
+SpoolFinding& Look::say(const std::string& rule, std::string text, std::string repair) {
+    const std::size_t count = ++said_[rule];
+    if (count <= most_findings)
+        return report_.findings.emplace_back(SpoolFinding{rule, std::move(text), std::move(repair), false});
+    SpoolFinding& more = more_[rule];
+    more = {rule, fmt::format("and {} more", count - most_findings), std::move(repair), more.repaired};
+    return more;
 }
 
 void Look::rows(Database& database, bool mend, const char* rule, const char* wrong, const char* what,
@@ -232,9 +237,9 @@ Result<void> Look::journal() {
 Result<void> Look::files(bool mend) {
     const auto bodies = disk_.list("bodies");
     if (!bodies) return fail(bodies.error());
-    const auto drop = [&](std::string rule, const std::string& path, std::string text) {
-        say(std::move(rule), std::move(text), "it is removed");
-        if (mend) report_.findings.back().repaired = disk_.unlink(path).has_value();
+    const auto drop = [&](const std::string& rule, const std::string& path, std::string text) {
+        SpoolFinding& finding = say(rule, std::move(text), "it is removed");
+        if (mend) finding.repaired = disk_.unlink(path).has_value();
     };
     for (const auto& name : *bodies) {
         ++report_.bodies;
@@ -323,6 +328,7 @@ Result<SpoolReport> Look::run(bool mend) {
         report_.findings.empty() || !report_.findings.front().rule.starts_with("index-");
     if (auto done = files(mend && knows_bodies); !done) return fail(std::move(done).error());
     if (auto done = history(); !done) return fail(std::move(done).error());
+    for (auto& [rule, more] : more_) report_.findings.push_back(std::move(more));
     return std::move(report_);
 }
 

@@ -2,6 +2,11 @@
 
 #include <gtest/gtest.h>
 
+#include <filesystem>
+#include <fstream>
+
+#include "fake/temporary_folder.h"
+
 namespace sternpost::config {
 namespace {
 
@@ -52,6 +57,17 @@ TEST(Config, SaysWhereItIsNoToml) {
     const auto loaded = read_text("hostname = \n", "f.toml");
     ASSERT_EQ(loaded.errors.size(), 1U);
     EXPECT_TRUE(loaded.errors.front().starts_with("f.toml:1: not TOML: ")) << loaded.errors.front();
+}
+
+TEST(Config, IsOneMiBAtMost) {
+    const fake::TemporaryFolder folder;
+    for (const std::size_t octets : {1'048'576U, 1'048'577U}) {
+        const std::string path = folder / "f.toml";
+        std::ofstream(path) << "hostname = \"relay.example\"\n#" << std::string(octets - 29, 'x') << '\n';
+        ASSERT_EQ(std::filesystem::file_size(path), octets);
+        const auto loaded = read_file(path);
+        EXPECT_EQ(loaded.errors.empty(), octets == 1'048'576);
+    }
 }
 
 TEST(Config, ReadsEveryOptionAsItShowsIt) {

@@ -339,6 +339,22 @@ TEST_F(BouncerTest, SendsAsciiWhereAllIsAscii) {  // RFC 3464
     EXPECT_EQ(read.parts[2].body, plain_text);
 }
 
+TEST_F(BouncerTest, ReturnsAMessageOf64KiBWholeAndTheHeaderOfALargerOne) {
+    EXPECT_EQ(BounceOptions().most_returned, 65'536U);
+    const std::string header = "Subject: hi\r\n\r\n";
+    for (const std::size_t octets : {65'536U, 65'537U}) {
+        std::string text = header;
+        while (text.size() + 82 <= octets) text += std::string(78, 'x') + "\r\n";
+        text += std::string(octets - text.size() - 2, 'y') + "\r\n";
+        const auto notice = bounce(from("alice@corp.example"), {"bob@dest.example"}, text);
+        const Read read(*notice.body.octets);
+        ASSERT_EQ(read.parts.size(), 3U);
+        EXPECT_EQ(read.parts[2].type(), octets == 65'536 ? "message/rfc822" : "text/rfc822-headers");
+        EXPECT_EQ(read.parts[2].has("xxx"), octets == 65'536);
+        EXPECT_TRUE(read.parts[2].has("Subject: hi"));
+    }
+}
+
 TEST_F(BouncerTest, RedactsAndTagsNoticesAboutRequiretls) {  // RTLS-08, RTLS-09
     for (const auto ret : {mail::Ret::unspecified, mail::Ret::full, mail::Ret::hdrs}) {
         mail::Envelope envelope = from("alice@corp.example");

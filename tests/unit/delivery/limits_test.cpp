@@ -78,5 +78,20 @@ TEST(Rates, LetSoManyMessagesGoInAMinute) {
     for (int i = 0; i < 1000; ++i) EXPECT_EQ(rates.take(limits, now), std::nullopt);
 }
 
+TEST(Rates, RememberTenThousandDestinations) {
+    Rates rates;
+    const SteadyTime now(1000s);
+    const auto take = [&](int n) {
+        Limits limits;
+        limits.rate = "d" + std::to_string(n) + ".test";
+        limits.messages_per_minute = 1;
+        return rates.take(limits, now);
+    };
+    for (int n = 0; n < 9'999; ++n) EXPECT_FALSE(take(n));
+    EXPECT_TRUE(take(0)) << "it has had its message";
+    EXPECT_FALSE(take(9'999));
+    EXPECT_FALSE(take(0)) << "nobody's message is remembered any more";
+}
+
 }  // namespace
 }  // namespace sternpost::delivery

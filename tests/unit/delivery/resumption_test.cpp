@@ -196,6 +196,16 @@ TEST_F(Resumption, TicketsAreKeptByHostAndForAnHour) {
     EXPECT_EQ(tickets.size(), 0U);
 }
 
+TEST_F(Resumption, TwoTicketsOfAConnectionAreTaken) {
+    const auto there = server_for("mx.d.test", lab::CertificateKind::valid);
+    for (const std::size_t given : {1U, 2U, 9U}) {
+        SSL_CTX_set_num_tickets(there->native_handle(), given);
+        tickets_.clear();
+        connect(*contexts_.strict, *there);
+        EXPECT_EQ(tickets_.size(), std::min<std::size_t>(given, 2));
+    }
+}
+
 TEST_F(Resumption, TicketsAreBounded) {
     const auto there = server_for("mx.d.test", lab::CertificateKind::valid);
     const auto ticket = ticket_from(*contexts_.strict, *there);

@@ -59,6 +59,26 @@ TEST(DeadHosts, AreLeftAloneForAWhile) {  // SMTP-42
     EXPECT_EQ(sites.dead(address, now), nullptr);
 }
 
+TEST(DeadHosts, AreRememberedUpToTenThousand) {
+    Sites sites(60s);
+    const SteadyTime now(1000s);
+    const auto address = [](int n) {
+        return dns::Address::v4(
+            {198, 18, static_cast<std::uint8_t>(n / 256), static_cast<std::uint8_t>(n % 256)});
+    };
+    for (int n = 0; n < 10'000; ++n) sites.took_no_connection(address(n), now, "refused");
+    EXPECT_NE(sites.dead(address(0), now), nullptr);
+    sites.took_no_connection(address(10'000), now, "refused");
+    EXPECT_EQ(sites.dead(address(0), now), nullptr);
+    EXPECT_NE(sites.dead(address(10'000), now), nullptr);
+    for (int n = 0; n < 10'000; ++n) sites.took_connection(address(n), now);
+    sites.took_no_connection(address(0), now, "refused");
+    EXPECT_EQ(sites.dead(address(0), now), nullptr) << "it lives";
+    sites.took_connection(address(10'001), now);
+    sites.took_no_connection(address(0), now, "refused");
+    EXPECT_NE(sites.dead(address(0), now), nullptr) << "that it lives is not remembered any more";
+}
+
 TEST(DeadHosts, AreNotThoseThatRefuseOneConnectionMore) {  // SMTP-42
     Sites sites(60s);
     const SteadyTime now(1000s);

@@ -43,6 +43,28 @@ TEST_F(Why, MailThatIsHeldBackIsNotGivenUp) {
     }
 }
 
+TEST_F(Why, ShowsTheFiftyLatestAttempts) {
+    const auto shown = [this] {
+        const auto lines = lines_of(facts);
+        return std::count_if(lines.begin(), lines.end(), [](const std::string& line) {
+            return line.find("rerouted by uid ") != std::string::npos;
+        });
+    };
+    const auto reroute = [this](int uid) {
+        facts.history.push_back(
+            {facts.now, 0,
+             store::Act{store::ActKind::reroute, facts.message.id, facts.now, "uid " + std::to_string(uid)}});
+    };
+    for (int uid = 100; uid < 150; ++uid) reroute(uid);
+    EXPECT_EQ(shown(), 50);
+    EXPECT_FALSE(says("left out"));
+    for (int uid = 150; uid < 160; ++uid) reroute(uid);
+    EXPECT_EQ(shown(), 50);
+    EXPECT_TRUE(says("(10 earlier ones left out)"));
+    EXPECT_FALSE(says("uid 109"));
+    EXPECT_TRUE(says("uid 110"));
+}
+
 TEST_F(Why, TellsWhatWasDoneByHand) {
     facts.history.push_back(
         {facts.now, 0, store::Act{store::ActKind::reroute, facts.message.id, facts.now, "uid 0"}});

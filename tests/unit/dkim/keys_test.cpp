@@ -127,6 +127,21 @@ TEST(KeyFolder, HoldsWhatWasWritten) {
     EXPECT_EQ(folder.remove(one).error().code, Errc::not_found);
 }
 
+TEST(KeyFolder, ReadsFilesOf64KiB) {
+    const fake::TemporaryFolder around;
+    const KeyFolder folder(around / "dkim");
+    const auto one = key("example.com", "a");
+    ASSERT_TRUE(folder.write(one, true));
+    for (const std::size_t octets : {65'536U, 65'537U}) {
+        const std::string pem = one.signer.key.pem();
+        std::ofstream(around / ("dkim/" + one.file())) << std::string(octets - pem.size() - 1, 'x') << '\n'
+                                                       << pem;
+        const auto keys = folder.read();
+        EXPECT_EQ(keys.keys.size(), octets == 65'536 ? 1U : 0U);
+        EXPECT_EQ(keys.bad.size(), octets == 65'536 ? 0U : 1U);
+    }
+}
+
 TEST(KeyFolder, RefusesWhatOthersCouldRead) {
     const fake::TemporaryFolder around;
     const KeyFolder folder(around / "dkim");

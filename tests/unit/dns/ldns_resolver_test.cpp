@@ -4,6 +4,7 @@
 
 #include <gtest/gtest.h>
 
+#include <atomic>
 #include <boost/asio/ip/udp.hpp>
 #include <map>
 #include <thread>
@@ -29,12 +30,16 @@ std::string wire_name(std::string_view text) {
     return out + '\0';
 }
 
-// What the server says of one name: one record, with AD or without.
+constexpr auto type_soa = static_cast<Type>(6);
+
+// What the server says of one name: one record, with AD or without. Of type SOA: that there is nothing.
 struct Part {
     bool authentic = false;
     Type type = type_cname;
     std::string data;
     unsigned char times = 1;
+    std::uint32_t ttl = 300;
+    char rcode = 0;
 };
 
 // Answers questions by UDP on a thread of its own; NOERROR without records to all that it does not know.
@@ -51,6 +56,7 @@ class OneRecordServer {
         thread_.join();
     }
     Server address() const { return {Address::v4({127, 0, 0, 1}), socket_.local_endpoint().port()}; }
+    int asked() const { return asked_; }
 
   private:
     void serve() {
@@ -59,6 +65,7 @@ class OneRecordServer {
             udp::endpoint client;
             const std::size_t size = socket_.receive_from(asio::buffer(query), client);
             if (size < 12) return;
+            ++asked_;
             const std::string answer = answer_to(query.substr(0, size));
             socket_.send_to(asio::buffer(answer), client);
         }
@@ -72,18 +79,24 @@ class OneRecordServer {
         for (const auto& [name, part] : parts_) {
             if (query.substr(12, end - 16) != wire_name(name)) continue;
             if (part.authentic) out[3] = static_cast<char>(0xA0);
-            out[7] = static_cast<char>(part.times);
+            out[3] = static_cast<char>(out[3] | part.rcode);
+            if (part.rcode != 0) return out;
+            out[part.type == type_soa ? 9 : 7] = static_cast<char>(part.times);
             for (int i = 0; i < part.times; ++i) add(out, part);
         }
         return out;
     }
     static void add(std::string& out, const Part& part) {
-        out += "\xC0\x0C\0"s + static_cast<char>(part.type) + "\0\1\0\0\1\x2C\0"s;
+        out += "\xC0\x0C\0"s + static_cast<char>(part.type) + "\0\1"s;
+        for (const int shift : {24, 16, 8, 0})
+            out += static_cast<char>(part.ttl >> static_cast<unsigned>(shift));
+        out += '\0';
         out += static_cast<char>(part.data.size());
         out += part.data;
     }
 
     std::map<std::string, Part> parts_;
+    std::atomic<int> asked_ = 0;
     asio::io_context context_;
     udp::socket socket_;
     std::thread thread_;
@@ -172,6 +185,69 @@ TEST(Resolver, SaysHowManyRecordsItLeftOutAndCutsNoTextsOfProtocols) {  // D-46
     EXPECT_NE(too_many.error().text.find("n2.example has 65 TXT records"), std::string::npos)
         << too_many.error().text;
 }
+
+TEST(Resolver, AsksAllServersTwice) {
+    const OneRecordServer one({{"n0.example", {false, type_a, "", 1, 300, 2}}});  // SERVFAIL
+    const OneRecordServer two({{"n0.example", {false, type_a, "", 1, 300, 2}}});
+    fake::IoLoop loop;
+    const SystemClock clock;
+    fake::SeededRandom random(1);
+    int asked = 0;
+    for (const unsigned rounds : {ResolverOptions().attempts, 1U}) {
+        ResolverOptions options;
+        options.servers = {one.address(), two.address()};
+        options.attempts = rounds;
+        LdnsResolver resolver(loop.context().get_executor(), options, clock, random);
+        EXPECT_FALSE(loop.run(resolver.a(Domain::parse("n0.example").value())));
+        EXPECT_EQ(one.asked() - asked, rounds == 1 ? 1 : 2);
+        EXPECT_EQ(two.asked(), one.asked());
+        asked = one.asked();
+    }
+}
+
+// A clock that runs ahead as it is told.
+struct AheadClock final : Clock {
+    WallTime wall() const override { return SystemClock().wall(); }
+    SteadyTime steady() const override { return SystemClock().steady() + std::chrono::seconds(ahead.load()); }
+    std::atomic<int> ahead = 0;
+};
+
+struct BelievedRow {
+    const char* name;
+    const char* asked;
+    std::uint32_t ttl;
+    int seconds;
+};
+class BelievedAnswer : public ::testing::TestWithParam<BelievedRow> {};
+
+TEST_P(BelievedAnswer, IsAskedForAgainAfterItsTime) {
+    const std::string soa =
+        wire_name("ns.example") + wire_name("h.example") + std::string(16, '\0') + "\0\1\0\0"s;
+    const OneRecordServer server({{"there.example", {false, type_a, "\xC0\0\2\1"s, 1, GetParam().ttl}},
+                                  {"gone.example", {false, type_soa, soa, 1, GetParam().ttl}}});
+    fake::IoLoop loop;
+    AheadClock clock;
+    fake::SeededRandom random(1);
+    ResolverOptions options;
+    options.servers = {server.address()};
+    LdnsResolver resolver(loop.context().get_executor(), options, clock, random);
+    const auto ask = [&] { return loop.run(resolver.a(Domain::parse(GetParam().asked).value())); };
+    EXPECT_EQ(ask().value().ttl, std::chrono::seconds(GetParam().seconds));
+    clock.ahead = GetParam().seconds - 30;
+    ask();
+    EXPECT_EQ(server.asked(), 1);
+    clock.ahead = GetParam().seconds;
+    ask();
+    EXPECT_EQ(server.asked(), 2);
+}
+
+INSTANTIATE_TEST_SUITE_P(Of, BelievedAnswer,
+                         ::testing::Values(BelievedRow{"AnHour", "there.example", 3600, 3600},
+                                           BelievedRow{"AWeekIsADay", "there.example", 604'800, 86'400},
+                                           BelievedRow{"NothingForAMinute", "gone.example", 60, 60},
+                                           BelievedRow{"NothingForAnHourIsFiveMinutes", "gone.example", 3600,
+                                                       300}),
+                         [](const auto& row) { return std::string(row.param.name); });
 
 }  // namespace
 }  // namespace sternpost::dns

@@ -33,6 +33,18 @@ TEST(Notice, StandsInTheThreadOfItsMessage) {
     EXPECT_FALSE(has(compose(request), "In-Reply-To")) << "there is nothing to refer to";
 }
 
+TEST(Notice, RefersToTheTwentyLatestOfItsThread) {
+    NoticeRequest request = about(Action::failed);
+    request.original = "Message-ID: <m@sender.test>\r\nReferences:";
+    for (int n = 10; n < 31; ++n) request.original += "\r\n <" + std::to_string(n) + "@sender.test>";
+    request.original += "\r\n";
+    std::string text = compose(request);
+    text.resize(text.find("\r\n\r\n"));
+    EXPECT_FALSE(has(text, "<10@sender.test>")) << text;
+    for (int n = 11; n < 31; ++n) EXPECT_TRUE(has(text, "<" + std::to_string(n) + "@sender.test>")) << n;
+    EXPECT_TRUE(has(text, "<m@sender.test>")) << text;
+}
+
 TEST(Notice, NamesTheHostAndItsReplyWhateverBecomesOfTheMail) {  // RFC 3464 §2.3.5, §2.3.6
     for (const Action action : {Action::failed, Action::delayed}) {
         NoticeRequest request = about(action);

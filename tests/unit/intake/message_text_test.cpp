@@ -120,6 +120,44 @@ TEST(MessageText, HasLongLinesEncodedOnlyWhereTheMessageIsOurs) {  // D-22
     EXPECT_TRUE(got(relayed(), "\r\n" + longer + "\r\n").refusal.starts_with("554 5.6.0"));
 }
 
+TEST(MessageText, HasLongLinesEncodedInMessagesOfFiftyMiBAtMost) {  // D-22
+    for (const std::size_t line : {mail::max_line, mail::max_line + 1}) {
+        MessageText text(originated(), store::MessageId{1}, WallTime{}, {}, to({"b@b.test"}));
+        ASSERT_TRUE(text.feed("Subject: x\r\n\r\n" + std::string(line, 'x') + "\r\n"));
+        ASSERT_TRUE(text.finish());
+        EXPECT_TRUE(text.judge(52'428'800));
+        EXPECT_EQ(text.judge(52'428'801).has_value(), line == mail::max_line) << "nothing is to be encoded";
+    }
+}
+
+TEST(MessageText, RefusesAFromFieldThatIsTooLongToBeCompared) {  // D-47
+    mail::SenderDomains::Rule rule;
+    rule.name = "[[client]] 192.0.2.0/24";
+    rule.domains = {"ours.test"};
+    TextRules rules = relayed();
+    rules.domains = &rule;
+    // In pieces, as it comes from the network; the last one has an address that is allowed.
+    const auto refusal = [&](std::size_t octets, std::string_view begin) {
+        const std::string end = ")\r\n a@ours.test\r\n";
+        std::string field = std::string(begin) + "(";
+        while (field.size() + end.size() < octets)
+            field += std::string(std::min<std::size_t>(octets - field.size() - end.size(), 900), 'x') +
+                     (field.size() + end.size() + 1000 < octets ? "\r\n " : "");
+        field += end + "\r\n";
+        MessageText text(rules, store::MessageId{1}, WallTime{}, {}, to({"b@b.test"}));
+        for (std::string_view rest = field; !rest.empty();
+             rest.remove_prefix(std::min<std::size_t>(rest.size(), 8192)))
+            EXPECT_TRUE(text.feed(rest.substr(0, 8192)));
+        EXPECT_TRUE(text.finish());
+        const auto judged = text.judge(field.size());
+        return judged ? "" : reply_of(judged.error());
+    };
+    EXPECT_EQ(refusal(1'048'576, "From: "), "");
+    EXPECT_TRUE(refusal(1'048'700, "From: ").starts_with("550 5.7.1 From: what is no address"));
+    EXPECT_TRUE(
+        refusal(1'048'700, "From: b@theirs.test, ").starts_with("550 5.7.1 From: what is no address"));
+}
+
 TEST(MessageText, OfAServerBehindIsPassedOnUntouched) {
     MessageText text;
     ASSERT_TRUE(text.feed("From: a\r\nFrom: b\r\n\r\n"));

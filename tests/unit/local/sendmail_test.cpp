@@ -90,6 +90,11 @@ TEST(SendmailArguments, CarryNoticeWishes) {  // CLI-11, CLI-18, CLI-19
         EXPECT_EQ(error_of(wrong), Exit::usage) << wrong.front();
 }
 
+TEST(SendmailArguments, NameThePersonIn200Octets) {
+    EXPECT_EQ(arguments({"-F", std::string(200, 'x'), "a@x"}).full_name, std::string(200, 'x'));
+    EXPECT_EQ(error_of({"-F", std::string(201, 'x'), "a@x"}), Exit::usage);
+}
+
 TEST(SendmailArguments, AskForRequiretlsAndSmtputf8) {  // CLI-22, RTLS-15
     EXPECT_FALSE(arguments({"a@x"}).requiretls);
     EXPECT_TRUE(arguments({"-O", "requiretls=yes", "a@x"}).requiretls);

@@ -13,6 +13,7 @@
 #include <memory>
 #include <string>
 
+#include "fake/hand_mailbox.h"
 #include "fake/intake_store.h"
 #include "fake/io_loop.h"
 #include "fake/log_lines.h"
@@ -300,6 +301,91 @@ TEST_F(LocalSubmission, ReplacesOnlySockets) {
     EXPECT_EQ(fs::file_size(options_.socket_path), 8U);
 }
 
+TEST(SubmissionPlaces, AreHalfOfOneUserAtMostAndTheLastTenthIsRoots) {
+    const std::size_t all = Options().max_connections;
+    EXPECT_TRUE(finds_place(1000, 99, 150, all));
+    EXPECT_FALSE(finds_place(1000, 100, 150, all)) << "another user is to find one";
+    EXPECT_TRUE(finds_place(1000, 0, 180, all));
+    EXPECT_FALSE(finds_place(1000, 0, 181, all)) << "root is to find one";
+    EXPECT_TRUE(finds_place(0, 150, 200, all));
+    EXPECT_FALSE(finds_place(0, 150, 201, all));
+}
+
+// Shows the time of a while ago: what began then is as old as that at once.
+struct LateClock final : Clock {
+    explicit LateClock(SteadyTime::duration l) : late(l) {}
+    WallTime wall() const override { return SystemClock().wall(); }
+    SteadyTime steady() const override { return SystemClock().steady() - late; }
+    SteadyTime::duration late;
+};
+
+// A connection to a UNIX socket, and what comes over it within five seconds.
+class Caller {
+  public:
+    explicit Caller(const std::string& path) : fd_(::socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0)) {
+        sockaddr_un address{};
+        address.sun_family = AF_UNIX;
+        path.copy(address.sun_path, sizeof address.sun_path - 1);
+        const timeval limit{5, 0};
+        ::setsockopt(fd_.get(), SOL_SOCKET, SO_RCVTIMEO, &limit, sizeof limit);
+        EXPECT_EQ(::connect(fd_.get(), reinterpret_cast<const sockaddr*>(&address), sizeof address), 0);
+    }
+    std::string all() const {
+        std::string out(1000, '\0');
+        std::size_t size = 0;
+        for (ssize_t got = 1; got > 0 && size < out.size(); size += static_cast<std::size_t>(got))
+            got = std::max<ssize_t>(::recv(fd_.get(), out.data() + size, out.size() - size, 0), 0);
+        out.resize(size);
+        return out;
+    }
+
+  private:
+    util::Fd fd_;
+};
+
+TEST_F(LocalSubmission, TakesFiveMinutesAtMost) {
+    for (const auto late : {4min, 5min}) {
+        const LateClock clock(late);
+        const Surroundings around{store_, ids_, clock, log_, limits_, nullptr};
+        socket_ = std::make_unique<SubmissionSocket>(loop_.context(), options_, around);
+        loop_.call([this] { ASSERT_TRUE(socket_->open().has_value()); });
+        if (late == 5min) {
+            EXPECT_TRUE(Caller(options_.socket_path).all().ends_with("the submission took too long\n"));
+        } else {
+            const Spool spool = spool_of("\r\nhi\r\n");
+            EXPECT_EQ(submit(options_.socket_path, submission(spool), spool)->kind, Answer::Kind::ok);
+        }
+        close_socket();
+    }
+}
+
+TEST_F(LocalSubmission, HearsOneLineAndNoMoreOfIt) {
+    for (const std::size_t size : {999UL, 100'000UL}) {
+        const util::Fd listener(::socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0));
+        sockaddr_un address{};
+        address.sun_family = AF_UNIX;
+        const std::string path = folder_ / ("daemon" + std::to_string(size));
+        path.copy(address.sun_path, sizeof address.sun_path - 1);
+        ASSERT_EQ(::bind(listener.get(), reinterpret_cast<const sockaddr*>(&address), sizeof address), 0);
+        ASSERT_EQ(::listen(listener.get(), 1), 0);
+        std::thread daemon([&] {
+            const util::Fd one(::accept(listener.get(), nullptr, nullptr));
+            std::string read(4096, '\0');
+            for (std::size_t at = 0; read.find("\nend\n") == std::string::npos && at < read.size();)
+                at += static_cast<std::size_t>(::recv(one.get(), read.data() + at, read.size() - at, 0));
+            std::string line = "perm ";
+            line.append(size - line.size(), 'x');
+            line += '\n';
+            ::send(one.get(), line.data(), line.size(), MSG_NOSIGNAL);
+        });
+        const Spool spool = spool_of("\r\nhi\r\n");
+        const auto answer = submit(path, submission(spool), spool);
+        daemon.join();
+        ASSERT_TRUE(answer) << answer.error().text;
+        EXPECT_EQ(answer->text.size(), std::min<std::size_t>(size, 1000) - 5);
+    }
+}
+
 // ---- the maildrop
 
 TEST_F(LocalSubmission, WaitsInTheMaildropForTheDaemon) {  // CLI-25
@@ -340,6 +426,54 @@ TEST_F(LocalSubmission, IsNoticedInTheMaildrop) {
         while (store_.accepted().size() < i) std::this_thread::yield();
     }
     loop_.run(maildrop.drain(clock_.steady() + 10s));
+}
+
+// No file is announced after the first look.
+TEST_F(LocalSubmission, IsLookedForInTheMaildropEveryMinute) {
+    const LateClock clock(60s);
+    store_.refuse_accept = store::Errc::full;
+    const Spool spool = spool_of("\r\nhi\r\n");
+    ASSERT_TRUE(leave(options_.maildrop_path, submission(spool), spool).has_value());
+    Maildrop maildrop(loop_.context(), options_, {store_, ids_, clock, log_, limits_, nullptr}, pool_);
+    loop_.call([&] { maildrop.start(); });
+    const auto end = clock_.steady() + 5s;
+    while (log_.find("maildrop file=").empty() && clock_.steady() < end) std::this_thread::yield();
+    EXPECT_TRUE(store_.accepted().empty());
+    loop_.call([this] { store_.refuse_accept.reset(); });
+    while (store_.accepted().empty() && clock_.steady() < end) std::this_thread::yield();
+    EXPECT_EQ(store_.accepted().size(), 1U);
+    loop_.run(maildrop.drain(clock_.steady() + 10s));
+}
+
+TEST_F(LocalSubmission, SixteenFilesOfTheMaildropAreReadAtATime) {
+    const Spool spool = spool_of("\r\nhi\r\n");
+    for (int i = 0; i < 18; ++i)
+        ASSERT_TRUE(leave(options_.maildrop_path, submission(spool), spool).has_value());
+    boost::asio::io_context context;
+    fake::HandMailbox pool;
+    Maildrop maildrop(context, options_, around(), pool);
+    const auto settle = [&] {
+        std::size_t ran = 1;
+        for (; ran > 0 || !pool.empty(); pool.run_all()) {
+            context.restart();
+            ran = context.poll();
+        }
+    };
+    bool over = false;
+    store_.hold_replies = true;
+    boost::asio::co_spawn(context, maildrop.scan(), [&](const std::exception_ptr&, bool) { over = true; });
+    settle();
+    EXPECT_EQ(store_.held(), 16U);
+    EXPECT_FALSE(over);
+    store_.release();
+    settle();
+    EXPECT_TRUE(over);
+    EXPECT_EQ(store_.accepted().size(), 18U);
+    over = false;
+    boost::asio::co_spawn(context, maildrop.drain(clock_.steady()),
+                          [&](const std::exception_ptr&) { over = true; });
+    settle();
+    EXPECT_TRUE(over);
 }
 
 TEST_F(LocalSubmission, StaysInTheMaildropWhileTheStoreIsFull) {
@@ -447,26 +581,28 @@ TEST_F(LocalSubmission, SaysOnceThatTheMaildropIsMissing) {
 struct Ran {
     int exit_code = -1;
     std::string errors;
+    std::string output;
 };
 
 class SendmailProgram : public LocalSubmission {
   protected:
     // Runs the program that was built beside this one.
-    Ran run(const std::vector<std::string>& words, std::string_view input) {
+    Ran run(const std::vector<std::string>& words, std::string_view input,
+            const std::string& name = "Bob Builder") {
         const std::string program =
             (fs::read_symlink("/proc/self/exe").parent_path().parent_path() / "sendmail").string();
         const std::string errors = folder_ / "errors";
+        const std::string output = folder_ / "output";
         const std::string in = folder_ / "input";
         std::ofstream(in, std::ios::binary) << input;
         const pid_t child = ::fork();
         if (child == 0) {
             ::setenv("STERNPOST_SOCKET", options_.socket_path.c_str(), 1);
             ::setenv("STERNPOST_MAILDROP", options_.maildrop_path.c_str(), 1);
-            ::setenv("NAME", "Bob Builder", 1);
-            const int from = ::open(in.c_str(), O_RDONLY);
-            const int to = ::open(errors.c_str(), O_WRONLY | O_CREAT | O_TRUNC, 0600);
-            ::dup2(from, 0);
-            ::dup2(to, 2);
+            ::setenv("NAME", name.c_str(), 1);
+            ::dup2(::open(in.c_str(), O_RDONLY), 0);
+            ::dup2(::open(output.c_str(), O_WRONLY | O_CREAT | O_TRUNC, 0600), 1);
+            ::dup2(::open(errors.c_str(), O_WRONLY | O_CREAT | O_TRUNC, 0600), 2);
             std::vector<char*> argv{const_cast<char*>("sendmail")};
             for (const auto& word : words) argv.push_back(const_cast<char*>(word.c_str()));
             argv.push_back(nullptr);
@@ -475,9 +611,11 @@ class SendmailProgram : public LocalSubmission {
         }
         int status = 0;
         ::waitpid(child, &status, 0);
-        std::ifstream file(errors);
-        return {WIFEXITED(status) ? WEXITSTATUS(status) : -1,
-                std::string(std::istreambuf_iterator<char>(file), {})};
+        const auto text = [](const std::string& path) {
+            std::ifstream file(path);
+            return std::string(std::istreambuf_iterator<char>(file), {});
+        };
+        return {WIFEXITED(status) ? WEXITSTATUS(status) : -1, text(errors), text(output)};
     }
 };
 
@@ -528,6 +666,36 @@ TEST_F(SendmailProgram, SaysWhatIsWrongByItsExitCode) {  // CLI-24, CLI-27
     EXPECT_EQ(run({"carol@dest.example"}, "hi\n").exit_code, 75);
     EXPECT_EQ(files_in_drop(), 0U);  // the daemon said no: the caller keeps the message
     EXPECT_TRUE(store_.accepted().empty());
+}
+
+TEST(SendmailSpool, HoldsAHundredMiB) {
+    Spool spool("/tmp", SIZE_MAX);
+    const std::string piece(1'048'576, 'x');
+    for (int n = 0; n < 100; ++n) ASSERT_TRUE(spool.append(piece)) << n;
+    const auto more = spool.append("x");
+    ASSERT_FALSE(more);
+    EXPECT_EQ(more.error().code, Errc::too_big);
+    EXPECT_EQ(spool.size(), 104'857'600U);
+}
+
+TEST_F(SendmailProgram, TakesAHundredMiBInASession) {
+    const Ran ran = run({"-bs"},
+                        "EHLO client.example\r\nMAIL FROM:<a@corp.example> SIZE=104857601\r\n"
+                        "MAIL FROM:<a@corp.example> SIZE=104857600\r\nQUIT\r\n");
+    EXPECT_NE(ran.output.find("\r\n250-SIZE 104857600\r\n"), std::string::npos) << ran.output;
+    EXPECT_NE(ran.output.find("\r\n552 5.3.4 "), std::string::npos) << ran.output;
+    EXPECT_NE(ran.output.find("\r\n250 2.1.0 ok\r\n"), std::string::npos) << ran.output;
+}
+
+TEST_F(SendmailProgram, KnowsNoNameLongerThan200Octets) {
+    open_socket();
+    for (const std::size_t size : {200U, 201U}) {
+        const std::string name(size, 'x');
+        EXPECT_EQ(run({"carol@dest.example"}, "hi\n", name).exit_code, 0);
+        ASSERT_FALSE(store_.accepted().empty());
+        const bool named = store_.accepted().back().body.octets->find(name) != std::string::npos;
+        EXPECT_EQ(named, size == 200);
+    }
 }
 
 TEST_F(SendmailProgram, SendsLargeMessages) {

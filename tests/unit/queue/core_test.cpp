@@ -219,6 +219,34 @@ TEST_F(Queue, OpensAtMostTheConnectionsThatAreAllowed) {  // SMTP-43
     EXPECT_EQ(open, 20U);
 }
 
+TEST_F(Queue, OpensTwoConnectionsToANewHopAndOneMoreForEachThatOpens) {
+    for (int i = 0; i < 1000; ++i) add({{"a@d.test", "d.test"}});
+    EXPECT_EQ(open_lanes().size(), 2U);
+    EXPECT_TRUE(open_lanes().empty());
+    core.lane_connected("d.test");
+    EXPECT_EQ(open_lanes().size(), 1U);
+    Options wide = options();
+    wide.window_start = 5;
+    wide.window_growth = 3;
+    Core other(wide, random);
+    for (const auto& id : {1, 2, 3, 4})
+        for (int i = 0; i < 100; ++i) {
+            store::StoredMessage message = *core.message({static_cast<std::uint64_t>(id)});
+            message.id = {++last};
+            other.add(std::move(message), now);
+        }
+    EXPECT_EQ(other.lanes_wanted(now).size(), 5U);
+    other.lane_connected("d.test");
+    EXPECT_EQ(other.lanes_wanted(now).size(), 3U);
+}
+
+TEST_F(Queue, AsksTheStoreForTwoThousandMessagesAtATime) {
+    core.asleep(now.steady);
+    const auto question = core.wanted(now);
+    ASSERT_TRUE(question);
+    EXPECT_EQ(question->messages, 2000U) << "there is room for a million";
+}
+
 TEST_F(Queue, ExpiresOnlyAfterAnAttemptThatBeganAfterTheDeadline) {  // D-41
     add({{"a@d.test", "d.test"}});
     auto early = core.take("d.test", now);

@@ -2,12 +2,15 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <boost/asio/connect.hpp>
 #include <boost/asio/read_until.hpp>
 #include <boost/asio/ssl/stream.hpp>
 #include <boost/asio/write.hpp>
+#include <future>
 #include <memory>
 #include <string>
+#include <vector>
 
 #include "fake/intake_store.h"
 #include "fake/io_loop.h"
@@ -82,7 +85,9 @@ class ListenerTest : public testing::Test {
 // A client that blocks.
 class Client {
   public:
-    explicit Client(std::uint16_t port) : socket_(context_) {
+    /// `room`: octets of a send that need not wait for the listener; 0: as is usual.
+    explicit Client(std::uint16_t port, int room = 0) : socket_(context_, tcp::v4()) {
+        if (room > 0) socket_.set_option(tcp::socket::send_buffer_size(room));
         socket_.connect(tcp::endpoint(asio::ip::address_v4::loopback(), port));
     }
     void send(std::string_view octets) {
@@ -172,6 +177,29 @@ TEST_F(ListenerTest, TakesMessagesOnAllItsThreads) {
                   std::string::npos)
             << line;
     }
+}
+
+// All of the message is there before the first piece of it is written.
+TEST_F(ListenerTest, Reads64KiBOfAMessageAtATime) {
+    std::promise<void> sent;
+    const auto all = sent.get_future().share();
+    std::vector<std::size_t> pieces;
+    store_.on_write = [&](std::string_view octets) {
+        all.wait_for(5s);
+        pieces.push_back(octets.size());
+    };
+    open();
+    Client client(port_, 1'000'000);
+    client.open_transaction();
+    EXPECT_EQ(client.say("DATA").substr(0, 3), "354");
+    std::string body = "Subject: x\r\n\r\n";
+    while (body.size() < 400'000) body += std::string(98, 'x') + "\r\n";
+    client.send(body);
+    sent.set_value();
+    EXPECT_EQ(client.say(".").substr(0, 3), "250");
+    ASSERT_EQ(store_.accepted().size(), 1U);
+    EXPECT_GT(*std::max_element(pieces.begin(), pieces.end()), 32'768U);
+    EXPECT_LE(*std::max_element(pieces.begin(), pieces.end()), 65'536U + 1000U) << "a piece, and the trace";
 }
 
 TEST_F(ListenerTest, LogsWhatItRefuses) {

@@ -1,6 +1,7 @@
 #include "smtp/server.h"
 
 #include <gtest/gtest.h>
+#include <malloc.h>
 
 #include <functional>
 #include <random>
@@ -1083,6 +1084,71 @@ TEST(SmtpServer, AnswersAPipelinedGroupInOneGo) {  // SMTP-74
     EXPECT_TRUE(peer.sent_at_once.empty());
     peer.say("NOOP\r\nNOOP\r\nRSET\r\n");
     EXPECT_EQ(peer.sent_at_once.size(), 2U);  // NOOP's replies are not held back
+}
+
+TEST(SmtpServer, SendsRepliesBeforeManyOfThemWait) {
+    Peer peer;
+    play(peer, hello);
+    const auto resets = [](int n) {
+        std::string out;
+        while (n-- > 0) out += "RSET\r\n";
+        return out;
+    };
+    const std::string reply = "250 2.0.0 ok\r\n";
+    peer.sent_at_once.clear();
+    peer.say(resets(292));  // 4088 octets of replies
+    EXPECT_TRUE(peer.sent_at_once.empty());
+    EXPECT_EQ(peer.say(resets(2000)).size(), 2000 * reply.size());
+    EXPECT_GT(peer.sent_at_once.size(), 5U);
+    for (const auto size : peer.sent_at_once) EXPECT_LE(size, 4096 + reply.size());
+}
+
+// Octets that this program has of the heap; 0 where a sanitizer has its own.
+std::size_t allocated() {
+    const auto info = ::mallinfo2();
+    return info.uordblks + info.hblkhd;
+}
+
+TEST(SmtpServer, KeepsNoLargeBufferBetweenMessages) {
+    const ServerOptions o = options();
+    const auto address = dns::Address::parse(originator).value();
+    Server server(o, Client{address, role_of(o, address)});
+    const auto go_on = [&server] {
+        for (;;) {
+            const Action action = server.next();
+            if (std::holds_alternative<action::NeedInput>(action)) break;
+            ASSERT_FALSE(std::holds_alternative<action::Close>(action)) << server.output();
+            if (std::holds_alternative<action::AskTransaction>(action))
+                server.transaction(TransactionVerdict::go);
+            else if (std::holds_alternative<action::AskNextHop>(action))
+                server.next_hop(NextHopKnowledge::usable_or_unknown);
+            else if (std::holds_alternative<action::BeginBody>(action))
+                server.begin_body(store::MessageId{1}, now);
+            else if (std::holds_alternative<action::WriteBody>(action))
+                server.written({});
+            else if (std::holds_alternative<action::AcceptMessage>(action))
+                server.accepted(store::MessageId{1});
+        }
+    };
+    const auto say = [&](std::string_view octets) {
+        server.feed(octets);
+        go_on();
+        return server.output();
+    };
+    std::string piece;
+    while (piece.size() < 24'000) piece += std::string(78, 'x') + "\r\n";
+    const auto message = [&](std::string_view body) {
+        say("MAIL FROM:<a@corp.example>\r\nRCPT TO:<b@dest.example>\r\nDATA\r\n");
+        say("Subject: x\r\n\r\n");
+        say(body);
+        EXPECT_EQ(say(".\r\n").substr(0, 3), "250");
+    };
+    go_on();
+    say("EHLO client.example\r\n");
+    message("x\r\n");
+    const std::size_t before = allocated();
+    message(piece);
+    EXPECT_LT(allocated(), before + 16'384) << "each of its three buffers is larger";
 }
 
 TEST(SmtpServer, SaysWhyItEnds) {  // SMTP-66

@@ -15,15 +15,19 @@ namespace {
 using asio::ip::tcp;
 using namespace std::chrono_literals;
 
-/// What the host answers, by step: connect (the greeting), EHLO, MAIL, RCPT, DATA, dot, QUIT. CLOSE ends the
-/// connection there, SILENCE says nothing more, LATE says what is usual after `late`.
+/// What the host answers, by step: connect (the greeting), EHLO, STARTTLS, handshake, MAIL, RCPT, DATA,
+/// message (which is read without an answer), dot, QUIT. CLOSE ends the connection there, SILENCE says and
+/// reads nothing more, LATE says what is usual after `late`.
 using Script = std::map<std::string, std::string>;
 constexpr auto late = 1000ms;
 
 class Host {
   public:
-    Host(asio::io_context& io, Script script)
-        : script_(std::move(script)), acceptor_(io, tcp::endpoint(asio::ip::address_v4::loopback(), 0)) {
+    Host(asio::io_context& io, Script script) : script_(std::move(script)), acceptor_(io, tcp::v4()) {
+        // what waits to be read is little, so that a message does not fit
+        if (script_.contains("message")) acceptor_.set_option(tcp::acceptor::receive_buffer_size(4096));
+        acceptor_.bind(tcp::endpoint(asio::ip::address_v4::loopback(), 0));
+        acceptor_.listen();
         asio::co_spawn(io, serve(), asio::detached);
     }
     std::uint16_t port() const { return acceptor_.local_endpoint().port(); }
@@ -66,6 +70,8 @@ class Host {
                     on = co_await answer(socket, "DATA", "354 go");
                     const auto given = script_.find("DATA");
                     if (!on || (given != script_.end() && given->second[0] != '3')) continue;
+                    if (script_.contains("message")) on = co_await answer(socket, "message", "");
+                    if (!on) continue;
                     const auto end = co_await asio::async_read_until(socket, asio::dynamic_buffer(buffer),
                                                                      "\r\n.\r\n", asio::use_awaitable);
                     seen.push_back(buffer.substr(0, end));
@@ -73,6 +79,7 @@ class Host {
                     on = co_await answer(socket, "dot", "250 taken");
                 } else {
                     on = co_await answer(socket, verb, verb == "QUIT" ? "221 bye" : "250 ok");
+                    if (on && verb == "STARTTLS") on = co_await answer(socket, "handshake", "");
                 }
             }
         } catch (const boost::system::system_error&) {
@@ -88,19 +95,21 @@ struct Told {
     std::optional<Failure> opening;  // the session could not be opened
     std::vector<RecipientOutcome> outcomes;
     bool reusable = false;
+    std::size_t most_read = 0;  // octets of the message that were asked for at once
     std::vector<std::string> seen;
 };
 
 const ClientTimeouts each_short{300ms, 300ms, 300ms, 300ms, 300ms, 300ms, 300ms, 300ms, 300ms, 100ms, 1min};
 
 asio::awaitable<void> converse(asio::any_io_executor executor, std::uint16_t port, ClientTimeouts timeouts,
-                               Told& told) {
+                               Told& told, std::string text = "Subject: x\r\n\r\n.dot\r\n") {
     Target target;
     target.address = dns::Address::v4({127, 0, 0, 1});
     target.port = port;
     target.helo_name = "us.test";
     target.tls = TlsUse::if_offered;
     target.timeouts = timeouts;
+    target.contexts.opportunistic = std::make_shared<asio::ssl::context>(asio::ssl::context::tls_client);
     Session session(executor, std::move(target));
     auto opened = co_await session.open();
     if (!opened) {
@@ -111,9 +120,9 @@ asio::awaitable<void> converse(asio::any_io_executor executor, std::uint16_t por
     envelope.reverse_path = mail::ReversePath::parse("s@us.test").value();
     std::vector<mail::Recipient> recipients{mail::Recipient(mail::ForwardPath::parse("a@host.test").value())};
     Message message;
-    const std::string text = "Subject: x\r\n\r\n.dot\r\n";
     message.size = text.size();
-    message.read = [text](std::uint64_t offset, std::size_t most) -> asio::awaitable<Result<std::string>> {
+    message.read = [&](std::uint64_t offset, std::size_t most) -> asio::awaitable<Result<std::string>> {
+        told.most_read = std::max(told.most_read, most);
         co_return text.substr(offset, most);
     };
     told.outcomes = co_await session.transact(std::move(envelope), std::move(recipients), std::move(message));
@@ -121,11 +130,12 @@ asio::awaitable<void> converse(asio::any_io_executor executor, std::uint16_t por
     co_await session.quit();
 }
 
-Told play(Script script, ClientTimeouts timeouts = each_short) {
+Told play(Script script, ClientTimeouts timeouts = each_short,
+          const std::string& text = "Subject: x\r\n\r\n.dot\r\n") {
     asio::io_context io;
     Host host(io, std::move(script));
     Told told;
-    asio::co_spawn(io, converse(io.get_executor(), host.port(), timeouts, told),
+    asio::co_spawn(io, converse(io.get_executor(), host.port(), timeouts, told, text),
                    [&](std::exception_ptr error) {
                        EXPECT_FALSE(error);
                        io.stop();
@@ -195,6 +205,63 @@ TEST_P(EachStep, NonsenseEndsTheConnection) {  // SMTP-08
     const Failure failure = failure_of(play({{GetParam().name, "what?"}}), GetParam().opening);
     EXPECT_EQ(failure.stage, GetParam().stage);
     EXPECT_EQ(failure.code, Errc::reply_malformed);
+}
+
+// Each limit alone is short, so that it is the one that ends the session.
+TEST(Dialogue, SilenceAfterStarttlsIsEndedByItsLimit) {
+    EXPECT_EQ(ClientTimeouts().starttls, 2min);
+    ClientTimeouts timeouts;
+    timeouts.starttls = 50ms;
+    timeouts.quit = 50ms;
+    for (const auto& [step, stage] :
+         {std::pair("STARTTLS", Stage::starttls), std::pair("handshake", Stage::handshake)}) {
+        Script script{{"EHLO", "250-host.test\r\n250 STARTTLS"}, {"STARTTLS", "220 go"}};
+        script[step] = "SILENCE";
+        const Failure failure = failure_of(play(script, timeouts), true);
+        EXPECT_EQ(failure.stage, stage);
+        EXPECT_EQ(failure.code, Errc::timed_out);
+    }
+}
+
+TEST(Dialogue, AHostThatTakesNothingOfAMessageIsEndedByItsLimit) {
+    EXPECT_EQ(ClientTimeouts().data_block, 3min);
+    ClientTimeouts timeouts;
+    timeouts.data_block = 50ms;
+    timeouts.quit = 50ms;
+    const std::string large(16'000'000, 'x');
+    const Failure failure = failure_of(play({{"message", "SILENCE"}}, timeouts, large), false);
+    EXPECT_EQ(failure.stage, Stage::body);
+    EXPECT_EQ(failure.code, Errc::timed_out);
+}
+
+TEST(Dialogue, HasAPieceOfTheMessageInMemory) {
+    const Told told = play({}, ClientTimeouts(), std::string(400'000, 'x') + "\r\n");
+    ASSERT_EQ(told.outcomes.size(), 1U);
+    EXPECT_FALSE(told.outcomes[0].failure);
+    EXPECT_EQ(told.most_read, 131'072U);
+}
+
+// A socket whose queue is full answers no further connection.
+TEST(Dialogue, AnAddressThatDoesNotAnswerIsEndedByItsLimit) {
+    EXPECT_EQ(ClientTimeouts().connect, 30s);
+    asio::io_context io;
+    tcp::acceptor full(io, tcp::v4());
+    full.bind(tcp::endpoint(asio::ip::address_v4::loopback(), 0));
+    full.listen(0);
+    tcp::socket first(io);
+    first.connect(full.local_endpoint());
+    ClientTimeouts timeouts;
+    timeouts.connect = 50ms;
+    Told told;
+    asio::co_spawn(io, converse(io.get_executor(), full.local_endpoint().port(), timeouts, told),
+                   [&](std::exception_ptr error) {
+                       EXPECT_FALSE(error);
+                       io.stop();
+                   });
+    io.run_for(10s);
+    ASSERT_TRUE(told.opening);
+    EXPECT_EQ(told.opening->stage, Stage::connect);
+    EXPECT_EQ(told.opening->code, Errc::connect_timed_out);
 }
 
 TEST(Dialogue, ALostReplyToQuitHarmsNothing) {  // SMTP-21

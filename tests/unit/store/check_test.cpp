@@ -140,6 +140,19 @@ TEST_F(Doctor, SeesBodiesThatAreGoneOrTooManyOrTooShort) {
     EXPECT_EQ(rules(look()), Rules{"body-missing"});
 }
 
+TEST_F(Doctor, ShowsAThousandFindingsOfARuleAndCountsTheOthers) {
+    // No record begins at an odd place.
+    sql("WITH RECURSIVE n (x) AS (SELECT 1 UNION ALL SELECT x + 1 FROM n WHERE x < 1002) "
+        "INSERT INTO message (id, segment, offset, size, unfinished, held, damaged, file, reverse_path, "
+        "head) "
+        "SELECT 1000 + x, 1, 8 * x + 1, 1, 1, 0, 0, '', '', x'00' FROM n");
+    std::vector<std::string> texts;
+    for (const auto& finding : look().findings)
+        if (finding.rule == "message-place") texts.push_back(finding.text);
+    ASSERT_EQ(texts.size(), 1001U);
+    EXPECT_EQ(texts.back(), "and 2 more");
+}
+
 // The index may be behind the journal after a crash: what it has not heard of is no leftover.
 TEST_F(Doctor, LeavesTheBodyOfMailThatTheIndexHasNotHeardOf) {
     const std::string body = only_file("bodies");

@@ -5,6 +5,7 @@
 
 #include "fake/hand_mailbox.h"
 #include "fake/sim_disk.h"
+#include "store/journal.h"
 #include "store/sqlite/database.h"
 #include "store/sqlite/layout.h"
 #include "store/sqlite/vfs.h"
@@ -94,6 +95,43 @@ TEST_F(PumpedEngine, GathersForTheSessionsInsideDataAndNoLonger) {
     EXPECT_EQ(engine_->wake(), start + std::chrono::milliseconds(1));
     engine_->pump(engine_->wake());
     EXPECT_TRUE(answered);
+}
+
+TEST_F(PumpedEngine, KeepsSixteenMiBOfBodiesInMemoryOnTheirWayIn) {
+    const auto files = [this] { return disk_->list("bodies").value().size(); };
+    const std::string half(32'768, 'x');
+    std::vector<std::unique_ptr<BodySink>> sinks;
+    const auto begin = [&] {
+        sinks.push_back(engine_->new_body(1'000'000));
+        ASSERT_TRUE(sinks.back()->write(half));
+        ASSERT_TRUE(sinks.back()->write("x"));  // from here on it has room for 64 KiB
+    };
+    for (int n = 0; n < 256; ++n) begin();
+    EXPECT_EQ(files(), 0U);
+    begin();
+    EXPECT_EQ(files(), 1U);
+    sinks.erase(sinks.begin(), sinks.begin() + 2);
+    begin();
+    EXPECT_EQ(files(), 1U) << "there is room again";
+}
+
+TEST_F(PumpedEngine, SyncsTwoMiBOfRecordsAtATime) {
+    std::size_t answered = 0;
+    for (std::uint64_t id = 1; id <= 40; ++id)
+        engine_->accept(
+            message_to(id, {"bob@example.com"}, std::string(60'000, 'x')),
+            Reply<Result<MessageId>>([&](const Result<MessageId>& done) { answered += done ? 1U : 0U; }));
+    writer_.run_all();
+    engine_->pump(start);
+    EXPECT_EQ(answered, 40U);
+    auto records = SegmentRecords::open(*disk_, 1);
+    ASSERT_TRUE(records);
+    std::map<std::uint64_t, std::uint64_t> batches;  // octets, by the first sequence
+    for (auto record = records->next(); record && *record; record = records->next())
+        batches[(*record)->batch_first] += (*record)->size;
+    ASSERT_EQ(batches.size(), 2U);
+    EXPECT_LE(batches.begin()->second, 2'097'152U);
+    EXPECT_GT(batches.begin()->second, 2'000'000U);
 }
 
 TEST_F(PumpedEngine, AQuestionSeesWhatWasAcknowledgedBefore) {

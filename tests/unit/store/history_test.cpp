@@ -71,6 +71,27 @@ TEST_F(HistoryOfAMessage, KeepsWhatTheJournalHasNoMore) {
     EXPECT_EQ(sequences(), std::vector<std::uint64_t>{11});
 }
 
+TEST_F(HistoryOfAMessage, IsAnsweredWithTheNewestThousand) {
+    std::vector<JournalEntry> entries;
+    std::uint64_t sequence = 100;
+    for (std::uint64_t n = 0; n < 1005; ++n) {
+        auto message = testing::message_to(1000 + n, {"bob@example.com"}, "x");
+        message.arrived = now_ + std::chrono::seconds(n);
+        DeliveryResult value;
+        value.message = message.id;
+        value.state = RecipientState::sent;
+        value.at = message.arrived;
+        entries.push_back({sequence++, {}, Accepted{std::move(message)}});
+        entries.push_back({sequence++, {}, value});
+    }
+    apply(entries);
+    const auto history = read_history(place_, HistoryFilter()).value();
+    ASSERT_EQ(history.messages.size(), 1000U);
+    EXPECT_EQ(history.messages.front().id, MessageId{1005});
+    ASSERT_EQ(history.entries.size(), 1000U);
+    EXPECT_EQ(history.entries.back().sequence, sequence - 1);
+}
+
 TEST_F(HistoryOfAMessage, GoesOnOverMidnight) {
     const WallTime tomorrow = now_ + std::chrono::hours(24);
     apply({accepted(), result(11, RecipientState::queued, now_), result(12, RecipientState::sent, tomorrow)});

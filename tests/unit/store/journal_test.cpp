@@ -437,6 +437,15 @@ TEST_F(JournalTest, RefusesABatchThatFindsNoRoomAndGoesOn) {
     EXPECT_TRUE(died_.empty());
 }
 
+TEST_F(JournalTest, RefusesARecordWhoseFieldsAreBeyond64MiB) {
+    reopen();
+    const std::vector<Record> batch{{RecordType::hop, std::string(67'108'865, 'x'), nullptr}};
+    const auto places = journal_->append(batch);
+    ASSERT_FALSE(places);
+    EXPECT_EQ(places.error().code, Errc::too_big);
+    EXPECT_EQ(append({hop_record("example.com")}).size(), 1U) << "and goes on";
+}
+
 TEST_F(JournalTest, EndsWithTheFirstSyncThatFails) {
     reopen();
     append({hop_record("a")});

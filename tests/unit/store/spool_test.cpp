@@ -9,6 +9,7 @@
 
 #include "fake/sim_disk.h"
 #include "store/codec.h"
+#include "store/sqlite/database.h"
 #include "store/sqlite/history.h"
 #include "store/sqlite/layout.h"
 #include "store/sqlite/reader.h"
@@ -1409,6 +1410,70 @@ TEST(Spool, ForgetsOutcomesAndHistoryAfterTheirTime) {
     EXPECT_EQ(Reader::open({index_name, vfs_name}).value()->versions("example.com").value().size(), 1U)
         << "its text is still referred to";
 }
+
+// What is not mail, and how many days it is remembered after it was last heard of.
+struct MemoryRow {
+    const char* name;
+    int days;
+    const char* table;
+    void (*put)(Writer& writer, WallTime now);
+};
+class WhatIsNotMail : public ::testing::TestWithParam<MemoryRow> {};
+
+TEST_P(WhatIsNotMail, IsForgottenAfterItsTime) {
+    Machine machine(13);
+    ASSERT_TRUE(machine.start());
+    GetParam().put(machine.spool().writer(), machine.clock().now);
+    machine.spool().commit();
+    machine.spool().apply();
+    const std::string count = std::string("SELECT count(*) FROM ") + GetParam().table;
+    // The machine is started anew each time, so that the clock's step is no step.
+    const auto after = [&](std::chrono::seconds time) {
+        machine.clock().now += time;
+        EXPECT_TRUE(machine.start());
+        machine.spool().maintain();
+        return Database::open({index_name, vfs_name}, Access::read).value()->number(count.c_str());
+    };
+    EXPECT_EQ(after(std::chrono::days(GetParam().days)), 1);
+    EXPECT_EQ(after(std::chrono::seconds(1)), 0);
+}
+
+const MemoryRow memory[] = {
+    {"Discovery", 61, "discovery",
+     [](Writer& writer, WallTime now) {
+         StoredDiscovery value;
+         value.domain = "example.com";
+         value.mailed = now;
+         writer.put_discovery(value);
+     }},
+    {"Alarm", 90, "alarm",
+     [](Writer& writer, WallTime now) {
+         StoredAlarm value;
+         value.kind = "tls-gone";
+         value.subject = "mx.example.com";
+         value.last = now;
+         value.count = 1;
+         writer.put_alarm(value);
+     }},
+    {"TlsOfAHost", 400, "tls_host",
+     [](Writer& writer, WallTime now) {
+         std::vector<DeliveryResult> results(1);
+         results[0].message = MessageId{1};
+         results[0].at = now;
+         results[0].detail.outcomes = {testing::outcome_with("mx1.example.com", now)};
+         writer.record(results, {}, Reply<Result<void>>([](const Result<void>&) {}));
+     }},
+    {"NextHopWithoutMail", 7, "hop",
+     [](Writer& writer, WallTime now) {
+         HopState value;
+         value.next_hop = "example.com";
+         value.at = value.next_at = now;
+         value.failures = 1;
+         writer.record_hop(value);
+     }},
+};
+INSTANTIATE_TEST_SUITE_P(Of, WhatIsNotMail, ::testing::ValuesIn(memory),
+                         [](const auto& row) { return std::string(row.param.name); });
 
 TEST(Spool, ForgetsNothingWhenTheClockJumps) {
     Machine machine(11);

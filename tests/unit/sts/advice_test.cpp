@@ -203,5 +203,12 @@ TEST(PolicyDiff, ShowsWhatWentAndWhatCame) {
     EXPECT_EQ(diff("a\n", ""), std::vector<std::string>{"- a"});
 }
 
+TEST(PolicyDiff, IsOfTheFirst500Lines) {
+    std::string lines;
+    for (int n = 0; n < 500; ++n) lines += "mx: a\n";
+    EXPECT_EQ(diff("", lines).size(), 500U);
+    EXPECT_EQ(diff(lines + "mx: b\n", lines + "mx: c\n"), diff(lines, lines));
+}
+
 }  // namespace
 }  // namespace sternpost::sts

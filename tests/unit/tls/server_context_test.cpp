@@ -51,6 +51,18 @@ TEST_F(ServerContext, NamesTheFileThatIsWrong) {
     EXPECT_NE(error_of(good, other), "");
 }
 
+TEST_F(ServerContext, ReadsFilesOfOneMiB) {
+    const std::string certificate = file("c.pem", one_.certificate);
+    const std::string key = file("k.pem", one_.key);
+    const auto padded = [&](const std::string& name, const std::string& text, std::size_t octets) {
+        return file(name, std::string(octets - text.size() - 1, '#') + "\n" + text);
+    };
+    EXPECT_EQ(error_of(padded("1.pem", one_.certificate, 1'048'576), key), "");
+    EXPECT_NE(error_of(padded("2.pem", one_.certificate, 1'048'577), key), "");
+    EXPECT_EQ(error_of(certificate, padded("3.pem", one_.key, 1'048'576)), "");
+    EXPECT_NE(error_of(certificate, padded("4.pem", one_.key, 1'048'577)), "");
+}
+
 TEST(SelfSignedCertificate, IsForItsHostAndTime) {
     const auto made = make_self_signed("relay.example", now).value();
     EXPECT_TRUE(names_host(made.certificate, "relay.example", now));

@@ -311,6 +311,40 @@ TEST_F(Days, NothingIsPostedIntoTheNetworkBehindUs) {
     EXPECT_TRUE(https_.requests.empty());
 }
 
+TEST_F(Days, EightAddressesOfACollectorAreDialled) {
+    auto& addresses = resolver_.addresses["collector.test"];
+    for (int n = 1; n <= 20; ++n) addresses.push_back("12.0.1." + std::to_string(n));
+    asks("a.test", "https://collector.test/a");
+    https_.status("collector.test", 200);
+    start();
+    session("a.test", today());
+    world_.pass(28h + 1min);
+    ASSERT_EQ(https_.requests.size(), 1U);
+    EXPECT_EQ(https_.requests[0].addresses.size(), 8U);
+}
+
+TEST_F(Days, SixteenReportsAreOnTheirWayAtATime) {
+    https_.status("collector.test", 200);
+    https_.hold = true;
+    start();
+    for (int n = 0; n < 40; ++n) {
+        const std::string domain = "d" + std::to_string(n) + ".test";
+        asks(domain, "https://collector.test/" + domain);
+        session(domain, today());
+    }
+    world_.pass(28h + 1min);
+    EXPECT_EQ(https_.requests.size(), 16U);
+    while (https_.requests.size() < 40U) {
+        const std::size_t before = https_.requests.size();
+        https_.release();
+        world_.pass(1min);
+        ASSERT_GT(https_.requests.size(), before);
+    }
+    EXPECT_EQ(https_.most_at_once, 16U);
+    https_.release();
+    world_.settle();
+}
+
 TEST_F(Days, OnlyTheUsualPortIsPostedToByDefault) {  // D-45
     asks("a.test", "https://collector.test:22/a,mailto:tls@a.test");
     asks("b.test", "https://collector.test:22/b");

@@ -149,6 +149,40 @@ TEST(Incoming, GzipIsUnpackedWithinItsBounds) {
     EXPECT_NE(read_report(bomb).error().text.find("unpacks to more"), std::string::npos);
 }
 
+TEST(Incoming, GzipHasAThousandMembersAtMost) {
+    const std::string one = util::gzip("x");
+    std::string members;
+    for (int n = 0; n < 1000; ++n) members += one;
+    EXPECT_EQ(util::gunzip(members, 10'000).value(), std::string(1000, 'x'));
+    const auto refused = util::gunzip(members + one, 10'000);
+    ASSERT_FALSE(refused);
+    EXPECT_EQ(refused.error().code, util::GzipErrc::too_big);
+}
+
+TEST(Incoming, HasTenThousandPoliciesAndTenThousandDetailsOfOne) {
+    std::string policies = R"({"policies":[)";
+    std::string details = R"({"policies":[{"failure-details":[)";
+    for (int n = 0; n < 10'002; ++n) {
+        policies += "{},";
+        details += R"({"receiving-ip":")" + std::to_string(n) + R"("},)";
+    }
+    const auto many = read_report(policies + "]}");
+    ASSERT_TRUE(many) << many.error().text;
+    EXPECT_EQ(many->entries.size(), 10'000U);
+    const auto deep = read_report(details + "]}]}");
+    ASSERT_TRUE(deep) << deep.error().text;
+    ASSERT_EQ(deep->entries.size(), 1U);
+    EXPECT_EQ(deep->entries[0].details.size(), 10'000U);
+}
+
+TEST(Incoming, KeepsAThousandOctetsOfAText) {
+    for (const std::size_t octets : {1000U, 5000U}) {
+        const std::string name(octets, 'x');
+        const auto report = read_report(with("Big Mail Inc.", name)).value();
+        EXPECT_EQ(std::count(report.organization.begin(), report.organization.end(), 'x'), 1000);
+    }
+}
+
 // Found in a mail, however it is put into it.
 TEST(Incoming, ManySmallValuesDoNotTakeMuchMemory) {
     std::string many = "{\"policies\":[";

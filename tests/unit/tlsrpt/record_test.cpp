@@ -116,5 +116,11 @@ TEST(TlsrptRecordProblems, OfAnotherPortAreThoseOfWhoSends) {
     EXPECT_EQ(problems_of("n", texts, false).size(), 1U);
 }
 
+TEST(TlsrptPlace, HasAUriOf2048Octets) {
+    const std::string begin = "https://x.test/";
+    EXPECT_TRUE(Destination::parse(begin + std::string(2048 - begin.size(), 'x')));
+    EXPECT_FALSE(Destination::parse(begin + std::string(2049 - begin.size(), 'x')));
+}
+
 }  // namespace
 }  // namespace sternpost::tlsrpt

@@ -192,6 +192,30 @@ struct LinesOf : Log {
     std::string text;
 };
 
+TEST(Event, CutsWhatIsTooLong) {
+    LinesOf lines;
+    // How many octets of so many are shown.
+    const auto shown = [&](void (*say)(Event&, const std::string&), std::size_t octets) {
+        {
+            Event event(lines, Level::info, "x");
+            say(event, std::string(octets, 'y'));
+        }
+        return std::count(lines.text.begin(), lines.text.end(), 'y');
+    };
+    const auto value = [](Event& event, const std::string& text) { event.kv("k", text); };
+    const auto quoted = [](Event& event, const std::string& text) { event.kv("k", text + " "); };
+    const auto address = [](Event& event, const std::string& text) { event.address("to", text); };
+    const auto reason = [](Event& event, const std::string& text) { event.reason(text); };
+    EXPECT_EQ(shown(value, 256), 256);
+    EXPECT_EQ(shown(value, 10'000), 256);
+    EXPECT_EQ(shown(quoted, 255), 255);
+    EXPECT_EQ(shown(quoted, 10'000), 256);
+    EXPECT_EQ(shown(address, 520), 520);
+    EXPECT_EQ(shown(address, 10'000), 520);
+    EXPECT_EQ(shown(reason, 1000), 1000);
+    EXPECT_EQ(shown(reason, 10'000), 1000);
+}
+
 TEST(Event, LetsNoForeignTextForgeAKey) {
     const std::pair<std::string_view, std::string_view> rows[] = {
         {"bob@dest.example", "to=<bob@dest.example>"},

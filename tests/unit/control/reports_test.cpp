@@ -1,0 +1,31 @@
+#include "control/reports.h"
+
+#include <gtest/gtest.h>
+
+namespace sternpost::control {
+namespace {
+
+constexpr std::chrono::sys_days day = std::chrono::year(2026) / 11 / 23;
+
+TEST(Digest, ShowsTenFailuresOfADomainAndCountsTheirKinds) {
+    for (const int kinds : {10, 12}) {
+        std::vector<store::StoredOutcome> outcomes;
+        for (int n = 0; n < kinds; ++n) {
+            store::StoredOutcome one;
+            one.day = day;
+            one.n = 1;
+            one.outcome.domain = one.outcome.policy_domain = "d.test";
+            one.outcome.mx_host = "mx" + std::to_string(n) + ".d.test";
+            one.outcome.count = store::OutcomeCount::failure;
+            one.outcome.result_type = "certificate-expired";
+            outcomes.push_back(std::move(one));
+        }
+        const auto policy = digest(day, outcomes, {}).at("domains").at(0).at("policies").at(0);
+        EXPECT_EQ(policy.at("failures").as_array().size(), 10U) << policy;
+        EXPECT_EQ(policy.at("kinds").to_number<int>(), kinds);
+        EXPECT_EQ(policy.at("failed").to_number<int>(), kinds);
+    }
+}
+
+}  // namespace
+}  // namespace sternpost::control

@@ -1,0 +1,251 @@
+// Attempts among hosts that a fake dialer plays, with the queue's own lanes: what one attempt may cost.
+#include "delivery/attempt.h"
+
+#include <gtest/gtest.h>
+
+#include "delivery/explain.h"
+#include "fake/log_lines.h"
+#include "fake/policy_world.h"
+#include "fake/seeded_random.h"
+#include "fake/step_world.h"
+
+namespace sternpost::delivery {
+namespace {
+
+using namespace std::chrono_literals;
+
+// Names have MX records too.
+class MxResolver final : public fake::TableResolver {
+  public:
+    std::map<std::string, std::vector<std::string>> exchanges;
+
+    asio::awaitable<dns::Result<dns::Answer<dns::Mx>>> mx(dns::Domain name) override {
+        dns::Answer<dns::Mx> out;
+        out.canonical = name.text();
+        for (const auto& host : exchanges[name.text()]) out.records.push_back({10, host});
+        out.existence = out.records.empty() ? dns::Existence::no_data : dns::Existence::found;
+        co_return out;
+    }
+};
+
+// Takes results, and remembers those of next hops.
+class ResultStore final : public fake::IntakeStore {
+  public:
+    std::size_t sent = 0;
+    std::vector<store::HopState> hop_states;
+
+    void record(std::vector<store::DeliveryResult> results, std::vector<store::NewMessage>,
+                Reply<store::Result<void>> reply) override {
+        for (const auto& result : results) sent += result.state == store::RecipientState::sent ? 1U : 0U;
+        reply(store::Result<void>());
+    }
+    void record_hop(store::HopState state) override { hop_states.push_back(std::move(state)); }
+};
+
+// Hosts that take everything, or nothing.
+class FakeDialer final : public Dialer {
+  public:
+    std::optional<smtp::Failure> in_tls;    // what becomes of connections with TLS
+    std::optional<smtp::Failure> in_clear;  // and of those without
+    std::vector<DialRequest> requests;
+    std::vector<unsigned> carried;  // transactions, by connection
+    std::size_t ended = 0;          // connections
+
+    asio::awaitable<tl::expected<std::unique_ptr<Channel>, smtp::Failure>> open(
+        DialRequest request) override {
+        const auto& failure = request.tls == smtp::TlsUse::never ? in_clear : in_tls;
+        requests.push_back(std::move(request));
+        if (failure) co_return tl::unexpected<smtp::Failure>(*failure);
+        carried.push_back(0);
+        co_return std::make_unique<Open>(*this, carried.size() - 1);
+    }
+
+  private:
+    class Open final : public Channel {
+      public:
+        Open(FakeDialer& dialer, std::size_t number) : dialer_(dialer), number_(number) {}
+        const smtp::Opened& opened() const override { return opened_; }
+        asio::awaitable<std::vector<smtp::RecipientOutcome>> transact(queue::Work work) override {
+            ++dialer_.carried[number_];
+            co_return std::vector<smtp::RecipientOutcome>(
+                work.recipients.size(), smtp::RecipientOutcome{smtp::Reply{250, {"ok"}}, std::nullopt});
+        }
+        bool reusable() const override { return true; }
+        const std::string& dialogue() const override { return dialogue_; }
+        asio::awaitable<void> quit() override {
+            ++dialer_.ended;
+            co_return;
+        }
+
+      private:
+        FakeDialer& dialer_;
+        std::size_t number_;
+        smtp::Opened opened_;
+        std::string dialogue_;
+    };
+};
+
+smtp::Failure failure(smtp::Stage stage, smtp::Errc code) {
+    smtp::Failure out;
+    out.stage = stage;
+    out.code = code;
+    out.text = "as told";
+    return out;
+}
+
+class AttemptTest : public testing::Test {
+  protected:
+    ~AttemptTest() override {
+        if (!queue_) return;
+        world_.finish(queue_->stop(90s));
+        world_.finish(delivery_->stop());
+    }
+    // One connection to a next hop at a time, so that the order is the same each time.
+    void start(Options options = {}) {
+        lookups_ = std::make_unique<sts::Lookups>(world_.context().get_executor(), sts::LookupOptions(),
+                                                  resolver_, https_, store_, world_.clock(), log_);
+        delivery_ = std::make_unique<Delivery>(
+            world_.context(), std::move(options), resolver_, *lookups_, overrides_, dialer_, world_.clock(),
+            world_, random_, log_, nullptr, [this](const std::string& hop) { return queue_->resume(hop); });
+        queue::Options queue;
+        queue.connections_per_hop = queue.window_start = 1;
+        queue::Hooks hooks;
+        hooks.deliver = [this](queue::Lane& lane) { return delivery_->deliver(lane); };
+        hooks.notices = [](queue::MessagePtr, std::vector<store::DeliveryResult>)
+            -> asio::awaitable<store::Result<std::vector<store::NewMessage>>> {
+            co_return std::vector<store::NewMessage>();
+        };
+        queue_ = std::make_unique<queue::Manager>(world_.context(), queue, std::move(hooks), store_, clock_,
+                                                  world_, random_, log_);
+        EXPECT_TRUE(world_.run(queue_->load()));
+        queue_->start();
+        world_.settle();
+    }
+    void accept(std::size_t messages, const std::string& hop = "d.test") {
+        std::vector<store::StoredMessage> out;
+        for (std::size_t n = 0; n < messages; ++n) {
+            out.push_back(queue::mail_for(hop));
+            out.back().id = {++last_};
+            out.back().arrived = world_.clock().wall();
+        }
+        queue_->accepted(std::move(out));
+        world_.settle();
+    }
+    /// So many addresses of each family.
+    void has_addresses(const std::string& name, int count) {
+        for (int n = 1; n <= count; ++n) {
+            resolver_.addresses[name].push_back("12.0.1." + std::to_string(n));
+            resolver_.addresses[name].push_back("2600::" + std::to_string(n));
+        }
+    }
+
+    fake::StepWorld world_;
+    const store::TrustedClock clock_{world_.clock()};
+    MxResolver resolver_;
+    fake::PolicyHosts https_;
+    ResultStore store_;
+    fake::LogLines log_;
+    fake::SeededRandom random_;
+    Overrides overrides_;
+    FakeDialer dialer_;
+    std::unique_ptr<sts::Lookups> lookups_;
+    std::unique_ptr<Delivery> delivery_;
+    std::unique_ptr<queue::Manager> queue_;
+    std::uint64_t last_ = 0;
+};
+
+TEST_F(AttemptTest, DialsFiveAddresses) {
+    has_addresses("d.test", 5);
+    dialer_.in_tls = dialer_.in_clear = failure(smtp::Stage::connect, smtp::Errc::connect_refused);
+    start();
+    accept(1);
+    EXPECT_EQ(dialer_.requests.size(), 5U);
+}
+
+TEST_F(AttemptTest, DialsAsManyAddressesAsItIsTold) {
+    has_addresses("d.test", 5);
+    dialer_.in_tls = dialer_.in_clear = failure(smtp::Stage::connect, smtp::Errc::connect_refused);
+    Options options;
+    options.addresses_per_attempt = 7;
+    start(options);
+    accept(1);
+    EXPECT_EQ(dialer_.requests.size(), 7U);
+}
+
+TEST_F(AttemptTest, CarriesAHundredMessagesOverOneConnection) {
+    has_addresses("d.test", 1);
+    start();
+    accept(250);
+    EXPECT_EQ(store_.sent, 250U);
+    EXPECT_EQ(dialer_.carried, (std::vector<unsigned>{100, 100, 50}));
+}
+
+TEST_F(AttemptTest, CarriesAsManyMessagesAsADestinationTakes) {
+    has_addresses("d.test", 1);
+    Options options;
+    options.messages_per_connection = 4;
+    options.destinations.push_back({"e.test", {}, 2, {}});
+    has_addresses("e.test", 1);
+    start(options);
+    accept(6);
+    EXPECT_EQ(dialer_.carried, (std::vector<unsigned>{4, 2}));
+    world_.pass(1min);
+    dialer_.carried.clear();
+    accept(5, "e.test");
+    EXPECT_EQ(dialer_.carried, (std::vector<unsigned>{2, 2, 1}));
+}
+
+TEST_F(AttemptTest, LeavesAConnectionOpenForFiveSeconds) {
+    has_addresses("d.test", 1);
+    start();
+    accept(1);
+    world_.pass(4999ms);
+    EXPECT_EQ(dialer_.ended, 0U);
+    accept(1);
+    EXPECT_EQ(dialer_.carried, std::vector<unsigned>{2}) << "the next message goes over it";
+    world_.pass(4999ms);
+    EXPECT_EQ(dialer_.ended, 0U);
+    world_.pass(1ms);
+    EXPECT_EQ(dialer_.ended, 1U);
+}
+
+TEST_F(AttemptTest, EndsAConnectionAtOnceWhereNoneIsToStayOpen) {
+    has_addresses("d.test", 1);
+    Options options;
+    options.idle_time = 0ms;
+    start(options);
+    accept(1);
+    EXPECT_EQ(dialer_.ended, 1U);
+}
+
+TEST_F(AttemptTest, TellsOfTwentySessions) {
+    has_addresses("d.test", 16);
+    dialer_.in_tls = failure(smtp::Stage::handshake, smtp::Errc::handshake_failed);
+    dialer_.in_clear = failure(smtp::Stage::connect, smtp::Errc::connect_refused);
+    Options options;
+    options.addresses_per_attempt = 100;
+    start(options);
+    accept(1);
+    EXPECT_EQ(dialer_.requests.size(), 64U) << "each with TLS, and in clear";
+    ASSERT_FALSE(store_.hop_states.empty());
+    EXPECT_EQ(store_.hop_states.back().detail.outcomes.size(), 20U);
+}
+
+TEST_F(AttemptTest, ProbesFiveHostsAndShowsTenRecords) {
+    for (const char* name : {"a", "b", "c", "d", "e", "f", "g", "h"}) {
+        const std::string host = std::string(name) + ".d.test";
+        resolver_.exchanges["d.test"].push_back(host);
+        has_addresses(host, 1);
+    }
+    for (int n = 0; n < 15; ++n) resolver_.texts["_mta-sts.d.test"].push_back("text " + std::to_string(n));
+    start();
+    const auto explanation =
+        world_.run(explain(*delivery_, resolver_, world_.clock(), "d.test", true, QueueSays()));
+    EXPECT_EQ(explanation.hosts.size(), 8U);
+    EXPECT_EQ(dialer_.requests.size(), 5U);
+    ASSERT_TRUE(explanation.published);
+    EXPECT_EQ(explanation.published->records.size(), 10U);
+}
+
+}  // namespace
+}  // namespace sternpost::delivery
