@@ -359,12 +359,17 @@ std::vector<store::DeliveryResult> Core::lane_failed(const std::string& hop_name
     failed.failed_at = now.wall;
     failed.detail = fate.detail;
     if (fate.permanent) return out;
-    // A host that takes connections and says "not now" works anew with each of them, and waits grow all the
-    // same.
-    failed.failures = fate.reason_code == store::ReasonCode::host_asks_to_wait ? ++failed.told_to_wait
-                                                                               : failed.failures + 1;
     if (!fate.left_alone) failed.must_try_all = false;
-    failed.next_wall = std::min(now.wall + options_.schedule.wait(failed.failures, random_), first_deadline);
+    // Of attempts that went on side by side the first failure counts: the others waited for the same hosts.
+    if (failed.failures == 0 || began.steady >= failed.counted_at) {
+        // A host that takes connections and says "not now" works anew with each of them, and waits grow all
+        // the same.
+        failed.failures = fate.reason_code == store::ReasonCode::host_asks_to_wait ? ++failed.told_to_wait
+                                                                                   : failed.failures + 1;
+        failed.next_wall = now.wall + options_.schedule.wait(failed.failures, random_);
+        failed.counted_at = now.steady;
+    }
+    failed.next_wall = std::min(failed.next_wall, first_deadline);
     failed.next_at = to_steady(failed.next_wall, now);
     set_timer(hop_name, failed, failed.next_at);
     if (owed) owe_attempt(hop_name, failed, now);

@@ -286,7 +286,8 @@ class Core {
         std::string mx_host;  // of the last failure: who replied, and what, for notices
         std::string diagnostic;
         WallTime failed_at{};
-        store::AttemptDetail detail;  // not recorded yet
+        SteadyTime counted_at = SteadyTime::min();  // when the last of the failures in a row was counted
+        store::AttemptDetail detail;                // not recorded yet
         bool changed = false;
         // When the store was given a failure that its answers may not know yet; else min(). A hop that is
         // forgotten before they do would be tried at once.

@@ -298,6 +298,25 @@ TEST_F(Queue, AnOwedAttemptThatLeavesAnAddressAloneAgainIsNotRepeatedAtOnce) {
     EXPECT_EQ(open_lanes().size(), 1U);
 }
 
+TEST_F(Queue, AttemptsSideBySideFailOnce) {
+    for (int i = 0; i < 4; ++i) add({{"a@d.test", "d.test"}});
+    for (const unsigned failures : {1U, 2U}) {
+        const Now began = now;
+        ASSERT_EQ(open_lanes().size(), 2U);
+        pass(30s);
+        core.lane_failed("d.test", {false, "4.4.1", "timed out"}, began, now);
+        const auto next = core.hops().at(0).next_at;
+        pass(5s);
+        core.lane_failed("d.test", {false, "4.4.1", "refused"}, began, now);
+        EXPECT_EQ(core.hops().at(0).failures, failures);
+        EXPECT_EQ(core.hops().at(0).next_at, next) << "the second has waited for the same hosts";
+        EXPECT_EQ(core.hops().at(0).text, "refused") << "it knows more of them all the same";
+        end_lane("d.test");
+        end_lane("d.test");
+        pass(*next - now.wall);
+    }
+}
+
 TEST_F(Queue, AHostThatKeepsSayingNotNowIsAskedLessAndLessOften) {
     std::vector<std::chrono::microseconds> waits;
     add({{"a@d.test", "d.test"}});
