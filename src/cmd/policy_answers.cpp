@@ -189,6 +189,7 @@ asio::awaitable<delivery::QueueSays> PolicyAnswers::queue_says(std::string hop) 
     waiting.limit = max_waiting;
     auto mail = co_await found(std::move(waiting));
     if (mail) facts.waiting = std::move(*mail);
+    facts.more_waits = facts.waiting.size() >= max_waiting;
     for (const auto& message : facts.waiting)
         facts.waiting_blocked.push_back(s_.queue.blocked_by(message, hops));
     store::HistoryFilter of_hop;

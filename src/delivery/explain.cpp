@@ -322,6 +322,8 @@ QueueSays QueueSays::of(const QueueFacts& facts) {
             if (blocked.until && (!found.next_at || *blocked.until < *found.next_at))
                 found.next_at = blocked.until;
         }
+    // What failed may stand behind so many others that it was not looked at.
+    fails = fails || (facts.more_waits && found.attempts > 0);
     found.attempts = std::max<std::size_t>(found.attempts, 1);
     if (fails && !(found.status.empty() && found.text.empty())) out.failing = std::move(found);
     return out;

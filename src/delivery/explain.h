@@ -65,6 +65,7 @@ struct QueueFacts {
     queue::Blocked blocked;                                    // of mail that comes now
     std::optional<store::StoredSuspension> suspension;         // that is in force for it
     std::vector<store::StoredMessage> waiting;                 // some of its mail
+    bool more_waits = false;                                   // there may be more than these
     std::vector<std::vector<queue::Blocked>> waiting_blocked;  // of these, by recipient
     std::vector<store::HistoryEntry> history;                  // of the hop and of its mail, in time order
 };

@@ -143,6 +143,13 @@ TEST_F(Attempts, OfMailWithAnotherWishForTlsAreLeftOut) {
     EXPECT_EQ(history_of_hop(history, "d.test requiretls").size(), 1U);
 }
 
+TEST_F(Attempts, AreToldThoughTheMailThatFailedIsNotAmongWhatWasLookedAt) {
+    result(noon - 1h, RecipientState::queued, "4.3.0", "451 4.3.0 no");
+    EXPECT_FALSE(QueueSays::of(facts).failing) << "nothing waits";
+    facts.more_waits = true;
+    EXPECT_TRUE(QueueSays::of(facts).failing);
+}
+
 TEST_F(Attempts, AreToldInWords) {
     Explanation e;
     e.domain = "d.test";
