@@ -6,7 +6,9 @@
 #include <filesystem>
 #include <future>
 #include <mutex>
+#include <set>
 #include <thread>
+#include <tuple>
 #include <type_traits>
 
 #include "store/sqlite/offline.h"
@@ -14,6 +16,29 @@
 
 namespace sternpost::store::sqlite {
 namespace {
+
+// The name, size and time of each file.
+std::set<std::tuple<std::string, std::uintmax_t, std::filesystem::file_time_type>> files_in(
+    const std::string& folder) {
+    std::set<std::tuple<std::string, std::uintmax_t, std::filesystem::file_time_type>> out;
+    std::error_code gone;  // a file that goes meanwhile makes a difference, too
+    for (const auto& entry : std::filesystem::recursive_directory_iterator(folder))
+        if (entry.is_regular_file(gone))
+            out.emplace(entry.path().string(), entry.file_size(gone), entry.last_write_time(gone));
+    return out;
+}
+
+// As a kill would leave it: the store's threads may write while it is copied, and then it is copied again.
+void copy_of_one_moment(const std::string& folder, const std::string& copy) {
+    for (int tries = 0; tries < 100; ++tries) {
+        std::filesystem::remove_all(copy);
+        const auto before = files_in(folder);
+        std::error_code failed;
+        std::filesystem::copy(folder, copy, std::filesystem::copy_options::recursive, failed);
+        if (!failed && files_in(folder) == before) return;
+    }
+    FAIL() << "the store never comes to rest";
+}
 
 using testing::message_to;
 
@@ -252,7 +277,7 @@ TEST_F(Engine, IsReadWhileNoDaemonRuns) {
     for (const auto& more : testing::sent(second)) results.push_back(more);
     ASSERT_TRUE(await<Result<void>>([&](auto reply) { store->record(results, {}, std::move(reply)); }));
     const std::string copy = dir_ + "-copy";
-    std::filesystem::copy(dir_, copy, std::filesystem::copy_options::recursive);
+    copy_of_one_moment(dir_, copy);
     for (const bool lost : {false, true}) {
         SCOPED_TRACE(lost);
         if (lost)
@@ -535,7 +560,7 @@ TEST_F(Knowledge, IsTheSameWhoeverAnswers) {
     auto store = open();
     fill(*store);
     const std::string copy = dir_ + "-copy";
-    std::filesystem::copy(dir_, copy, std::filesystem::copy_options::recursive);
+    copy_of_one_moment(dir_, copy);
     {
         SCOPED_TRACE("the daemon");
         expect_all(AskStore{*store});
