@@ -1,5 +1,6 @@
 #include "control/client.h"
 
+#include <fmt/format.h>
 #include <sys/socket.h>
 #include <sys/time.h>
 #include <sys/un.h>
@@ -13,7 +14,7 @@ namespace sternpost::control {
 
 std::optional<Answer> ask(const std::string& path, const json::object& request, std::chrono::seconds timeout,
                           const std::function<void(const json::object& so_far)>& progress,
-                          const std::function<void(json::object part)>& part) {
+                          const std::function<void(json::object part)>& part, std::size_t most) {
     sockaddr_un address{};
     address.sun_family = AF_UNIX;
     if (path.size() >= sizeof address.sun_path) return std::nullopt;
@@ -33,7 +34,8 @@ std::optional<Answer> ask(const std::string& path, const json::object& request, 
     std::string answer;
     json::object parts;
     char chunk[65536];
-    while (answer.size() <= max_answer) {
+    std::size_t kept = 0;  // octets of the parts that are put together
+    for (;;) {
         const ssize_t got = ::recv(fd.get(), chunk, sizeof chunk, 0);
         if (got <= 0) break;
         answer.append(chunk, static_cast<std::size_t>(got));
@@ -47,21 +49,29 @@ std::optional<Answer> ask(const std::string& path, const json::object& request, 
             auto piece = part_of(one);
             if (piece && part)
                 part(std::move(*piece));
-            else if (piece)
+            else if (piece) {
+                kept += end + 1;
                 for (auto& [key, value] : *piece) {
                     json::value& all = parts[key];
                     if (!all.is_array()) all = json::array();
                     if (value.is_array())
                         for (auto& item : value.as_array()) all.as_array().push_back(std::move(item));
                 }
+            }
             answer.erase(0, end + 1);
         }
+        if (answer.size() + kept > most) break;
         if (!answer.empty() && answer.back() == '\n') {
             Answer out = answer_of(answer);
             join_parts(out.data, std::move(parts));
             return out;
         }
     }
+    if (answer.size() + kept > most)
+        return Answer{
+            ExitCode::unavailable,
+            fmt::format("the daemon's answer is longer than the {} octets that this command takes", most),
+            {}};
     return Answer{ExitCode::unavailable, "the daemon did not answer in time", {}};
 }
 
