@@ -32,6 +32,8 @@ struct Options {
 
     std::string maildrop_path = "/var/spool/sternpost/maildrop";
     std::chrono::seconds maildrop_interval{60};  // between looks where no notice of a new file comes
+    std::size_t max_passed_over = 10'000;  // ours: names of files that could not be set aside; others are
+                                           // tried again at each look
 };
 
 /// Takes one record's octets and writes the message they hold to the store's sink.

@@ -23,7 +23,6 @@ constexpr std::size_t share_of_owner =
 constexpr std::uint64_t most_rejects_a_minute = 10;  // ours: lines about one user's refused files
 constexpr std::size_t at_a_time = 16;                // ours: so many accepts can share a sync
 constexpr std::size_t max_piece = 262'144;
-constexpr std::size_t max_reported = 10'000;
 constexpr auto temporary_life = std::chrono::hours(24);
 
 using Accepted = store::Result<store::MessageId>;
@@ -191,7 +190,7 @@ asio::awaitable<void> Maildrop::take(DropFolder& folder, const DropEntry& entry)
     const auto moved = co_await on_pool<Result<void>>(pool_, std::move(set_aside));
     report(entry,
            moved ? done.error().text + "; moved to refused/" : done.error().text + "; " + moved.error().text);
-    if (!moved && reported_.size() < max_reported) reported_.insert(name);
+    if (!moved && reported_.size() < options_.max_passed_over) reported_.insert(name);
 }
 
 void Maildrop::report(const DropEntry& entry, std::string_view reason) {

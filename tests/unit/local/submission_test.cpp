@@ -476,6 +476,20 @@ TEST_F(LocalSubmission, SixteenFilesOfTheMaildropAreReadAtATime) {
     EXPECT_TRUE(over);
 }
 
+TEST_F(LocalSubmission, SoManyFilesThatCannotBeSetAsideArePassedOver) {
+    std::ofstream(options_.maildrop_path + "/refused") << "where the folder should be";
+    for (const char* name : {"/one", "/two", "/three"}) std::ofstream(options_.maildrop_path + name) << "bad";
+    EXPECT_EQ(options_.max_passed_over, 10'000U);
+    options_.max_passed_over = 2;
+    Maildrop maildrop(loop_.context(), options_, around(), pool_);
+    loop_.run(maildrop.scan());
+    EXPECT_EQ(log_.count("reject via=maildrop"), 3U);
+    loop_.run(maildrop.scan());
+    EXPECT_EQ(log_.count("reject via=maildrop"), 4U) << "two are known, the third is tried again";
+    loop_.run(maildrop.drain(clock_.steady() + 10s));
+    EXPECT_EQ(files_in_drop(), 3U);
+}
+
 TEST_F(LocalSubmission, StaysInTheMaildropWhileTheStoreIsFull) {
     store_.refuse_accept = store::Errc::full;
     const Spool spool = spool_of("\r\nhi\r\n");

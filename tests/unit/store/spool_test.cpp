@@ -1411,6 +1411,26 @@ TEST(Spool, ForgetsOutcomesAndHistoryAfterTheirTime) {
         << "its text is still referred to";
 }
 
+TEST(Spool, KeepsSoManyVersionsOfPoliciesAndNoMore) {
+    Machine machine(12);
+    ASSERT_TRUE(machine.start());
+    const auto count = [](const char* where) {
+        auto database = Database::open({index_name, vfs_name}, Access::read).value();
+        return database->number((std::string("SELECT count(*) FROM policy_version WHERE ") + where).c_str());
+    };
+    {
+        auto database = Database::open({index_name, vfs_name}, Access::write).value();
+        Statement(*database,
+                  "WITH RECURSIVE one(n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM one WHERE n < 200003) "
+                  "INSERT INTO policy_version SELECT 'd' || n, '1', 1, '', n, n FROM one")
+            .run();
+    }
+    EXPECT_EQ(count("1"), 200'003);
+    machine.spool().maintain();
+    EXPECT_EQ(count("1"), 200'000);
+    EXPECT_EQ(count("last_seen <= 3"), 0) << "the oldest go";
+}
+
 // What is not mail, and how many days it is remembered after it was last heard of.
 struct MemoryRow {
     const char* name;
