@@ -83,7 +83,9 @@ class Tree:
             for path in sorted((root / "src").rglob("*"))
             if path.suffix in {".h", ".cpp"}
         }
-        self.meson = (root / "meson.build").read_text(encoding="utf-8")
+        self.meson = {
+            path.parent.relative_to(root): path.read_text(encoding="utf-8") for path in sorted((root / "src").rglob("meson.build"))
+        }
         self.problems: list[str] = []
 
     def say(self, file: str, line: int, what: str) -> None:
@@ -96,9 +98,13 @@ class Tree:
                 yield number, match.group(2), match.group(1) == '"'
 
     def sources(self, kind: str) -> list[str]:
-        """The files of meson.build's `KIND_sources = files(…)` blocks."""
-        blocks = re.findall(rf"\b{kind}_sources\s*\+?=\s*files\((.*?)\)", self.meson, re.DOTALL)
-        return [name for block in blocks for name in re.findall(r"'([^']+)'", block)]
+        """The files of the `KIND_sources += files(…)` blocks in the folders' meson.build."""
+        return [
+            str(folder / name)
+            for folder, text in self.meson.items()
+            for block in re.findall(rf"\b{kind}_sources\s*\+=\s*files\((.*?)\)", text, re.DOTALL)
+            for name in re.findall(r"'([^']+)'", block)
+        ]
 
     def check_rows(self) -> None:
         for file in self.texts:
@@ -129,7 +135,7 @@ class Tree:
         """No file of `sources`, nor any header of ours that it leads to, includes what matches `library`."""
         for source in sources:
             if source not in self.texts:
-                self.say("meson.build", 1, f"{source} is not there")
+                self.say("src/meson.build", 1, f"{source} is not there")
                 continue
             way = {source: source}
             todo = [source]
@@ -159,12 +165,12 @@ class Tree:
                         self.say(file, number, f"{literal[0]}: {what}")
 
     def check_form(self) -> None:
-        named = set(re.findall(r"'(src/[^']+\.cpp)'", self.meson))
+        named = set(self.sources(r"\w+"))
         for file, text in self.texts.items():
             folder = file.split("/")[1]
             lines = text.splitlines() + ["", ""]
             if file.endswith(".cpp") and file not in named:
-                self.say(file, 1, "is in no target of meson.build")
+                self.say(file, 1, "is in no list of its folder's meson.build")
             if not file.endswith(".h"):
                 continue
             if not lines[0].startswith("// "):
@@ -182,7 +188,7 @@ def main() -> int:
     tree = Tree(pathlib.Path(sys.argv[1]))
     core = tree.sources("core")
     if not core:
-        tree.say("meson.build", 1, "no core_sources = files(…) found")
+        tree.say("src/meson.build", 1, "no core_sources += files(…) found")
     tree.check_rows()
     tree.check_libraries()
     tree.check_reach(core, r"boost/(asio|beast)|asio", "a core")
