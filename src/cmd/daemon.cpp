@@ -413,10 +413,10 @@ asio::awaitable<void> Daemon::start_up() {
     const auto hosts = co_await call<store::Result<std::vector<store::StoredHost>>>(std::move(ask_hosts));
     if (stopping_) co_return;
     if (hosts) watch_.restore(*hosts);
-    tasks_.spawn("looking after things", look_after_things());
-    tasks_.spawn("looking at memory", look_at_memory());
-    tasks_.spawn("looking at keys", dkim_answers_->watch());
-    if (!*policies) tasks_.spawn("reading policies", recall_policies());
+    tasks_.spawn("periodic checks", periodic_checks());
+    tasks_.spawn("memory check", check_memory());
+    tasks_.spawn("key check", dkim_answers_->watch());
+    if (!*policies) tasks_.spawn("policy reading", recall_policies());
     refresher_->start();
     reports_->start();
     // The listener lives on the first I/O thread.
@@ -586,7 +586,7 @@ asio::awaitable<control::Answer> Daemon::status() {
 }
 
 // At start and every hour: does the resolver validate? Each minute: which overrides have ended?
-asio::awaitable<void> Daemon::look_after_things() {
+asio::awaitable<void> Daemon::periodic_checks() {
     SteadyTime probe_at = clock_.steady();
     while (!stopping_) {
         if (clock_.steady() >= probe_at) {
@@ -607,7 +607,7 @@ asio::awaitable<void> Daemon::look_after_things() {
 }
 
 // New mail is what memory can do without.
-asio::awaitable<void> Daemon::look_at_memory() {
+asio::awaitable<void> Daemon::check_memory() {
     util::MemoryLimit limit(settings_.max_memory);
     SteadyTime given_back{};
     while (!stopping_) {

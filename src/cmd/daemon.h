@@ -63,8 +63,8 @@ class Daemon {
     tls::Result<std::shared_ptr<asio::ssl::context>> listener_context() const;
     asio::awaitable<control::Answer> answer(control::json::object request, control::Caller caller);
     asio::awaitable<control::Answer> status();
-    asio::awaitable<void> look_after_things();
-    asio::awaitable<void> look_at_memory();
+    asio::awaitable<void> periodic_checks();
+    asio::awaitable<void> check_memory();
     asio::awaitable<void> recall_policies();
     asio::awaitable<control::Answer> show_policy(std::string domain);
     asio::awaitable<control::Answer> list_policies(control::Caller caller);
@@ -118,8 +118,8 @@ class Daemon {
     std::unique_ptr<tlsrpt::Daily> reports_;
     std::unique_ptr<ReportAnswers> report_answers_;
     std::unique_ptr<DkimAnswers> dkim_answers_;
-    std::unique_ptr<Alarm> next_look_;         // of look_after_things()
-    std::unique_ptr<Alarm> next_memory_look_;  // of look_at_memory()
+    std::unique_ptr<Alarm> next_look_;         // of periodic_checks()
+    std::unique_ptr<Alarm> next_memory_look_;  // of check_memory()
     std::atomic<bool> memory_is_short_ = false;
     std::unique_ptr<smtp::Listener> listener_;
     std::unique_ptr<intake::SenderLimits> local_limits_;  // of the two that follow

@@ -195,7 +195,7 @@ void print_lines(const Answer& answer) {
 void print_override(const json::object& o) {
     tell("{}  {}  {}{}  by {}, in the {}\n    {}\n", text(o, "scope"), text(o, "level"),
          text(o, "expires").empty() ? "does not expire" : "until " + text(o, "expires"),
-         flag(o, "expired") ? " (over)" : "", printable(text(o, "author")),
+         flag(o, "expired") ? " (expired)" : "", printable(text(o, "author")),
          text(o, "from") == "command" ? "running daemon" : text(o, "from"),
          printable(text(o, "reason"), 1000));
 }
@@ -275,9 +275,8 @@ void print_status(const Answer& answer) {
                                  : printable(text(dnssec->as_object(), "reason"), 1000));
     if (const auto* trusted = data.if_contains("clock_trusted"); trusted != nullptr && !trusted->as_bool())
         tell(
-            "CLOCK: it has leapt, or is behind the mail in the queue: nothing expires until it is set right "
-            "again or, if "
-            "it is right now, the daemon is restarted\n");
+            "CLOCK NOT TRUSTED: it jumped, or is earlier than queued mail. Nothing will expire. Set the "
+            "clock; if it is correct now, restart the daemon.\n");
     if (const auto* reports = data.if_contains("tls_reports"); reports != nullptr)
         print_reporting(reports->as_object());
     if (flag(data, "disk_short"))

@@ -192,7 +192,7 @@ std::vector<std::string> lines_of(const WhyFacts& facts) {
         } else {
             const Advice advice = advice_for(store::ReasonCode::clock, "");
             out.emplace_back(
-                "the clock of this machine has leapt, or is behind the mail in the queue: nothing expires");
+                "the clock of this machine jumped, or is earlier than queued mail: nothing expires");
             out.push_back("  what would mend that: " + advice.unblocks);
             out.push_back("  whose move: " + advice.move);
         }

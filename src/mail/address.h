@@ -51,7 +51,7 @@ class Mailbox {
         : local_(std::move(local)), host_(std::move(host)), written_(std::move(written)) {}
     std::string local_;
     std::variant<dns::Domain, dns::Address> host_;
-    std::string written_;  // host() in the letters of who wrote it
+    std::string written_;  // host() as the submitter spelled it
 };
 
 /// Where notices go: a mailbox, or null (`<>`), which is a state of its own and never answered (RFC 5321

@@ -156,14 +156,14 @@ void Manager::look_at_clock() {
     const bool trusted = now().trusted;
     if (trusted == std::exchange(clock_was_trusted_, trusted)) return;
     if (trusted)
-        Event(log_, Level::info, "clock").reason("the clock is as the time that has passed says again");
+        Event(log_, Level::info, "clock").reason("the clock agrees with elapsed time again");
     else if (!running_)
         Event(log_, Level::error, "clock")
             .reason("the time is before that of the newest mail (" + rfc3339(clock_.newest_stored()) +
                     "): nothing expires until the clock is right and the daemon is restarted");
     else
         Event(log_, Level::error, "clock")
-            .reason("the clock has leapt: by the time that has passed it should be " + rfc3339(now().wall) +
+            .reason("the clock jumped: by elapsed time it should be " + rfc3339(now().wall) +
                     "; the queue goes by that, and nothing expires until it is set back or, if it is right "
                     "now, the daemon is restarted");
 }

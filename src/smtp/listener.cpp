@@ -25,8 +25,8 @@ using Refused = std::optional<intake::SenderLimits::Refusal>;
 // reads.
 constexpr std::size_t small_chunk = 8192;
 constexpr std::size_t large_chunk = 65536;
-// ours: of connections that could not be accepted is said that they are again, and once more that they are
-// not
+// Ours: how long accepting must work again before the log says so, and after how long without trouble the
+// next trouble is logged as new.
 constexpr auto over_after = std::chrono::seconds(1);
 constexpr auto forgotten_after = std::chrono::minutes(1);
 constexpr std::uint64_t most_rejects_a_minute = 60;  // ours: lines about one client's refused commands

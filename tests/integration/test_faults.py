@@ -689,7 +689,7 @@ def a_clock_that_steps_back_and_forth_loses_and_bounces_nothing(machine):
         wait_for('attempts go on with the clock at %+d s' % step, lambda n=tried: len(sternpost.events('attempt', qid=first)) > n)
     expect_equal(len(set(ids)), len(ids), 'queue ids that differ')
     expect_equal(sternpost.events('bounce'), [], 'bounces')
-    told = ['leapt' if 'has leapt' in e['reason'] else 'right' for e in sternpost.events('clock')]
+    told = ['leapt' if 'the clock jumped' in e['reason'] else 'right' for e in sternpost.events('clock')]
     expect_equal(told, ['leapt', 'right', 'leapt', 'right'], 'what is said of the clock')
     # Once more over kills, each with another time.
     for step in (-86400, 2 * 86400, 0):
