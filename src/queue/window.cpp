@@ -114,7 +114,8 @@ Core::Message* Core::insert(store::StoredMessage stored, Now now) {
 }
 
 void Core::restore(const store::HopState& state, Now now) {
-    if (state.failures == 0 && state.next_at <= now.wall) return;
+    const bool works = state.failures == 0 && state.next_at == state.at;  // whatever the clock was then
+    if (works || (state.failures == 0 && state.next_at <= now.wall)) return;
     Hop& known = hop(state.next_hop);
     known.failures = state.failures;
     known.next_wall = state.next_at;

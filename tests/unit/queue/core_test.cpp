@@ -298,6 +298,16 @@ TEST_F(Queue, AnOwedAttemptThatLeavesAnAddressAloneAgainIsNotRepeatedAtOnce) {
     EXPECT_EQ(open_lanes().size(), 1U);
 }
 
+TEST_F(Queue, ANextHopThatWorkedByAClockThatWasAheadIsNotKeptWaiting) {
+    store::HopState works;
+    works.next_hop = "d.test";
+    works.at = works.next_at = now.wall + 8min;
+    core.restore(works, now);
+    EXPECT_TRUE(core.hops().empty()) << "there is nothing to remember of it";
+    add({{"a@d.test", "d.test"}});
+    EXPECT_EQ(open_lanes(), std::vector<std::string>{"d.test"});
+}
+
 TEST_F(Queue, AttemptsSideBySideFailOnce) {
     for (int i = 0; i < 40; ++i) add({{"a@d.test", "d.test"}});
     ASSERT_EQ(open_lanes().size(), 2U);
