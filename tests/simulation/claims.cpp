@@ -272,7 +272,8 @@ void Claims::explained(const json::object& answer, Asked asked, WallTime truth) 
         answer.if_contains("failing") != nullptr)
         return untrue(who + ", and the last that happened is that it took mail");
     if (const auto* failing = answer.if_contains("failing"))
-        if (!hop.texts.empty() && !hop.texts.contains(text(failing->as_object(), "reason")))
+        if (!hop.texts.empty() && !facts_.any_rerouted() &&
+            !hop.texts.contains(text(failing->as_object(), "reason")))
             return untrue(who + ", since " + text(failing->as_object(), "reason") +
                           ", and nothing failed so there");
     Protection claim;

@@ -60,6 +60,7 @@ void Facts::hop_recorded(const store::HopState& state) {
 
 void Facts::acted(const store::Act& act) {
     acts_.insert({act.message, act.kind});
+    rerouted_ = rerouted_ || act.kind == store::ActKind::reroute;
 }
 
 void Facts::suspension_asked(const store::StoredSuspension& suspension) {

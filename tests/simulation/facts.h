@@ -68,6 +68,8 @@ class Facts {
     const Recipient& recipient(store::MessageId id, std::uint32_t n) const;
     /// Whether an administrator has done this to the message, ever.
     bool was_done(store::MessageId id, store::ActKind kind) const { return acts_.contains({id, kind}); }
+    /// Mail may wait for a next hop with what another one said of it.
+    bool any_rerouted() const { return rerouted_; }
     /// Since before `then`, for sure.
     bool hop_is_suspended(const std::string& hop, SteadyTime then) const;
     bool sender_is_suspended(store::MessageId id, SteadyTime then) const;
@@ -87,6 +89,7 @@ class Facts {
     std::map<std::string, Hop> hops_;
     std::set<std::pair<store::MessageId, store::ActKind>> acts_;
     std::map<std::pair<store::SuspensionKind, std::string>, Suspension> suspensions_;
+    bool rerouted_ = false;
     SteadyTime shaken_{};
 };
 
