@@ -94,7 +94,11 @@ class World:
         for link, target in self.LINKS.items():
             path = machine.path('links', link)
             os.makedirs(os.path.dirname(path), exist_ok=True)
-            os.symlink(target if target.startswith('/') else program(target), path)
+            os.symlink(target if target.startswith('/') else '/usr/lib/sternpost/' + target, path)
+        own = machine.path('links', 'usr/lib/sternpost')  # copies: other users may not reach the build folder
+        os.makedirs(own)
+        for name in ('sendmail', 'sternpost'):
+            shutil.copy(program(name), own)
         layers = '%s:%s/usr:/usr' % (machine.path('links/usr'), callers)
         self.mount('/usr', '-t', 'overlay', '-o', 'lowerdir=' + layers, 'overlay')
         self.mount('/run', '-t', 'tmpfs', '-o', 'mode=755', 'tmpfs')
