@@ -362,7 +362,7 @@ std::vector<store::DeliveryResult> Core::lane_failed(const std::string& hop_name
     if (!fate.left_alone) failed.must_try_all = false;
     // Of attempts that went on side by side the first failure counts: the others waited for the same hosts.
     if (failed.failures == 0 || began.steady >= failed.counted_at) {
-        // A host that takes connections and says "not now" works anew with each of them, and waits grow all
+        // A host that accepts connections and answers "not now" never counts as failing; its waits grow all
         // the same.
         failed.failures = fate.reason_code == store::ReasonCode::host_asks_to_wait ? ++failed.told_to_wait
                                                                                    : failed.failures + 1;
@@ -401,9 +401,14 @@ void Core::pause(const std::string& hop_name, std::chrono::milliseconds time, No
     set_timer(hop_name, paused, paused.next_at);
 }
 
+// Else, where it may not be tried yet, it is paused: a limit is in its way.
+bool Core::waits_after_failure(const Hop& hop, Now now) {
+    return hop.failures > 0 && hop.next_wall > now.wall;
+}
+
 bool Core::resume(const std::string& hop_name, Now now) {
     const auto known = hops_.find(hop_name);
-    if (known == hops_.end() || known->second.failures > 0) return false;
+    if (known == hops_.end() || waits_after_failure(known->second, now)) return false;
     known->second.next_at = SteadyTime::min();
     candidates_.insert(hop_name);
     return wants_lane(hop_name, known->second, now);
@@ -563,8 +568,8 @@ std::vector<Blocked> Core::blocked_by(const store::StoredMessage& found, Now now
             state.text = hop.text;
             state.reason_code = hop.reason_code;
             facts.hop = &state;
-            facts.no_connection =
-                hop.failures == 0 && (hop.next_at > now.steady || (hop.lanes == 0 && lanes_.full()));
+            facts.no_connection = !waits_after_failure(hop, now) &&
+                                  (hop.next_at > now.steady || (hop.lanes == 0 && lanes_.full()));
             facts.in_line = hop.lanes > 0 && !hop.ready.empty() && !wants_lane(hop_name, hop, now);
         } else {
             for (const auto& one : stored)

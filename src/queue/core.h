@@ -296,6 +296,7 @@ class Core {
     using Messages = std::map<store::MessageId, Message>;
 
     static HopView view_of(const std::string& name, const Hop& hop);
+    static bool waits_after_failure(const Hop& hop, Now now);
     WallTime deadline(const store::StoredMessage& message) const;
     bool over(const store::StoredMessage& message, Now began, Now now) const;
     Hop& hop(const std::string& name);

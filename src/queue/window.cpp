@@ -114,8 +114,8 @@ Core::Message* Core::insert(store::StoredMessage stored, Now now) {
 }
 
 void Core::restore(const store::HopState& state, Now now) {
-    const bool works = state.failures == 0 && state.next_at == state.at;  // whatever the clock was then
-    if (works || (state.failures == 0 && state.next_at <= now.wall)) return;
+    // It works; by a clock that was ahead, too.
+    if (state.failures == 0 && (state.next_at == state.at || state.next_at <= now.wall)) return;
     Hop& known = hop(state.next_hop);
     known.failures = state.failures;
     known.next_wall = state.next_at;

@@ -308,6 +308,29 @@ TEST_F(Queue, ANextHopThatWorkedByAClockThatWasAheadIsNotKeptWaiting) {
     EXPECT_EQ(open_lanes(), std::vector<std::string>{"d.test"});
 }
 
+// Its wait is over, or somebody retries it by hand, and the address of its host is busy.
+TEST_F(Queue, ANextHopThatFailedIsResumedWhenThereIsRoom) {
+    const auto id = add({{"a@d.test", "d.test"}});
+    store::StoredMessage stored = *core.message(id);
+    store::DueHop known;
+    known.state.next_hop = "d.test";
+    ASSERT_EQ(open_lanes().size(), 1U);
+    core.lane_failed("d.test", {false, "4.4.1", "refused"}, now, now);
+    end_lane("d.test");
+    EXPECT_FALSE(core.resume("d.test", now)) << "it waits for the hosts, not for room";
+    pass(5min);
+    core.asleep(now.steady);
+    ASSERT_TRUE(core.wanted(now));
+    core.loaded({{stored}, {known}, false, std::nullopt}, now);
+    ASSERT_EQ(open_lanes().size(), 1U);
+    core.pause("d.test", 60s, now);
+    end_lane("d.test");
+    EXPECT_TRUE(open_lanes().empty());
+    EXPECT_EQ(core.blocked_by(*core.message(id), now)[0].what, Obstacle::limit);
+    EXPECT_TRUE(core.resume("d.test", now));
+    EXPECT_EQ(open_lanes(), std::vector<std::string>{"d.test"});
+}
+
 TEST_F(Queue, AttemptsSideBySideFailOnce) {
     for (int i = 0; i < 40; ++i) add({{"a@d.test", "d.test"}});
     ASSERT_EQ(open_lanes().size(), 2U);
