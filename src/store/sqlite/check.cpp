@@ -69,7 +69,7 @@ class Look {
     Result<SpoolReport> run(bool mend);
 
   private:
-    SpoolFinding& say(const std::string& rule, std::string text, std::string repair = "");
+    void say(const std::string& rule, std::string text, std::string repair = "", bool repaired = false);
     Result<void> index(Database& database, bool mend);
     void rows(Database& database, bool mend, const char* rule, const char* wrong, const char* what,
               const char* mend_sql, const char* repair);
@@ -91,13 +91,16 @@ class Look {
     std::map<std::string, SpoolFinding> more_;  // by rule, one for all beyond the limit
 };
 
-SpoolFinding& Look::say(const std::string& rule, std::string text, std::string repair) {
+// Those beyond the limit are one finding, which is repaired when each of them is.
+void Look::say(const std::string& rule, std::string text, std::string repair, bool repaired) {
     const std::size_t count = ++said_[rule];
-    if (count <= most_findings)
-        return report_.findings.emplace_back(SpoolFinding{rule, std::move(text), std::move(repair), false});
-    SpoolFinding& more = more_[rule];
-    more = {rule, fmt::format("and {} more", count - most_findings), std::move(repair), more.repaired};
-    return more;
+    if (count <= most_findings) {
+        report_.findings.push_back({rule, std::move(text), std::move(repair), repaired});
+        return;
+    }
+    const auto [more, first] = more_.try_emplace(rule);
+    const bool all = repaired && (first || more->second.repaired);
+    more->second = {rule, fmt::format("and {} more", count - most_findings), std::move(repair), all};
 }
 
 void Look::rows(Database& database, bool mend, const char* rule, const char* wrong, const char* what,
@@ -238,8 +241,8 @@ Result<void> Look::files(bool mend) {
     const auto bodies = disk_.list("bodies");
     if (!bodies) return fail(bodies.error());
     const auto drop = [&](const std::string& rule, const std::string& path, std::string text) {
-        SpoolFinding& finding = say(rule, std::move(text), "it is removed");
-        if (mend) finding.repaired = disk_.unlink(path).has_value();
+        const bool removed = mend && disk_.unlink(path).has_value();
+        say(rule, std::move(text), "it is removed", removed);
     };
     for (const auto& name : *bodies) {
         ++report_.bodies;
