@@ -14,6 +14,7 @@
 #include "fake/io_loop.h"
 #include "fake/log_lines.h"
 #include "fake/temporary_folder.h"
+#include "fake/unix_socket.h"
 #include "util/file.h"
 
 namespace sternpost::control {
@@ -26,14 +27,7 @@ constexpr std::uint32_t nobody = 65534;
 // One call. What does not come within five seconds never comes.
 class Call {
   public:
-    explicit Call(const std::string& path) : fd_(::socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0)) {
-        sockaddr_un address{};
-        address.sun_family = AF_UNIX;
-        path.copy(address.sun_path, sizeof address.sun_path - 1);
-        const timeval limit{5, 0};
-        ::setsockopt(fd_.get(), SOL_SOCKET, SO_RCVTIMEO, &limit, sizeof limit);
-        EXPECT_EQ(::connect(fd_.get(), reinterpret_cast<const sockaddr*>(&address), sizeof address), 0);
-    }
+    explicit Call(const std::string& path) : fd_(fake::connected_to(path)) {}
     void say(std::string_view octets) const {
         while (!octets.empty()) {
             const ssize_t put = ::send(fd_.get(), octets.data(), octets.size(), MSG_NOSIGNAL);

@@ -18,6 +18,7 @@
 #include "fake/io_loop.h"
 #include "fake/log_lines.h"
 #include "fake/temporary_folder.h"
+#include "fake/unix_socket.h"
 #include "local/client.h"
 #include "local/maildrop.h"
 #include "local/socket.h"
@@ -322,14 +323,7 @@ struct LateClock final : Clock {
 // A connection to a UNIX socket, and what comes over it within five seconds.
 class Caller {
   public:
-    explicit Caller(const std::string& path) : fd_(::socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0)) {
-        sockaddr_un address{};
-        address.sun_family = AF_UNIX;
-        path.copy(address.sun_path, sizeof address.sun_path - 1);
-        const timeval limit{5, 0};
-        ::setsockopt(fd_.get(), SOL_SOCKET, SO_RCVTIMEO, &limit, sizeof limit);
-        EXPECT_EQ(::connect(fd_.get(), reinterpret_cast<const sockaddr*>(&address), sizeof address), 0);
-    }
+    explicit Caller(const std::string& path) : fd_(fake::connected_to(path)) {}
     std::string all() const {
         std::string out(1000, '\0');
         std::size_t size = 0;
