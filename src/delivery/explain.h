@@ -91,7 +91,7 @@ struct Explanation {
     std::optional<queue::HopFate> trouble;  // no hosts: why
     std::vector<ExplainedHost> hosts;
     std::string unprotected;          // which host is not protected, and why; empty where all are
-    bool protection_unknown = false;  // of that host nobody can say it now, and all others are protected
+    bool protection_unknown = false;  // that host's protection is unknown now; all others are protected
     bool resolver_trusted = false;
     WallTime now{};
     std::optional<PublishedSts> published;  // where a policy is looked up at all

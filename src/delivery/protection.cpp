@@ -77,7 +77,7 @@ std::string_view sentence_of(Protection protection) {
         case Protection::opportunistic:
             return "nothing is demanded of it, so an attacker on the way can read the mail";
         case Protection::unknown:
-            return "its TLSA records cannot be looked up now, and what is demanded of it stands there";
+            return "its TLSA records cannot be looked up now, so its protection is unknown";
     }
     return "";
 }

@@ -15,8 +15,7 @@ enum class Protection {
     redirectable,   // the host must authenticate, but a forged MX record leads to another host
     encrypted,      // TLS is demanded of whoever answers
     opportunistic,  // nothing is demanded
-    unknown,        // its TLSA records cannot be looked up: no mail goes there now, and what is demanded
-                    // of it shows when they can
+    unknown,        // its TLSA records cannot be looked up, and no mail goes there until they can
 };
 
 /// The truth table: tests/data/protection.txt.

@@ -14,7 +14,7 @@ using std::chrono::seconds;
 
 // An attempt may still be having its result recorded; what comes of it is known by then.
 constexpr auto under_way_slack = minutes(100);
-// So many failures in a row, and nobody may say that mail can go.
+// After so many failures in a row, no answer may say that mail can go.
 constexpr std::uint32_t failing_for_sure = 2;
 
 std::string text(const json::object& object, std::string_view key) {
@@ -60,7 +60,7 @@ std::string hop_of(const json::object& message, const json::object& recipient) {
 }
 
 // Who must act, by our own reading: the one who could mend it.
-enum class Mover { us, them, dns, nobody, any };
+enum class Mover { us, them, dns, none, any };
 
 Mover mover_of(const std::string& code) {
     static const std::map<std::string, Mover> all{
@@ -70,11 +70,11 @@ Mover mover_of(const std::string& code) {
         {"results-wait", Mover::us},
         {"source-unusable", Mover::us},
         {"network-unreachable", Mover::us},
-        {"limit", Mover::nobody},
-        {"in-line", Mover::nobody},
-        {"greylisted", Mover::nobody},
-        {"possibly-delivered", Mover::nobody},
-        {"host-asks-to-wait", Mover::nobody},
+        {"limit", Mover::none},
+        {"in-line", Mover::none},
+        {"greylisted", Mover::none},
+        {"possibly-delivered", Mover::none},
+        {"host-asks-to-wait", Mover::none},
         {"unreachable", Mover::them},
         {"no-address", Mover::them},
         {"sts-mx-not-listed", Mover::them},
@@ -101,7 +101,7 @@ bool is_named(Mover mover, const std::string& move, const std::string& domain) {
             return move == domain;
         case Mover::dns:
             return move.find("DNS servers") != std::string::npos;
-        case Mover::nobody:
+        case Mover::none:
             return move.starts_with("nobody");
         case Mover::any:
             return !move.empty();
