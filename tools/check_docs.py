@@ -7,7 +7,7 @@ same names and defaults, and etc/ has a line of text above each.
 Verbs and flags: those that src/cmd/sternpost.cpp and the *_verbs.cpp beside it give to CLI11 stand in man/sternpost.1, and the other way round.
 Tables: in doc/limits.md and doc/security.md no cell is empty, and each row names tests that exist. They are written as
 `Suite.Name`, `Suite.Name/Row` or `Suite.*` (parameterised) of tests/unit, as `test_x.py: function` of tests/integration, or as
-`simulator: word`, a rule of tests/simulation. In limits.md `none` says that there is no test. Its options exist in the code, or are
+`simulator: word`, a rule of tests/simulation. The options in limits.md exist in the code, or are
 settings of the systemd unit; `fixed` stands where there is none.
 Prints what differs; exit code 1 when anything does.
 """
@@ -55,7 +55,6 @@ class Checker:
     def __init__(self, root: pathlib.Path):
         self.root = root
         self.problems: list[str] = []
-        self.without_test = 0  # limits
 
     def read(self, name: str) -> str:
         return (self.root / name).read_text(encoding="utf-8")
@@ -173,10 +172,8 @@ class Checker:
         if not whole or not all(row.values()):
             self.say(f"{where}: a cell is empty or missing, or there is one too many")
             return
-        named = row.get("test", "none")
-        if named == "none" and where.startswith(TABLES[0]):
-            self.without_test += 1
-        elif not NAMES.fullmatch(named):
+        named = row.get("test", "")
+        if not NAMES.fullmatch(named):
             self.say(f"{where}: names of tests between backquotes, with commas, not {named!r}")
         else:
             for test in named.strip("`").split("`, `"):
@@ -261,7 +258,7 @@ def main() -> int:
     checker.check_tables(options)
     for problem in checker.problems:
         print(problem)
-    print(f"check_docs: {len(etc)} options, {checker.without_test} limits without a test, {len(checker.problems)} problems")
+    print(f"check_docs: {len(etc)} options, {len(checker.problems)} problems")
     return 1 if checker.problems else 0
 
 

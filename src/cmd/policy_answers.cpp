@@ -202,33 +202,29 @@ asio::awaitable<delivery::QueueSays> PolicyAnswers::queue_says(std::string hop) 
     co_return delivery::QueueSays::of(facts);
 }
 
-// What the store has on disk; of what is in memory, memory knows better.
-asio::awaitable<std::vector<delivery::BlockedHop>> PolicyAnswers::blocked_hops(
-    std::vector<std::string> names) {
+// Of what is in memory, memory knows better than the store.
+asio::awaitable<store::Result<control::HeldByPolicy>> PolicyAnswers::held_by_policy() {
+    control::HeldByPolicy out;
     store::HopFilter filter;
-    filter.names = std::move(names);
-    filter.limit = 10'000;  // ours
-    auto ask = [this, filter](Reply<store::Result<std::vector<store::HopLoad>>> reply) {
-        s_.store.hops(filter, std::move(reply));
-    };
-    const auto stored = co_await asked<std::vector<store::HopLoad>>(std::move(ask));
-    std::map<std::string, delivery::BlockedHop> all;
-    if (stored)
-        for (const auto& [state, recipients, due] : *stored)
-            if (state.failures > 0)
-                all[state.next_hop] = {state.next_hop, state.next_at, state.status, state.text,
-                                       state.reason_code};
-    for (const auto& hop : s_.queue.core().hops()) {
-        if (!filter.names.empty() &&
-            std::find(filter.names.begin(), filter.names.end(), hop.name) == filter.names.end())
-            continue;
-        if (hop.next_at)
-            all[hop.name] = {hop.name, *hop.next_at, hop.status, hop.text, hop.reason_code};
-        else
-            all.erase(hop.name);
+    for (bool last = false; !last;) {
+        auto ask = [this, filter](Reply<store::Result<std::vector<store::HopLoad>>> reply) {
+            s_.store.hops(filter, std::move(reply));
+        };
+        const auto page = co_await asked<std::vector<store::HopLoad>>(std::move(ask));
+        if (!page) co_return fail(page.error());
+        for (const auto& load : *page) {
+            const auto view = s_.queue.core().hop_view(load.state.next_hop);
+            if (!view || view->next_at) out.add(load);
+        }
+        last = page->size() < filter.limit;
+        if (!last) filter.after = store::HopKey{page->back().recipients, page->back().state.next_hop};
     }
-    std::vector<delivery::BlockedHop> out;
-    for (auto& [name, hop] : all) out.push_back(std::move(hop));
+    for (auto& hop : out.hops()) {
+        auto mail = control::HeldByPolicy::mail_of(hop);
+        const auto found = co_await this->found(std::move(mail));
+        if (!found) co_return fail(found.error());
+        control::HeldByPolicy::name(hop, *found);
+    }
     co_return out;
 }
 
@@ -311,14 +307,9 @@ asio::awaitable<Answer> PolicyAnswers::what_if(std::string since) {
     };
     const auto outcomes = co_await asked<std::vector<store::StoredOutcome>>(std::move(ask));
     if (!outcomes) co_return Answer{ExitCode::internal, outcomes.error().text, {}};
-    control::Waiting waiting;
-    store::QueueFilter all;
-    const auto found = co_await this->found(std::move(all));
-    if (!found) co_return Answer{ExitCode::internal, found.error().text, {}};
-    for (const auto& message : *found) control::add_waiting(waiting, message);
-    std::vector<std::string> any;
-    const auto blocked = co_await blocked_hops(std::move(any));
-    co_return Answer{ExitCode::done, "", control::what_if(*outcomes, blocked, waiting, filter.from)};
+    const auto held = co_await held_by_policy();
+    if (!held) co_return Answer{ExitCode::internal, held.error().text, {}};
+    co_return Answer{ExitCode::done, "", control::what_if(*outcomes, *held, filter.from)};
 }
 
 asio::awaitable<Answer> PolicyAnswers::set_override(json::object request, control::Caller caller) {

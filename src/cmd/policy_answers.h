@@ -7,6 +7,7 @@
 #include <string>
 
 #include "control/protocol.h"
+#include "control/reasons.h"
 #include "control/server.h"
 #include "delivery/explain.h"
 #include "delivery/why.h"
@@ -64,8 +65,7 @@ class PolicyAnswers {
     asio::awaitable<control::Answer> diff(std::string domain);
     asio::awaitable<control::Answer> history(std::string domain);
     asio::awaitable<control::Answer> check(std::string domain);
-    /// `names`: groups (store/hop); empty: all.
-    asio::awaitable<std::vector<delivery::BlockedHop>> blocked_hops(std::vector<std::string> names);
+    asio::awaitable<store::Result<control::HeldByPolicy>> held_by_policy();
     asio::awaitable<store::Result<std::vector<store::StoredMessage>>> found(store::QueueFilter filter);
 
     PolicySources s_;

@@ -345,21 +345,6 @@ class OfflineObstacles {
     queue::Suspensions suspensions_;
 };
 
-std::vector<delivery::BlockedHop> blocked(const std::vector<store::HopLoad>& hops) {
-    std::vector<delivery::BlockedHop> out;
-    for (const auto& [hop, recipients, due] : hops) {
-        if (hop.failures == 0) continue;
-        delivery::BlockedHop one;
-        one.name = hop.next_hop;
-        one.next_at = hop.next_at;
-        one.status = hop.status;
-        one.text = hop.text;
-        one.reason_code = hop.reason_code;
-        out.push_back(std::move(one));
-    }
-    return out;
-}
-
 json::object to_json(const store::HopLoad& hop, const OfflineObstacles& obstacles, WallTime now) {
     const auto& state = hop.state;
     control::HopRow row{state.next_hop, hop.recipients, 0, state.failures, {}, state.status, state.text, {}};
@@ -377,17 +362,19 @@ Answer offline_what_if(store::sqlite::Offline& store, const std::string& since, 
     store::OutcomeFilter filter;
     filter.from = std::chrono::floor<std::chrono::days>(now - *span);
     const auto outcomes = store.outcomes(filter);
-    const auto hops = store.hops({});
-    const auto messages = store.find({});
-    if (!outcomes || !hops || !messages)
-        return {ExitCode::internal,
-                !outcomes ? outcomes.error().text
-                : !hops   ? hops.error().text
-                          : messages.error().text,
-                {}};
-    control::Waiting waiting;
-    for (const auto& message : *messages) control::add_waiting(waiting, message);
-    return {ExitCode::done, "", control::what_if(*outcomes, blocked(*hops), waiting, filter.from)};
+    if (!outcomes) return {ExitCode::internal, outcomes.error().text, {}};
+    store::HopFilter all;
+    all.limit = 1'000'000;  // ours: the command ends with its answer
+    const auto hops = store.hops(all);
+    if (!hops) return {ExitCode::internal, hops.error().text, {}};
+    control::HeldByPolicy held;
+    for (const auto& load : *hops) held.add(load);
+    for (auto& hop : held.hops()) {
+        const auto found = store.find(control::HeldByPolicy::mail_of(hop));
+        if (!found) return {ExitCode::internal, found.error().text, {}};
+        control::HeldByPolicy::name(hop, *found);
+    }
+    return {ExitCode::done, "", control::what_if(*outcomes, held, filter.from)};
 }
 
 Answer offline_why(store::sqlite::Offline& store, const config::Settings& settings, const std::string& id,
@@ -762,7 +749,7 @@ void Command::add_queue() {
     deed_verb(queue, "expire", "given up", "bounces now what would bounce when its time is over");
     deed_verb(queue, "delete", "deleted", "out of the queue for good; nobody is told");
     auto* reroute =
-        deed_verb(queue, "reroute", "rerouted", "waits for another next hop from now on, and is due");
+        deed_verb(queue, "reroute", "rerouted", "waits for another next hop from now on, as new mail does");
     reroute->add_option("--to", texts_["to"], "the domain whose MX hosts get it, or an address, [192.0.2.1]")
         ->required();
     auto* hops = verb(queue, "hops", "the next hops that mail waits for, the longest lines first",

@@ -11,12 +11,6 @@
 #include "util/text.h"
 
 namespace sternpost::control {
-namespace {
-
-constexpr std::size_t max_ids = 100;  // ours: messages that one answer names for each next hop
-
-}  // namespace
-
 json::array to_json(const std::vector<std::string>& lines) {
     json::array out;
     for (const auto& line : lines) out.emplace_back(line);
@@ -115,16 +109,33 @@ json::object to_json(const store::PolicyVersion& version) {
     return out;
 }
 
-void add_waiting(Waiting& waiting, const store::StoredMessage& message) {
-    for (std::size_t n = 0; n < message.recipients.size(); ++n) {
-        if (message.recipients[n].state != store::RecipientState::queued) continue;
-        auto& ids = waiting[store::hop_of(message, n)];
-        if (ids.empty() || ids.back() != message.id.text()) ids.push_back(message.id.text());
+void HeldByPolicy::add(const store::HopLoad& load) {
+    if (load.state.failures == 0 || !delivery::advice_for(load.state.reason_code, "").by_policy) return;
+    if (hops_.size() < max_hops)
+        hops_.push_back({load.state, load.recipients, {}, false});
+    else
+        ++others_;
+}
+
+store::QueueFilter HeldByPolicy::mail_of(const Hop& hop) {
+    store::QueueFilter out;
+    out.domain = store::HopName::parse(hop.state.next_hop).next_hop;
+    out.limit = max_ids + 1;
+    return out;
+}
+
+void HeldByPolicy::name(Hop& hop, const std::vector<store::StoredMessage>& found) {
+    hop.more = found.size() > max_ids;
+    for (const auto& message : found) {
+        bool waits = false;
+        for (std::size_t n = 0; n < message.recipients.size(); ++n)
+            waits = waits || (message.recipients[n].state == store::RecipientState::queued &&
+                              store::hop_of(message, n) == hop.state.next_hop);
+        if (waits && hop.ids.size() < max_ids) hop.ids.push_back(message.id.text());
     }
 }
 
-json::object what_if(const std::vector<store::StoredOutcome>& outcomes,
-                     const std::vector<delivery::BlockedHop>& hops, const Waiting& waiting,
+json::object what_if(const std::vector<store::StoredOutcome>& outcomes, const HeldByPolicy& held,
                      std::chrono::sys_days since) {
     std::map<std::tuple<std::string, std::string, std::string, std::string>, std::uint64_t> failing;
     std::map<std::string, std::string> unknown;  // domains whose policy could not be had, and why
@@ -172,27 +183,29 @@ json::object what_if(const std::vector<store::StoredOutcome>& outcomes,
         lines.emplace_back("  all of them would have gone if a policy had been enforced");
     out["sessions"] = sessions;
     out["would_fail"] = std::move(rows);
-    json::array held;
-    for (const auto& hop : hops) {
-        if (!delivery::advice_for(hop.reason_code, "").by_policy) continue;
+    json::array held_rows;
+    for (const auto& hop : held.hops()) {
+        const std::string_view code = name_of(hop.state.reason_code);
         json::object one;
-        one["next_hop"] = hop.name;
-        one["code"] = name_of(hop.reason_code);
-        one["reason"] = hop.text;
-        std::vector<std::string> ids;
-        if (const auto found = waiting.find(hop.name); found != waiting.end()) ids = found->second;
-        const std::size_t messages = ids.size();
-        ids.resize(std::min(messages, max_ids));
-        one["messages"] = messages;
-        one["ids"] = to_json(ids);
-        held.push_back(std::move(one));
-        lines.push_back(fmt::format("held now by nothing but a policy: {} message(s) for {} ({})", messages,
-                                    hop.name, name_of(hop.reason_code)));
-        lines.push_back("  " + printable(hop.text, 1000));
-        for (const auto& id : ids) lines.push_back("  " + id);
-        if (messages > ids.size()) lines.push_back(fmt::format("  and {} more", messages - ids.size()));
+        one["next_hop"] = hop.state.next_hop;
+        one["code"] = code;
+        one["reason"] = hop.state.text;
+        one["recipients"] = hop.recipients;
+        if (!hop.more) one["messages"] = hop.ids.size();
+        one["ids"] = to_json(hop.ids);
+        held_rows.push_back(std::move(one));
+        lines.push_back(fmt::format("held now by nothing but a policy: mail to {} recipient(s) at {} ({})",
+                                    hop.recipients, hop.state.next_hop, code));
+        lines.push_back("  " + printable(hop.state.text, 1000));
+        for (const auto& id : hop.ids) lines.push_back("  " + id);
+        if (hop.more)
+            lines.push_back("  and more: \"sternpost queue list --domain " +
+                            store::HopName::parse(hop.state.next_hop).next_hop + "\" lists all of it");
     }
-    out["held"] = std::move(held);
+    if (held.others() > 0)
+        lines.push_back(fmt::format("{} more next hop(s) are held by nothing but a policy", held.others()));
+    out["held"] = std::move(held_rows);
+    out["held_others"] = held.others();
     out["lines"] = to_json(lines);
     return out;
 }

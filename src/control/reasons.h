@@ -3,13 +3,13 @@
 #pragma once
 
 #include <boost/json.hpp>
-#include <map>
 #include <string>
 #include <vector>
 
 #include "control/protocol.h"
 #include "delivery/why.h"
 #include "store/records.h"
+#include "store/store.h"
 
 namespace sternpost::control {
 
@@ -20,14 +20,37 @@ json::object to_json(const store::StoredOverride& o, bool configured, WallTime n
 json::object to_json(const store::StoredAlarm& alarm);
 json::object to_json(const store::PolicyVersion& version);
 
-/// Queue ids by the name of the next hop that they wait for (store/hop).
-using Waiting = std::map<std::string, std::vector<std::string>>;
-void add_waiting(Waiting& waiting, const store::StoredMessage& message);
+/// The next hops that nothing but a policy keeps from taking mail now, and their mail.
+class HeldByPolicy {
+  public:
+    static constexpr std::size_t max_hops = 1000;  // ours: that are named; the others are counted
+    static constexpr std::size_t max_ids = 100;    // ours: messages that are named for each of them
 
-/// Sessions to domains that enforce nothing, which would have failed if they had; and the next hops that only
-/// a policy holds now.
-json::object what_if(const std::vector<store::StoredOutcome>& outcomes,
-                     const std::vector<delivery::BlockedHop>& hops, const Waiting& waiting,
+    struct Hop {
+        store::HopState state;
+        std::uint64_t recipients = 0;  // that wait for it
+        std::vector<std::string> ids;  // of messages
+        bool more = false;             // other messages may wait for it too
+    };
+
+    /// Passes over a next hop that is not held so.
+    void add(const store::HopLoad& load);
+    /// What is to be asked of the store for each hop, and what it answered.
+    static store::QueueFilter mail_of(const Hop& hop);
+    static void name(Hop& hop, const std::vector<store::StoredMessage>& found);
+
+    std::vector<Hop>& hops() { return hops_; }
+    const std::vector<Hop>& hops() const { return hops_; }
+    std::uint64_t others() const { return others_; }
+
+  private:
+    std::vector<Hop> hops_;
+    std::uint64_t others_ = 0;
+};
+
+/// Sessions to domains that enforce nothing, which would have failed if they had; and what only a policy
+/// holds now.
+json::object what_if(const std::vector<store::StoredOutcome>& outcomes, const HeldByPolicy& held,
                      std::chrono::sys_days since);
 
 /// The versions of a domain's policy that were ever served, for `sts history`.

@@ -279,12 +279,13 @@ class Attempts {
 std::vector<store::HistoryEntry> history_of_hop(store::History history, const std::string& hop) {
     std::map<store::MessageId, const store::StoredMessage*> messages;
     for (const auto& message : history.messages) messages.emplace(message.id, &message);
+    const store::TlsWish wish = store::HopName::parse(hop).wish;
     std::erase_if(history.entries, [&](const store::HistoryEntry& entry) {
         const auto* result = std::get_if<store::DeliveryResult>(&entry.what);
         if (result == nullptr) return false;
+        // What it waits for now need not be what it waited for then.
         const auto known = messages.find(result->message);
-        return known != messages.end() && result->recipient < known->second->recipients.size() &&
-               store::hop_of(*known->second, result->recipient) != hop;
+        return known != messages.end() && store::wish_of(*known->second) != wish;
     });
     return std::move(history.entries);
 }

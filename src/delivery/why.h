@@ -11,15 +11,6 @@
 
 namespace sternpost::delivery {
 
-/// A next hop that cannot take mail now.
-struct BlockedHop {
-    std::string name;  // store/hop.h
-    WallTime next_at{};
-    std::string status;
-    std::string text;
-    store::ReasonCode reason_code = store::ReasonCode::none;
-};
-
 struct WhyFacts {
     WallTime now{};
     bool clock_trusted = true;     // queue/schedule: else nothing expires

@@ -130,6 +130,7 @@ void Core::reroute(const std::vector<Selected>& selected, const std::string& fro
             const std::string old_name = store::hop_of(*message.stored, n);
             if (!stops_waiting(message, old_name, n)) continue;
             recipient.address.next_hop = to;
+            recipient.move_on(now.wall);
             const std::string new_name = store::hop_of(*message.stored, n);
             const auto [unit, fresh] = message.units.try_emplace(new_name);
             if (fresh) ++hop(new_name).loaded;

@@ -137,6 +137,13 @@ RecipientProgress RecipientProgress::after(const DeliveryResult& result) {
     return {result.state, result.next_at, result.tries, result.lost_replies, result.status, result.text};
 }
 
+void RecipientProgress::move_on(WallTime at) {
+    if (tries > 0 || !status.empty()) next_at = at;
+    tries = 0;
+    status.clear();
+    text.clear();
+}
+
 StoredMessage StoredMessage::of(const NewMessage& message) {
     StoredMessage out;
     out.id = message.id;

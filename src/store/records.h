@@ -127,6 +127,9 @@ struct RecipientProgress {
     std::string text;
 
     static RecipientProgress after(const DeliveryResult& result);
+    /// It waits for another next hop from now on, as new mail does: nothing was tried there. What may have
+    /// arrived before stays known.
+    void move_on(WallTime at);
     bool operator==(const RecipientProgress&) const = default;
 };
 

@@ -138,6 +138,8 @@ void Claims::of_recipient(store::MessageId id, std::uint32_t n, const Said& said
         return untrue(who + ", which is over: it is " + rfc3339(asked.now));
     const Facts::Recipient& recipient = facts_.recipient(id, n);
     if (said.what == "schedule") {
+        if (recipient.moved && *recipient.moved < lately)
+            return untrue(who + ", and nothing was tried since it was rerouted to " + said.hop);
         if (!recipient.texts.empty() && !recipient.texts.contains(said.text))
             return untrue(who + ", and no attempt for it failed so");
         if (recipient.last && binds(recipient.changed, asked)) {
@@ -272,8 +274,7 @@ void Claims::explained(const json::object& answer, Asked asked, WallTime truth) 
         answer.if_contains("failing") != nullptr)
         return untrue(who + ", and the last that happened is that it took mail");
     if (const auto* failing = answer.if_contains("failing"))
-        if (!hop.texts.empty() && !facts_.any_rerouted() &&
-            !hop.texts.contains(text(failing->as_object(), "reason")))
+        if (!hop.texts.empty() && !hop.texts.contains(text(failing->as_object(), "reason")))
             return untrue(who + ", since " + text(failing->as_object(), "reason") +
                           ", and nothing failed so there");
     Protection claim;

@@ -27,6 +27,7 @@ void Facts::move_lanes(const std::string& name, int by) {
 void Facts::asked_to_record(const store::DeliveryResult& result, const std::string& hop_name) {
     Recipient& recipient = recipients_[{result.message, result.recipient}];
     recipient.last.reset();
+    recipient.moved.reset();
     recipient.changed = now();
     Hop& hop = hops_[hop_name];
     if (result.state != RecipientState::queued) return;
@@ -60,7 +61,13 @@ void Facts::hop_recorded(const store::HopState& state) {
 
 void Facts::acted(const store::Act& act) {
     acts_.insert({act.message, act.kind});
-    rerouted_ = rerouted_ || act.kind == store::ActKind::reroute;
+}
+
+void Facts::rerouted(store::MessageId id, std::uint32_t n) {
+    Recipient& recipient = recipients_[{id, n}];
+    recipient.texts.clear();
+    recipient.last.reset();
+    recipient.moved = recipient.changed = now();
 }
 
 void Facts::suspension_asked(const store::StoredSuspension& suspension) {

@@ -30,6 +30,7 @@ class Facts {
         std::set<std::string> texts;                // of all deferrals that were to be recorded
         std::optional<store::DeliveryResult> last;  // that is on stable storage, where nothing came after it
         SteadyTime changed{};
+        std::optional<SteadyTime> moved;  // to another next hop, and nothing was tried since
     };
     struct Hop {
         std::size_t lanes = 0;
@@ -54,6 +55,7 @@ class Facts {
     void recorded(const store::DeliveryResult& result, const std::string& hop);
     void hop_recorded(const store::HopState& state);
     void acted(const store::Act& act);
+    void rerouted(store::MessageId id, std::uint32_t n);
     void suspension_asked(const store::StoredSuspension& suspension);
     void suspension_recorded(const store::StoredSuspension& suspension);
     /// The process is gone: what it knew and had not kept is forgotten.
@@ -68,8 +70,6 @@ class Facts {
     const Recipient& recipient(store::MessageId id, std::uint32_t n) const;
     /// Whether an administrator has done this to the message, ever.
     bool was_done(store::MessageId id, store::ActKind kind) const { return acts_.contains({id, kind}); }
-    /// Mail may wait for a next hop with what another one said of it.
-    bool any_rerouted() const { return rerouted_; }
     /// Since before `then`, for sure.
     bool hop_is_suspended(const std::string& hop, SteadyTime then) const;
     bool sender_is_suspended(store::MessageId id, SteadyTime then) const;
@@ -89,7 +89,6 @@ class Facts {
     std::map<std::string, Hop> hops_;
     std::set<std::pair<store::MessageId, store::ActKind>> acts_;
     std::map<std::pair<store::SuspensionKind, std::string>, Suspension> suspensions_;
-    bool rerouted_ = false;
     SteadyTime shaken_{};
 };
 

@@ -275,9 +275,11 @@ void Oracle::acts_recorded(const std::vector<store::Act>& acts) {
                 message.free_since = clock_.wall();
                 break;
             case store::ActKind::reroute:
-                for (Recipient& recipient : message.recipients) {
+                for (std::size_t n = 0; n < message.recipients.size(); ++n) {
+                    Recipient& recipient = message.recipients[n];
                     const auto hop = store::HopName::parse(recipient.hop);
                     if (!act.from.empty() && hop.next_hop != act.from) continue;
+                    facts_.rerouted(act.message, static_cast<std::uint32_t>(n));
                     const bool report = report_hops_.contains(recipient.hop);
                     recipient.hop = store::HopName{act.to, hop.wish}.text();
                     if (report) report_hops_.insert(recipient.hop);

@@ -365,6 +365,7 @@ class HistoryAnswer {
     void read_heads(Database& database);
     void read_entries(Database& database);
     void apply(const HistoryEntry& entry);
+    bool at_next_hop(const HistoryEntry& entry) const;
     bool shown(const HistoryEntry& entry) const;
 
     const HistoryFilter& filter_;
@@ -470,9 +471,14 @@ void HistoryAnswer::apply(const HistoryEntry& entry) {
     if (const auto* act = std::get_if<Act>(&entry.what)) {
         if (act->kind == ActKind::hold || act->kind == ActKind::release)
             message.held = act->kind == ActKind::hold;
-        for (auto& recipient : message.recipients)
-            if (act->kind == ActKind::remove && recipient.state == RecipientState::queued)
-                recipient.state = RecipientState::deleted;
+        for (auto& recipient : message.recipients) {
+            if (recipient.state != RecipientState::queued) continue;
+            if (act->kind == ActKind::remove) recipient.state = RecipientState::deleted;
+            if (act->kind != ActKind::reroute) continue;
+            if (!act->from.empty() && recipient.address.next_hop != act->from) continue;
+            recipient.address.next_hop = act->to;
+            recipient.move_on(act->at);
+        }
         return;
     }
     const auto& result = std::get<DeliveryResult>(entry.what);
@@ -483,14 +489,17 @@ void HistoryAnswer::apply(const HistoryEntry& entry) {
     progress = RecipientProgress::after(result);
 }
 
+// An attempt for the next hop that is asked for; what is no attempt passes.
+bool HistoryAnswer::at_next_hop(const HistoryEntry& entry) const {
+    const auto* result = std::get_if<DeliveryResult>(&entry.what);
+    if (result == nullptr || filter_.next_hop.empty()) return true;
+    const auto message = messages_.find(result->message);
+    return message == messages_.end() || result->recipient >= message->second.recipients.size() ||
+           message->second.recipients[result->recipient].address.next_hop == filter_.next_hop;
+}
+
 bool HistoryAnswer::shown(const HistoryEntry& entry) const {
     if (entry.at < filter_.from || entry.at > filter_.to) return false;
-    if (const auto* result = std::get_if<DeliveryResult>(&entry.what); result != nullptr) {
-        const auto message = messages_.find(result->message);
-        return filter_.next_hop.empty() || message == messages_.end() ||
-               result->recipient >= message->second.recipients.size() ||
-               message->second.recipients[result->recipient].address.next_hop == filter_.next_hop;
-    }
     if (!std::holds_alternative<HopState>(entry.what) || !id_) return true;
     // Of its next hops what was while it waited.
     const auto message = messages_.find(*id_);
@@ -498,7 +507,9 @@ bool HistoryAnswer::shown(const HistoryEntry& entry) const {
 }
 
 History HistoryAnswer::take() {
+    std::set<std::uint64_t> at_hop;  // of each entry the next hop that was waited for then counts
     for (const auto& [sequence, entry] : entries_) {
+        if (at_next_hop(entry)) at_hop.insert(sequence);
         apply(entry);
         if (id_ && message_of(entry) == id_) waited_until_ = std::max(waited_until_, entry.at);
     }
@@ -511,7 +522,7 @@ History HistoryAnswer::take() {
     }
     History out;
     for (const auto& [sequence, entry] : entries_)
-        if (shown(entry)) out.entries.push_back(entry);
+        if (at_hop.contains(sequence) && shown(entry)) out.entries.push_back(entry);
     std::stable_sort(out.entries.begin(), out.entries.end(),
                      [](const HistoryEntry& a, const HistoryEntry& b) { return a.at < b.at; });
     if (out.entries.size() > filter_.limit)

@@ -79,7 +79,10 @@ struct Index::Statements {
           waiting_at(db,
                      "SELECT r.n, r.hop, h.name FROM recipient r JOIN hop h ON h.id = r.hop "
                      "WHERE r.message = ?1 AND r.state = 0"),
-          move_recipient(db, "UPDATE recipient SET hop = ?3 WHERE message = ?1 AND n = ?2"),
+          move_recipient(db,
+                         "UPDATE recipient SET hop = ?3, tier = CASE tier WHEN 2 THEN 2 ELSE 0 END, "
+                         "next_at = CASE WHEN tries > 0 OR status <> '' THEN ?4 ELSE next_at END, "
+                         "tries = 0, status = '', text = '' WHERE message = ?1 AND n = ?2"),
           drop_recipients(db, "DELETE FROM recipient WHERE message = ?1 RETURNING hop, state"),
           settle_hop(
               db,
@@ -376,7 +379,7 @@ void Index::Application::reroute(const Act& act) {
     }
     for (const Move& move : moves) {
         const auto to = hop_id(move.to);
-        sql_.move_recipient.with(act.message.value, move.n, to).run();
+        sql_.move_recipient.with(act.message.value, move.n, to, act.at).run();
         touch(move.from, -1);
         touch(to, 1);
     }
@@ -436,6 +439,7 @@ void Index::Application::take(const JournalEntry&, const Act& act) {
                 if (!act.from.empty() && name.next_hop != act.from) continue;
                 name.next_hop = act.to;
                 fresh->hops[n] = name.text();
+                fresh->recipients[n].move_on(act.at);
             }
             break;
     }

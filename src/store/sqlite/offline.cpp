@@ -118,8 +118,9 @@ Result<void> Offline::take(JournalEntry entry) {
             case ActKind::reroute:
                 for (auto& recipient : after->recipients) {
                     if (recipient.state != RecipientState::queued) continue;
-                    if (act->from.empty() || recipient.address.next_hop == act->from)
-                        recipient.address.next_hop = act->to;
+                    if (!act->from.empty() && recipient.address.next_hop != act->from) continue;
+                    recipient.address.next_hop = act->to;
+                    recipient.move_on(act->at);
                 }
                 break;
         }

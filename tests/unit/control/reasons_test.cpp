@@ -7,38 +7,88 @@ namespace {
 
 constexpr std::chrono::sys_days day = std::chrono::year(2026) / 11 / 23;
 
-delivery::BlockedHop blocked(const char* name, const char* code) {
-    delivery::BlockedHop out;
-    out.name = name;
-    out.reason_code = store::reason_code_of(code);
-    out.text = "why";
+store::HopLoad failing(const std::string& name, const char* code, std::uint64_t recipients = 1) {
+    store::HopLoad out;
+    out.state.next_hop = name;
+    out.state.failures = 1;
+    out.state.reason_code = store::reason_code_of(code);
+    out.state.text = "why";
+    out.recipients = recipients;
+    return out;
+}
+
+store::StoredMessage message_to(std::uint64_t id, std::initializer_list<const char*> next_hops) {
+    store::StoredMessage out;
+    out.id = {id};
+    for (const char* next_hop : next_hops)
+        out.recipients.emplace_back(store::QueuedRecipient(
+            mail::Recipient(mail::ForwardPath::parse("u@" + std::string(next_hop)).value()), next_hop));
     return out;
 }
 
 TEST(WhatIf, NamesWhatNothingButAPolicyHolds) {
-    const std::vector<delivery::BlockedHop> hops{
-        blocked("stripped.test", "starttls-not-offered"), blocked("moved.test", "sts-mx-not-listed"),
-        blocked("dead.test", "unreachable"), blocked("away.test", "greeting-refused"),
-        blocked("lost.test", "network-unreachable")};
-    const Waiting waiting{{"stripped.test", {"A1", "A2"}}, {"dead.test", {"B1"}}};
-    const auto answer = what_if({}, hops, waiting, day);
-    const auto& held = answer.at("held").as_array();
-    ASSERT_EQ(held.size(), 2U) << json::serialize(answer);
-    EXPECT_EQ(held[0].at("next_hop").as_string(), "stripped.test");
-    EXPECT_EQ(held[0].at("messages").to_number<int>(), 2);
-    EXPECT_EQ(json::serialize(held[0].at("ids")), R"(["A1","A2"])");
-    EXPECT_EQ(held[1].at("next_hop").as_string(), "moved.test");
-    EXPECT_EQ(held[1].at("messages").to_number<int>(), 0);
+    HeldByPolicy held;
+    held.add(failing("stripped.test", "starttls-not-offered", 3));
+    held.add(failing("moved.test", "sts-mx-not-listed", 0));
+    for (const char* code : {"unreachable", "greeting-refused", "network-unreachable"})
+        held.add(failing("dead.test", code));
+    store::HopLoad works = failing("works.test", "starttls-not-offered");
+    works.state.failures = 0;
+    held.add(works);
+    ASSERT_EQ(held.hops().size(), 2U);
+    EXPECT_EQ(HeldByPolicy::mail_of(held.hops()[0]).domain, "stripped.test");
+    const auto first = message_to(1, {"stripped.test", "stripped.test"});
+    const auto second = message_to(2, {"stripped.test", "dead.test"});
+    HeldByPolicy::name(held.hops()[0], {first, second});
+    const auto answer = what_if({}, held, day);
+    const auto& rows = answer.at("held").as_array();
+    ASSERT_EQ(rows.size(), 2U) << json::serialize(answer);
+    EXPECT_EQ(rows[0].at("next_hop").as_string(), "stripped.test");
+    EXPECT_EQ(rows[0].at("recipients").to_number<int>(), 3);
+    EXPECT_EQ(rows[0].at("messages").to_number<int>(), 2) << "each once, whatever its recipients";
+    EXPECT_EQ(rows[0].at("ids").at(0).as_string(), first.id.text());
+    EXPECT_EQ(rows[1].at("next_hop").as_string(), "moved.test");
+    EXPECT_EQ(rows[1].at("messages").to_number<int>(), 0);
 }
 
-TEST(WhatIf, NamesAHundredMessagesAndCountsTheOthers) {
-    const std::vector<delivery::BlockedHop> hops{blocked("d.test", "starttls-not-offered")};
-    Waiting waiting;
-    for (int i = 0; i < 103; ++i) waiting["d.test"].push_back("Q" + std::to_string(i));
-    const auto answer = what_if({}, hops, waiting, day);
-    EXPECT_EQ(answer.at("held").at(0).at("messages").to_number<int>(), 103);
-    EXPECT_EQ(answer.at("held").at(0).at("ids").as_array().size(), 100U);
-    EXPECT_EQ(answer.at("lines").as_array().back().as_string(), "  and 3 more");
+TEST(WhatIf, NamesOnlyWhatWaitsForTheNextHopItself) {
+    HeldByPolicy held;
+    held.add(failing("d.test requiretls", "requiretls-not-offered"));
+    auto& hop = held.hops().at(0);
+    auto sent = message_to(1, {"d.test"});
+    sent.envelope.requiretls = true;
+    sent.recipients[0].state = store::RecipientState::sent;
+    auto waits = message_to(2, {"d.test"});
+    waits.envelope.requiretls = true;
+    HeldByPolicy::name(hop, {sent, waits, message_to(3, {"d.test"})});
+    EXPECT_EQ(hop.ids, std::vector{waits.id.text()});
+    EXPECT_EQ(HeldByPolicy::mail_of(hop).domain, "d.test");
+}
+
+TEST(WhatIf, NamesAHundredMessagesAndSaysThatThereAreMore) {
+    HeldByPolicy held;
+    held.add(failing("d.test", "starttls-not-offered", 5000));
+    std::vector<store::StoredMessage> found;
+    for (std::uint64_t id = 1; id <= 101; ++id) found.push_back(message_to(id, {"d.test"}));
+    EXPECT_EQ(HeldByPolicy::mail_of(held.hops()[0]).limit, 101U);
+    HeldByPolicy::name(held.hops()[0], found);
+    const auto answer = what_if({}, held, day);
+    const auto& row = answer.at("held").at(0).as_object();
+    EXPECT_EQ(row.at("recipients").to_number<int>(), 5000);
+    EXPECT_FALSE(row.contains("messages")) << "they were not counted";
+    EXPECT_EQ(row.at("ids").as_array().size(), 100U);
+    EXPECT_EQ(answer.at("lines").as_array().back().as_string(),
+              "  and more: \"sternpost queue list --domain d.test\" lists all of it");
+}
+
+TEST(WhatIf, NamesAThousandNextHopsAndCountsTheOthers) {
+    HeldByPolicy held;
+    for (int n = 0; n < 1003; ++n) held.add(failing("d" + std::to_string(n), "starttls-not-offered"));
+    const auto answer = what_if({}, held, day);
+    EXPECT_EQ(answer.at("held").as_array().size(), 1000U);
+    EXPECT_EQ(answer.at("held_others").to_number<int>(), 3);
+    EXPECT_EQ(answer.at("lines").as_array().back().as_string(),
+              "3 more next hop(s) are held by nothing but a policy");
 }
 
 TEST(WhatIf, CountsTheSessionsThatWouldHaveFailed) {
@@ -55,23 +105,11 @@ TEST(WhatIf, CountsTheSessionsThatWouldHaveFailed) {
     good.outcome.domain = "g.test";
     good.outcome.count = store::OutcomeCount::success;
     good.n = 5;
-    const auto answer = what_if({row, good}, {}, {}, day);
+    const auto answer = what_if({row, good}, {}, day);
     const auto& rows = answer.at("would_fail").as_array();
     ASSERT_EQ(rows.size(), 1U) << json::serialize(answer);
     EXPECT_EQ(rows[0].at("domain").as_string(), "t.test");
     EXPECT_EQ(rows[0].at("sessions").to_number<int>(), 7);
-}
-
-TEST(Waiting, IsByNextHopAndOfWhatIsQueued) {
-    store::StoredMessage message;
-    for (const char* next_hop : {"a.test", "a.test", "b.test"})
-        message.recipients.emplace_back(store::QueuedRecipient(
-            mail::Recipient(mail::ForwardPath::parse("u@" + std::string(next_hop)).value()), next_hop));
-    message.recipients[2].state = store::RecipientState::sent;
-    Waiting waiting;
-    add_waiting(waiting, message);
-    ASSERT_EQ(waiting.size(), 1U);
-    EXPECT_EQ(waiting.begin()->second, std::vector{message.id.text()}) << "once, whatever its recipients";
 }
 
 }  // namespace

@@ -1239,6 +1239,19 @@ TEST_F(QueueWindow, ReroutedMailWaitsForItsNewHop) {
     record(core.finished(*work, {fate(0, RecipientState::sent)}, now));
 }
 
+TEST_F(QueueWindow, ReroutedMailIsAsNewAtItsNewHop) {
+    const auto id = add({{"a@d.test", "d.test"}, {"b@e.test", "e.test"}});  // the second keeps it in memory
+    record(core.finished(*core.take("d.test", now), {fate(0, RecipientState::queued)}, now));
+    ASSERT_TRUE(core.message(id));
+    ASSERT_GT(core.message(id)->recipients[0].next_at, now.wall);
+    core.reroute(select({}), "d.test", "relay.test", now);
+    const auto& moved = core.message(id)->recipients[0];
+    EXPECT_EQ(moved.text, "") << "nobody there has said anything yet";
+    EXPECT_EQ(moved.tries, 0U);
+    EXPECT_EQ(core.take("relay.test", now).value().message->id, id)
+        << "no schedule of the last hop delays it";
+}
+
 // A selection comes from the store, and may be of a moment ago: what it says of a recipient that has ended
 // since counts for nothing, nor does the next hop where that one waited.
 TEST_F(QueueWindow, ASelectionThatIsOfAMomentAgoEndsWhatStillWaits) {

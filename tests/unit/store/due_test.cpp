@@ -346,6 +346,32 @@ TEST_F(WhatSleeps, MovesToAnotherHopByReroute) {
     EXPECT_FALSE(more(now, "relay.test requiretls"));
 }
 
+TEST_F(WhatSleeps, IsAsNewAtTheHopThatItIsReroutedTo) {
+    accept(1, {"a@d.test", "b@e.test"});
+    defer(1, 0, start + 1h);
+    defer(1, 1, start + 1h);
+    accept(2, {"c@d.test"});
+    defer(2, 0, start + 1h);
+    act(ActKind::hold, 2);
+    act(ActKind::reroute, 1, "d.test", "relay.test");
+    act(ActKind::reroute, 2, "", "relay.test");
+    QueueFilter of;
+    of.domain = "relay.test";
+    const auto found = reader_->find(of).value();
+    ASSERT_EQ(found.size(), 2U);
+    for (const auto& message : found) {
+        const auto& moved = message.recipients[0];
+        EXPECT_EQ(moved.text, "") << "nobody there has said anything yet";
+        EXPECT_EQ(moved.status, "");
+        EXPECT_EQ(moved.tries, 0U);
+    }
+    EXPECT_EQ(found[0].recipients[0].next_at, start + 1min);
+    EXPECT_EQ(found[0].recipients[1].text, "mailbox full") << "it waits where it waited";
+    EXPECT_EQ(ids(due(start + 1min)), (std::vector<std::uint64_t>{1})) << "the other one is on hold";
+    act(ActKind::release, 2);
+    EXPECT_EQ(ids(due(start + 1min)), (std::vector<std::uint64_t>{1, 2}));
+}
+
 TEST_F(WhatSleeps, IsCountedByHop) {
     accept(1, {"a@d.test", "b@e.test"});
     accept(2, {"b@e.test"});

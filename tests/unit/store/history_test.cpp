@@ -112,5 +112,23 @@ TEST_F(HistoryOfAMessage, IsNotWrittenForDaysThatWouldBeForgotten) {
     EXPECT_FALSE(disk_.exists("history").value() && !disk_.list("history").value().empty());
 }
 
+// What the last next hop's hosts did with it says nothing of the one that it waits for now, and the reverse.
+TEST_F(HistoryOfAMessage, KnowsWhichNextHopAnAttemptWasFor) {
+    Act reroute{ActKind::reroute, message_.id, now_, "root", "example.com", "relay.test"};
+    apply({accepted(),
+           result(11, RecipientState::queued, now_),
+           {12, {}, reroute},
+           result(13, RecipientState::sent, now_)});
+    HistoryFilter filter;
+    filter.next_hop = "example.com";
+    const auto history = read_history(place_, filter).value();
+    ASSERT_EQ(history.entries.size(), 2U);
+    EXPECT_EQ(history.entries[0].sequence, 11U);
+    EXPECT_EQ(history.entries[1].sequence, 12U);
+    ASSERT_EQ(history.messages.size(), 1U);
+    EXPECT_EQ(history.messages[0].recipients[0].address.next_hop, "relay.test");
+    EXPECT_EQ(sequences(), (std::vector<std::uint64_t>{11, 12, 13}));
+}
+
 }  // namespace
 }  // namespace sternpost::store::sqlite

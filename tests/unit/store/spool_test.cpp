@@ -608,6 +608,7 @@ TEST(Spool, ACopyTellsAllThatIsKnownOfTheMessageWhenTheIndexIsLost) {
         machine.spool().writer().act({{kind, sleeper.id, at, "root", from, to}},
                                      Reply<Result<void>>([](const Result<void>&) {}));
     };
+    act(ActKind::reroute, "example.net", "relay.example");
     driver.record(sleeper, {0}, RecipientState::sent);
     DeliveryResult deferred;
     deferred.message = sleeper.id;
@@ -618,7 +619,6 @@ TEST(Spool, ACopyTellsAllThatIsKnownOfTheMessageWhenTheIndexIsLost) {
     deferred.status = "4.2.1";
     deferred.text = "not yet";
     machine.spool().writer().record({deferred}, {}, Reply<Result<void>>([](const Result<void>&) {}));
-    act(ActKind::reroute, "example.net", "relay.example");
     act(ActKind::warned, "", "");
     act(ActKind::hold, "", "");
     machine.spool().commit();
