@@ -10,7 +10,7 @@
 #include <iostream>
 #include <vector>
 
-#include "store/sqlite/engine.h"
+#include "store/engine/engine.h"
 #include "util/log.h"
 #include "util/random.h"
 
@@ -61,8 +61,8 @@ int main(int argc, char** argv) {
     const SystemClock machine_clock;
     store::TrustedClock clock(machine_clock);
     SystemRandom random;
-    store::sqlite::Options options;
-    auto store = store::sqlite::SqliteStore::open(argv[1], options, log, clock, random, nullptr);
+    store::engine::Options options;
+    auto store = store::engine::SqliteStore::open(argv[1], options, log, clock, random, nullptr);
     if (!store) {
         std::cerr << store.error().text << '\n';
         return 1;

@@ -8,7 +8,7 @@
 #include "smtp/dotstuff.h"
 #include "smtp/reply.h"
 #include "smtp/server.h"
-#include "store/codec.h"
+#include "store/journal/codec.h"
 #include "util/crc32c.h"
 
 namespace sternpost {
@@ -212,10 +212,10 @@ void queue_add_take_finish(benchmark::State& state) {
             state.SkipWithError("nothing was due");
             break;
         }
-        queue::Fate fate;
+        queue::RecipientResult fate;
         fate.result.state = store::RecipientState::sent;
         fate.result.status = "2.0.0";
-        std::vector<queue::Fate> fates;
+        std::vector<queue::RecipientResult> fates;
         fates.push_back(std::move(fate));
         core.recorded(core.finished(*work, std::move(fates), now), now);
     }

@@ -32,6 +32,9 @@ NEVER = {
     "config": {"control"},
 }
 
+# The store's rooms: a file includes its own room and those before it. Others see the contract alone.
+ROOMS = ["", "journal", "sqlite", "engine"]
+
 # A library's header, and the only files that include it.
 SOLE_USERS = [
     (r"sqlite3(ext)?\.h", r"src/store/sqlite/.*"),
@@ -124,6 +127,21 @@ class Tree:
                 if ROW_OF.get(other, 99) >= ROW_OF[folder] or other in NEVER.get(folder, set()):
                     self.say(file, line, f"{folder} includes {other} (doc/style.md §2: own folder and lower rows)")
 
+    def check_rooms(self) -> None:
+        def room(path: str) -> int:
+            parts = path.split("/")
+            return ROOMS.index(parts[1] if len(parts) > 2 else "")
+
+        for file in self.texts:
+            for line, header, ours in self.includes(file):
+                if not ours or not header.startswith("store/"):
+                    continue
+                if file.startswith("src/store/"):
+                    if room(header) > room(file.removeprefix("src/")):
+                        self.say(file, line, f"{header}: a room of the store includes those before it: {', '.join(ROOMS[1:])} (doc/style.md §2)")
+                elif room(header) > 0:
+                    self.say(file, line, f"{header}: others see the store's contract alone (doc/style.md §2)")
+
     def check_libraries(self) -> None:
         for file in self.texts:
             for line, header, _ in self.includes(file):
@@ -190,6 +208,7 @@ def main() -> int:
     if not core:
         tree.say("src/meson.build", 1, "no core_sources += files(…) found")
     tree.check_rows()
+    tree.check_rooms()
     tree.check_libraries()
     tree.check_reach(core, r"boost/(asio|beast)|asio", "a core")
     sendmail = [file for file in tree.texts if file == "src/cmd/sendmail.cpp"]

@@ -12,7 +12,7 @@
 
 #include "control/access.h"
 #include "control/reasons.h"
-#include "store/sqlite/damage.h"
+#include "store/ask.h"
 #include "util/call.h"
 #include "util/memory.h"
 #include "util/privileges.h"
@@ -34,13 +34,8 @@ constexpr std::size_t octets_in_a_piece = 128UL << 10U;
 constexpr std::size_t policies_in_one_answer = 1000;  // ours: for a caller that takes no parts
 constexpr std::size_t octets_in_one_answer = 1UL << 20U;
 
-control::Answer no(std::string text) {
+control::Answer refusal(std::string text) {
     return {control::ExitCode::no, std::move(text), {}};
-}
-
-std::string text_of(const control::json::object& request, std::string_view key) {
-    const auto* value = request.if_contains(key);
-    return value != nullptr && value->is_string() ? std::string(value->as_string()) : std::string();
 }
 
 // A folder that is there, of this mode, and belongs to the account if we may give it away.
@@ -137,16 +132,15 @@ int Daemon::prepare() {
 }
 
 int Daemon::open() {
-    auto on_accepted = [this](std::vector<store::StoredMessage> messages) {
-        control_mailbox_.post(
+    store::Events events;
+    events.accepted = [this](std::vector<store::StoredMessage> messages) {
+        control_task_queue_.post(
             [this, arrived = std::move(messages)]() mutable { queue_->accepted(std::move(arrived)); });
     };
-    auto store_options = store_of(settings_);
-    store_options.damaged = [this](const std::string& why) {
-        control_mailbox_.post([this, why] { index_is_damaged(why); });
+    events.lost = [this](const std::string& why) {
+        control_task_queue_.post([this, why] { index_is_damaged(why); });
     };
-    auto opened = store::sqlite::SqliteStore::open(settings_.state_dir, std::move(store_options), log_,
-                                                   clock_, random_, std::move(on_accepted));
+    auto opened = store::open(store_of(settings_), std::move(events), log_, clock_, random_);
     if (!opened) {
         Event(log_, Level::error, "start").reason(opened.error().text);
         return opened.error().code == store::Errc::busy ? EX_TEMPFAIL : EX_IOERR;
@@ -195,7 +189,7 @@ int Daemon::open() {
         std::make_unique<delivery::AsioDialer>(std::move(contexts_of_io), dialer_of(settings_, hostname_),
                                                std::move(*contexts), *store_, *signing_, clock_);
     auto on_session = [this](const store::TlsOutcome& outcome, bool without_dane) {
-        if (const auto alarm = watch_.saw(outcome, without_dane))
+        if (const auto alarm = tls_loss_.observe(outcome, without_dane))
             alarms_->raise(alarm->kind, alarm->subject, alarm->text);
     };
     auto on_room = [this](const std::string& hop) { return queue_->resume(hop); };
@@ -249,14 +243,14 @@ int Daemon::open() {
                                   [this] { reports_->look_again_now(); });
     report_answers_ = std::make_unique<ReportAnswers>(
         ReportSources{*reports_, *report_sender_, *store_, clock_, admin_of(settings_)});
-    start_is_over_ = control_timer_.alarm();
-    next_look_ = control_timer_.alarm();
-    next_memory_look_ = control_timer_.alarm();
+    start_is_over_ = control_timer_.wakeup();
+    next_look_ = control_timer_.wakeup();
+    next_memory_look_ = control_timer_.wakeup();
 
     const bool here = !io_.front()->own;  // sessions run on this thread: no need to send them an answer
-    auto ask_next_hop = [this, here](dns::Domain domain, Reply<smtp::NextHopKnowledge> reply) {
+    auto ask_next_hop = [this, here](dns::Domain domain, Completion<smtp::NextHopKnowledge> reply) {
         if (here) return reply(known_of(domain));
-        control_mailbox_.post([this, asked = std::move(domain), answer = std::move(reply)]() mutable {
+        control_task_queue_.post([this, asked = std::move(domain), answer = std::move(reply)]() mutable {
             answer(known_of(asked));
         });
     };
@@ -343,7 +337,7 @@ int Daemon::run() {
     for (auto& io : io_)
         if (io->own) io->thread = std::thread([context = &io->context] { context->run(); });
     tasks_.spawn("serve", serve());
-    log_.gather(&control_mailbox_);
+    log_.gather(&control_task_queue_);
     control_.run();
     log_.gather(nullptr);
     return exit_code_;
@@ -366,7 +360,7 @@ asio::awaitable<void> Daemon::serve() {
         Daemon& daemon;
         ~Over() {
             daemon.starting_ = false;
-            daemon.start_is_over_->ring();
+            daemon.start_is_over_->wake();
         }
     };
     const Over over{*this};
@@ -376,11 +370,8 @@ asio::awaitable<void> Daemon::serve() {
 // What is begun here is ended by stop(), which must not run at the same time: each wait is followed by a look
 // at stopping_.
 asio::awaitable<void> Daemon::start_up() {
-    auto ask_discoveries = [this](Reply<store::Result<std::vector<store::StoredDiscovery>>> reply) {
-        store_->discoveries(std::move(reply));
-    };
-    auto discoveries =
-        co_await call<store::Result<std::vector<store::StoredDiscovery>>>(std::move(ask_discoveries));
+    auto discoveries_question = [](store::Questions& questions) { return questions.discoveries(); };
+    auto discoveries = co_await store::ask(*store_, std::move(discoveries_question));
     if (stopping_) co_return;
     store::Result<bool> policies = true;
     if (discoveries) {
@@ -407,12 +398,10 @@ asio::awaitable<void> Daemon::start_up() {
     if (auto kept = co_await policy_answers_->load(); !kept)
         Event(log_, Level::error, "override")
             .reason("those set by command cannot be read: " + kept.error().text);
-    auto ask_hosts = [this](Reply<store::Result<std::vector<store::StoredHost>>> reply) {
-        store_->hosts_seen(std::move(reply));
-    };
-    const auto hosts = co_await call<store::Result<std::vector<store::StoredHost>>>(std::move(ask_hosts));
+    auto hosts_question = [](store::Questions& questions) { return questions.hosts_seen(); };
+    const auto hosts = co_await store::ask(*store_, std::move(hosts_question));
     if (stopping_) co_return;
-    if (hosts) watch_.restore(*hosts);
+    if (hosts) tls_loss_.restore(*hosts);
     tasks_.spawn("periodic checks", periodic_checks());
     tasks_.spawn("memory check", check_memory());
     tasks_.spawn("key check", dkim_answers_->watch());
@@ -420,7 +409,7 @@ asio::awaitable<void> Daemon::start_up() {
     refresher_->start();
     reports_->start();
     // The listener lives on the first I/O thread.
-    auto start_listener = [this](Reply<bool> reply) {
+    auto start_listener = [this](Completion<bool> reply) {
         asio::post(io_.front()->context, [this, done = std::move(reply)]() mutable {
             listener_->start();
             done(true);
@@ -496,27 +485,22 @@ asio::awaitable<void> Daemon::stop() {
     co_await delivery_->stop();
     co_await control_server_->stop();
     https_->stop();
-    next_look_->ring();
-    next_memory_look_->ring();
+    next_look_->wake();
+    next_memory_look_->wake();
     dkim_answers_->stop();
     co_await refresher_->stop();
     co_await reports_->stop();
     https_.reset();
     for (auto& io : io_) io->work.reset();
-    store_->stop();
-    if (!index_damage_.empty()) {
-        const auto aside = store::sqlite::SqliteStore::set_index_aside(settings_.state_dir);
-        Event(log_, Level::error, "store")
-            .reason(aside ? store::sqlite::index_set_aside_text(index_damage_)
-                          : "the damaged index cannot be put aside: " + aside.error().text);
-    }
+    if (const std::string said = store_->stop(); !said.empty())
+        Event(log_, Level::error, "store").reason(said);
     Event(log_, Level::info, "stopped");
     signals_.cancel();
     asio::post(control_, [this] { control_.stop(); });
 }
 
 asio::awaitable<control::Answer> Daemon::answer(control::json::object request, control::Caller caller) {
-    const std::string verb = text_of(request, "verb");
+    const std::string verb = control::text_of(request, "verb");
     const bool for_all =
         control::access_of(verb) == control::Access::read && settings_.control_readers == "everybody";
     if (!caller.admin && !for_all) {
@@ -527,14 +511,14 @@ asio::awaitable<control::Answer> Daemon::answer(control::json::object request, c
         co_return refused;
     }
     if (verb == "status") co_return co_await status();
-    if (verb == "sts.show") co_return co_await show_policy(text_of(request, "domain"));
+    if (verb == "sts.show") co_return co_await show_policy(control::text_of(request, "domain"));
     if (verb == "sts.list") co_return co_await list_policies(std::move(caller));
     if (PolicyAnswers::knows(verb)) co_return co_await policy_answers_->answer(std::move(request), caller);
     if (DkimAnswers::knows(verb)) co_return co_await dkim_answers_->answer(std::move(request));
     if (QueueAnswers::knows(verb)) co_return co_await queue_answers_->answer(std::move(request), caller);
     if (ReportAnswers::knows(verb)) co_return co_await report_answers_->answer(std::move(request), caller);
     if (verb == "sts.refresh") {
-        std::string domain = text_of(request, "domain");
+        std::string domain = control::text_of(request, "domain");
         co_return co_await refresh_policy(std::move(domain));
     }
     control::Answer unknown;
@@ -564,7 +548,7 @@ asio::awaitable<control::Answer> Daemon::status() {
     dnssec["state"] = dns::name_of(validation_.validation);
     dnssec["reason"] = validation_.text;
     out["dnssec"] = std::move(dnssec);
-    out["tls_reports"] = report_answers_->standing();
+    out["tls_reports"] = report_answers_->status();
     out["clock_trusted"] = queue_->clock_trusted();
     out["memory_short"] = memory_is_short_.load();
     out["disk_short"] = !store_->has_room(0);
@@ -572,10 +556,8 @@ asio::awaitable<control::Answer> Daemon::status() {
     policy_answers_->end_expired();
     out["overrides"] = policy_answers_->list_overrides().data;
     const WallTime week_ago = clock_.wall() - std::chrono::days(7);
-    auto ask = [this, week_ago](Reply<store::Result<std::vector<store::StoredAlarm>>> reply) {
-        store_->alarms(week_ago, std::move(reply));
-    };
-    const auto alarms = co_await call<store::Result<std::vector<store::StoredAlarm>>>(std::move(ask));
+    auto question = [week_ago](store::Questions& questions) { return questions.alarms(week_ago); };
+    const auto alarms = co_await store::ask(*store_, std::move(question));
     control::json::array list;
     if (alarms)
         for (const auto& alarm : *alarms) list.push_back(control::to_json(alarm));
@@ -638,9 +620,9 @@ asio::awaitable<void> Daemon::recall_policies() {
 
 asio::awaitable<control::Answer> Daemon::show_policy(std::string domain) {
     auto name = dns::Domain::parse(domain);
-    if (!name) co_return no("no MTA-STS policy of " + printable(domain) + " is cached");
+    if (!name) co_return refusal("no MTA-STS policy of " + printable(domain) + " is cached");
     const auto view = co_await lookups_->view(dns::PolicyDomain(std::move(*name)));
-    if (!view) co_return no("no MTA-STS policy of " + domain + " is cached");
+    if (!view) co_return refusal("no MTA-STS policy of " + domain + " is cached");
     co_return control::Answer{control::ExitCode::done, "", control::to_json(view->stored, true)};
 }
 
@@ -681,7 +663,7 @@ asio::awaitable<control::Answer> Daemon::list_policies(control::Caller caller) {
 
 asio::awaitable<control::Answer> Daemon::refresh_policy(std::string domain) {
     auto name = dns::Domain::parse(domain);
-    if (!name) co_return no(name.error().text);
+    if (!name) co_return refusal(name.error().text);
     const std::string text = name->text();
     const auto lookup = co_await lookups_->refresh(dns::PolicyDomain(std::move(*name)));
     control::json::object out;

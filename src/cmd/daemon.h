@@ -17,16 +17,16 @@
 #include "cmd/report_answers.h"
 #include "cmd/wiring.h"
 #include "control/server.h"
-#include "delivery/watch.h"
+#include "delivery/tls_loss_detector.h"
 #include "delivery/write_rule.h"
 #include "dns/probe.h"
 #include "local/maildrop.h"
 #include "local/socket.h"
 #include "queue/manager.h"
 #include "smtp/listener.h"
-#include "store/sqlite/engine.h"
 #include "sts/refresher.h"
 #include "tlsrpt/daily.h"
+#include "util/pool.h"
 
 namespace sternpost::cmd {
 
@@ -79,13 +79,13 @@ class Daemon {
     SystemRandom random_;
     WallTime started_;
     asio::io_context control_{1};
-    AsioMailbox control_mailbox_{control_};
+    AsioTaskQueue control_task_queue_{control_};
     AsioTimer control_timer_{control_};
     TaskGroup tasks_;
     asio::signal_set signals_;
     bool stopping_ = false;
-    bool starting_ = true;                  // serve() is not over
-    std::unique_ptr<Alarm> start_is_over_;  // of stop(), which waits for that
+    bool starting_ = true;                   // serve() is not over
+    std::unique_ptr<Wakeup> start_is_over_;  // of stop(), which waits for that
     int exit_code_ = 0;
     std::string index_damage_;  // empty: none was found
 
@@ -95,7 +95,7 @@ class Daemon {
         Expected<util::Fd, smtp::ListenErrc> socket;
     };
     std::vector<Bound> bound_;
-    std::unique_ptr<store::sqlite::SqliteStore> store_;
+    std::unique_ptr<store::Store> store_;
     std::vector<std::unique_ptr<Io>> io_;
     std::unique_ptr<store::IdSource> control_ids_;
     std::unique_ptr<Pool> pool_;
@@ -104,7 +104,7 @@ class Daemon {
     std::unique_ptr<sts::Lookups> lookups_;
     std::unique_ptr<sts::Refresher> refresher_;
     delivery::Overrides overrides_;
-    delivery::Watch watch_;
+    delivery::TlsLossDetector tls_loss_;
     dns::ProbeResult validation_;
     std::unique_ptr<store::Alarms> alarms_;
     std::unique_ptr<delivery::Signing> signing_;
@@ -118,8 +118,8 @@ class Daemon {
     std::unique_ptr<tlsrpt::Daily> reports_;
     std::unique_ptr<ReportAnswers> report_answers_;
     std::unique_ptr<DkimAnswers> dkim_answers_;
-    std::unique_ptr<Alarm> next_look_;         // of periodic_checks()
-    std::unique_ptr<Alarm> next_memory_look_;  // of check_memory()
+    std::unique_ptr<Wakeup> next_look_;         // of periodic_checks()
+    std::unique_ptr<Wakeup> next_memory_look_;  // of check_memory()
     std::atomic<bool> memory_is_short_ = false;
     std::unique_ptr<smtp::Listener> listener_;
     std::unique_ptr<intake::SenderLimits> local_limits_;  // of the two that follow

@@ -32,13 +32,13 @@ std::string_view name_of(dkim::Published published) {
 }  // namespace
 
 DkimAnswers::DkimAnswers(dkim::KeyFolder folder, delivery::Signing& signing, dns::Resolver& resolver,
-                         Mailbox& pool, const Clock& clock, Timer& timer)
+                         TaskQueue& pool, const Clock& clock, Timer& timer)
     : folder_(std::move(folder)),
       signing_(signing),
       resolver_(resolver),
       pool_(pool),
       clock_(clock),
-      next_look_(timer.alarm()) {}
+      next_look_(timer.wakeup()) {}
 
 void DkimAnswers::load() {
     fingerprint_ = folder_.fingerprint();
@@ -46,7 +46,7 @@ void DkimAnswers::load() {
 }
 
 asio::awaitable<void> DkimAnswers::look() {
-    auto ask = [this, before = fingerprint_](Reply<Look> reply) {
+    auto ask = [this, before = fingerprint_](Completion<Look> reply) {
         pool_.post([folder = folder_, before, answer = std::move(reply)]() mutable {
             Look seen;
             seen.fingerprint = folder.fingerprint();  // first: what changes while it is read is read again
@@ -111,7 +111,7 @@ asio::awaitable<std::string> DkimAnswers::trouble_with_reports() {
 
 void DkimAnswers::stop() {
     stopping_ = true;
-    next_look_->ring();
+    next_look_->wake();
 }
 
 bool DkimAnswers::knows(std::string_view verb) {
@@ -122,11 +122,11 @@ asio::awaitable<control::Answer> DkimAnswers::answer(control::json::object reque
     co_await look();
     const auto* verb = request.if_contains("verb");
     if (verb->as_string() == "dkim.reload") {
-        next_look_->ring();
+        next_look_->wake();
         co_return control::Answer{};
     }
     reports_at_ = {};  // whoever asks has just changed something
-    next_look_->ring();
+    next_look_->wake();
     const auto* domain = request.if_contains("domain");
     std::string wanted =
         domain != nullptr && domain->is_string() ? std::string(domain->as_string()) : std::string();

@@ -20,7 +20,7 @@ namespace sternpost::cmd {
 /// Lives on the control thread. What it is given outlives it.
 class DkimAnswers {
   public:
-    DkimAnswers(dkim::KeyFolder folder, delivery::Signing& signing, dns::Resolver& resolver, Mailbox& pool,
+    DkimAnswers(dkim::KeyFolder folder, delivery::Signing& signing, dns::Resolver& resolver, TaskQueue& pool,
                 const Clock& clock, Timer& timer);
 
     /// Whose TLS reports are to be signed, and whether anything is: from then on the DNS is asked for that
@@ -53,10 +53,10 @@ class DkimAnswers {
     dkim::KeyFolder folder_;
     delivery::Signing& signing_;
     dns::Resolver& resolver_;
-    Mailbox& pool_;
+    TaskQueue& pool_;
     const Clock& clock_;
     std::string fingerprint_;
-    std::unique_ptr<Alarm> next_look_;
+    std::unique_ptr<Wakeup> next_look_;
     bool stopping_ = false;
 
     std::optional<dns::Domain> submitter_;

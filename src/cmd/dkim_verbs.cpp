@@ -113,7 +113,7 @@ int DkimVerbs::run(int (DkimVerbs::*verb)()) {
     }
     if (verb == &DkimVerbs::check) return check();
     folder_ = dkim::KeyFolder(config::dkim_folder(settings_));
-    if (const auto trouble = become_owner(folder_.path()); !trouble.empty()) return no(trouble);
+    if (const auto trouble = become_owner(folder_.path()); !trouble.empty()) return refusal(trouble);
     keys_ = folder_.read();
     for (const auto& bad : keys_.bad)
         if (bad.file.empty())
@@ -127,7 +127,7 @@ int DkimVerbs::say(ExitCode code, const std::string& text) const {
     return static_cast<int>(code);
 }
 
-int DkimVerbs::no(const std::string& text) const {
+int DkimVerbs::refusal(const std::string& text) const {
     return say(ExitCode::no, text);
 }
 
@@ -146,7 +146,7 @@ int DkimVerbs::failed(const Error<dkim::Errc>& error) const {
         case dkim::Errc::unsafe:
             break;
     }
-    return no(error.text);
+    return refusal(error.text);
 }
 
 std::vector<const dkim::StoredKey*> DkimVerbs::chosen() const {
@@ -284,7 +284,7 @@ int DkimVerbs::list() {
 
 int DkimVerbs::dns() {
     const auto keys = chosen();
-    if (keys.empty()) return no("there is no such key");
+    if (keys.empty()) return refusal("there is no such key");
     if (json_) {
         json::array all;
         for (const auto* key : keys) all.push_back(to_json(*key));
@@ -388,15 +388,15 @@ int DkimVerbs::rotate() {
         return finish("activated", std::move(names));
     }
     if (waits != nullptr)
-        return no(
+        return refusal(
             fmt::format("{} signs no more, and its record is to stay in the DNS until {}; then "
                         "\"sternpost dkim rotate {}\" removes it (--force: now)",
                         waits->name(), rfc3339(waits->since + retirement), domain.text()));
     if (!removed.empty()) return finish("removed", {});
     const auto active = of(domain, dkim::State::active);
     if (active.empty())
-        return no("there is no key of " + domain.text() + ": \"sternpost dkim generate " + domain.text() +
-                  "\" makes one");
+        return refusal("there is no key of " + domain.text() + ": \"sternpost dkim generate " +
+                       domain.text() + "\" makes one");
     std::vector<dkim::Algorithm> algorithms;
     const bool reports_only =
         std::all_of(active.begin(), active.end(), [](const auto* key) { return key->reports_only; });

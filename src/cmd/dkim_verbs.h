@@ -31,7 +31,7 @@ class DkimVerbs {
 
     int make(const dns::Domain& domain, const std::vector<dkim::Algorithm>& algorithms, dkim::State state,
              bool reports_only);
-    int no(const std::string& text) const;
+    int refusal(const std::string& text) const;
     int say(control::ExitCode code, const std::string& text) const;
     int failed(const Error<dkim::Errc>& error) const;
     std::vector<const dkim::StoredKey*> chosen() const;

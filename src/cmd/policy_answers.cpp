@@ -11,7 +11,8 @@
 #include "control/reasons.h"
 #include "delivery/explain.h"
 #include "delivery/why.h"
-#include "store/hop.h"
+#include "store/ask.h"
+#include "store/hop_group.h"
 #include "sts/advice.h"
 #include "tlsrpt/record.h"
 #include "util/call.h"
@@ -22,6 +23,7 @@ namespace {
 
 using control::Answer;
 using control::ExitCode;
+using control::text_of;
 namespace json = boost::json;
 
 constexpr std::array reading{"explain",  "why",         "policy.whatif", "policy.override.list",
@@ -30,12 +32,7 @@ constexpr std::size_t max_places = 5;    // ours: places for reports that `sts c
 constexpr std::size_t max_waiting = 50;  // ours: messages that `explain` looks at for how their attempts went
 constexpr std::array acting{"policy.override.set", "policy.override.remove"};
 
-std::string text_of(const json::object& request, std::string_view key) {
-    const auto* value = request.if_contains(key);
-    return value != nullptr && value->is_string() ? std::string(value->as_string()) : std::string();
-}
-
-Answer no(std::string text) {
+Answer refusal(std::string text) {
     return {ExitCode::no, std::move(text), {}};
 }
 
@@ -51,11 +48,6 @@ std::string domain_of(const std::string& text) {
     if (domain.starts_with('[')) return domain;
     const auto parsed = dns::Domain::parse(domain);
     return parsed ? parsed->text() : "";
-}
-
-template <class T, class Ask>
-asio::awaitable<store::Result<T>> asked(Ask ask) {
-    co_return co_await call<store::Result<T>>(std::move(ask));
 }
 
 }  // namespace
@@ -89,10 +81,8 @@ asio::awaitable<Answer> PolicyAnswers::answer(json::object request, control::Cal
 }
 
 asio::awaitable<store::Result<void>> PolicyAnswers::load() {
-    auto ask = [this](Reply<store::Result<std::vector<store::StoredOverride>>> reply) {
-        s_.store.overrides(std::move(reply));
-    };
-    auto all = co_await asked<std::vector<store::StoredOverride>>(std::move(ask));
+    auto question = [](store::Questions& questions) { return questions.overrides(); };
+    auto all = co_await store::ask(s_.store, std::move(question));
     if (!all) co_return fail(std::move(all).error());
     for (auto& one : *all) s_.overrides.set(std::move(one));
     end_expired();
@@ -107,7 +97,7 @@ void PolicyAnswers::end_expired() {
             .kv("status", "expired")
             .reason(gone.reason);
         gone.level.clear();
-        s_.store.put_override(std::move(gone), [](const store::Result<void>&) {});
+        s_.store.keep(std::move(gone), [](const store::Result<void>&) {});
     }
 }
 
@@ -119,14 +109,15 @@ asio::awaitable<Answer> PolicyAnswers::explain(json::object request) {
     const bool address = bare || asked_for.find('@') != std::string::npos;
     if (!asked_for.empty() && (bare || !domain.empty())) {
         const auto path = s_.resolve_local(address ? asked_for : "postmaster@" + asked_for);
-        if (!path) co_return no(path.error().text);
+        if (!path) co_return refusal(path.error().text);
         if (bare || path->mailbox().host() != domain) {
             domain = path->mailbox().host();
             local = printable(asked_for) + ": a name of this host, whose mail goes to <" +
                     printable(path->text()) + ">";
         }
     }
-    if (domain.empty()) co_return no("\"" + printable(asked_for) + "\" is neither a domain nor an address");
+    if (domain.empty())
+        co_return refusal("\"" + printable(asked_for) + "\" is neither a domain nor an address");
     const auto* probe = request.if_contains("probe");
     const bool wanted = probe != nullptr && probe->is_bool() && probe->as_bool();
     end_expired();
@@ -175,10 +166,8 @@ asio::awaitable<delivery::QueueSays> PolicyAnswers::queue_says(std::string hop) 
     if (const auto* suspension = s_.queue.core().suspensions().of_hop(hop)) facts.suspension = *suspension;
     store::HopFilter of_hops;
     of_hops.names.push_back(hop);
-    auto ask_hops = [this, of_hops](Reply<store::Result<std::vector<store::HopLoad>>> reply) {
-        s_.store.hops(of_hops, std::move(reply));
-    };
-    const auto loads = co_await asked<std::vector<store::HopLoad>>(std::move(ask_hops));
+    auto hops_question = [of_hops](store::Questions& questions) { return questions.hops(of_hops); };
+    const auto loads = co_await store::ask(s_.store, std::move(hops_question));
     std::vector<store::HopState> hops;
     if (loads)
         for (const auto& load : *loads) hops.push_back(load.state);
@@ -194,10 +183,8 @@ asio::awaitable<delivery::QueueSays> PolicyAnswers::queue_says(std::string hop) 
         facts.waiting_blocked.push_back(s_.queue.blocked_by(message, hops));
     store::HistoryFilter of_hop;
     of_hop.next_hop = hop;
-    auto ask_history = [this, of_hop](Reply<store::Result<store::History>> reply) {
-        s_.store.history(of_hop, std::move(reply));
-    };
-    auto history = co_await asked<store::History>(std::move(ask_history));
+    auto history_question = [of_hop](store::Questions& questions) { return questions.history(of_hop); };
+    auto history = co_await store::ask(s_.store, std::move(history_question));
     if (history) facts.history = delivery::history_of_hop(std::move(*history), hop);
     co_return delivery::QueueSays::of(facts);
 }
@@ -207,10 +194,8 @@ asio::awaitable<store::Result<control::HeldByPolicy>> PolicyAnswers::held_by_pol
     control::HeldByPolicy out;
     store::HopFilter filter;
     for (bool last = false; !last;) {
-        auto ask = [this, filter](Reply<store::Result<std::vector<store::HopLoad>>> reply) {
-            s_.store.hops(filter, std::move(reply));
-        };
-        const auto page = co_await asked<std::vector<store::HopLoad>>(std::move(ask));
+        auto question = [filter](store::Questions& questions) { return questions.hops(filter); };
+        const auto page = co_await store::ask(s_.store, std::move(question));
         if (!page) co_return fail(page.error());
         for (const auto& load : *page) {
             const auto view = s_.queue.core().hop_view(load.state.next_hop);
@@ -230,26 +215,21 @@ asio::awaitable<store::Result<control::HeldByPolicy>> PolicyAnswers::held_by_pol
 
 asio::awaitable<store::Result<std::vector<store::StoredMessage>>> PolicyAnswers::found(
     store::QueueFilter filter) {
-    auto ask = [this,
-                held = std::move(filter)](Reply<store::Result<std::vector<store::StoredMessage>>> reply) {
-        s_.store.find(held, std::move(reply));
-    };
-    co_return co_await asked<std::vector<store::StoredMessage>>(std::move(ask));
+    auto question = [held = std::move(filter)](store::Questions& questions) { return questions.find(held); };
+    co_return co_await store::ask(s_.store, std::move(question));
 }
 
 asio::awaitable<Answer> PolicyAnswers::why(std::string id) {
     const auto parsed = store::MessageId::parse(id);
-    if (!parsed) co_return no("\"" + printable(id) + "\" is not a queue id");
+    if (!parsed) co_return refusal("\"" + printable(id) + "\" is not a queue id");
     end_expired();
     delivery::WhyFacts facts;
     facts.now = s_.queue.now().wall;
     facts.clock_trusted = s_.queue.now().trusted;
     store::HistoryFilter filter;
     filter.id = id;
-    auto ask = [this, filter](Reply<store::Result<store::History>> reply) {
-        s_.store.history(filter, std::move(reply));
-    };
-    auto history = co_await asked<store::History>(std::move(ask));
+    auto question = [filter](store::Questions& questions) { return questions.history(filter); };
+    auto history = co_await store::ask(s_.store, std::move(question));
     if (!history) co_return Answer{ExitCode::internal, history.error().text, {}};
     store::QueueFilter wanted;
     wanted.ids.push_back(*parsed);
@@ -261,7 +241,7 @@ asio::awaitable<Answer> PolicyAnswers::why(std::string id) {
         facts.message = history->messages.front();
         facts.in_queue = false;
     } else {
-        co_return no("no message " + id + " is in the queue, nor in the history that is kept");
+        co_return refusal("no message " + id + " is in the queue, nor in the history that is kept");
     }
     facts.history = std::move(history->entries);
     facts.writes_as = s_.writes_as(facts.message);
@@ -270,10 +250,8 @@ asio::awaitable<Answer> PolicyAnswers::why(std::string id) {
         names.push_back(store::hop_of(facts.message, n));
     store::HopFilter of_message;
     of_message.names = std::move(names);
-    auto ask_hops = [this, of_message](Reply<store::Result<std::vector<store::HopLoad>>> reply) {
-        s_.store.hops(of_message, std::move(reply));
-    };
-    const auto loads = co_await asked<std::vector<store::HopLoad>>(std::move(ask_hops));
+    auto hops_question = [of_message](store::Questions& questions) { return questions.hops(of_message); };
+    const auto loads = co_await store::ask(s_.store, std::move(hops_question));
     std::vector<store::HopState> hops;
     if (loads)
         for (const auto& load : *loads) hops.push_back(load.state);
@@ -299,13 +277,11 @@ asio::awaitable<Answer> PolicyAnswers::why(std::string id) {
 
 asio::awaitable<Answer> PolicyAnswers::what_if(std::string since) {
     const auto span = config::parse_duration(since.empty() ? "7d" : since);
-    if (!span) co_return no("--since " + printable(since) + ": wanted is a duration such as 7d or 12h");
+    if (!span) co_return refusal("--since " + printable(since) + ": wanted is a duration such as 7d or 12h");
     store::OutcomeFilter filter;
     filter.from = std::chrono::floor<std::chrono::days>(s_.clock.wall() - *span);
-    auto ask = [this, filter](Reply<store::Result<std::vector<store::StoredOutcome>>> reply) {
-        s_.store.outcomes(filter, std::move(reply));
-    };
-    const auto outcomes = co_await asked<std::vector<store::StoredOutcome>>(std::move(ask));
+    auto question = [filter](store::Questions& questions) { return questions.outcomes(filter); };
+    const auto outcomes = co_await store::ask(s_.store, std::move(question));
     if (!outcomes) co_return Answer{ExitCode::internal, outcomes.error().text, {}};
     const auto held = co_await held_by_policy();
     if (!held) co_return Answer{ExitCode::internal, held.error().text, {}};
@@ -315,14 +291,14 @@ asio::awaitable<Answer> PolicyAnswers::what_if(std::string since) {
 asio::awaitable<Answer> PolicyAnswers::set_override(json::object request, control::Caller caller) {
     store::StoredOverride wanted;
     const auto scope = delivery::Scope::parse(lowered(text_of(request, "scope")));
-    if (!scope) co_return no(scope.error().text);
+    if (!scope) co_return refusal(scope.error().text);
     wanted.scope = scope->text();
     wanted.level = text_of(request, "level");
     if (!delivery::level_of(wanted.level))
-        co_return no("\"" + printable(wanted.level) +
-                     "\" is not a level: allowed are none, may, encrypt, verify, dane and sts");
+        co_return refusal("\"" + printable(wanted.level) +
+                          "\" is not a level: allowed are none, may, encrypt, verify, dane and sts");
     wanted.reason = text_of(request, "reason");
-    if (wanted.reason.empty()) co_return no("--reason is needed: why, for those who come after you");
+    if (wanted.reason.empty()) co_return refusal("--reason is needed: why, for those who come after you");
     wanted.author = text_of(request, "author");
     if (wanted.author.empty()) wanted.author = "uid " + std::to_string(caller.uid);
     wanted.set = s_.clock.wall();
@@ -330,13 +306,14 @@ asio::awaitable<Answer> PolicyAnswers::set_override(json::object request, contro
         const auto span = config::parse_duration(expires);
         const auto when = parse_rfc3339(expires);
         if (!span && !when)
-            co_return no("--expires " + printable(expires) +
-                         ": wanted is a time such as 2027-01-31T00:00:00Z, or a duration such as 14d");
+            co_return refusal("--expires " + printable(expires) +
+                              ": wanted is a time such as 2027-01-31T00:00:00Z, or a duration such as 14d");
         wanted.expires = when ? *when : wanted.set + *span;
-        if (wanted.expires <= wanted.set) co_return no("--expires " + printable(expires) + " is in the past");
+        if (wanted.expires <= wanted.set)
+            co_return refusal("--expires " + printable(expires) + " is in the past");
     }
-    auto put = [this, wanted](Reply<store::Result<void>> reply) {
-        s_.store.put_override(wanted, std::move(reply));
+    auto put = [this, wanted](Completion<store::Result<void>> reply) {
+        s_.store.keep(wanted, std::move(reply));
     };
     const auto kept = co_await call<store::Result<void>>(std::move(put));
     if (!kept) co_return Answer{ExitCode::internal, kept.error().text, {}};
@@ -354,19 +331,17 @@ asio::awaitable<Answer> PolicyAnswers::set_override(json::object request, contro
 
 asio::awaitable<Answer> PolicyAnswers::remove_override(std::string scope_text, control::Caller caller) {
     const auto scope = delivery::Scope::parse(lowered(scope_text));
-    if (!scope) co_return no(scope.error().text);
+    if (!scope) co_return refusal(scope.error().text);
     store::StoredOverride gone;
     gone.scope = scope->text();
     gone.author = "uid " + std::to_string(caller.uid);
     gone.set = s_.clock.wall();
-    auto put = [this, gone](Reply<store::Result<void>> reply) {
-        s_.store.put_override(gone, std::move(reply));
-    };
+    auto put = [this, gone](Completion<store::Result<void>> reply) { s_.store.keep(gone, std::move(reply)); };
     const auto kept = co_await call<store::Result<void>>(std::move(put));
     if (!kept) co_return Answer{ExitCode::internal, kept.error().text, {}};
     if (!s_.overrides.set(gone))
-        co_return no("no override for " + gone.scope +
-                     " was set by command; those of the configuration are taken out there");
+        co_return refusal("no override for " + gone.scope +
+                          " was set by command; those of the configuration are taken out there");
     Event(s_.log, Level::warning, "override")
         .kv("scope", gone.scope)
         .kv("author", gone.author)
@@ -387,7 +362,7 @@ Answer PolicyAnswers::list_overrides() const {
 
 asio::awaitable<Answer> PolicyAnswers::diff(std::string domain) {
     auto name = dns::Domain::parse(domain);
-    if (!name) co_return no(name.error().text);
+    if (!name) co_return refusal(name.error().text);
     const dns::PolicyDomain policy_domain(std::move(*name));
     const auto cached = co_await s_.lookups.view(policy_domain);
     const auto fetched = co_await sts::fetch(s_.fetch, s_.resolver, s_.https, policy_domain);
@@ -415,14 +390,12 @@ asio::awaitable<Answer> PolicyAnswers::diff(std::string domain) {
 
 asio::awaitable<Answer> PolicyAnswers::history(std::string domain) {
     auto name = dns::Domain::parse(domain);
-    if (!name) co_return no(name.error().text);
+    if (!name) co_return refusal(name.error().text);
     const std::string text = name->text();
-    auto ask = [this, text](Reply<store::Result<std::vector<store::PolicyVersion>>> reply) {
-        s_.store.versions(text, std::move(reply));
-    };
-    const auto versions = co_await asked<std::vector<store::PolicyVersion>>(std::move(ask));
+    auto question = [text](store::Questions& questions) { return questions.versions(text); };
+    const auto versions = co_await store::ask(s_.store, std::move(question));
     if (!versions) co_return Answer{ExitCode::internal, versions.error().text, {}};
-    if (versions->empty()) co_return no("no policy of " + text + " was ever seen");
+    if (versions->empty()) co_return refusal("no policy of " + text + " was ever seen");
     co_return control::history_of(text, *versions);
 }
 
@@ -446,7 +419,7 @@ asio::awaitable<void> PolicyAnswers::check_places(const tlsrpt::Record& record, 
 
 asio::awaitable<Answer> PolicyAnswers::check(std::string domain) {
     auto name = dns::Domain::parse(domain);
-    if (!name) co_return no(name.error().text);
+    if (!name) co_return refusal(name.error().text);
     sts::Published published(*name);
     if (const auto at = name->under("_mta-sts")) {
         const auto answer = co_await s_.resolver.txt(*at);

@@ -6,7 +6,8 @@
 
 #include "dns/name.h"
 #include "dns/record.h"
-#include "store/hop.h"
+#include "store/ask.h"
+#include "store/hop_group.h"
 #include "store/sender_scope.h"
 #include "util/call.h"
 #include "util/login.h"
@@ -17,6 +18,7 @@ namespace {
 
 using control::Answer;
 using control::ExitCode;
+using control::text_of;
 namespace json = boost::json;
 
 constexpr std::size_t page_messages = 1000;    // ours: of one page at most
@@ -25,17 +27,14 @@ constexpr std::size_t max_hops = 10'000;       // ours: of one answer
 constexpr std::size_t page_hops = 500;         // ours: of one page of it
 
 constexpr std::array reading{"queue.list", "queue.show", "queue.hops", "queue.suspended"};
-constexpr std::array deeds{
-    std::pair("queue.retry", queue::Deed::retry),     std::pair("queue.hold", queue::Deed::hold),
-    std::pair("queue.release", queue::Deed::release), std::pair("queue.expire", queue::Deed::expire),
-    std::pair("queue.delete", queue::Deed::remove),   std::pair("queue.reroute", queue::Deed::reroute)};
+constexpr std::array deeds{std::pair("queue.retry", queue::AdminAction::retry),
+                           std::pair("queue.hold", queue::AdminAction::hold),
+                           std::pair("queue.release", queue::AdminAction::release),
+                           std::pair("queue.expire", queue::AdminAction::expire),
+                           std::pair("queue.delete", queue::AdminAction::remove),
+                           std::pair("queue.reroute", queue::AdminAction::reroute)};
 
-std::string text_of(const json::object& request, std::string_view key) {
-    const auto* value = request.if_contains(key);
-    return value != nullptr && value->is_string() ? std::string(value->as_string()) : std::string();
-}
-
-Answer no(std::string text) {
+Answer refusal(std::string text) {
     return {ExitCode::no, std::move(text), {}};
 }
 
@@ -93,7 +92,7 @@ std::string name_of(const control::Caller& caller) {
     return "uid " + std::to_string(caller.uid);
 }
 
-json::object to_json(const queue::DeedDone& done) {
+json::object to_json(const queue::ActionCount& done) {
     json::object out;
     out["messages"] = done.messages;
     out["recipients"] = done.recipients;
@@ -124,12 +123,12 @@ asio::awaitable<Answer> QueueAnswers::answer(json::object request, control::Call
         co_return co_await suspend(std::move(request), name_of(caller), verb == "queue.resume");
     for (const auto& [name, deed] : deeds)
         if (verb == name) co_return co_await act(deed, std::move(request), std::move(caller));
-    co_return no("the queue does not know the verb " + verb);
+    co_return refusal("the queue does not know the verb " + verb);
 }
 
 asio::awaitable<store::Result<store::QueueTotals>> QueueAnswers::totals() {
-    auto ask = [this](Reply<store::Result<store::QueueTotals>> reply) { store_.totals(std::move(reply)); };
-    co_return co_await call<store::Result<store::QueueTotals>>(std::move(ask));
+    auto question = [](store::Questions& questions) { return questions.totals(); };
+    co_return co_await store::ask(store_, std::move(question));
 }
 
 // Page by page, so that memory holds one page however long the queue is.
@@ -151,10 +150,8 @@ asio::awaitable<Answer> QueueAnswers::list(json::object request, control::Caller
     store::QueueTotals selected;
     bool more = false;
     for (std::size_t recipients = 0;;) {
-        auto ask = [this, &filter](Reply<store::Result<std::vector<store::StoredMessage>>> reply) {
-            store_.find(*filter, std::move(reply));
-        };
-        const auto found = co_await call<store::Result<std::vector<store::StoredMessage>>>(std::move(ask));
+        auto question = [page = *filter](store::Questions& questions) { return questions.find(page); };
+        const auto found = co_await store::ask(store_, std::move(question));
         if (!found) co_return Answer{ExitCode::internal, found.error().text, {}};
         std::size_t of_page = 0;
         for (const auto& message : *found) {
@@ -194,13 +191,11 @@ asio::awaitable<Answer> QueueAnswers::list(json::object request, control::Caller
 asio::awaitable<Answer> QueueAnswers::show(std::string id) {
     store::QueueFilter filter;
     if (const auto parsed = store::MessageId::parse(id)) filter.ids.push_back(*parsed);
-    if (filter.ids.empty()) co_return no("no message " + printable(id) + " is in the queue");
-    auto ask = [this, filter](Reply<store::Result<std::vector<store::StoredMessage>>> reply) {
-        store_.find(filter, std::move(reply));
-    };
-    const auto found = co_await call<store::Result<std::vector<store::StoredMessage>>>(std::move(ask));
+    if (filter.ids.empty()) co_return refusal("no message " + printable(id) + " is in the queue");
+    auto question = [filter](store::Questions& questions) { return questions.find(filter); };
+    const auto found = co_await store::ask(store_, std::move(question));
     if (!found) co_return Answer{ExitCode::internal, found.error().text, {}};
-    if (found->empty()) co_return no("no message " + printable(id) + " is in the queue");
+    if (found->empty()) co_return refusal("no message " + printable(id) + " is in the queue");
     co_return Answer{ExitCode::done, "", control::to_json(found->front(), queue_.blocked_by(found->front()))};
 }
 
@@ -228,10 +223,8 @@ asio::awaitable<Answer> QueueAnswers::hops(std::size_t limit, control::Caller ca
     store::HopFilter filter;
     for (std::size_t left = limit; left > 0;) {
         filter.limit = std::min(left, page_hops);
-        auto ask = [this, &filter](Reply<store::Result<std::vector<store::HopLoad>>> reply) {
-            store_.hops(filter, std::move(reply));
-        };
-        const auto stored = co_await call<store::Result<std::vector<store::HopLoad>>>(std::move(ask));
+        auto question = [filter](store::Questions& questions) { return questions.hops(filter); };
+        const auto stored = co_await store::ask(store_, std::move(question));
         if (!stored) co_return Answer{ExitCode::internal, stored.error().text, {}};
         for (const auto& hop : *stored) {
             const bool used = in_use.erase(hop.state.next_hop) > 0;
@@ -259,14 +252,12 @@ asio::awaitable<Answer> QueueAnswers::hops(std::size_t limit, control::Caller ca
 asio::awaitable<store::Result<std::uint64_t>> QueueAnswers::waiting_for(std::string scope) {
     store::HopFilter filter;
     filter.limit = max_hops;
-    auto ask = [this, filter](Reply<store::Result<std::vector<store::HopLoad>>> reply) {
-        store_.hops(filter, std::move(reply));
-    };
-    const auto hops = co_await call<store::Result<std::vector<store::HopLoad>>>(std::move(ask));
+    auto question = [filter](store::Questions& questions) { return questions.hops(filter); };
+    const auto hops = co_await store::ask(store_, std::move(question));
     if (!hops) co_return fail(hops.error());
     std::uint64_t out = 0;
     for (const auto& hop : *hops) {
-        const std::string name = store::HopName::parse(hop.state.next_hop).next_hop;
+        const std::string name = store::HopGroup::parse(hop.state.next_hop).next_hop;
         if (scope.starts_with('.') ? name.ends_with(scope) : name == scope) out += hop.recipients;
     }
     co_return out;
@@ -279,19 +270,22 @@ json::array QueueAnswers::suspensions() const {
     return out;
 }
 
-asio::awaitable<Answer> QueueAnswers::act(queue::Deed deed, json::object request, control::Caller caller) {
+asio::awaitable<Answer> QueueAnswers::act(queue::AdminAction deed, json::object request,
+                                          control::Caller caller) {
     auto filter = filter_of(request);
     if (!filter) co_return Answer{filter.error().code, filter.error().text, {}};
     std::string to;
-    if (deed == queue::Deed::reroute) {
+    if (deed == queue::AdminAction::reroute) {
         to = next_hop_of(text_of(request, "to"));
         if (to.empty())
-            co_return no("--to " + printable(text_of(request, "to")) +
-                         ": wanted is a domain, or an address such as [192.0.2.1] or [IPv6:2001:db8::1]");
+            co_return refusal(
+                "--to " + printable(text_of(request, "to")) +
+                ": wanted is a domain, or an address such as [192.0.2.1] or [IPv6:2001:db8::1]");
     }
-    if (deed == queue::Deed::retry) forget_backoffs_();
-    std::function<asio::awaitable<void>(queue::DeedDone)> tell;
-    if (caller.tell) tell = [&caller](const queue::DeedDone& so_far) { return caller.tell(to_json(so_far)); };
+    if (deed == queue::AdminAction::retry) forget_backoffs_();
+    std::function<asio::awaitable<void>(queue::ActionCount)> tell;
+    if (caller.tell)
+        tell = [&caller](const queue::ActionCount& so_far) { return caller.tell(to_json(so_far)); };
     const auto done =
         co_await queue_.act(deed, std::move(*filter), name_of(caller), std::move(to), std::move(tell));
     if (!done) co_return Answer{ExitCode::internal, done.error().text, {}};
@@ -322,8 +316,8 @@ asio::awaitable<Answer> QueueAnswers::suspend(json::object request, std::string 
         const bool below = domain.starts_with('.');
         const std::string name = next_hop_of(below ? domain.substr(1) : domain);
         if (name.empty() || (below && name.starts_with('[')))
-            co_return no("--domain " + printable(domain) +
-                         ": wanted is a next hop such as example.com, .example.com or [192.0.2.1]");
+            co_return refusal("--domain " + printable(domain) +
+                              ": wanted is a next hop such as example.com, .example.com or [192.0.2.1]");
         wanted.scope = (below ? "." : "") + name;
     }
     wanted.reason = text_of(request, "reason");
@@ -334,9 +328,9 @@ asio::awaitable<Answer> QueueAnswers::suspend(json::object request, std::string 
     const bool there = std::any_of(all.begin(), all.end(), [&](const store::StoredSuspension& one) {
         return one.kind == wanted.kind && one.scope == wanted.scope;
     });
-    if (ended && !there) co_return no(printable(wanted.scope) + " is not suspended");
+    if (ended && !there) co_return refusal(printable(wanted.scope) + " is not suspended");
     if (!ended && wanted.reason.empty())
-        co_return no("--reason is needed: why, for those who come after you");
+        co_return refusal("--reason is needed: why, for those who come after you");
     const auto done = co_await queue_.suspend(wanted);
     if (!done) co_return Answer{ExitCode::internal, done.error().text, {}};
     json::object out = control::to_json(wanted);

@@ -6,6 +6,7 @@
 #include "control/report_pages.h"
 #include "control/reports.h"
 #include "mail/header.h"
+#include "store/ask.h"
 #include "util/call.h"
 #include "util/text.h"
 
@@ -14,23 +15,15 @@ namespace {
 
 using control::Answer;
 using control::ExitCode;
+using control::flag_of;
+using control::text_of;
 namespace json = boost::json;
 
 constexpr std::array reading{"tlsrpt.preview", "tlsrpt.list", "tlsrpt.show", "tlsrpt.status",
                              "tlsrpt.digest"};
 constexpr std::array acting{"tlsrpt.send", "tlsrpt.resend"};
 
-std::string text_of(const json::object& request, std::string_view key) {
-    const auto* value = request.if_contains(key);
-    return value != nullptr && value->is_string() ? std::string(value->as_string()) : std::string();
-}
-
-bool flag_of(const json::object& request, std::string_view key) {
-    const auto* value = request.if_contains(key);
-    return value != nullptr && value->is_bool() && value->as_bool();
-}
-
-Answer no(std::string text) {
+Answer refusal(std::string text) {
     return {ExitCode::no, std::move(text), {}};
 }
 
@@ -47,11 +40,6 @@ Answer no_day(const std::string& day) {
 
 constexpr std::size_t reports_in_a_piece = 200;      // ours
 constexpr std::size_t reports_in_one_answer = 1000;  // ours: for a caller that takes no parts
-
-template <class T, class Ask>
-asio::awaitable<store::Result<T>> asked(Ask ask) {
-    co_return co_await call<store::Result<T>>(std::move(ask));
-}
 
 }  // namespace
 
@@ -72,11 +60,11 @@ asio::awaitable<Answer> ReportAnswers::answer(json::object request, control::Cal
         const bool mail = flag_of(request, "mail");
         co_return co_await digest(text_of(request, "day"), mail);
     }
-    co_return Answer{ExitCode::done, "", standing()};
+    co_return Answer{ExitCode::done, "", status()};
 }
 
-json::object ReportAnswers::standing() const {
-    const tlsrpt::Standing now = s_.daily.standing();
+json::object ReportAnswers::status() const {
+    const tlsrpt::ReportingStatus now = s_.daily.status();
     json::object out;
     out["sending"] = now.sending && now.missing.empty();
     out["switched_off"] = !now.sending;
@@ -95,7 +83,7 @@ asio::awaitable<Answer> ReportAnswers::preview(std::string domain, std::string d
     const auto when = control::day_of(day, now, std::chrono::floor<std::chrono::days>(now));
     if (!when) co_return no_day(day);
     const auto name = dns::Domain::parse(domain);
-    if (!name) co_return no(name.error().text);
+    if (!name) co_return refusal(name.error().text);
     const auto preview = co_await s_.sender.preview(name->text(), *when);
     if (!preview) co_return answer_of(preview.error());
     json::object out = control::to_json(preview->report);
@@ -122,10 +110,10 @@ asio::awaitable<Answer> ReportAnswers::list(json::object request, control::Calle
     json::array piece;
     bool full = false;
     for (control::ReportPages pages(filter); !pages.done() && !full;) {
-        auto ask = [this, &pages](Reply<store::Result<std::vector<store::StoredReport>>> reply) {
-            s_.store.reports(pages.next(), std::move(reply));
+        auto question = [next = pages.next()](store::Questions& questions) {
+            return questions.reports(next);
         };
-        auto found = co_await asked<std::vector<store::StoredReport>>(std::move(ask));
+        auto found = co_await store::ask(s_.store, std::move(question));
         if (!found) co_return Answer{ExitCode::internal, found.error().text, {}};
         for (auto& report : pages.take(std::move(*found))) {
             full = piece.size() >= most;
@@ -149,12 +137,10 @@ asio::awaitable<Answer> ReportAnswers::list(json::object request, control::Calle
 asio::awaitable<Answer> ReportAnswers::show(std::string id) {
     store::ReportFilter filter;
     filter.id = id;
-    auto ask = [this, filter](Reply<store::Result<std::vector<store::StoredReport>>> reply) {
-        s_.store.reports(filter, std::move(reply));
-    };
-    const auto found = co_await asked<std::vector<store::StoredReport>>(std::move(ask));
+    auto question = [filter](store::Questions& questions) { return questions.reports(filter); };
+    const auto found = co_await store::ask(s_.store, std::move(question));
     if (!found) co_return Answer{ExitCode::internal, found.error().text, {}};
-    if (id.empty() || found->empty()) co_return no("no report has the id " + printable(id));
+    if (id.empty() || found->empty()) co_return refusal("no report has the id " + printable(id));
     json::object out = control::to_json(found->front());
     const auto report = co_await s_.sender.make(found->front().domain, found->front().day);
     if (report)
@@ -204,17 +190,13 @@ asio::awaitable<Answer> ReportAnswers::digest(std::string day, bool mail) {
         control::day_of(day, now, std::chrono::floor<std::chrono::days>(now) - std::chrono::days(1));
     if (!when) co_return no_day(day);
     const store::OutcomeFilter of_day{*when, *when, {}};
-    auto ask = [this, of_day](Reply<store::Result<std::vector<store::StoredOutcome>>> reply) {
-        s_.store.outcomes(of_day, std::move(reply));
-    };
-    const auto outcomes = co_await asked<std::vector<store::StoredOutcome>>(std::move(ask));
+    auto question = [of_day](store::Questions& questions) { return questions.outcomes(of_day); };
+    const auto outcomes = co_await store::ask(s_.store, std::move(question));
     if (!outcomes) co_return Answer{ExitCode::internal, outcomes.error().text, {}};
     store::ReportFilter filter;
     filter.from = filter.to = *when;
-    auto ask_reports = [this, filter](Reply<store::Result<std::vector<store::StoredReport>>> reply) {
-        s_.store.reports(filter, std::move(reply));
-    };
-    const auto reports = co_await asked<std::vector<store::StoredReport>>(std::move(ask_reports));
+    auto reports_question = [filter](store::Questions& questions) { return questions.reports(filter); };
+    const auto reports = co_await store::ask(s_.store, std::move(reports_question));
     if (!reports) co_return Answer{ExitCode::internal, reports.error().text, {}};
     json::object out = control::digest(*when, *outcomes, *reports);
     if (mail) co_return co_await mail_digest(std::move(out));
@@ -222,7 +204,7 @@ asio::awaitable<Answer> ReportAnswers::digest(std::string day, bool mail) {
 }
 
 asio::awaitable<Answer> ReportAnswers::mail_digest(json::object digest) {
-    if (!s_.admin) co_return no("admin_address is not set: there is nobody to mail the digest to");
+    if (!s_.admin) co_return refusal("admin_address is not set: there is nobody to mail the digest to");
     const std::string day(digest.at("day").as_string());
     const auto id = co_await s_.sender.submit_text("TLS on " + day, control::digest_in_words(digest),
                                                    mail::ForwardPath(*s_.admin));

@@ -29,7 +29,7 @@ class ReportAnswers {
     static bool knows(std::string_view verb);
     asio::awaitable<control::Answer> answer(control::json::object request, control::Caller caller);
     /// For `tlsrpt status`, and as part of `status`.
-    control::json::object standing() const;
+    control::json::object status() const;
 
   private:
     asio::awaitable<control::Answer> preview(std::string domain, std::string day);

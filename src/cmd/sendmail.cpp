@@ -16,9 +16,9 @@
 #include <vector>
 
 #include "local/client.h"
+#include "local/message_buffer.h"
 #include "local/sendmail_args.h"
 #include "local/sendmail_message.h"
-#include "local/spool.h"
 #include "mail/local_names.h"
 #include "smtp/server.h"
 #include "util/clock.h"
@@ -97,7 +97,7 @@ std::string full_name() {
     return name.size() <= 200 && valid_utf8(name) ? name : std::string();
 }
 
-Expected<void, Exit> read_message(local::SendmailMessage& message, local::Spool& spool) {
+Expected<void, Exit> read_message(local::SendmailMessage& message, local::MessageBuffer& spool) {
     std::vector<char> chunk(65536);
     std::string out;
     const auto keep = [&]() -> Expected<void, Exit> {
@@ -121,7 +121,7 @@ Expected<void, Exit> read_message(local::SendmailMessage& message, local::Spool&
 
 // Into the maildrop. A service with NoNewPrivileges gets no group from a set-gid program, so it cannot.
 local::Result<void> leave(const DropGroup& group, const local::Submission& submission,
-                          const local::Spool& spool) {
+                          const local::MessageBuffer& spool) {
     if (!group.put_on()) return fail(local::Errc::io, "cannot take on the group");
     auto left = local::leave(setting("STERNPOST_MAILDROP", default_maildrop), submission, spool);
     group.take_off();
@@ -133,7 +133,7 @@ local::Result<void> leave(const DropGroup& group, const local::Submission& submi
     return left;
 }
 
-Exit deliver(const DropGroup& group, const local::Submission& submission, const local::Spool& spool) {
+Exit deliver(const DropGroup& group, const local::Submission& submission, const local::MessageBuffer& spool) {
     auto answer = local::submit(setting("STERNPOST_SOCKET", default_socket), submission, spool);
     if (answer) {
         const Exit code = local::exit_of(*answer);
@@ -265,7 +265,7 @@ class Session {
     smtp::ServerOptions options_;
     smtp::Server server_;
     SystemRandom random_;
-    std::optional<local::Spool> spool_;
+    std::optional<local::MessageBuffer> spool_;
     std::vector<char> chunk_ = std::vector<char>(65536);
 };
 
@@ -292,7 +292,7 @@ Exit verify(const local::Arguments& arguments) {
 
 Exit send(const DropGroup& group, local::Arguments arguments) {
     local::SendmailMessage message(arguments, rfc5322_date(SystemClock().wall()));
-    local::Spool spool(setting("TMPDIR", "/tmp"));
+    local::MessageBuffer spool(setting("TMPDIR", "/tmp"));
     if (auto read = read_message(message, spool); !read) return complain(read.error());
 
     local::Submission submission;

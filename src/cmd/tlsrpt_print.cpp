@@ -93,16 +93,16 @@ void print_digest(const Answer& answer) {
         tell("Mailed to admin_address as {}.\n", queued);
 }
 
-void print_reporting(const json::object& standing) {
-    tell("TLS reports: {}", json::value(standing.at("sending")).as_bool() ? "sent"
-                            : json::value(standing.at("switched_off")).as_bool()
+void print_reporting(const json::object& status) {
+    tell("TLS reports: {}", json::value(status.at("sending")).as_bool() ? "sent"
+                            : json::value(status.at("switched_off")).as_bool()
                                 ? "not sent (tlsrpt.send is false)"
                                 : "not sent yet");
-    tell("; {} wait(s)", text(standing, "waiting"));
-    if (!text(standing, "next_at").empty()) tell(", the next is due at {}", text(standing, "next_at"));
-    if (!text(standing, "closed").empty()) tell("; counted up to {}", text(standing, "closed"));
+    tell("; {} wait(s)", text(status, "waiting"));
+    if (!text(status, "next_at").empty()) tell(", the next is due at {}", text(status, "next_at"));
+    if (!text(status, "closed").empty()) tell("; counted up to {}", text(status, "closed"));
     tell("\n");
-    for (const auto& one : list(standing, "missing"))
+    for (const auto& one : list(status, "missing"))
         tell("    missing: {}\n", printable(std::string(one.as_string()), 500));
 }
 

@@ -13,6 +13,6 @@ void print_report(const control::Answer& answer);
 void print_sent(const control::Answer& answer);
 void print_digest(const control::Answer& answer);
 /// Whether reports are sent, and what is missing.
-void print_reporting(const boost::json::object& standing);
+void print_reporting(const boost::json::object& status);
 
 }  // namespace sternpost::cmd

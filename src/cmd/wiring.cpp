@@ -70,11 +70,8 @@ dns::Gate gate_of(const config::Settings& settings) {
     return dns::Gate(std::move(out));
 }
 
-store::sqlite::Options store_of(const config::Settings& settings) {
-    store::sqlite::Options out;
-    out.spool.follower.history_days = std::chrono::ceil<std::chrono::days>(settings.history);
-    out.spool.write_ahead = true;
-    return out;
+store::OpenOptions store_of(const config::Settings& settings) {
+    return {settings.state_dir, std::chrono::ceil<std::chrono::days>(settings.history)};
 }
 
 dns::ResolverOptions resolver_of(const config::Settings& settings) {

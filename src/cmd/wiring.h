@@ -10,7 +10,7 @@
 #include "mail/sender_domains.h"
 #include "queue/core.h"
 #include "smtp/server.h"
-#include "store/sqlite/engine.h"
+#include "store/open.h"
 #include "sts/lookup.h"
 #include "tls/context.h"
 #include "tlsrpt/sender.h"
@@ -21,7 +21,7 @@ namespace sternpost::cmd {
 std::optional<mail::Mailbox> admin_of(const config::Settings& settings);
 mail::SenderDomains sender_domains_of(const config::Settings& settings);
 mail::LocalNames local_names_of(const config::Settings& settings, const std::string& hostname);
-store::sqlite::Options store_of(const config::Settings& settings);
+store::OpenOptions store_of(const config::Settings& settings);
 dns::ResolverOptions resolver_of(const config::Settings& settings);
 /// Where connections of this host may go; `allow_special` is set for each use.
 dns::Gate gate_of(const config::Settings& settings);

@@ -76,6 +76,16 @@ std::optional<json::object> object_in(std::string_view line, std::string_view ke
 
 }  // namespace
 
+std::string text_of(const json::object& request, std::string_view key) {
+    const auto* value = request.if_contains(key);
+    return value != nullptr && value->is_string() ? std::string(value->as_string()) : std::string();
+}
+
+bool flag_of(const json::object& request, std::string_view key) {
+    const auto* value = request.if_contains(key);
+    return value != nullptr && value->is_bool() && value->as_bool();
+}
+
 std::optional<Request> request_of(std::string_view line) {
     auto object = object_in(line);
     if (!object) return std::nullopt;

@@ -6,7 +6,7 @@
 #include <tuple>
 
 #include "delivery/advice.h"
-#include "store/hop.h"
+#include "store/hop_group.h"
 #include "sts/advice.h"
 #include "util/text.h"
 
@@ -119,7 +119,7 @@ void HeldByPolicy::add(const store::HopLoad& load) {
 
 store::QueueFilter HeldByPolicy::mail_of(const Hop& hop) {
     store::QueueFilter out;
-    out.domain = store::HopName::parse(hop.state.next_hop).next_hop;
+    out.domain = store::HopGroup::parse(hop.state.next_hop).next_hop;
     out.limit = max_ids + 1;
     return out;
 }
@@ -200,7 +200,7 @@ json::object what_if(const std::vector<store::StoredOutcome>& outcomes, const He
         for (const auto& id : hop.ids) lines.push_back("  " + id);
         if (hop.more)
             lines.push_back("  and more: \"sternpost queue list --domain " +
-                            store::HopName::parse(hop.state.next_hop).next_hop + "\" lists all of it");
+                            store::HopGroup::parse(hop.state.next_hop).next_hop + "\" lists all of it");
     }
     if (held.others() > 0)
         lines.push_back(fmt::format("{} more next hop(s) are held by nothing but a policy", held.others()));

@@ -67,7 +67,7 @@ std::string policy_text_of(const Requirement& requirement, store::PolicyType typ
 
 struct Delivery::Attempt {
     Attempt(queue::Lane& l, SteadyTime now)
-        : lane(l), began(now), work(l.take()), plan{store::HopName::parse(l.hop()), {}, {}, {}, {}} {}
+        : lane(l), began(now), work(l.take()), plan{store::HopGroup::parse(l.hop()), {}, {}, {}, {}} {}
 
     queue::Lane& lane;
     SteadyTime began;
@@ -79,10 +79,10 @@ struct Delivery::Attempt {
     std::optional<SteadyTime> paced;  // no further message before this
 
     HopFindings findings;
-    std::string label = "none";                   // of the last host's requirement, for logs
-    bool served = false;                          // a session carried mail
-    bool ipv4_known = false;                      // the host at hand has an IPv4 address
-    std::optional<queue::HopFate> asked_to_wait;  // by the host that took or refused the last mail
+    std::string label = "none";                      // of the last host's requirement, for logs
+    bool served = false;                             // a session carried mail
+    bool ipv4_known = false;                         // the host at hand has an IPv4 address
+    std::optional<queue::HopFailure> asked_to_wait;  // by the host that took or refused the last mail
 };
 
 Delivery::Delivery(asio::io_context& context, Options options, dns::Resolver& resolver, sts::Lookups& lookups,
@@ -99,7 +99,7 @@ Delivery::Delivery(asio::io_context& context, Options options, dns::Resolver& re
       clock_(clock),
       log_(log),
       on_session_(std::move(on_session)),
-      idle_(timer.alarm()),
+      idle_(timer.wakeup()),
       tasks_(context, log) {
     if (options_.idle_time.count() > 0) tasks_.spawn("idle connections", close_idle());
 }
@@ -114,11 +114,11 @@ asio::awaitable<void> Delivery::deliver(queue::Lane& lane) {
 // From the look-ups to the end of the last session.
 asio::awaitable<void> Delivery::work(Attempt& attempt) {
     // All that waits for the hop waits on; the message whose attempt this was says so under its own queue id.
-    const auto end = [&](queue::HopFate fate) {
-        fate.detail = std::move(attempt.findings.detail);
-        if (!fate.permanent) log_deferred(attempt, fate);
+    const auto end = [&](queue::HopFailure hop_failure) {
+        hop_failure.detail = std::move(attempt.findings.detail);
+        if (!hop_failure.permanent) log_deferred(attempt, hop_failure);
         if (attempt.work) attempt.lane.put_back(*std::exchange(attempt.work, std::nullopt));
-        attempt.lane.failed(fate);
+        attempt.lane.failed(hop_failure);
     };
     auto plan = co_await planner_.look_up(attempt.plan.hop);
     if (!plan) {
@@ -139,7 +139,7 @@ asio::awaitable<void> Delivery::work(Attempt& attempt) {
     const bool overridden =
         overrides_.in_force(attempt.plan.hop.next_hop, std::nullopt, clock_.wall()).has_value();
     if (attempt.plan.sts && attempt.plan.sts->state == sts::State::unknown && !overridden &&
-        attempt.plan.hop.wish != store::TlsWish::tls_optional) {
+        attempt.plan.hop.tls_mode != store::TlsMode::tls_optional) {
         end(sts_unknown(attempt.plan));
         co_return;
     }
@@ -392,7 +392,7 @@ asio::awaitable<Delivery::Tried> Delivery::carry(Attempt& attempt, const HostPla
         attempt.visit->hand_over();
         sites_.room(attempt.limits.site);
         sites_.room(place_of(request.address));
-        idle_->ring();
+        idle_->wake();
     } else {
         co_await channel->quit();
     }
@@ -401,10 +401,10 @@ asio::awaitable<Delivery::Tried> Delivery::carry(Attempt& attempt, const HostPla
         co_return Tried::next;  // the other family, or a fresh connection
     if (attempt.work) attempt.lane.put_back(*std::exchange(attempt.work, std::nullopt));
     if (attempt.asked_to_wait) {
-        queue::HopFate& fate = *attempt.asked_to_wait;
-        fate.detail.hosts = std::move(attempt.findings.detail.hosts);
-        fate.detail.outcomes = std::move(attempt.findings.detail.outcomes);
-        attempt.lane.failed(fate);
+        queue::HopFailure& hop_failure = *attempt.asked_to_wait;
+        hop_failure.detail.hosts = std::move(attempt.findings.detail.hosts);
+        hop_failure.detail.outcomes = std::move(attempt.findings.detail.outcomes);
+        attempt.lane.failed(hop_failure);
     }
     co_return Tried::over;
 }
@@ -428,26 +428,29 @@ asio::awaitable<unsigned> Delivery::serve(Attempt& attempt, const HostPlan& host
         }
         const SteadyTime began = std::exchange(first, false) ? attempt.began : clock_.steady();
         if (refused_here(*attempt.work, channel.opened())) {
-            std::vector<queue::Fate> fates;
+            std::vector<queue::RecipientResult> recipient_results;
             for (const auto n : attempt.work->recipients) {
                 queue::Work alone = *attempt.work;
                 alone.recipients = {n};
-                queue::Fate again;  // without those that the host cannot have, the others may go
+                queue::RecipientResult again;  // without those that the host cannot have, the others may go
                 again.again = true;
-                queue::Fate fate = refused_here(alone, channel.opened()).value_or(std::move(again));
-                fate.result.recipient = n;
-                fate.result.mx_host = request.host ? request.host->text() : std::string();
-                fate.result.mx_address = request.address.text();
-                fate.result.tls = channel.opened().evidence.version;
-                fate.result.policy = requirement.label();
-                if (!fate.again)
-                    log_attempt(*attempt.work, fate, requirement, request, channel.opened(), began);
-                fates.push_back(std::move(fate));
+                queue::RecipientResult recipient_result =
+                    refused_here(alone, channel.opened()).value_or(std::move(again));
+                recipient_result.result.recipient = n;
+                recipient_result.result.mx_host = request.host ? request.host->text() : std::string();
+                recipient_result.result.mx_address = request.address.text();
+                recipient_result.result.tls = channel.opened().evidence.version;
+                recipient_result.result.policy = requirement.label();
+                if (!recipient_result.again)
+                    log_attempt(*attempt.work, recipient_result, requirement, request, channel.opened(),
+                                began);
+                recipient_results.push_back(std::move(recipient_result));
             }
-            const auto told =
-                std::find_if(fates.begin(), fates.end(), [](const queue::Fate& f) { return !f.again; });
-            if (told != fates.end()) told->result.detail = std::exchange(attempt.findings.detail, {});
-            attempt.lane.finished(*attempt.work, std::move(fates));
+            const auto told = std::find_if(recipient_results.begin(), recipient_results.end(),
+                                           [](const queue::RecipientResult& f) { return !f.again; });
+            if (told != recipient_results.end())
+                told->result.detail = std::exchange(attempt.findings.detail, {});
+            attempt.lane.finished(*attempt.work, std::move(recipient_results));
             attempt.work.reset();
             attempt.served = true;
             continue;
@@ -455,8 +458,8 @@ asio::awaitable<unsigned> Delivery::serve(Attempt& attempt, const HostPlan& host
         auto outcomes = co_await channel.transact(*attempt.work);
         bool other_family = false;
         bool reconnect = false;
-        auto fates = judge(attempt, *attempt.work, host, request, channel, outcomes, carried > 0,
-                           other_family, reconnect);
+        auto recipient_results = judge(attempt, *attempt.work, host, request, channel, outcomes, carried > 0,
+                                       other_family, reconnect);
         if (other_family) {
             attempt.findings.wants_ptr(endpoint(request));
             break;
@@ -468,22 +471,23 @@ asio::awaitable<unsigned> Delivery::serve(Attempt& attempt, const HostPlan& host
             });
         if (reconnect || aborted) break;  // the work goes back as it was
         attempt.served = true;
-        for (const auto& fate : fates) {
-            if (!fate.again) log_attempt(*attempt.work, fate, requirement, request, channel.opened(), began);
-            if (fate.blames_hop && !attempt.asked_to_wait)
-                attempt.asked_to_wait = asked_to_wait(endpoint(request), fate.result);
+        for (const auto& recipient_result : recipient_results) {
+            if (!recipient_result.again)
+                log_attempt(*attempt.work, recipient_result, requirement, request, channel.opened(), began);
+            if (recipient_result.blames_hop && !attempt.asked_to_wait)
+                attempt.asked_to_wait = asked_to_wait(endpoint(request), recipient_result.result);
         }
         // What was seen on the way here is told with the first result that is recorded.
-        const auto told =
-            std::find_if(fates.begin(), fates.end(), [](const queue::Fate& f) { return !f.again; });
-        if (told != fates.end()) {
+        const auto told = std::find_if(recipient_results.begin(), recipient_results.end(),
+                                       [](const queue::RecipientResult& f) { return !f.again; });
+        if (told != recipient_results.end()) {
             std::string dialogue =
                 told->result.state == store::RecipientState::sent ? "" : channel.dialogue();
             told->result.detail = std::exchange(attempt.findings.detail, {});
             if (!dialogue.empty()) told->result.detail.dialogue = std::move(dialogue);
             if (told->result.state == store::RecipientState::sent) told->result.detail.dialogue.clear();
         }
-        attempt.lane.finished(*attempt.work, std::move(fates));
+        attempt.lane.finished(*attempt.work, std::move(recipient_results));
         attempt.work.reset();
         ++carried;
         if (attempt.asked_to_wait || !channel.reusable() || carried >= attempt.limits.messages_per_connection)
@@ -493,17 +497,18 @@ asio::awaitable<unsigned> Delivery::serve(Attempt& attempt, const HostPlan& host
 }
 
 // What the host's offer alone decides: a message that it could not take is not begun.
-std::optional<queue::Fate> Delivery::refused_here(const queue::Work& work, const smtp::Opened& opened) const {
+std::optional<queue::RecipientResult> Delivery::refused_here(const queue::Work& work,
+                                                             const smtp::Opened& opened) const {
     const Adaptation adapted = adapt(traits_of(work), opened.offered, options_.convert_8bit);
     if (!adapted.refused()) return std::nullopt;
     return refused_by_offer(adapted);
 }
 
-std::vector<queue::Fate> Delivery::judge(const Attempt& attempt, const queue::Work& work,
-                                         const HostPlan& host, const DialRequest& request,
-                                         const Channel& channel,
-                                         const std::vector<smtp::RecipientOutcome>& outcomes, bool reused,
-                                         bool& other_family, bool& reconnect) const {
+std::vector<queue::RecipientResult> Delivery::judge(const Attempt& attempt, const queue::Work& work,
+                                                    const HostPlan& host, const DialRequest& request,
+                                                    const Channel& channel,
+                                                    const std::vector<smtp::RecipientOutcome>& outcomes,
+                                                    bool reused, bool& other_family, bool& reconnect) const {
     const smtp::Opened& opened = channel.opened();
     const Verdict verdict = decide(host.requirement, seen_of(opened, request));
     TransactionFacts facts;
@@ -514,7 +519,7 @@ std::vector<queue::Fate> Delivery::judge(const Attempt& attempt, const queue::Wo
         facts.any_accepted = facts.any_accepted || !outcome.failure ||
                              outcome.failure->stage == smtp::Stage::dot ||
                              outcome.failure->stage == smtp::Stage::body;
-    std::vector<queue::Fate> fates;
+    std::vector<queue::RecipientResult> recipient_results;
     for (std::size_t i = 0; i < outcomes.size(); ++i) {
         const auto n = work.recipients[i];
         facts.lost_replies = work.message->recipients[n].lost_replies;
@@ -522,9 +527,9 @@ std::vector<queue::Fate> Delivery::judge(const Attempt& attempt, const queue::Wo
         // The other family only if no recipient was served: else this transaction has its results.
         other_family = other_family || (meaning.other_family && !facts.any_accepted);
         if (meaning.other_family && facts.any_accepted)
-            meaning.fate.result.state = store::RecipientState::bounced;
+            meaning.recipient_result.result.state = store::RecipientState::bounced;
         reconnect = reconnect || meaning.reconnect;
-        store::DeliveryResult& result = meaning.fate.result;
+        store::DeliveryResult& result = meaning.recipient_result.result;
         result.recipient = n;
         result.mx_host = request.host ? request.host->text() : std::string();
         result.mx_address = request.address.text();
@@ -534,9 +539,9 @@ std::vector<queue::Fate> Delivery::judge(const Attempt& attempt, const queue::Wo
         if (verdict.result_type) result.result_type = tlsrpt::name_of(*verdict.result_type);
         // What was lacking of TLS did not stop the mail: of a refusal it says nothing.
         if (result.state == store::RecipientState::sent) result.reason_code = verdict.reason_code;
-        fates.push_back(std::move(meaning.fate));
+        recipient_results.push_back(std::move(meaning.recipient_result));
     }
-    return fates;
+    return recipient_results;
 }
 
 // Keeps what a host showed of its TLS, for reports, `why` and what-if (RFC 8460 §4; D-14).
@@ -631,9 +636,10 @@ void Delivery::log_relaxed(const Attempt& attempt, const Requirement& requiremen
                           ", since its sender set \"TLS-Required: No\" (RFC 8689)");
 }
 
-void Delivery::log_attempt(const queue::Work& work, const queue::Fate& fate, const Requirement& requirement,
-                           const DialRequest& request, const smtp::Opened& opened, SteadyTime began) {
-    const auto& result = fate.result;
+void Delivery::log_attempt(const queue::Work& work, const queue::RecipientResult& recipient_result,
+                           const Requirement& requirement, const DialRequest& request,
+                           const smtp::Opened& opened, SteadyTime began) {
+    const auto& result = recipient_result.result;
     const std::string_view status = result.state == store::RecipientState::sent      ? "sent"
                                     : result.state == store::RecipientState::bounced ? "bounced"
                                                                                      : "deferred";
@@ -654,7 +660,7 @@ void Delivery::log_attempt(const queue::Work& work, const queue::Fate& fate, con
         .reason(result.text);
 }
 
-void Delivery::log_deferred(const Attempt& attempt, const queue::HopFate& fate) {
+void Delivery::log_deferred(const Attempt& attempt, const queue::HopFailure& hop_failure) {
     if (!attempt.work) return;
     for (const auto n : attempt.work->recipients)
         Event(log_, Level::info, "attempt")
@@ -666,8 +672,8 @@ void Delivery::log_deferred(const Attempt& attempt, const queue::HopFate& fate) 
             .raw("delay", age_text(*attempt.work->message, clock_.wall()))
             .raw("took", took_text(attempt.began, clock_.steady()))
             .kv("status", "deferred")
-            .kv("dsn", fate.status)
-            .reason(fate.text);
+            .kv("dsn", hop_failure.status)
+            .reason(hop_failure.text);
 }
 
 void Delivery::leave(const IdleConnection& gone) {
@@ -695,7 +701,7 @@ asio::awaitable<void> Delivery::close_idle() {
 
 asio::awaitable<void> Delivery::stop() {
     stopping_ = true;
-    idle_->ring();
+    idle_->wake();
     co_await tasks_.join();
 }
 

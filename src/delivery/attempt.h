@@ -80,19 +80,22 @@ class Delivery {
     asio::awaitable<bool> enter_site(Attempt& attempt);
     void wait_for_room(Attempt& attempt);
     void wait_for_turn(Attempt& attempt);
-    std::vector<queue::Fate> judge(const Attempt& attempt, const queue::Work& work, const HostPlan& host,
-                                   const DialRequest& request, const Channel& channel,
-                                   const std::vector<smtp::RecipientOutcome>& outcomes, bool reused,
-                                   bool& other_family, bool& reconnect) const;
-    std::optional<queue::Fate> refused_here(const queue::Work& work, const smtp::Opened& opened) const;
+    std::vector<queue::RecipientResult> judge(const Attempt& attempt, const queue::Work& work,
+                                              const HostPlan& host, const DialRequest& request,
+                                              const Channel& channel,
+                                              const std::vector<smtp::RecipientOutcome>& outcomes,
+                                              bool reused, bool& other_family, bool& reconnect) const;
+    std::optional<queue::RecipientResult> refused_here(const queue::Work& work,
+                                                       const smtp::Opened& opened) const;
     void note(Attempt& attempt, const Requirement& requirement, const Observation& seen,
               const DialRequest* request, const std::string& helo, const std::string& local_address);
     void log_session(const Attempt& attempt, const Requirement& requirement, const DialRequest& request,
                      std::string_view tls, std::string_view status, const Verdict& verdict,
                      const std::string& reason);
-    void log_attempt(const queue::Work& work, const queue::Fate& fate, const Requirement& requirement,
-                     const DialRequest& request, const smtp::Opened& opened, SteadyTime began);
-    void log_deferred(const Attempt& attempt, const queue::HopFate& fate);
+    void log_attempt(const queue::Work& work, const queue::RecipientResult& recipient_result,
+                     const Requirement& requirement, const DialRequest& request, const smtp::Opened& opened,
+                     SteadyTime began);
+    void log_deferred(const Attempt& attempt, const queue::HopFailure& hop_failure);
     void log_relaxed(const Attempt& attempt, const Requirement& requirement, const Observation& seen);
     void note_policy_problem(Attempt& attempt);
     asio::awaitable<void> close_idle();
@@ -110,7 +113,7 @@ class Delivery {
     Log& log_;
     OnSession on_session_;
     Connections connections_;
-    std::unique_ptr<Alarm> idle_;  // rings when a connection was put away
+    std::unique_ptr<Wakeup> idle_;  // woken when a connection was put away
     bool stopping_ = false;
     TaskGroup tasks_;
 };

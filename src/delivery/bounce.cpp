@@ -7,6 +7,7 @@
 
 #include "dsn/notice.h"
 #include "mail/header.h"
+#include "store/ask.h"
 #include "util/call.h"
 #include "util/text.h"
 
@@ -135,10 +136,8 @@ asio::awaitable<void> Bouncer::add_replies(const store::StoredMessage& message,
                                            std::vector<store::DeliveryResult>& waiting) {
     store::HistoryFilter filter;
     filter.id = message.id.text();
-    auto ask = [this, filter](Reply<store::Result<store::History>> reply) {
-        store_.history(filter, std::move(reply));
-    };
-    const auto history = co_await call<store::Result<store::History>>(std::move(ask));
+    auto question = [filter](store::Questions& questions) { return questions.history(filter); };
+    const auto history = co_await store::ask(store_, std::move(question));
     if (!history) co_return;
     for (auto& one : waiting) {
         if (one.at != WallTime{}) continue;  // its next hop is what fails, and that is told already
@@ -235,7 +234,7 @@ asio::awaitable<store::Result<store::NewMessage>> Bouncer::make(queue::MessagePt
     if (message->body.octets) {
         original = message->body.octets->substr(0, most);
     } else {
-        auto ask = [this, message, most](Reply<store::Result<std::string>> reply) {
+        auto ask = [this, message, most](Completion<store::Result<std::string>> reply) {
             store_.read_body(*message, 0, most, std::move(reply));
         };
         auto octets = co_await call<store::Result<std::string>>(std::move(ask));

@@ -149,7 +149,7 @@ class AsioChannel final : public Channel {
             if (offset >= stored->body.octets->size()) co_return std::string();
             co_return stored->body.octets->substr(offset, most);
         }
-        auto ask = [&store, stored, offset, most](Reply<store::Result<std::string>> reply) {
+        auto ask = [&store, stored, offset, most](Completion<store::Result<std::string>> reply) {
             store.read_body(*stored, offset, most, std::move(reply));
         };
         auto octets = co_await call<store::Result<std::string>>(std::move(ask));

@@ -6,7 +6,7 @@
 #include <map>
 
 #include "delivery/advice.h"
-#include "store/hop.h"
+#include "store/hop_group.h"
 #include "sts/advice.h"
 #include "util/text.h"
 
@@ -279,13 +279,13 @@ class Attempts {
 std::vector<store::HistoryEntry> history_of_hop(store::History history, const std::string& hop) {
     std::map<store::MessageId, const store::StoredMessage*> messages;
     for (const auto& message : history.messages) messages.emplace(message.id, &message);
-    const store::TlsWish wish = store::HopName::parse(hop).wish;
+    const store::TlsMode tls_mode = store::HopGroup::parse(hop).tls_mode;
     std::erase_if(history.entries, [&](const store::HistoryEntry& entry) {
         const auto* result = std::get_if<store::DeliveryResult>(&entry.what);
         if (result == nullptr) return false;
         // What it waits for now need not be what it waited for then.
         const auto known = messages.find(result->message);
-        return known != messages.end() && store::wish_of(*known->second) != wish;
+        return known != messages.end() && store::tls_mode_of(*known->second) != tls_mode;
     });
     return std::move(history.entries);
 }
@@ -362,7 +362,7 @@ asio::awaitable<Explanation> explain(Delivery& delivery, dns::Resolver& resolver
     out.queue = std::move(queue);
     out.now = clock.wall();
     out.resolver_trusted = resolver.trusted();
-    store::HopName hop;
+    store::HopGroup hop;
     hop.next_hop = std::move(domain);
     out.plan.hop = hop;
     out.plan.domain = hop.next_hop;

@@ -70,8 +70,8 @@ struct QueueFacts {
     std::vector<store::HistoryEntry> history;                  // of the hop and of its mail, in time order
 };
 
-/// What a history says of the next hop and of its mail. Mail with another wish for TLS goes to a group of its
-/// own (store/hop): how it fared says nothing of the others.
+/// What a history says of the next hop and of its mail. Mail with another tls_mode for TLS goes to a group of
+/// its own (store/hop_group): how it fared says nothing of the others.
 std::vector<store::HistoryEntry> history_of_hop(store::History history, const std::string& hop);
 
 /// What the queue knows of the domain's next hop: how delivery fared so far.
@@ -88,7 +88,7 @@ struct Explanation {
     QueueSays queue;
     Outlook outlook = Outlook::opportunistic;
     HopPlan plan;
-    std::optional<queue::HopFate> trouble;  // no hosts: why
+    std::optional<queue::HopFailure> trouble;  // no hosts: why
     std::vector<ExplainedHost> hosts;
     std::string unprotected;          // which host is not protected, and why; empty where all are
     bool protection_unknown = false;  // that host's protection is unknown now; all others are protected

@@ -12,7 +12,7 @@ constexpr std::size_t max_tlsa_records = 64;  // ours: the RFC sets none
 tl::unexpected<NoHosts> give(NoHostsCause cause, const std::string& next_hop, const std::string& detail,
                              bool secure) {
     NoHosts out;
-    out.fate = failure_of(cause, next_hop, detail);
+    out.hop_failure = failure_of(cause, next_hop, detail);
     out.secure = secure;
     return tl::unexpected<NoHosts>(std::move(out));
 }

@@ -45,7 +45,7 @@ struct Hosts {
 
 /// Why there is nowhere to go.
 struct NoHosts {
-    queue::HopFate fate;
+    queue::HopFailure hop_failure;
     bool secure = false;  // DNSSEC vouches for the answer, or none was needed
 };
 

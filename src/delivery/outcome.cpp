@@ -67,8 +67,8 @@ std::string status_of(const smtp::Reply& reply) {
     }
 }
 
-queue::Fate refused_by_offer(const Adaptation& adaptation) {
-    queue::Fate out;
+queue::RecipientResult refused_by_offer(const Adaptation& adaptation) {
+    queue::RecipientResult out;
     out.result.state = RecipientState::bounced;
     out.result.text = adaptation.text;
     switch (adaptation.misfit) {
@@ -174,7 +174,7 @@ std::string sentence_of(const smtp::Failure& failure) {
 
 Meaning meaning_of(const smtp::RecipientOutcome& outcome, const TransactionFacts& facts) {
     Meaning out;
-    store::DeliveryResult& result = out.fate.result;
+    store::DeliveryResult& result = out.recipient_result.result;
     if (!outcome.failure) {
         result.state = RecipientState::sent;
         result.status = status_of(outcome.reply);
@@ -199,7 +199,7 @@ Meaning meaning_of(const smtp::RecipientOutcome& outcome, const TransactionFacts
                                       (reply.code == 452 && !enhanced.starts_with("4.2.")) ||
                                       (reply.code == 552 && enhanced.empty());
                 if (too_many) {
-                    out.fate.again = true;
+                    out.recipient_result.again = true;
                     return out;
                 }
             }
@@ -222,7 +222,7 @@ Meaning meaning_of(const smtp::RecipientOutcome& outcome, const TransactionFacts
                 result.state = RecipientState::bounced;
                 return out;
             }
-            out.fate.blames_hop = blames_us(failure);
+            out.recipient_result.blames_hop = blames_us(failure);
             if (greylists(reply)) result.reason_code = store::ReasonCode::greylisted;
             if (!reply.temporary())
                 result.status = "4.5.0";  // 2yz or 3yz where neither fits: a confused server (SMTP-08)
@@ -240,7 +240,8 @@ Meaning meaning_of(const smtp::RecipientOutcome& outcome, const TransactionFacts
                 result.text = "possibly-delivered: " + result.text + " after the whole message was sent";
                 result.reason_code = store::ReasonCode::possibly_delivered;
                 result.lost_replies = facts.lost_replies + 1;
-                out.fate.least_wait = std::chrono::minutes(30) * (1 << std::min(facts.lost_replies, 6U));
+                out.recipient_result.least_wait =
+                    std::chrono::minutes(30) * (1 << std::min(facts.lost_replies, 6U));
             } else if (facts.reused && failure.stage == Stage::mail && failure.code != Errc::timed_out) {
                 out.reconnect = true;  // the host had ended an idle session: that is nobody's fault
             }

@@ -30,9 +30,10 @@ struct TransactionFacts {
     unsigned lost_replies = 0;  // replies to the final dot that were lost in a row for this recipient
 };
 
-/// One recipient's fate, from what the host said.
+/// One recipient's recipient_result, from what the host said.
 struct Meaning {
-    queue::Fate fate;  // state, status, text, diagnostic are set; the reason code where the reply has one
+    queue::RecipientResult
+        recipient_result;  // state, status, text, diagnostic are set; the reason code where the reply has one
     bool other_family = false;  // not a result yet: the other address family first (D-21)
     bool reconnect = false;     // the session was stale: the work goes back untouched
 };
@@ -40,7 +41,7 @@ struct Meaning {
 Meaning meaning_of(const smtp::RecipientOutcome& outcome, const TransactionFacts& facts);
 
 /// What a message comes to that the host's offer alone rules out: it is returned.
-queue::Fate refused_by_offer(const Adaptation& adaptation);
+queue::RecipientResult refused_by_offer(const Adaptation& adaptation);
 
 /// The statuses of what ends in the queue without a reply of a host: by time, or by an administrator.
 queue::Statuses queue_statuses();

@@ -11,17 +11,17 @@ constexpr std::size_t max_sentences = 20;      // ours: hosts and addresses that
 constexpr std::size_t max_text = 1500;         // ours: octets of the sentence that recipients' results repeat
 constexpr std::string_view not_met = "4.7.5";  // what is demanded of a host
 
-queue::HopFate temporary(std::string_view status, std::string text) {
+queue::HopFailure temporary(std::string_view status, std::string text) {
     return {false, std::string(status), std::move(text)};
 }
 
-queue::HopFate permanent(std::string_view status, std::string text) {
+queue::HopFailure permanent(std::string_view status, std::string text) {
     return {true, std::string(status), std::move(text)};
 }
 
 // What is for ever by answers that an attacker could have forged is not believed at once.
-queue::HopFate unless_doubted(const HopPlan& plan, queue::HopFate fate) {
-    return plan.doubts_dns() ? doubted(plan, std::move(fate)) : fate;
+queue::HopFailure unless_doubted(const HopPlan& plan, queue::HopFailure hop_failure) {
+    return plan.doubts_dns() ? doubted(plan, std::move(hop_failure)) : hop_failure;
 }
 
 // 521 at the greeting or EHLO, and 556: the host takes no mail, from nobody and for nobody (RFC 7504).
@@ -31,7 +31,7 @@ bool never_takes_mail(const smtp::Reply& reply) {
 
 }  // namespace
 
-queue::HopFate failure_of(NoHostsCause cause, const std::string& next_hop, const std::string& detail) {
+queue::HopFailure failure_of(NoHostsCause cause, const std::string& next_hop, const std::string& detail) {
     switch (cause) {
         case NoHostsCause::bad_name:
             return permanent("5.1.2", detail);
@@ -50,34 +50,34 @@ queue::HopFate failure_of(NoHostsCause cause, const std::string& next_hop, const
     return temporary("4.4.3", detail);
 }
 
-queue::HopFate doubted(const HopPlan& plan, queue::HopFate fate) {
-    fate.permanent = false;
-    fate.status[0] = '4';
-    fate.reason_code = ReasonCode::dns_doubted;
-    fate.text +=
+queue::HopFailure doubted(const HopPlan& plan, queue::HopFailure hop_failure) {
+    hop_failure.permanent = false;
+    hop_failure.status[0] = '4';
+    hop_failure.reason_code = ReasonCode::dns_doubted;
+    hop_failure.text +=
         "; that answer is not believed at once, since DNSSEC does not vouch for it and the MTA-STS policy "
         "of " +
         plan.domain + " is enforced: whoever forges the DNS could have the mail returned in clear text; " +
         plan.domain + " must mend its MX records, or really takes no mail any more";
-    return fate;
+    return hop_failure;
 }
 
-queue::HopFate sts_unknown(const HopPlan& plan) {
-    auto fate =
+queue::HopFailure sts_unknown(const HopPlan& plan) {
+    auto hop_failure =
         temporary("4.4.3", "whether " + plan.domain +
                                " demands TLS by MTA-STS cannot be found out: " + plan.sts->problem_text +
                                "; the resolver of this relay, or the DNS servers of " + plan.domain +
                                ", must answer; tried again later");
-    fate.reason_code = ReasonCode::sts_unknown;
-    return fate;
+    hop_failure.reason_code = ReasonCode::sts_unknown;
+    return hop_failure;
 }
 
-queue::HopFate asked_to_wait(const std::string& endpoint, const store::DeliveryResult& result) {
-    auto fate = temporary(result.status, endpoint + ": " + result.text);
-    fate.reason_code = ReasonCode::host_asks_to_wait;
-    fate.detail.mx_host = result.mx_host;
-    fate.detail.diagnostic = result.diagnostic;
-    return fate;
+queue::HopFailure asked_to_wait(const std::string& endpoint, const store::DeliveryResult& result) {
+    auto hop_failure = temporary(result.status, endpoint + ": " + result.text);
+    hop_failure.reason_code = ReasonCode::host_asks_to_wait;
+    hop_failure.detail.mx_host = result.mx_host;
+    hop_failure.detail.diagnostic = result.diagnostic;
+    return hop_failure;
 }
 
 void HopFindings::tell(std::string sentence) {
@@ -217,74 +217,78 @@ std::string HopFindings::sentences(const HopPlan& plan) const {
 }
 
 // By what is demanded of a host; another host that was away is not what to mend first.
-queue::HopFate HopFindings::held(queue::HopFate fate, const HopPlan& plan) const {
-    fate.reason_code = held_code_;
-    if (const std::string move = whose_move(*held_by_); !move.empty()) fate.text += "; " + move;
+queue::HopFailure HopFindings::held(queue::HopFailure hop_failure, const HopPlan& plan) const {
+    hop_failure.reason_code = held_code_;
+    if (const std::string move = whose_move(*held_by_); !move.empty()) hop_failure.text += "; " + move;
     if (!held_by_->requiretls) {
-        if (lacking_ > 0) fate.status = not_met;
-        return fate;
+        if (lacking_ > 0) hop_failure.status = not_met;
+        return hop_failure;
     }
     // RFC 8689 §4.2.1. A host that was not reached might have had what is demanded (D-19).
     const bool all = lacking_ >= hosts_ && !may_pass_ && hosts_ == plan.hosts.candidates.size();
     const bool no_tls = without_tls_ == lacking_;
-    fate.permanent = all;
-    fate.status = std::string(all ? "5" : "4") + (no_tls ? ".7.10" : ".7.30");
-    return fate;
+    hop_failure.permanent = all;
+    hop_failure.status = std::string(all ? "5" : "4") + (no_tls ? ".7.10" : ".7.30");
+    return hop_failure;
 }
 
-queue::HopFate HopFindings::failure(const HopPlan& plan) const {
-    queue::HopFate fate{false, status_.empty() ? "4.4.1" : status_, sentences(plan)};
-    fate.reason_code = reason_code_;
-    fate.left_alone = skipped_;
+queue::HopFailure HopFindings::failure(const HopPlan& plan) const {
+    queue::HopFailure hop_failure{false, status_.empty() ? "4.4.1" : status_, sentences(plan)};
+    hop_failure.reason_code = reason_code_;
+    hop_failure.left_alone = skipped_;
     const std::string& domain = plan.domain;
-    if (held_by_) return held(std::move(fate), plan);
+    if (held_by_) return held(std::move(hop_failure), plan);
     const bool loop_at_best = loops_ > 0 && hosts_ == 1;
     if (ourselves_ && (addresses_tried_ == loops_ || loop_at_best)) {
         if (loops_ == 0)
-            fate.text = (plan.hosts.candidates.front().host ? "the best MX host of " + domain : domain) +
-                        " is this host itself: mail would loop";
-        fate.permanent = true;
-        fate.status = "5.4.6";
-        fate.reason_code = ReasonCode::loop;
-        return unless_doubted(plan, std::move(fate));
+            hop_failure.text =
+                (plan.hosts.candidates.front().host ? "the best MX host of " + domain : domain) +
+                " is this host itself: mail would loop";
+        hop_failure.permanent = true;
+        hop_failure.status = "5.4.6";
+        hop_failure.reason_code = ReasonCode::loop;
+        return unless_doubted(plan, std::move(hop_failure));
     }
     if (addresses_tried_ == 0 && !may_pass_ && plan.hosts.left_out == 0) {
         // Every look-up answered, and no host has an address (RFC 5321 §5.1; SMTP-28, SMTP-31).
-        fate.permanent = true;
-        fate.status = "5.4.4";
-        return unless_doubted(plan, std::move(fate));
+        hop_failure.permanent = true;
+        hop_failure.status = "5.4.4";
+        return unless_doubted(plan, std::move(hop_failure));
     }
     if (no_source_ > 0 && no_source_ == addresses_tried_) {
-        fate.status = "4.3.5";
-        fate.reason_code = ReasonCode::source_unusable;
-        fate.text += "; nothing is known against " + domain +
-                     ": the administrator of this relay must set a source address that this machine has";
-        return fate;
+        hop_failure.status = "4.3.5";
+        hop_failure.reason_code = ReasonCode::source_unusable;
+        hop_failure.text +=
+            "; nothing is known against " + domain +
+            ": the administrator of this relay must set a source address that this machine has";
+        return hop_failure;
     }
     if (no_network_ > 0 && no_network_ == addresses_tried_) {
-        fate.status = "4.4.1";
-        fate.reason_code = ReasonCode::network_unreachable;
-        fate.text += "; nothing is known against " + domain +
-                     ": this machine has no way to any of its hosts; its administrator must mend the network";
-        return fate;
+        hop_failure.status = "4.4.1";
+        hop_failure.reason_code = ReasonCode::network_unreachable;
+        hop_failure.text +=
+            "; nothing is known against " + domain +
+            ": this machine has no way to any of its hosts; its administrator must mend the network";
+        return hop_failure;
     }
     const bool every_host = hosts_ == plan.hosts.candidates.size() && !skipped_;
     if (never_ > 0 && never_ == addresses_tried_ && every_host) {
-        fate.permanent = true;
-        fate.status = "5.3.2";
-        fate.reason_code = ReasonCode::takes_no_mail;
-        fate.text += "; every MX host of " + domain +
-                     " says that it never takes mail (RFC 7504): the administrator of " + domain +
-                     " must name hosts that do";
-        return unless_doubted(plan, std::move(fate));
+        hop_failure.permanent = true;
+        hop_failure.status = "5.3.2";
+        hop_failure.reason_code = ReasonCode::takes_no_mail;
+        hop_failure.text += "; every MX host of " + domain +
+                            " says that it never takes mail (RFC 7504): the administrator of " + domain +
+                            " must name hosts that do";
+        return unless_doubted(plan, std::move(hop_failure));
     }
     if (refused_us_ > 0 && refused_us_ == addresses_tried_) {
-        fate.reason_code = ReasonCode::greeting_refused;
-        fate.text += "; every host of " + domain +
-                     " turns this relay away before any mail is offered, as block lists make them do; the "
-                     "administrator of this relay must find out why (the replies above say where to ask)";
+        hop_failure.reason_code = ReasonCode::greeting_refused;
+        hop_failure.text +=
+            "; every host of " + domain +
+            " turns this relay away before any mail is offered, as block lists make them do; the "
+            "administrator of this relay must find out why (the replies above say where to ask)";
     }
-    return fate;
+    return hop_failure;
 }
 
 }  // namespace sternpost::delivery

@@ -25,16 +25,16 @@ enum class NoHostsCause {
 
 /// `detail`: what the resolver or the parser said, or the record at fault; not read for `no_domain`,
 /// `null_mx` and `ourselves`.
-queue::HopFate failure_of(NoHostsCause cause, const std::string& next_hop, const std::string& detail);
+queue::HopFailure failure_of(NoHostsCause cause, const std::string& next_hop, const std::string& detail);
 
 /// The permanent failure made one that may pass, for a plan that doubts_dns().
-queue::HopFate doubted(const HopPlan& plan, queue::HopFate fate);
+queue::HopFailure doubted(const HopPlan& plan, queue::HopFailure hop_failure);
 
 /// Nobody can say whether the domain demands TLS by MTA-STS.
-queue::HopFate sts_unknown(const HopPlan& plan);
+queue::HopFailure sts_unknown(const HopPlan& plan);
 
 /// A host answered one recipient, or one message, with "not now" to all mail: `result` is that recipient's.
-queue::HopFate asked_to_wait(const std::string& endpoint, const store::DeliveryResult& result);
+queue::HopFailure asked_to_wait(const std::string& endpoint, const store::DeliveryResult& result);
 
 /// What one attempt has found out about the hosts of a next hop, as long as none has taken mail. Events go
 /// in, in the order in which they happen; failure() says what they mean together. Belongs to one attempt.
@@ -80,13 +80,13 @@ class HopFindings {
     /// since.
     bool held_by_cached_sts(const HopPlan& plan) const;
     /// No host would do.
-    queue::HopFate failure(const HopPlan& plan) const;
+    queue::HopFailure failure(const HopPlan& plan) const;
 
   private:
     void tell(std::string sentence);
     void lacks(const HostPlan& host, const Verdict& verdict, bool encrypted);
     std::string sentences(const HopPlan& plan) const;
-    queue::HopFate held(queue::HopFate fate, const HopPlan& plan) const;
+    queue::HopFailure held(queue::HopFailure hop_failure, const HopPlan& plan) const;
 
     std::string status_;  // of the last reason
     store::ReasonCode reason_code_ = store::ReasonCode::none;

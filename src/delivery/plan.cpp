@@ -31,7 +31,7 @@ asio::awaitable<tl::expected<Hosts, NoHosts>> Planner::hosts_of(HopPlan& plan) {
     co_return co_await find_hosts(options_.hosts, resolver_, random_, plan.domain);
 }
 
-asio::awaitable<tl::expected<HopPlan, queue::HopFate>> Planner::look_up(store::HopName hop) {
+asio::awaitable<tl::expected<HopPlan, queue::HopFailure>> Planner::look_up(store::HopGroup hop) {
     HopPlan plan;
     plan.hop = std::move(hop);
     plan.domain = plan.hop.next_hop;
@@ -44,17 +44,17 @@ asio::awaitable<tl::expected<HopPlan, queue::HopFate>> Planner::look_up(store::H
     auto domain = dns::Domain::parse(plan.domain);
     if (hosts) {
         plan.hosts = std::move(*hosts);
-    } else if (!hosts.error().fate.permanent || hosts.error().secure || !domain) {
-        co_return tl::unexpected<queue::HopFate>(std::move(hosts.error().fate));
+    } else if (!hosts.error().hop_failure.permanent || hosts.error().secure || !domain) {
+        co_return tl::unexpected<queue::HopFailure>(std::move(hosts.error().hop_failure));
     }
     if (!to_host && domain && (!hosts || plan.hosts.candidates.front().host)) {  // STS-54, STS-55
         auto found = co_await lookups_.find(dns::PolicyDomain(std::move(*domain)));
         plan.sts = std::move(found);
     }
     if (!hosts) {
-        queue::HopFate fate = std::move(hosts.error().fate);
-        if (plan.doubts_dns()) fate = doubted(plan, std::move(fate));
-        co_return tl::unexpected<queue::HopFate>(std::move(fate));
+        queue::HopFailure hop_failure = std::move(hosts.error().hop_failure);
+        if (plan.doubts_dns()) hop_failure = doubted(plan, std::move(hop_failure));
+        co_return tl::unexpected<queue::HopFailure>(std::move(hop_failure));
     }
     co_return plan;
 }
@@ -75,8 +75,8 @@ Requirement Planner::requirement_of(const HopPlan& plan, const Candidate& candid
         }
     out.override_ = overrides_.in_force(plan.hop.next_hop, candidate.host, clock_.wall());
     if (plan.route) out.route_level = plan.route->level;
-    out.requiretls = plan.hop.wish == store::TlsWish::requiretls;
-    out.tls_optional = plan.hop.wish == store::TlsWish::tls_optional && options_.honour_tls_required_no;
+    out.requiretls = plan.hop.tls_mode == store::TlsMode::requiretls;
+    out.tls_optional = plan.hop.tls_mode == store::TlsMode::tls_optional && options_.honour_tls_required_no;
     out.opportunistic_tls = options_.opportunistic_tls;
     out.fall_back_to_clear = options_.fall_back_to_clear;
     out.require_both = options_.require_both;

@@ -11,7 +11,7 @@
 #include "delivery/override.h"
 #include "delivery/requirement.h"
 #include "delivery/route.h"
-#include "store/hop.h"
+#include "store/hop_group.h"
 #include "sts/lookup.h"
 #include "util/clock.h"
 
@@ -30,7 +30,7 @@ struct PolicyOptions {
 
 /// A next hop, looked up.
 struct HopPlan {
-    store::HopName hop;
+    store::HopGroup hop;
     std::optional<Route> route;
     std::string domain;  // whose MX records and policies count: the next hop, or the route's domain
     Hosts hosts;
@@ -59,7 +59,7 @@ class Planner {
 
     /// Awaits DNS, and HTTPS for a policy not known yet. The error says what stands in the way, and whether
     /// for ever.
-    asio::awaitable<tl::expected<HopPlan, queue::HopFate>> look_up(store::HopName hop);
+    asio::awaitable<tl::expected<HopPlan, queue::HopFailure>> look_up(store::HopGroup hop);
     /// The host's own look-ups, and what follows from them.
     asio::awaitable<HostPlan> look_up(const HopPlan& plan, Candidate candidate);
     /// What is demanded of the host by what is known without asking for it: its name, policies, overrides.

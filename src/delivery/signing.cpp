@@ -59,7 +59,8 @@ asio::awaitable<smtp::Result<std::string>> read_behind(std::shared_ptr<const std
 
 }  // namespace
 
-Signing::Signing(SigningOptions options, Mailbox& pool, const Clock& clock, Log& log, OnKeyTrouble on_trouble)
+Signing::Signing(SigningOptions options, TaskQueue& pool, const Clock& clock, Log& log,
+                 OnKeyTrouble on_trouble)
     : options_(options), pool_(pool), clock_(clock), log_(log), on_trouble_(std::move(on_trouble)) {}
 
 void Signing::use(std::shared_ptr<const dkim::KeySet> keys) {
@@ -121,7 +122,7 @@ asio::awaitable<smtp::Result<Signed>> Signing::sign(std::shared_ptr<const Signin
         if (!piece) co_return fail(std::move(piece).error());
         offset += piece->size();
         const bool last = piece->empty() || offset >= message.size;
-        auto work = [this, job, hash, last, octets = std::move(*piece)](Reply<Done> reply) mutable {
+        auto work = [this, job, hash, last, octets = std::move(*piece)](Completion<Done> reply) mutable {
             pool_.post(
                 [this, job, hash, last, held = std::move(octets), answer = std::move(reply)]() mutable {
                     hash->feed(held);

@@ -15,7 +15,7 @@
 #include "store/store.h"
 #include "util/clock.h"
 #include "util/log.h"
-#include "util/mailbox.h"
+#include "util/task_queue.h"
 
 namespace sternpost::delivery {
 
@@ -58,7 +58,7 @@ struct Signed {
 class Signing {
   public:
     /// `pool` runs the hashing and signing.
-    Signing(SigningOptions options, Mailbox& pool, const Clock& clock, Log& log, OnKeyTrouble on_trouble);
+    Signing(SigningOptions options, TaskQueue& pool, const Clock& clock, Log& log, OnKeyTrouble on_trouble);
 
     /// The keys from now on. Bad and weak ones are logged, once each.
     void use(std::shared_ptr<const dkim::KeySet> keys);
@@ -82,7 +82,7 @@ class Signing {
     Signed finish(const SigningJob& job, dkim::MessageHash& hash) const;
 
     SigningOptions options_;
-    Mailbox& pool_;
+    TaskQueue& pool_;
     const Clock& clock_;
     Log& log_;
     OnKeyTrouble on_trouble_;

@@ -5,7 +5,7 @@
 #include <algorithm>
 
 #include "delivery/advice.h"
-#include "store/hop.h"
+#include "store/hop_group.h"
 #include "util/text.h"
 
 namespace sternpost::delivery {

@@ -112,6 +112,8 @@ Refusal not_stored(const Error<store::Errc>& error) {
         case store::Errc::duplicate:
         case store::Errc::not_found:
         case store::Errc::busy:
+        case store::Errc::unavailable:
+        case store::Errc::fenced:
         case store::Errc::newer_schema:
         case store::Errc::damaged:
         case store::Errc::io:

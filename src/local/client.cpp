@@ -27,7 +27,7 @@ tl::unexpected<Error<Errc>> failed(const std::string& what, int error) {
 constexpr std::size_t max_piece = 65536;  // what is gathered of a record: a small one goes by one call
 
 // Head, message and end of a record, piece by piece, to `put`.
-Result<void> write_record(const Submission& submission, const Spool& message,
+Result<void> write_record(const Submission& submission, const MessageBuffer& message,
                           const std::function<Result<void>(std::string_view)>& put) {
     std::string gathered = encode_head(submission);
     std::uint32_t crc = crc32c(gathered);
@@ -83,8 +83,8 @@ class SignalsHeld {
 
 }  // namespace
 
-Result<Answer> submit(const std::string& socket_path, const Submission& submission, const Spool& message,
-                      SocketTimes times) {
+Result<Answer> submit(const std::string& socket_path, const Submission& submission,
+                      const MessageBuffer& message, SocketTimes times) {
     sockaddr_un address{};
     address.sun_family = AF_UNIX;
     if (socket_path.size() >= sizeof address.sun_path)
@@ -128,7 +128,8 @@ Result<Answer> submit(const std::string& socket_path, const Submission& submissi
     return fail(Errc::io, "the daemon's answer is not one");
 }
 
-Result<void> leave(const std::string& maildrop_path, const Submission& submission, const Spool& message) {
+Result<void> leave(const std::string& maildrop_path, const Submission& submission,
+                   const MessageBuffer& message) {
     const SignalsHeld signals;
     const std::string name = maildrop_path + "/" + submission.id.text();
     const std::string temporary = maildrop_path + "/tmp-" + submission.id.text();

@@ -5,8 +5,8 @@
 #include <chrono>
 #include <string>
 
+#include "local/message_buffer.h"
 #include "local/record.h"
-#include "local/spool.h"
 
 namespace sternpost::local {
 
@@ -18,12 +18,13 @@ struct SocketTimes {
 
 /// Sends the record and waits for the daemon's answer. io: there is none, for whatever reason; the message
 /// may have been queued all the same, so that only a second submission with the same id is safe.
-Result<Answer> submit(const std::string& socket_path, const Submission& submission, const Spool& message,
-                      SocketTimes times = {});
+Result<Answer> submit(const std::string& socket_path, const Submission& submission,
+                      const MessageBuffer& message, SocketTimes times = {});
 
 /// Writes the record into the maildrop; when it returns without error the record is there for good. While it
 /// writes, SIGINT, SIGTERM and SIGHUP wait; one that came removes what was written before it takes effect.
 /// no_space, io: nothing is left there.
-Result<void> leave(const std::string& maildrop_path, const Submission& submission, const Spool& message);
+Result<void> leave(const std::string& maildrop_path, const Submission& submission,
+                   const MessageBuffer& message);
 
 }  // namespace sternpost::local

@@ -29,8 +29,8 @@ using Accepted = store::Result<store::MessageId>;
 
 // Runs `work` on the pool: files may be on a slow disk, and this thread has other things to do.
 template <class T, class Work>
-asio::awaitable<T> on_pool(Mailbox& pool, Work work) {
-    auto start = [&pool, job = std::move(work)](Reply<T> reply) mutable {
+asio::awaitable<T> on_pool(TaskQueue& pool, Work work) {
+    auto start = [&pool, job = std::move(work)](Completion<T> reply) mutable {
         pool.post([inner = std::move(job), answer = std::move(reply)]() mutable { answer(inner()); });
     };
     co_return co_await call<T>(std::move(start));
@@ -49,7 +49,7 @@ Result<std::string> read_piece(int fd) {
 
 }  // namespace
 
-Maildrop::Maildrop(asio::io_context& context, Options options, Surroundings around, Mailbox& pool)
+Maildrop::Maildrop(asio::io_context& context, Options options, Surroundings around, TaskQueue& pool)
     : context_(context),
       options_(std::move(options)),
       around_(around),

@@ -11,7 +11,7 @@
 #include "local/drop_folder.h"
 #include "local/intake.h"
 #include "local/socket.h"
-#include "util/mailbox.h"
+#include "util/task_queue.h"
 #include "util/tasks.h"
 
 namespace sternpost::local {
@@ -22,7 +22,7 @@ namespace sternpost::local {
 /// it goes.
 class Maildrop {
   public:
-    Maildrop(asio::io_context& context, Options options, Surroundings around, Mailbox& pool);
+    Maildrop(asio::io_context& context, Options options, Surroundings around, TaskQueue& pool);
 
     /// Looks now, whenever a file comes (inotify), and every options.maildrop_interval.
     void start();
@@ -43,7 +43,7 @@ class Maildrop {
     asio::io_context& context_;
     Options options_;
     Surroundings around_;
-    Mailbox& pool_;
+    TaskQueue& pool_;
     bool stopping_ = false;
     bool folder_missing_ = false;
     std::set<std::uint32_t> limited_;  // owners who had their share of messages in this look

@@ -45,7 +45,7 @@ asio::awaitable<store::Result<store::MessageId>> Surroundings::accept(store::New
                                                                       std::string_view via) const {
     const auto summary = intake::Summary::of(message);
     const std::uint32_t uid = message.origin.uid.value_or(0);
-    auto start = [this, given = std::move(message)](Reply<Accepted> reply) mutable {
+    auto start = [this, given = std::move(message)](Completion<Accepted> reply) mutable {
         store.accept(std::move(given), std::move(reply));
     };
     Accepted accepted = co_await call<Accepted>(std::move(start));

@@ -5,7 +5,7 @@
 #include <deque>
 
 #include "dns/organizational.h"
-#include "store/hop.h"
+#include "store/hop_group.h"
 #include "util/text.h"
 
 namespace sternpost::queue {
@@ -40,7 +40,7 @@ Core::Hop& Core::hop(const std::string& name) {
     const auto [known, fresh] = hops_.try_emplace(name);
     if (fresh) {
         known->second.window = options_.window_start;
-        std::string next_hop = store::HopName::parse(name).next_hop;
+        std::string next_hop = store::HopGroup::parse(name).next_hop;
         const auto domain = dns::Domain::parse(next_hop);
         known->second.owner = domain ? dns::organizational_domain(*domain) : std::move(next_hop);
     }
@@ -201,7 +201,8 @@ void Core::put_back(const Work& work) {
     candidates_.insert(hop_name);
 }
 
-std::vector<store::DeliveryResult> Core::finished(const Work& work, std::vector<Fate> fates, Now now) {
+std::vector<store::DeliveryResult> Core::finished(const Work& work,
+                                                  std::vector<RecipientResult> recipient_results, Now now) {
     std::vector<store::DeliveryResult> out;
     const auto known = messages_.find(work.message->id);
     assert(known != messages_.end());
@@ -210,33 +211,33 @@ std::vector<store::DeliveryResult> Core::finished(const Work& work, std::vector<
     Unit& unit = message.units.at(hop_name);
     unit.active -= work.recipients.size();
     bool again = false;
-    for (Fate& fate : fates) {
-        store::DeliveryResult& result = fate.result;
+    for (RecipientResult& recipient_result : recipient_results) {
+        store::DeliveryResult& result = recipient_result.result;
         store::StoredRecipient& recipient = message.stored->recipients[result.recipient];
-        if (fate.again) {
+        if (recipient_result.again) {
             unit.waiting.push_back(result.recipient);
             again = true;
             continue;
         }
         result.message = message.stored->id;
         result.at = now.wall;
-        result.tries = recipient.tries + (fate.blames_hop ? 0U : 1U);
+        result.tries = recipient.tries + (recipient_result.blames_hop ? 0U : 1U);
         if (result.state == store::RecipientState::queued) {
             if (over(*message.stored, work.began, now)) {
                 result.state = store::RecipientState::bounced;
                 result.text +=
                     "; given up after " + human_span(now.wall - message.stored->arrived) + " in the queue";
             } else {
-                auto wait = fate.blames_hop ? std::chrono::microseconds(0)
-                                            : options_.schedule.wait(result.tries, random_);
-                wait = std::max<std::chrono::microseconds>(wait, fate.least_wait);
+                auto wait = recipient_result.blames_hop ? std::chrono::microseconds(0)
+                                                        : options_.schedule.wait(result.tries, random_);
+                wait = std::max<std::chrono::microseconds>(wait, recipient_result.least_wait);
                 result.next_at = now.wall + wait;
                 const WallTime end = deadline(*message.stored);
-                if (now.wall < end && result.next_at > end && fate.least_wait.count() == 0)
+                if (now.wall < end && result.next_at > end && recipient_result.least_wait.count() == 0)
                     result.next_at = end;
             }
         }
-        if (!fate.blames_hop) hop(hop_name).told_to_wait = 0;
+        if (!recipient_result.blames_hop) hop(hop_name).told_to_wait = 0;
         recipient.tries = result.tries;
         recipient.lost_replies = result.lost_replies;
         recipient.next_at = result.next_at;
@@ -290,7 +291,7 @@ void Core::lane_disconnected(const std::string& hop_name) {
     --left.connected;
 }
 
-void Core::bounce_unit(Message& message, Unit& unit, const HopFate& fate, bool expired, Now now,
+void Core::bounce_unit(Message& message, Unit& unit, const HopFailure& hop_failure, bool expired, Now now,
                        std::vector<store::DeliveryResult>& out) {
     for (const auto n : unit.waiting) {
         store::StoredRecipient& recipient = message.stored->recipients[n];
@@ -300,12 +301,12 @@ void Core::bounce_unit(Message& message, Unit& unit, const HopFate& fate, bool e
         result.state = store::RecipientState::bounced;
         result.at = now.wall;
         result.tries = recipient.tries;
-        result.status = fate.status;
-        result.text = fate.text;
-        result.reason_code = fate.reason_code;
-        result.detail = fate.detail;
-        result.mx_host = fate.detail.mx_host;
-        result.diagnostic = fate.detail.diagnostic;
+        result.status = hop_failure.status;
+        result.text = hop_failure.text;
+        result.reason_code = hop_failure.reason_code;
+        result.detail = hop_failure.detail;
+        result.mx_host = hop_failure.detail.mx_host;
+        result.diagnostic = hop_failure.detail.diagnostic;
         result.detail.outcomes.clear();  // they count with the hop's record
         if (expired)
             result.text +=
@@ -318,15 +319,15 @@ void Core::bounce_unit(Message& message, Unit& unit, const HopFate& fate, bool e
     unit.waiting.clear();
 }
 
-std::vector<store::DeliveryResult> Core::lane_failed(const std::string& hop_name, const HopFate& fate,
-                                                     Now began, Now now) {
+std::vector<store::DeliveryResult> Core::lane_failed(const std::string& hop_name,
+                                                     const HopFailure& hop_failure, Now began, Now now) {
     std::vector<store::DeliveryResult> out;
     Hop& failed = hop(hop_name);
-    if (!fate.permanent && failed.connected > 0) {
+    if (!hop_failure.permanent && failed.connected > 0) {
         // Other connections work: the host has had enough of them, not of us.
         failed.window = std::max(1U, failed.connected - std::min(failed.connected, options_.window_shrink));
-        failed.detail = fate.detail;
-        failed.changed = !fate.detail.outcomes.empty();
+        failed.detail = hop_failure.detail;
+        failed.changed = !hop_failure.detail.outcomes.empty();
         return out;
     }
     wake(hop_name, failed, now);
@@ -339,9 +340,9 @@ std::vector<store::DeliveryResult> Core::lane_failed(const std::string& hop_name
         const auto waits = message.units.find(hop_name);
         if (waits == message.units.end()) return true;
         const bool expired = over(*message.stored, began, now);
-        owed = owed || (expired && !fate.permanent && fate.left_alone);
-        if (fate.permanent || (expired && !fate.left_alone)) {
-            bounce_unit(message, waits->second, fate, !fate.permanent, now, out);
+        owed = owed || (expired && !hop_failure.permanent && hop_failure.left_alone);
+        if (hop_failure.permanent || (expired && !hop_failure.left_alone)) {
+            bounce_unit(message, waits->second, hop_failure, !hop_failure.permanent, now, out);
             return true;
         }
         if (deadline(*message.stored) > now.wall)
@@ -351,21 +352,22 @@ std::vector<store::DeliveryResult> Core::lane_failed(const std::string& hop_name
     candidates_.erase(hop_name);
     failed.window = options_.window_start;
     failed.changed = true;
-    failed.status = fate.status;
-    failed.text = fate.text;
-    failed.reason_code = fate.reason_code;
-    failed.mx_host = fate.detail.mx_host;
-    failed.diagnostic = fate.detail.diagnostic;
+    failed.status = hop_failure.status;
+    failed.text = hop_failure.text;
+    failed.reason_code = hop_failure.reason_code;
+    failed.mx_host = hop_failure.detail.mx_host;
+    failed.diagnostic = hop_failure.detail.diagnostic;
     failed.failed_at = now.wall;
-    failed.detail = fate.detail;
-    if (fate.permanent) return out;
-    if (!fate.left_alone) failed.must_try_all = false;
+    failed.detail = hop_failure.detail;
+    if (hop_failure.permanent) return out;
+    if (!hop_failure.left_alone) failed.must_try_all = false;
     // Of attempts that went on side by side the first failure counts: the others waited for the same hosts.
     if (failed.failures == 0 || began.steady >= failed.counted_at) {
         // A host that accepts connections and answers "not now" never counts as failing; its waits grow all
         // the same.
-        failed.failures = fate.reason_code == store::ReasonCode::host_asks_to_wait ? ++failed.told_to_wait
-                                                                                   : failed.failures + 1;
+        failed.failures = hop_failure.reason_code == store::ReasonCode::host_asks_to_wait
+                              ? ++failed.told_to_wait
+                              : failed.failures + 1;
         failed.next_wall = now.wall + options_.schedule.wait(failed.failures, random_);
         failed.counted_at = now.steady;
     }
@@ -377,8 +379,8 @@ std::vector<store::DeliveryResult> Core::lane_failed(const std::string& hop_name
     asleep(failed.next_at);
     const auto shortest = options_.schedule.shortest_lifetime();
     if (oldest_ + shortest <= failed.next_wall && now.trusted) {
-        Sweep sweep{hop_name, {}, fate, began};
-        sweep.fate.detail.outcomes.clear();
+        Sweep sweep{hop_name, {}, hop_failure, began};
+        sweep.hop_failure.detail.outcomes.clear();
         sweep.until = store::MessageId::last_at(began.wall - shortest);
         sweeps_.push_back(std::move(sweep));
     }
@@ -444,7 +446,7 @@ void Core::forget_hop_if_idle(const std::string& name) {
     }
     if (idle.more) more_ = true;
     candidates_.erase(name);
-    hungry_.erase(name);
+    hops_with_more_in_store_.erase(name);
     hops_.erase(known);
 }
 
@@ -482,12 +484,12 @@ const Core::Hop* Core::blocking(const std::string& hop_name, const store::Stored
 // ---- delay warnings
 
 void Core::touch(store::MessageId id) {
-    if (loading_) touched_.insert(id);
+    if (loading_) changed_while_loading_.insert(id);
     if (asking_ > 0) changed_.insert(id);
 }
 
 void Core::answered() {
-    stale_ = changed_;
+    changed_while_asking_ = changed_;
     if (--asking_ == 0) changed_.clear();
 }
 

@@ -1,7 +1,7 @@
 // The queue as a pure core: events in, work and results out, the time an argument. Which message goes when,
 // to which next hop, over how many connections; what an attempt's end means for the time of the next; which
 // part of the queue is in memory, and when the store is asked for more of it (window.cpp); what an
-// administrator does to mail (deeds.cpp).
+// administrator does to mail (admin_actions.cpp).
 #pragma once
 
 #include <algorithm>
@@ -70,7 +70,7 @@ struct Work {
 };
 
 /// What an attempt did to one recipient. In `result`, the core fills in at, next_at and tries.
-struct Fate {
+struct RecipientResult {
     store::DeliveryResult result;
     bool again = false;       // not a failure: to be sent in a further transaction at once
     bool blames_hop = false;  // deferred by something that the next hop, not this recipient, must mend
@@ -86,7 +86,7 @@ struct Delayed {
 };
 
 /// Why a next hop cannot take mail: all that waits for it waits, or bounces.
-struct HopFate {
+struct HopFailure {
     bool permanent = false;  // bounces what is due: no such domain, null MX, a loop
     std::string status;
     std::string text;
@@ -153,7 +153,7 @@ class Core {
     struct Sweep {
         std::string hop;
         store::MessageId until;
-        HopFate fate;
+        HopFailure hop_failure;
         Now began;
     };
     std::vector<Sweep> sweeps();
@@ -176,7 +176,8 @@ class Core {
     std::optional<Work> take(const std::string& hop, Now now);
     /// The end of a transaction. Returns the results to be recorded; the message stays known until
     /// recorded().
-    std::vector<store::DeliveryResult> finished(const Work& work, std::vector<Fate> fates, Now now);
+    std::vector<store::DeliveryResult> finished(const Work& work,
+                                                std::vector<RecipientResult> recipient_results, Now now);
     /// The attempt was given up by us (shutdown): the work is as if never taken.
     void put_back(const Work& work);
     /// A session that may carry mail was opened: the hop works.
@@ -184,8 +185,8 @@ class Core {
     void lane_disconnected(const std::string& hop);
     /// No session could be opened, or the hop was blamed. `began`: when the lane began to try. Returns
     /// results to be recorded (bounces).
-    std::vector<store::DeliveryResult> lane_failed(const std::string& hop, const HopFate& fate, Now began,
-                                                   Now now);
+    std::vector<store::DeliveryResult> lane_failed(const std::string& hop, const HopFailure& hop_failure,
+                                                   Now began, Now now);
     void lane_ended(const Slot& slot);
     /// No further connection to the hop for so long: its site has all it may have. Not a failure.
     void pause(const std::string& hop, std::chrono::milliseconds time, Now now);
@@ -321,10 +322,12 @@ class Core {
                recipients_ >= times * options_.window.recipients;
     }
     void hold_soon(store::MessageId id);
-    bool is_stale(store::MessageId id) const { return stale_.contains(id) && !messages_.contains(id); }
+    bool is_stale(store::MessageId id) const {
+        return changed_while_asking_.contains(id) && !messages_.contains(id);
+    }
     void forget(Messages::iterator known);
     void forget_hop_if_idle(const std::string& name);
-    void bounce_unit(Message& message, Unit& unit, const HopFate& fate, bool expired, Now now,
+    void bounce_unit(Message& message, Unit& unit, const HopFailure& hop_failure, bool expired, Now now,
                      std::vector<store::DeliveryResult>& out);
     const Hop* blocking(const std::string& hop_name, const store::StoredRecipient& recipient) const;
     void take_out(const std::vector<Selected>& selected);
@@ -338,8 +341,8 @@ class Core {
     std::size_t bodies_ = 0;      // octets of theirs that are in memory
     std::size_t recipients_ = 0;  // of theirs, those that are finished included
     std::unordered_map<std::string, Hop> hops_;
-    std::set<std::string> candidates_;  // hops that may want a further lane
-    std::set<std::string> hungry_;      // hops of which there may be more in the store
+    std::set<std::string> candidates_;               // hops that may want a further lane
+    std::set<std::string> hops_with_more_in_store_;  // hops of which there may be more in the store
     std::multimap<SteadyTime, std::string>
         timers_;  // when to look at a hop again; stale ones are passed over
     std::deque<std::pair<SteadyTime, std::string>> told_;  // hops, by Hop::told
@@ -353,10 +356,10 @@ class Core {
     std::vector<std::string> not_asked_;               // ascending: hops that the last question left out
     bool more_ = false;                     // there is more in the store that is due, of whatever hop
     std::optional<SteadyTime> asleep_due_;  // when the next of what sleeps is
-    std::set<store::MessageId> touched_;    // changed since the question that is under way
-    unsigned asking_ = 0;                   // questions for messages that are under way
-    std::set<store::MessageId> changed_;    // since the first of these
-    std::set<store::MessageId> stale_;      // of these, at the last answer
+    std::set<store::MessageId> changed_while_loading_;  // changed since the question that is under way
+    unsigned asking_ = 0;                               // questions for messages that are under way
+    std::set<store::MessageId> changed_;                // since the first of these
+    std::set<store::MessageId> changed_while_asking_;   // of these, at the last answer
     std::vector<store::MessageId> to_hold_;
     std::set<store::MessageId> holding_;  // named by to_hold(), or soon
     std::vector<Sweep> sweeps_;

@@ -2,7 +2,7 @@
 
 #include <cassert>
 
-#include "store/turn.h"
+#include "store/fair_order.h"
 
 namespace sternpost::queue {
 namespace {

@@ -5,7 +5,8 @@
 #include <iterator>
 #include <utility>
 
-#include "store/hop.h"
+#include "store/ask.h"
+#include "store/hop_group.h"
 #include "util/call.h"
 
 namespace sternpost::queue {
@@ -15,19 +16,19 @@ constexpr std::size_t deeds_at_once =
     500;  // ours: messages of a deed, so that neither memory nor store is flooded
 constexpr std::size_t warnings_at_once = 100;  // ours
 
-std::string_view name_of(Deed deed) {
+std::string_view name_of(AdminAction deed) {
     switch (deed) {
-        case Deed::retry:
+        case AdminAction::retry:
             return "retry";
-        case Deed::hold:
+        case AdminAction::hold:
             return "hold";
-        case Deed::release:
+        case AdminAction::release:
             return "release";
-        case Deed::expire:
+        case AdminAction::expire:
             return "expire";
-        case Deed::remove:
+        case AdminAction::remove:
             return "delete";
-        case Deed::reroute:
+        case AdminAction::reroute:
             return "reroute";
     }
     return "";
@@ -56,9 +57,9 @@ Lane::Lane(Manager& manager, Slot slot)
       slot_(std::move(slot)),
       began_(manager.now()),
       last_step_(began_.steady),
-      work_(manager.timer_.alarm()) {
+      work_(manager.timer_.wakeup()) {
     manager_.lane_list_.push_back(this);
-    if (std::exchange(manager_.no_slot_to_watch_, false)) manager_.slots_->ring();
+    if (std::exchange(manager_.no_slot_to_watch_, false)) manager_.slots_->wake();
 }
 
 Lane::~Lane() {
@@ -66,13 +67,13 @@ Lane::~Lane() {
     if (connected_) manager_.core_->lane_disconnected(hop());
     manager_.store_hop(hop());
     manager_.core_->lane_ended(slot_);
-    manager_.kick();
+    manager_.schedule_pass();
 }
 
 void Lane::moves() {
     last_step_ = manager_.clock_.steady();
     manager_.core_->lane_moves(slot_);
-    if (std::exchange(manager_.no_slot_to_watch_, false)) manager_.slots_->ring();
+    if (std::exchange(manager_.no_slot_to_watch_, false)) manager_.slots_->wake();
 }
 
 bool Lane::stopping() const {
@@ -96,15 +97,15 @@ asio::awaitable<std::optional<Work>> Lane::wait(SteadyTime when) {
     }
 }
 
-void Lane::finished(const Work& work, std::vector<Fate> fates) {
+void Lane::finished(const Work& work, std::vector<RecipientResult> recipient_results) {
     moves();
-    auto results = manager_.core_->finished(work, std::move(fates), manager_.now());
+    auto results = manager_.core_->finished(work, std::move(recipient_results), manager_.now());
     if (tells_nobody(*work.message, results))
-        manager_.settle_sent(std::move(results));
+        manager_.record_sent(std::move(results));
     else
-        manager_.settling_.spawn("settle " + work.message->id.text(),
-                                 manager_.settle(work.message, std::move(results), nullptr));
-    manager_.kick();
+        manager_.recording_.spawn("settle " + work.message->id.text(),
+                                  manager_.record_results(work.message, std::move(results), nullptr));
+    manager_.schedule_pass();
 }
 
 void Lane::put_back(const Work& work) {
@@ -121,15 +122,15 @@ void Lane::connected() {
     moves();
     manager_.core_->lane_connected(hop());
     manager_.store_hop(hop());
-    manager_.kick();
+    manager_.schedule_pass();
 }
 
-void Lane::failed(const HopFate& fate) {
+void Lane::failed(const HopFailure& hop_failure) {
     if (manager_.stopping_) return;
     if (std::exchange(connected_, false)) manager_.core_->lane_disconnected(hop());
-    auto results = manager_.core_->lane_failed(hop(), fate, began_, manager_.now());
+    auto results = manager_.core_->lane_failed(hop(), hop_failure, began_, manager_.now());
     manager_.store_hop(hop());
-    manager_.settle_all(std::move(results), "bounced", nullptr);
+    manager_.record_all(std::move(results), "bounced", nullptr);
 }
 
 Manager::Manager(asio::io_context& context, Options options, Hooks hooks, store::Store& store,
@@ -143,16 +144,16 @@ Manager::Manager(asio::io_context& context, Options options, Hooks hooks, store:
       random_(random),
       log_(log),
       lanes_(context, log),
-      settling_(context, log),
+      recording_(context, log),
       time_(context, log),
-      delays_(timer.alarm()),
-      slots_(timer.alarm()),
-      due_(timer.alarm()) {
+      delays_(timer.wakeup()),
+      slots_(timer.wakeup()),
+      due_(timer.wakeup()) {
     core_ = std::make_unique<Core>(options_, random_);
 }
 
 // The first look, at the start, is about the newest mail; later ones are about leaps.
-void Manager::look_at_clock() {
+void Manager::check_clock() {
     const bool trusted = now().trusted;
     if (trusted == std::exchange(clock_was_trusted_, trusted)) return;
     if (trusted)
@@ -169,27 +170,20 @@ void Manager::look_at_clock() {
 }
 
 asio::awaitable<store::Result<std::size_t>> Manager::load() {
-    look_at_clock();
-    auto ask_suspensions = [this](Reply<store::Result<std::vector<store::StoredSuspension>>> reply) {
-        store_.suspensions(std::move(reply));
-    };
-    auto suspensions =
-        co_await call<store::Result<std::vector<store::StoredSuspension>>>(std::move(ask_suspensions));
+    check_clock();
+    auto suspensions_question = [](store::Questions& questions) { return questions.suspensions(); };
+    auto suspensions = co_await store::ask(store_, std::move(suspensions_question));
     if (!suspensions) co_return fail(std::move(suspensions).error());
     for (const auto& suspension : *suspensions) core_->suspend(suspension, now());
     store::HopFilter all;
     all.limit = options_.window.hops;
-    auto ask_hops = [this, all](Reply<store::Result<std::vector<store::HopLoad>>> reply) {
-        store_.hops(all, std::move(reply));
-    };
-    auto hops = co_await call<store::Result<std::vector<store::HopLoad>>>(std::move(ask_hops));
+    auto hops_question = [all](store::Questions& questions) { return questions.hops(all); };
+    auto hops = co_await store::ask(store_, std::move(hops_question));
     if (!hops) co_return fail(std::move(hops).error());
     for (const auto& hop : *hops) core_->restore(hop.state, now());
     if (hops->size() >= all.limit) core_->restored_in_part();
-    auto ask_totals = [this](Reply<store::Result<store::QueueTotals>> reply) {
-        store_.totals(std::move(reply));
-    };
-    auto totals = co_await call<store::Result<store::QueueTotals>>(std::move(ask_totals));
+    auto totals_question = [](store::Questions& questions) { return questions.totals(); };
+    auto totals = co_await store::ask(store_, std::move(totals_question));
     if (!totals) co_return fail(std::move(totals).error());
     if (totals->messages > 0) core_->asleep(now().steady);
     if (totals->oldest) core_->holds_since(*totals->oldest);
@@ -202,27 +196,25 @@ void Manager::start() {
     time_.spawn("stalled lanes", watch_slots());
     if (hooks_.delay_warning && options_.schedule.delay_warning.count() > 0)
         time_.spawn("delay warnings", watch_delays());
-    kick();
+    schedule_pass();
 }
 
 void Manager::accepted(std::vector<store::StoredMessage> messages) {
     for (auto& message : messages) core_->add(std::move(message), now());
-    kick();
+    schedule_pass();
 }
 
 asio::awaitable<store::Result<std::vector<store::StoredMessage>>> Manager::find(store::QueueFilter filter) {
-    using Found = store::Result<std::vector<store::StoredMessage>>;
-    filter.current = true;
-    auto ask = [this, held = std::move(filter)](Reply<Found> reply) { store_.find(held, std::move(reply)); };
+    auto question = [held = std::move(filter)](store::Questions& questions) { return questions.find(held); };
     core_->asking();
-    auto found = co_await call<Found>(std::move(ask));
+    auto found = co_await store::ask(store_, std::move(question), true);
     core_->answered();
     co_return found;
 }
 
 // Mail that sleeps in the store and is due comes to memory.
 asio::awaitable<void> Manager::load_due(store::DueQuestion question) {
-    auto ask = [this, held = std::move(question)](Reply<store::Result<store::Due>> reply) mutable {
+    auto ask = [this, held = std::move(question)](Completion<store::Result<store::Due>> reply) mutable {
         store_.due(std::move(held), std::move(reply));
     };
     auto due = co_await call<store::Result<store::Due>>(std::move(ask));
@@ -235,49 +227,49 @@ asio::awaitable<void> Manager::load_due(store::DueQuestion question) {
             .reason(due.error().text + "; asked again in a second")
             .limited("load");
     }
-    kick();
+    schedule_pass();
 }
 
 // Wakes idle lanes and opens new ones, once for all that happened in this turn of the loop.
-void Manager::kick() {
+void Manager::schedule_pass() {
     if (!running_ || stopping_ || kicked_) return;
     kicked_ = true;
     asio::post(context_, [this] {
         kicked_ = false;
         if (stopping_) return;
-        look_at_clock();
+        check_clock();
         for (Lane* lane : lane_list_)
-            if (lane->idle_) lane->work_->ring();
-        if (auto question = core_->wanted(now())) settling_.spawn("load", load_due(std::move(*question)));
+            if (lane->idle_) lane->work_->wake();
+        if (auto question = core_->wanted(now())) recording_.spawn("load", load_due(std::move(*question)));
         for (auto& what : core_->sweeps()) {
             std::erase_if(sweeps_, [&](const Core::Sweep& earlier) { return earlier.hop == what.hop; });
             sweeps_.push_back(std::move(what));
         }
-        if (!sweeps_.empty() && !std::exchange(sweeping_, true)) settling_.spawn("sweeps", sweep_all());
+        if (!sweeps_.empty() && !std::exchange(sweeping_, true)) recording_.spawn("sweeps", sweep_all());
         if (auto ids = core_->to_hold(); !ids.empty())
-            settling_.spawn("hold", hold_suspended(std::move(ids)));
+            recording_.spawn("hold", hold_suspended(std::move(ids)));
         for (Slot& slot : core_->lanes_wanted(now())) {
             std::string name = "lane " + slot.hop;
             lanes_.spawn(std::move(name), run_lane(std::move(slot)));
         }
         if (const auto wake = core_->next_wake(); wake != wake_) {
             wake_ = wake;
-            due_->ring();
+            due_->wake();
         }
     });
 }
 
-// Kicks when something becomes due by itself.
+// Schedules a pass when something becomes due by itself.
 asio::awaitable<void> Manager::watch_time() {
     while (!stopping_) {
-        // Not in a tight loop when what is due has to wait for a free connection: that is kicked by the lane
-        // that ends.
+        // Not in a tight loop when what is due has to wait for a free connection: the lane that ends
+        // schedules a pass then.
         const auto soonest = clock_.steady() + std::chrono::milliseconds(20);
         SteadyTime when =
             SteadyTime::max();  // g++ 12 evaluates both arms of a ?: inside a co_await expression
         if (wake_) when = std::max(*wake_, soonest);
         co_await due_->wait(when);
-        if (wake_ && clock_.steady() >= *wake_) kick();
+        if (wake_ && clock_.steady() >= *wake_) schedule_pass();
     }
 }
 
@@ -342,7 +334,7 @@ asio::awaitable<void> Manager::watch_slots() {
             freed = freed || lane->slot_.stalled;
             if (!lane->slot_.stalled) next = std::min(next, present + stalled_again_after);
         }
-        if (freed) kick();
+        if (freed) schedule_pass();
         no_slot_to_watch_ = next == SteadyTime::max();
         if (!no_slot_to_watch_) next = std::max(next, present + std::chrono::seconds(1));
         co_await slots_->wait(next);
@@ -359,11 +351,11 @@ void Manager::store_hop(const std::string& hop) {
                 .kv("next", rfc3339(state->next_at))
                 .kv("dsn", state->status)
                 .reason(state->text);
-        store_.record_hop(std::move(*state));
+        store_.keep(std::move(*state));
     }
 }
 
-void Manager::settle_all(std::vector<store::DeliveryResult> results, std::string_view status,
+void Manager::record_all(std::vector<store::DeliveryResult> results, std::string_view status,
                          const std::shared_ptr<void>& until_done) {
     std::map<store::MessageId, std::vector<store::DeliveryResult>> by_message;
     for (auto& result : results) by_message[result.message].push_back(std::move(result));
@@ -377,12 +369,13 @@ void Manager::settle_all(std::vector<store::DeliveryResult> results, std::string
                 .kv("status", status)
                 .kv("dsn", result.status)
                 .reason(result.text);
-        settling_.spawn("settle " + id.text(), settle(std::move(message), std::move(part), until_done));
+        recording_.spawn("settle " + id.text(),
+                         record_results(std::move(message), std::move(part), until_done));
     }
 }
 
-asio::awaitable<void> Manager::settle(MessagePtr message, std::vector<store::DeliveryResult> results,
-                                      std::shared_ptr<void> until_done) {
+asio::awaitable<void> Manager::record_results(MessagePtr message, std::vector<store::DeliveryResult> results,
+                                              std::shared_ptr<void> until_done) {
     const store::MessageId id = message->id;
     const auto first_failure = std::stable_partition(
         results.begin(), results.end(),
@@ -394,7 +387,7 @@ asio::awaitable<void> Manager::settle(MessagePtr message, std::vector<store::Del
         auto& held = failures_[id];
         std::move(first_failure, results.end(), std::back_inserter(held));
         results.erase(first_failure, results.end());
-        if (!gathering) settling_.spawn("gather " + id.text(), gather(message));
+        if (!gathering) recording_.spawn("gather " + id.text(), gather(message));
     }
     if (!results.empty()) co_await settle_now(std::move(message), std::move(results), std::move(until_done));
 }
@@ -429,12 +422,12 @@ asio::awaitable<void> Manager::settle_now(MessagePtr message, std::vector<store:
 }
 
 // The common case, gathered: what was sent in one turn of the loop is told to the store at once.
-void Manager::settle_sent(std::vector<store::DeliveryResult> results) {
+void Manager::record_sent(std::vector<store::DeliveryResult> results) {
     if (results.empty()) return;
     const bool first = sent_.empty();
     std::move(results.begin(), results.end(), std::back_inserter(sent_));
     if (first)
-        asio::post(context_, [this] { settling_.spawn("settle", record(std::exchange(sent_, {}), {})); });
+        asio::post(context_, [this] { recording_.spawn("settle", record(std::exchange(sent_, {}), {})); });
 }
 
 // Said once, however many wait and however often they are tried again.
@@ -452,21 +445,21 @@ void Manager::kept(std::size_t results) {
     core_->kept(results);
     if (core_->refused() > 0) return;
     Event(log_, Level::info, "results-kept");
-    kick();
+    schedule_pass();
 }
 
 // Until it has succeeded, or the store is closed.
 asio::awaitable<void> Manager::record(std::vector<store::DeliveryResult> results,
                                       std::vector<store::NewMessage> notices) {
     for (std::size_t waiting = 0;;) {
-        auto put = [this, &results, &notices](Reply<store::Result<void>> reply) {
+        auto put = [this, &results, &notices](Completion<store::Result<void>> reply) {
             store_.record(results, notices, std::move(reply));
         };
         const auto done = co_await call<store::Result<void>>(std::move(put));
         if (done) {
             core_->recorded(results, now());
             if (waiting > 0) kept(waiting);
-            kick();  // there may be room for more
+            schedule_pass();  // there may be room for more
             co_return;
         }
         if (done.error().code == store::Errc::closed) {
@@ -489,7 +482,8 @@ asio::awaitable<void> Manager::warn(Delayed delayed) {
     auto notice = co_await hooks_.delay_warning(std::move(delayed));
     if (!notice) co_return;  // nobody is to be told, or it cannot be stored now
     const std::string notice_id = notice->id.text();
-    auto accept = [this, one = std::move(*notice)](Reply<store::Result<store::MessageId>> reply) mutable {
+    auto accept = [this,
+                   one = std::move(*notice)](Completion<store::Result<store::MessageId>> reply) mutable {
         store_.accept(std::move(one), std::move(reply));
     };
     const auto done = co_await call<store::Result<store::MessageId>>(std::move(accept));
@@ -507,10 +501,10 @@ asio::awaitable<void> Manager::warn(Delayed delayed) {
 
 asio::awaitable<void> Manager::stop(std::chrono::seconds patience) {
     stopping_ = true;
-    due_->ring();
-    delays_->ring();
-    slots_->ring();
-    for (Lane* lane : lane_list_) lane->work_->ring();
+    due_->wake();
+    delays_->wake();
+    slots_->wake();
+    for (Lane* lane : lane_list_) lane->work_->wake();
     if (hooks_.abort_sessions) hooks_.abort_sessions();
     const auto end = clock_.steady() + patience;
     while (lanes_.size() > 0 && clock_.steady() < end) {
@@ -522,18 +516,18 @@ asio::awaitable<void> Manager::stop(std::chrono::seconds patience) {
             .reason("sessions after the final dot did not end in time");
     lanes_.cancel();
     co_await lanes_.join();
-    while ((settling_.size() > 0 || !sent_.empty()) && clock_.steady() < end + std::chrono::seconds(5)) {
+    while ((recording_.size() > 0 || !sent_.empty()) && clock_.steady() < end + std::chrono::seconds(5)) {
         co_await timer_.until(clock_.steady() + std::chrono::milliseconds(2));
     }
-    settling_.cancel();
-    co_await settling_.join();
+    recording_.cancel();
+    co_await recording_.join();
     time_.cancel();
     co_await time_.join();
 }
 
 asio::awaitable<store::Result<void>> Manager::record_acts(std::vector<store::Act> acts) {
     if (acts.empty()) co_return store::Result<void>();
-    auto put = [this, held = std::move(acts)](Reply<store::Result<void>> reply) mutable {
+    auto put = [this, held = std::move(acts)](Completion<store::Result<void>> reply) mutable {
         store_.act(std::move(held), std::move(reply));
     };
     co_return co_await call<store::Result<void>>(std::move(put));
@@ -552,7 +546,7 @@ asio::awaitable<void> Manager::sweep_all() {
 
 asio::awaitable<void> Manager::sweep(Core::Sweep what) {
     store::QueueFilter filter;
-    filter.domain = store::HopName::parse(what.hop).next_hop;
+    filter.domain = store::HopGroup::parse(what.hop).next_hop;
     filter.until = what.until;
     // Each page is in memory until all of it has ended.
     filter.limit = std::min(deeds_at_once, options_.window.messages);
@@ -570,14 +564,14 @@ asio::awaitable<void> Manager::sweep(Core::Sweep what) {
     const auto oldest = co_await find(filter);
     if (oldest && !oldest->empty()) core_->not_later(what.hop, oldest->front(), now());
     store_hop(what.hop);
-    kick();
+    schedule_pass();
 }
 
 asio::awaitable<void> Manager::settle_and_wait(std::vector<store::DeliveryResult> results,
                                                std::string_view status) {
     auto until_done = std::make_shared<int>();
     const std::weak_ptr<int> pending = until_done;
-    settle_all(std::move(results), status, until_done);
+    record_all(std::move(results), status, until_done);
     until_done.reset();
     while (!pending.expired() && !stopping_)
         co_await timer_.until(clock_.steady() + std::chrono::milliseconds(2));
@@ -615,45 +609,46 @@ asio::awaitable<store::Result<void>> Manager::remove(std::vector<Selected> selec
 
 // To one page of what is meant. On stable storage first: what the store is asked for after that tells of it,
 // and what it was asked for before is passed over for what is in memory.
-asio::awaitable<store::Result<void>> Manager::do_deed(Deed deed, std::vector<Selected> selected,
-                                                      store::QueueFilter meant, std::string who,
-                                                      std::string to) {
-    if (deed == Deed::remove) co_return co_await remove(std::move(selected), who);
-    if (deed == Deed::expire) {
+asio::awaitable<store::Result<void>> Manager::apply_action(AdminAction deed, std::vector<Selected> selected,
+                                                           store::QueueFilter meant, std::string who,
+                                                           std::string to) {
+    if (deed == AdminAction::remove) co_return co_await remove(std::move(selected), who);
+    if (deed == AdminAction::expire) {
         co_await end(std::move(selected), store::RecipientState::bounced,
                      "given up before its time by the administrator (" + who + ")");
         co_return store::Result<void>();
     }
     // One record moves all of a message's recipients that wait for a next hop: none of them may be in an
     // attempt.
-    if (deed == Deed::reroute) std::erase_if(selected, [](const Selected& one) { return one.active > 0; });
+    if (deed == AdminAction::reroute)
+        std::erase_if(selected, [](const Selected& one) { return one.active > 0; });
     std::vector<store::Act> acts;
     for (const Selected& one : selected) {
         store::Act act{store::ActKind::hold, one.message->id, clock_.wall(), who, "", ""};
-        if (deed == Deed::hold && !one.message->held) acts.push_back(act);
+        if (deed == AdminAction::hold && !one.message->held) acts.push_back(act);
         act.kind = store::ActKind::release;
-        if (deed == Deed::release && one.message->held) acts.push_back(act);
+        if (deed == AdminAction::release && one.message->held) acts.push_back(act);
         act.kind = store::ActKind::retry;
-        if (deed == Deed::retry) acts.push_back(act);
+        if (deed == AdminAction::retry) acts.push_back(act);
         act.kind = store::ActKind::reroute;
         act.from = meant.domain;
         act.to = to;
-        if (deed == Deed::reroute) acts.push_back(act);
+        if (deed == AdminAction::reroute) acts.push_back(act);
     }
     auto kept = co_await record_acts(std::move(acts));
     if (!kept) co_return kept;
-    if (deed == Deed::retry) core_->retry(selected, now());
-    if (deed == Deed::hold) core_->hold(selected, now());
-    if (deed == Deed::release) core_->release(selected, now());
-    if (deed == Deed::reroute) core_->reroute(selected, meant.domain, to, now());
-    kick();
+    if (deed == AdminAction::retry) core_->retry(selected, now());
+    if (deed == AdminAction::hold) core_->hold(selected, now());
+    if (deed == AdminAction::release) core_->release(selected, now());
+    if (deed == AdminAction::reroute) core_->reroute(selected, meant.domain, to, now());
+    schedule_pass();
     co_return kept;
 }
 
-asio::awaitable<store::Result<DeedDone>> Manager::act(Deed deed, store::QueueFilter meant, std::string who,
-                                                      std::string to,
-                                                      std::function<asio::awaitable<void>(DeedDone)> tell) {
-    DeedDone out;
+asio::awaitable<store::Result<ActionCount>> Manager::act(
+    AdminAction deed, store::QueueFilter meant, std::string who, std::string to,
+    std::function<asio::awaitable<void>(ActionCount)> tell) {
+    ActionCount out;
     std::string first;
     meant.limit = deeds_at_once;  // in the order of their ids, which the clock need not have left behind it
     for (bool last = false; !last;) {
@@ -666,11 +661,12 @@ asio::awaitable<store::Result<DeedDone>> Manager::act(Deed deed, store::QueueFil
             Selected one = core_->select(found, meant);
             if (one.recipients.empty() && one.active == 0) continue;
             const bool suspended = core_->suspensions().of_sender(*one.message) != nullptr;
-            if (suspended && (deed == Deed::release || (deed == Deed::retry && one.message->held))) {
+            if (suspended &&
+                (deed == AdminAction::release || (deed == AdminAction::retry && one.message->held))) {
                 ++out.sender_suspended;
                 continue;
             }
-            if (deed == Deed::retry && one.message->held) {
+            if (deed == AdminAction::retry && one.message->held) {
                 ++out.held;
                 continue;
             }
@@ -683,7 +679,7 @@ asio::awaitable<store::Result<DeedDone>> Manager::act(Deed deed, store::QueueFil
             selected.push_back(std::move(one));
         }
         if (selected.empty()) continue;
-        auto kept = co_await do_deed(deed, std::move(selected), meant, who, to);
+        auto kept = co_await apply_action(deed, std::move(selected), meant, who, to);
         if (!kept) co_return fail(std::move(kept).error());
         if (stopping_) co_return fail(store::Errc::closed, "the daemon stops");
         if (tell && !last) co_await tell(out);
@@ -719,8 +715,8 @@ asio::awaitable<void> Manager::hold_suspended(std::vector<store::MessageId> ids)
             store::QueueFilter any;
             std::string who = "suspension";
             std::string nowhere;
-            const auto kept = co_await do_deed(Deed::hold, std::move(selected), std::move(any),
-                                               std::move(who), std::move(nowhere));
+            const auto kept = co_await apply_action(AdminAction::hold, std::move(selected), std::move(any),
+                                                    std::move(who), std::move(nowhere));
             if (kept) break;
             trouble = kept.error().text;
         }
@@ -731,12 +727,12 @@ asio::awaitable<void> Manager::hold_suspended(std::vector<store::MessageId> ids)
         co_await timer_.until(clock_.steady() + std::chrono::seconds(1));
     }
     core_->held(ids, now());
-    kick();
+    schedule_pass();
 }
 
-asio::awaitable<store::Result<DeedDone>> Manager::suspend(store::StoredSuspension suspension) {
-    auto put = [this, suspension](Reply<store::Result<void>> reply) {
-        store_.put_suspension(suspension, std::move(reply));
+asio::awaitable<store::Result<ActionCount>> Manager::suspend(store::StoredSuspension suspension) {
+    auto put = [this, suspension](Completion<store::Result<void>> reply) {
+        store_.keep(suspension, std::move(reply));
     };
     auto kept = co_await call<store::Result<void>>(std::move(put));
     if (!kept) co_return fail(std::move(kept).error());
@@ -745,11 +741,11 @@ asio::awaitable<store::Result<DeedDone>> Manager::suspend(store::StoredSuspensio
         .kv(suspension.kind == store::SuspensionKind::sender ? "sender" : "hop", suspension.scope)
         .kv("who", suspension.author)
         .reason(suspension.reason);
-    kick();
-    if (suspension.kind != store::SuspensionKind::sender) co_return DeedDone();
+    schedule_pass();
+    if (suspension.kind != store::SuspensionKind::sender) co_return ActionCount();
     store::QueueFilter theirs;
     theirs.sender = suspension.scope;
-    const Deed deed = suspension.ended ? Deed::release : Deed::hold;
+    const AdminAction deed = suspension.ended ? AdminAction::release : AdminAction::hold;
     co_return co_await act(deed, std::move(theirs), suspension.author);
 }
 

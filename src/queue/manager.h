@@ -28,10 +28,10 @@ inline constexpr std::chrono::seconds stop_patience{90};
 
 /// What an administrator may do to mail in the queue. expire: it bounces now. remove: nobody is told.
 /// reroute: it waits for another next hop.
-enum class Deed { retry, hold, release, expire, remove, reroute };
+enum class AdminAction { retry, hold, release, expire, remove, reroute };
 
 /// How much of the queue a deed met.
-struct DeedDone {
+struct ActionCount {
     std::size_t messages = 0;
     std::size_t recipients = 0;
     std::size_t active = 0;            // further recipients, which are in an attempt that ends as it ends
@@ -55,12 +55,12 @@ class Lane {
     /// Waits for work until `when`; nothing: the time is over, or we are stopping.
     asio::awaitable<std::optional<Work>> wait(SteadyTime when);
     /// What became of the work. While stopping, what was aborted goes back untouched.
-    void finished(const Work& work, std::vector<Fate> fates);
+    void finished(const Work& work, std::vector<RecipientResult> recipient_results);
     void put_back(const Work& work);
     /// A session is open and may carry mail.
     void connected();
-    /// The next hop cannot take mail now (or ever: fate.permanent).
-    void failed(const HopFate& fate);
+    /// The next hop cannot take mail now (or ever: recipient_result.permanent).
+    void failed(const HopFailure& hop_failure);
     /// The site has all the connections it may have: the hop is looked at again after so long.
     void pause(std::chrono::milliseconds time);
     bool stopping() const;
@@ -74,7 +74,7 @@ class Lane {
     Now began_;
     SteadyTime last_step_;  // when a transaction began or ended, or a session was opened, last
     bool connected_ = false;
-    std::unique_ptr<Alarm> work_;  // rings when work arrives
+    std::unique_ptr<Wakeup> work_;  // woken when work arrives
     bool idle_ = false;
 };
 
@@ -105,7 +105,7 @@ class Manager {
     void start();
     /// The site that the hop's mail has waited for may have room.
     bool resume(const std::string& hop) {
-        kick();
+        schedule_pass();
         return core_->resume(hop, now());
     }
     /// New mail that is on stable storage.
@@ -116,12 +116,12 @@ class Manager {
     // ---- the administrator
     /// Answers after it is on stable storage, with who did it and when. `to`: where a reroute leads.
     /// `tell`: told after each part of a long selection how much is done.
-    asio::awaitable<store::Result<DeedDone>> act(
-        Deed deed, store::QueueFilter meant, std::string who, std::string to = {},
-        std::function<asio::awaitable<void>(DeedDone so_far)> tell = {});
+    asio::awaitable<store::Result<ActionCount>> act(
+        AdminAction deed, store::QueueFilter meant, std::string who, std::string to = {},
+        std::function<asio::awaitable<void>(ActionCount so_far)> tell = {});
     /// Suspends, or resumes where it has ended; a sender's mail is put on hold, or released. Answers after it
     /// is on stable storage.
-    asio::awaitable<store::Result<DeedDone>> suspend(store::StoredSuspension suspension);
+    asio::awaitable<store::Result<ActionCount>> suspend(store::StoredSuspension suspension);
     const Core& core() const { return *core_; }
     /// What is in the way of each recipient of a message that the store has found.
     std::vector<Blocked> blocked_by(const store::StoredMessage& found,
@@ -134,8 +134,8 @@ class Manager {
 
   private:
     friend class Lane;
-    void kick();
-    void look_at_clock();
+    void schedule_pass();
+    void check_clock();
     asio::awaitable<void> watch_time();
     asio::awaitable<void> run_lane(Slot slot);
     asio::awaitable<void> watch_slots();
@@ -146,24 +146,25 @@ class Manager {
     asio::awaitable<store::Result<std::vector<store::StoredMessage>>> find(store::QueueFilter filter);
     /// `until_done` is let go of when they are on stable storage. Failures that nobody awaits wait for others
     /// of the same message, so that its sender gets one notice of all that fail together.
-    asio::awaitable<void> settle(MessagePtr message, std::vector<store::DeliveryResult> results,
-                                 std::shared_ptr<void> until_done);
+    asio::awaitable<void> record_results(MessagePtr message, std::vector<store::DeliveryResult> results,
+                                         std::shared_ptr<void> until_done);
     asio::awaitable<void> gather(MessagePtr message);
     asio::awaitable<void> settle_now(MessagePtr message, std::vector<store::DeliveryResult> results,
                                      std::shared_ptr<void> until_done);
-    void settle_all(std::vector<store::DeliveryResult> results, std::string_view status,
+    void record_all(std::vector<store::DeliveryResult> results, std::string_view status,
                     const std::shared_ptr<void>& until_done);
     asio::awaitable<void> settle_and_wait(std::vector<store::DeliveryResult> results,
                                           std::string_view status);
-    void settle_sent(std::vector<store::DeliveryResult> results);
+    void record_sent(std::vector<store::DeliveryResult> results);
     asio::awaitable<void> record(std::vector<store::DeliveryResult> results,
                                  std::vector<store::NewMessage> notices);
     void refused(std::size_t results, const std::string& why);
     void kept(std::size_t results);
     asio::awaitable<void> warn(Delayed delayed);
     asio::awaitable<store::Result<void>> record_acts(std::vector<store::Act> acts);
-    asio::awaitable<store::Result<void>> do_deed(Deed deed, std::vector<Selected> selected,
-                                                 store::QueueFilter meant, std::string who, std::string to);
+    asio::awaitable<store::Result<void>> apply_action(AdminAction deed, std::vector<Selected> selected,
+                                                      store::QueueFilter meant, std::string who,
+                                                      std::string to);
     asio::awaitable<void> end(std::vector<Selected> selected, store::RecipientState state, std::string text);
     asio::awaitable<store::Result<void>> remove(std::vector<Selected> selected, std::string who);
     asio::awaitable<void> hold_suspended(std::vector<store::MessageId> ids);
@@ -179,12 +180,12 @@ class Manager {
     Log& log_;
     std::unique_ptr<Core> core_;
     TaskGroup lanes_;
-    TaskGroup settling_;
+    TaskGroup recording_;
     TaskGroup time_;
     std::list<Lane*> lane_list_;
-    std::unique_ptr<Alarm> delays_;   // rings at the end
-    std::unique_ptr<Alarm> slots_;    // rings when there is a slot to watch again, and at the end
-    std::unique_ptr<Alarm> due_;      // rings when what is due next has changed
+    std::unique_ptr<Wakeup> delays_;  // woken at the end
+    std::unique_ptr<Wakeup> slots_;   // woken when there is a slot to watch again, and at the end
+    std::unique_ptr<Wakeup> due_;     // woken when what is due next has changed
     std::optional<SteadyTime> wake_;  // when something becomes due by itself
     std::map<store::MessageId, std::vector<store::DeliveryResult>>
         failures_;                             // that wait for others of their message

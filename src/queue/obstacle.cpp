@@ -1,6 +1,6 @@
 #include "queue/obstacle.h"
 
-#include "store/hop.h"
+#include "store/hop_group.h"
 
 namespace sternpost::queue {
 namespace {
@@ -12,10 +12,10 @@ std::string by_whom(const store::StoredSuspension& one) {
 }  // namespace
 
 store::StoredMessage mail_for(const std::string& hop) {
-    const auto name = store::HopName::parse(hop);
+    const auto name = store::HopGroup::parse(hop);
     store::StoredMessage out;
-    out.envelope.requiretls = name.wish == store::TlsWish::requiretls;
-    out.envelope.tls_required_no = name.wish == store::TlsWish::tls_optional;
+    out.envelope.requiretls = name.tls_mode == store::TlsMode::requiretls;
+    out.envelope.tls_required_no = name.tls_mode == store::TlsMode::tls_optional;
     if (auto path = mail::ForwardPath::parse("postmaster@" + name.next_hop, true))
         out.recipients.emplace_back(store::QueuedRecipient(mail::Recipient(std::move(*path)), name.next_hop));
     return out;

@@ -45,7 +45,8 @@ struct ObstacleFacts {
     const store::StoredSuspension* of_sender = nullptr;
 };
 
-/// Mail for a next hop (store/hop.h) that has just come: what is in its way is what is in the next hop's way.
+/// Mail for a next hop (store/hop_group.h) that has just come: what is in its way is what is in the next
+/// hop's way.
 store::StoredMessage mail_for(const std::string& hop);
 
 /// Whether nothing begins until an administrator ends it.

@@ -10,7 +10,7 @@ namespace sternpost::queue {
 
 /// A place among the connections that there may be at once.
 struct Slot {
-    std::string hop;       // the group (store/hop) whose mail the connection is for
+    std::string hop;       // the group (store/hop_group) whose mail the connection is for
     std::string sender{};  // whose mail it was opened for
     std::string owner{};   // whose the next hop is: its registrable domain
     bool stalled = false;  // it makes no progress, and has left its place to others (Shares)

@@ -1,6 +1,6 @@
 #include "queue/suspensions.h"
 
-#include "store/hop.h"
+#include "store/hop_group.h"
 #include "store/sender_scope.h"
 
 namespace sternpost::queue {
@@ -17,7 +17,7 @@ void Suspensions::put(store::StoredSuspension suspension) {
 
 const store::StoredSuspension* Suspensions::of_hop(const std::string& group) const {
     if (all_.empty()) return nullptr;
-    const std::string name = store::HopName::parse(group).next_hop;
+    const std::string name = store::HopGroup::parse(group).next_hop;
     const auto find = [&](const std::string& scope) -> const store::StoredSuspension* {
         const auto known = all_.find({SuspensionKind::next_hop, scope});
         return known == all_.end() ? nullptr : &known->second;

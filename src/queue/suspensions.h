@@ -14,7 +14,7 @@ class Suspensions {
   public:
     /// Puts it in, in the place of one of the same kind and scope; takes it out if it has ended.
     void put(store::StoredSuspension suspension);
-    /// That of a group's (store/hop) next hop or of a domain above it; null: none.
+    /// That of a group's (store/hop_group) next hop or of a domain above it; null: none.
     const store::StoredSuspension* of_hop(const std::string& group) const;
     const store::StoredSuspension* of_sender(const store::StoredMessage& message) const;
     bool empty() const { return all_.empty(); }

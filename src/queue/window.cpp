@@ -4,7 +4,7 @@
 #include <cassert>
 
 #include "queue/core.h"
-#include "store/hop.h"
+#include "store/hop_group.h"
 
 namespace sternpost::queue {
 namespace {
@@ -63,7 +63,7 @@ bool Core::admits(const store::StoredMessage& message, Now now) {
             due = std::min(due, known->second.next_at);
         } else {
             known->second.more = true;
-            hungry_.insert(name);
+            hops_with_more_in_store_.insert(name);
         }
     }
     if (due != SteadyTime::max()) asleep(due);
@@ -144,10 +144,11 @@ std::optional<store::DueQuestion> Core::wanted(Now now) {
     if (loading_ || is_full() || now.steady < not_asked_before_) return std::nullopt;
     const bool wanted = (asleep_due_ && *asleep_due_ <= now.steady) ||
                         (more_ && messages_.size() <= window.messages / 2) ||
-                        std::any_of(hungry_.begin(), hungry_.end(), [&](const std::string& name) {
-                            const auto known = hops_.find(name);
-                            return known != hops_.end() && wants_more(name, known->second, now);
-                        });
+                        std::any_of(hops_with_more_in_store_.begin(), hops_with_more_in_store_.end(),
+                                    [&](const std::string& name) {
+                                        const auto known = hops_.find(name);
+                                        return known != hops_.end() && wants_more(name, known->second, now);
+                                    });
     if (!wanted) return std::nullopt;
     store::DueQuestion out;
     out.now = now.wall;
@@ -163,7 +164,7 @@ std::optional<store::DueQuestion> Core::wanted(Now now) {
         if (blocks && hop.next_at > now.steady) asleep(hop.next_at);
         if (!blocks) {
             hop.more = true;
-            hungry_.insert(name);
+            hops_with_more_in_store_.insert(name);
         }
     }
     for (const auto& suspension : suspensions_.list())
@@ -182,7 +183,7 @@ std::optional<store::DueQuestion> Core::wanted(Now now) {
 
 void Core::load_failed(Now now) {
     loading_ = false;
-    touched_.clear();
+    changed_while_loading_.clear();
     not_asked_before_ = now.steady + load_again;
     asleep(not_asked_before_);
 }
@@ -193,7 +194,7 @@ void Core::loaded(store::Due due, Now now) {
     if (due.next) asleep(to_steady(*due.next, now));
     // What was asked for and is not in an answer that is whole has nothing due.
     if (!due.more)
-        std::erase_if(hungry_, [&](const std::string& name) {
+        std::erase_if(hops_with_more_in_store_, [&](const std::string& name) {
             if (std::binary_search(not_asked_.begin(), not_asked_.end(), name)) return false;
             if (const auto known = hops_.find(name); known != hops_.end()) known->second.more = false;
             return true;
@@ -203,20 +204,20 @@ void Core::loaded(store::Due due, Now now) {
         Hop& known = hop(state.next_hop);
         known.more = more;
         if (more)
-            hungry_.insert(state.next_hop);
+            hops_with_more_in_store_.insert(state.next_hop);
         else
-            hungry_.erase(state.next_hop);
+            hops_with_more_in_store_.erase(state.next_hop);
     }
     // What has changed since the question was asked may be another thing by now; it is asked for again.
     for (auto& message : due.messages) {
-        if (messages_.contains(message.id) || touched_.contains(message.id)) continue;
+        if (messages_.contains(message.id) || changed_while_loading_.contains(message.id)) continue;
         // New mail has come while the store was asked: the rest is asked for when there is room.
         if (is_full(2))
             more_ = true;
         else
             insert(std::move(message), now);
     }
-    touched_.clear();
+    changed_while_loading_.clear();
     for (const auto& [state, more] : due.hops) {
         // All that is due there is about to be held, or has changed: it is asked for again, but not at once.
         Hop& known = hop(state.next_hop);
@@ -261,13 +262,13 @@ std::vector<store::DeliveryResult> Core::swept(const Sweep& sweep, std::vector<s
         if (!waits_for(stored, sweep.hop)) continue;  // but for another group of the same next hop
         Message* message = insert(std::move(stored), now);
         if (message == nullptr) continue;
-        if (sweep.fate.left_alone) {
+        if (sweep.hop_failure.left_alone) {
             owe_attempt(sweep.hop, hop(sweep.hop), now);
             break;
         }
         const auto unit = message->units.find(sweep.hop);
         if (unit == message->units.end()) continue;
-        bounce_unit(*message, unit->second, sweep.fate, true, now, out);
+        bounce_unit(*message, unit->second, sweep.hop_failure, true, now, out);
     }
     return out;
 }

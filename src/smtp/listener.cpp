@@ -97,7 +97,7 @@ class Listener::Session {
 class Listener::Worker {
   public:
     Worker(Listener& owner, IoThread on)
-        : listener(owner), thread(on), mailbox(on.context), tasks(on.context, owner.log_) {}
+        : listener(owner), thread(on), task_queue(on.context), tasks(on.context, owner.log_) {}
 
     // The methods run on the worker's thread.
     void begin(tcp::socket socket, const dns::Address& client, std::shared_ptr<asio::ssl::context> context) {
@@ -111,7 +111,7 @@ class Listener::Worker {
 
     Listener& listener;
     IoThread thread;
-    AsioMailbox mailbox;
+    AsioTaskQueue task_queue;
     std::list<Session> sessions;
     bool stopping = false;
     TaskGroup tasks;
@@ -329,7 +329,7 @@ asio::awaitable<void> Listener::Session::ask_transaction(std::uint64_t size) {
         server_.transaction(TransactionVerdict::go);
         co_return;
     }
-    auto start = [this](sternpost::Reply<Refused> reply) {
+    auto start = [this](sternpost::Completion<Refused> reply) {
         auto ask = [this, answer = std::move(reply)]() mutable {
             answer(listener_.sender_limits_.message(sender_, listener_.clock_.steady()));
         };
@@ -344,7 +344,7 @@ asio::awaitable<void> Listener::Session::ask_transaction(std::uint64_t size) {
 }
 
 asio::awaitable<void> Listener::Session::ask_next_hop(dns::Domain domain) {
-    auto start = [this, name = std::move(domain)](sternpost::Reply<NextHopKnowledge> reply) mutable {
+    auto start = [this, name = std::move(domain)](sternpost::Completion<NextHopKnowledge> reply) mutable {
         listener_.ask_next_hop_(std::move(name), std::move(reply));
     };
     const auto knowledge = co_await call<NextHopKnowledge>(std::move(start));
@@ -367,7 +367,7 @@ asio::awaitable<void> Listener::Session::accept(store::NewMessage message) {
     }
     message.body = std::move(*body);
     const auto summary = intake::Summary::of(message);
-    auto start = [this, given = std::move(message)](sternpost::Reply<Accepted> reply) mutable {
+    auto start = [this, given = std::move(message)](sternpost::Completion<Accepted> reply) mutable {
         listener_.store_.accept(std::move(given), std::move(reply));
     };
     const Accepted accepted = co_await call<Accepted>(std::move(start));
@@ -395,7 +395,7 @@ Listener::Listener(std::vector<IoThread> threads, ServerOptions options, AskNext
       clock_(clock),
       log_(log),
       home_(threads.at(0).context),
-      home_mailbox_(home_),
+      home_task_queue_(home_),
       limits_(options_->connections),
       sender_limits_(options_->sender_limit, options_->sender_rules),
       tasks_(home_, log) {
@@ -411,7 +411,7 @@ bool Listener::is_home(const Worker& worker) const {
 // From the worker's thread.
 void Listener::at_home(const Worker& worker, Task task) {
     if (is_home(worker)) return task();
-    home_mailbox_.post(std::move(task));
+    home_task_queue_.post(std::move(task));
 }
 
 Expected<util::Fd, ListenErrc> bind_listener(const dns::Address& address, std::uint16_t port) {
@@ -492,7 +492,7 @@ asio::awaitable<void> Listener::accept_all(tcp::acceptor& acceptor) {
         auto begin = [&worker, client, given = std::move(socket), context = tls_]() mutable {
             worker.begin(std::move(given), client, std::move(context));
         };
-        worker.mailbox.post(std::move(begin));
+        worker.task_queue.post(std::move(begin));
     }
 }
 
@@ -525,19 +525,19 @@ asio::awaitable<void> Listener::drain(Deadline deadline) {
     for (auto& acceptor : acceptors_) acceptor.close(ignored);
     co_await tasks_.join();
     for (auto& worker : workers_)
-        worker->mailbox.post([w = worker.get()] { w->stop(); });  // all at once; then wait for each
+        worker->task_queue.post([w = worker.get()] { w->stop(); });  // all at once; then wait for each
     for (auto& worker : workers_) {
         Worker* const w = worker.get();
-        auto start = [w, deadline](sternpost::Reply<bool> reply) {
+        auto start = [w, deadline](sternpost::Completion<bool> reply) {
             auto run = [w, deadline, answer = std::move(reply)]() mutable {
                 auto done = [answer = std::move(answer)](const std::exception_ptr&) mutable { answer(true); };
                 asio::co_spawn(w->thread.context, w->drain(deadline), std::move(done));
             };
-            w->mailbox.post(std::move(run));
+            w->task_queue.post(std::move(run));
         };
         co_await call<bool>(std::move(start));
     }
-    // the sessions' last words to limits_ are in our mailbox by now
+    // the sessions' last words to limits_ are in our task queue by now
     co_await asio::post(home_, asio::use_awaitable);
 }
 

@@ -33,7 +33,7 @@ struct IoThread {
 };
 
 /// Answers what is already known of a next hop; called on any I/O thread, answers on any.
-using AskNextHop = std::function<void(dns::Domain, sternpost::Reply<NextHopKnowledge>)>;
+using AskNextHop = std::function<void(dns::Domain, sternpost::Completion<NextHopKnowledge>)>;
 
 /// Whether a message of so many octets would find room; called on any I/O thread.
 using HasRoom = std::function<bool(std::uint64_t)>;
@@ -89,7 +89,7 @@ class Listener {
     const Clock& clock_;
     Log& log_;
     asio::io_context& home_;
-    AsioMailbox home_mailbox_;
+    AsioTaskQueue home_task_queue_;
     ClientLimits limits_;
     intake::SenderLimits sender_limits_;
     std::vector<std::unique_ptr<Worker>> workers_;

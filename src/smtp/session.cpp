@@ -19,7 +19,7 @@ asio::ip::address to_asio(const dns::Address& address) {
     return asio::ip::make_address(address.text());
 }
 
-Errc of(util::Errc code) {
+Errc to_smtp(util::Errc code) {
     switch (code) {
         case util::Errc::timed_out:
             return Errc::timed_out;
@@ -90,7 +90,7 @@ asio::awaitable<Result<Reply>> Session::read_reply(Deadline deadline) {
             co_return std::move(**parsed);
         }
         auto got = co_await stream_.read_some(chunk_, deadline);
-        if (!got) co_return fail(of(got.error().code), told(std::move(got.error())));
+        if (!got) co_return fail(to_smtp(got.error().code), told(std::move(got.error())));
         parser_.feed(std::string_view(chunk_.data(), *got));
     }
 }
@@ -102,7 +102,7 @@ asio::awaitable<Result<Reply>> Session::command(std::string line, Stage stage) {
     line += "\r\n";
     dialogue_.sent(line);
     auto sent = co_await stream_.write(line, deadline);
-    if (!sent) co_return fail(of(sent.error().code), told(std::move(sent.error())));
+    if (!sent) co_return fail(to_smtp(sent.error().code), told(std::move(sent.error())));
     co_return co_await read_reply(deadline);
 }
 
@@ -288,7 +288,7 @@ asio::awaitable<std::optional<Failure>> Session::send_message(const Message& mes
         free_memory(*piece);
         auto put = co_await stream_.write(wire, after(Stage::body));
         if (put) continue;
-        const Errc code = of(put.error().code);
+        const Errc code = to_smtp(put.error().code);
         if (code != Errc::timed_out) {
             // Hosts that refuse a message half-way say so and hang up: that reply is worth more than a broken
             // pipe.
@@ -314,7 +314,7 @@ asio::awaitable<std::vector<RecipientOutcome>> Session::transact(mail::Envelope 
         if (auto* send = std::get_if<Transaction::Send>(&action)) {
             dialogue_.sent(send->octets);
             auto put = co_await stream_.write(send->octets, after(Stage::mail));
-            if (!put) transaction.on_failure(of(put.error().code), told(std::move(put.error())));
+            if (!put) transaction.on_failure(to_smtp(put.error().code), told(std::move(put.error())));
         } else if (auto* wait = std::get_if<Transaction::Await>(&action)) {
             auto reply = co_await read_reply(after(wait->stage));
             if (reply)

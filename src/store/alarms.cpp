@@ -16,7 +16,7 @@ void Alarms::raise(const std::string& kind, const std::string& subject, const st
     alarm.text = text;
     alarm.last = clock_.wall();
     alarm.count = 1;
-    store_.put_alarm(std::move(alarm));
+    store_.keep(std::move(alarm));
     if (logged_.size() >= most_logged) logged_.clear();
     const auto [it, first] = logged_.try_emplace({kind, subject}, clock_.steady());
     if (!first && clock_.steady() - it->second < log_grain) return;

@@ -157,12 +157,12 @@ StoredMessage StoredMessage::of(const NewMessage& message) {
         out.recipients.emplace_back(recipient);
         out.recipients.back().next_at = message.arrived;
     }
-    if (!message.standing) return out;
-    out.held = message.standing->held;
-    out.warned = message.standing->warned;
-    for (std::size_t n = 0; n < out.recipients.size() && n < message.standing->recipients.size(); ++n) {
+    if (!message.copied) return out;
+    out.held = message.copied->held;
+    out.warned = message.copied->warned;
+    for (std::size_t n = 0; n < out.recipients.size() && n < message.copied->recipients.size(); ++n) {
         RecipientProgress& progress = out.recipients[n];
-        progress = message.standing->recipients[n];
+        progress = message.copied->recipients[n];
     }
     return out;
 }

@@ -27,6 +27,8 @@ enum class Errc {
     duplicate,     // this submission was accepted before (its id is known for 7 days)
     not_found,     // no such message, policy or body
     busy,          // another daemon has the state directory
+    unavailable,   // the store cannot be reached: nothing was done, try again
+    fenced,        // another daemon has taken over what this one had: it ends
     newer_schema,  // made by a later release
     damaged,       // octets on disk are not what was written
     io,            // the operating system refused
@@ -134,11 +136,11 @@ struct RecipientProgress {
 };
 
 /// What had become of a message when its accept record was copied forward in the journal.
-struct Standing {
+struct CopiedState {
     bool held = false;
     bool warned = false;
     std::vector<RecipientProgress> recipients;  // in the message's order
-    bool operator==(const Standing&) const = default;
+    bool operator==(const CopiedState&) const = default;
 };
 
 /// A message on its way into the store. envelope.recipients is empty here: the recipients stand in
@@ -152,7 +154,7 @@ struct NewMessage {
     std::vector<QueuedRecipient> recipients;
     Origin origin;
     Body body;
-    std::optional<Standing> standing;  // of a copy; its recipients' next hops are those of then
+    std::optional<CopiedState> copied;  // of a copy; its recipients' next hops are those of then
 };
 
 enum class PolicyType : std::uint8_t { no_policy_found = 0, sts = 1, tlsa = 2 };  // RFC 8460 §4.4 policy-type

@@ -64,7 +64,7 @@ asio::awaitable<Result<Served>> fetch_text(const FetchOptions& options, dns::Res
     request.timeout = options.timeout;
     request.max_body = options.max_size;
     auto ask = [&https, request = std::move(request)](
-                   Reply<Expected<util::HttpsAnswer, util::HttpsErrc>> reply) mutable {
+                   Completion<Expected<util::HttpsAnswer, util::HttpsErrc>> reply) mutable {
         https.run(std::move(request), std::move(reply));
     };
     auto answer = co_await call<Expected<util::HttpsAnswer, util::HttpsErrc>>(std::move(ask));

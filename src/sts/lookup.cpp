@@ -5,6 +5,7 @@
 #include <boost/asio/this_coro.hpp>
 #include <boost/asio/use_awaitable.hpp>
 
+#include "store/ask.h"
 #include "sts/changes.h"
 #include "util/call.h"
 #include "util/crc32c.h"
@@ -170,10 +171,8 @@ void Lookups::make_room() {
 
 asio::awaitable<store::Result<std::vector<store::PolicyVersion>>> Lookups::versions(
     dns::PolicyDomain domain) {
-    auto ask = [this, name = domain.text()](Reply<store::Result<std::vector<store::PolicyVersion>>> reply) {
-        store_.versions(name, std::move(reply));
-    };
-    co_return co_await call<store::Result<std::vector<store::PolicyVersion>>>(std::move(ask));
+    auto question = [name = domain.text()](store::Questions& questions) { return questions.versions(name); };
+    co_return co_await store::ask(store_, std::move(question));
 }
 
 // Puts the text back that was left to the store. False: the store cannot be read, or does not have it yet.
@@ -328,7 +327,7 @@ void Lookups::remember(const dns::PolicyDomain& domain) {
         discovery.failed_at = known.failed->wall;
     }
     discovery.mailed = known.mailed;
-    store_.put_discovery(std::move(discovery));
+    store_.keep(std::move(discovery));
 }
 
 // Most domains have no policy: nothing is kept of them.
@@ -500,8 +499,8 @@ asio::awaitable<Lookup> Lookups::get(dns::PolicyDomain domain, std::string id, W
     }
     // Durable before it is believed: a crash must not lose what mail has already been judged by (RFC 8461
     // §10.2).
-    auto put = [this, stored](Reply<store::Result<void>> reply) mutable {
-        store_.put_policy(std::move(stored), std::move(reply));
+    auto put = [this, stored](Completion<store::Result<void>> reply) mutable {
+        store_.keep(std::move(stored), std::move(reply));
     };
     const auto kept = co_await call<store::Result<void>>(std::move(put));
     if (!kept)

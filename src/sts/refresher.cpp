@@ -10,7 +10,7 @@ constexpr auto look_again = std::chrono::seconds(30);
 }  // namespace
 
 Refresher::Refresher(asio::io_context& context, Lookups& lookups, const Clock& clock, Timer& timer, Log& log)
-    : lookups_(lookups), clock_(clock), alarm_(timer.alarm()), fetches_(context, log), time_(context, log) {}
+    : lookups_(lookups), clock_(clock), alarm_(timer.wakeup()), fetches_(context, log), time_(context, log) {}
 
 void Refresher::start() {
     time_.spawn("policy refresh", watch());
@@ -18,7 +18,7 @@ void Refresher::start() {
 
 asio::awaitable<void> Refresher::stop() {
     stopping_ = true;
-    alarm_->ring();
+    alarm_->wake();
     fetches_.cancel();
     co_await fetches_.join();
     time_.cancel();
@@ -27,7 +27,7 @@ asio::awaitable<void> Refresher::stop() {
 
 asio::awaitable<void> Refresher::refresh(dns::PolicyDomain domain) {
     co_await lookups_.refresh_unasked(std::move(domain));
-    alarm_->ring();
+    alarm_->wake();
 }
 
 asio::awaitable<void> Refresher::watch() {

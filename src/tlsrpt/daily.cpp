@@ -4,6 +4,7 @@
 
 #include <algorithm>
 
+#include "store/ask.h"
 #include "util/call.h"
 
 namespace sternpost::tlsrpt {
@@ -12,8 +13,6 @@ namespace {
 constexpr std::size_t at_once = 16;                     // attempts; ours
 constexpr auto look_again = std::chrono::minutes(1);    // at clock and set-up
 constexpr auto read_again = std::chrono::hours(1);      // what is to be sent
-constexpr auto moment = std::chrono::milliseconds(20);  // until the index has a record of the journal
-constexpr auto patience = std::chrono::seconds(30);     // for that
 constexpr auto oldest_reported = std::chrono::days(3);  // days missed longer ago are of no use to anybody
 
 }  // namespace
@@ -27,7 +26,7 @@ Daily::Daily(asio::io_context& context, Sender& sender, store::Store& store, sto
       timer_(timer),
       log_(log),
       around_(std::move(around)),
-      alarm_(timer.alarm()),
+      alarm_(timer.wakeup()),
       attempts_(context, log),
       time_(context, log) {}
 
@@ -37,7 +36,7 @@ void Daily::start() {
 
 asio::awaitable<void> Daily::stop() {
     stopping_ = true;
-    alarm_->ring();
+    alarm_->wake();
     attempts_.cancel();
     co_await attempts_.join();
     time_.cancel();
@@ -45,12 +44,12 @@ asio::awaitable<void> Daily::stop() {
 }
 
 bool Daily::ready() const {
-    const Standing now = standing();
+    const ReportingStatus now = status();
     return now.sending && now.missing.empty();
 }
 
-Standing Daily::standing() const {
-    Standing out;
+ReportingStatus Daily::status() const {
+    ReportingStatus out;
     const Options& options = sender_.options();
     out.sending = options.send;
     if (options.organization.empty()) out.missing.emplace_back("tlsrpt.organization is not set");
@@ -64,10 +63,8 @@ Standing Daily::standing() const {
 
 asio::awaitable<std::optional<store::ReportingState>> Daily::state() {
     const auto from = std::chrono::floor<std::chrono::days>(clock_.wall()) - oldest_reported;
-    auto ask = [this, from](Reply<store::Result<store::ReportingState>> reply) {
-        store_.reporting(from, std::move(reply));
-    };
-    auto state = co_await call<store::Result<store::ReportingState>>(std::move(ask));
+    auto question = [from](store::Questions& questions) { return questions.reporting(from); };
+    auto state = co_await store::ask(store_, std::move(question));
     if (!state) {
         Event(log_, Level::error, "tls-report")
             .reason("what is to be reported cannot be read: " + state.error().text);
@@ -76,23 +73,18 @@ asio::awaitable<std::optional<store::ReportingState>> Daily::state() {
     co_return std::move(*state);
 }
 
-// The day's counters change no more once the index has that record, and what they say is the same however
-// often it is asked.
+// What the day's counters say is the same from then on, however often it is asked.
 asio::awaitable<bool> Daily::close(std::chrono::sys_days day) {
-    auto put = [this, day](Reply<store::Result<void>> reply) { store_.close_day(day, std::move(reply)); };
+    auto put = [this, day](Completion<store::Result<void>> reply) {
+        store_.keep(store::ClosedDay{day}, std::move(reply));
+    };
     const auto kept = co_await call<store::Result<void>>(std::move(put));
     if (!kept) {
         Event(log_, Level::error, "tls-report").reason("the day cannot be closed: " + kept.error().text);
         co_return false;
     }
     Event(log_, Level::info, "day-closed").kv("day", rfc3339(begin_of(day)).substr(0, 10));
-    const SteadyTime until = clock_.steady() + patience;
-    while (!stopping_ && clock_.steady() < until) {
-        const auto now = co_await state();
-        if (now && now->closed >= day) co_return true;
-        co_await timer_.until(clock_.steady() + moment);
-    }
-    co_return false;
+    co_return true;
 }
 
 void Daily::plan(Key key, WallTime when) {
@@ -149,15 +141,14 @@ asio::awaitable<void> Daily::report(Key key) {
     const auto done = co_await attempt(key, false);
     under_way_.erase(key);
     if (done.state == store::ReportState::waiting && !stopping_) plan(std::move(key), done.next_at);
-    alarm_->ring();
+    alarm_->wake();
 }
 
 asio::awaitable<std::vector<store::StoredReport>> Daily::kept(store::ReportFilter filter) {
-    auto ask = [this, asked = std::move(filter)](
-                   Reply<store::Result<std::vector<store::StoredReport>>> reply) mutable {
-        store_.reports(std::move(asked), std::move(reply));
+    auto question = [asked = std::move(filter)](store::Questions& questions) {
+        return questions.reports(asked);
     };
-    auto reports = co_await call<store::Result<std::vector<store::StoredReport>>>(std::move(ask));
+    auto reports = co_await store::ask(store_, std::move(question));
     if (!reports) {
         Event(log_, Level::error, "tls-report").reason("reports cannot be read: " + reports.error().text);
         co_return std::vector<store::StoredReport>();
@@ -183,8 +174,8 @@ asio::awaitable<store::StoredReport> Daily::attempt(Key key, bool again) {
     report = co_await sender_.attempt(std::move(report));
     if (stopping_ && report.state != store::ReportState::done)
         co_return report;  // what failed now is no failure
-    auto put = [this, report](Reply<store::Result<void>> reply) {
-        store_.put_report(report, std::move(reply));
+    auto put = [this, report](Completion<store::Result<void>> reply) {
+        store_.keep(report, std::move(reply));
     };
     if (const auto done = co_await call<store::Result<void>>(std::move(put)); !done) {
         // Tried again: the queue takes the same mail once, and the same POST carries the same report-id.
@@ -212,14 +203,14 @@ asio::awaitable<store::StoredReport> Daily::attempt(Key key, bool again) {
 }
 
 Result<void> Daily::check_ready() const {
-    const Standing now = standing();
+    const ReportingStatus now = status();
     if (now.missing.empty()) return {};
     return fail(Errc::unready, "no report can be sent: " + fmt::format("{}", fmt::join(now.missing, "; ")));
 }
 
 // What the coroutines of one send() share; it may be gone before they are.
 struct Daily::Sending {
-    std::unique_ptr<sternpost::Alarm> over;  // rings after each
+    std::unique_ptr<sternpost::Wakeup> over;  // woken after each
     Sent sent;
     std::size_t running = 0;
 };
@@ -236,7 +227,7 @@ asio::awaitable<void> Daily::send_one(Key key, std::shared_ptr<Sending> sending)
     else
         ++sending->sent.waiting;
     --sending->running;
-    sending->over->ring();
+    sending->over->wake();
 }
 
 asio::awaitable<Result<Daily::Sent>> Daily::send(
@@ -255,7 +246,7 @@ asio::awaitable<Result<Daily::Sent>> Daily::send(
             keys.emplace_back(one.day, one.domain);
     if (keys.empty()) co_return fail(Errc::nothing, "no report of that day waits to be sent");
     const auto sending = std::make_shared<Sending>();
-    sending->over = timer_.alarm();
+    sending->over = timer_.wakeup();
     std::size_t next = 0;
     while (next < keys.size() || sending->running > 0) {
         while (next < keys.size() && sending->running < at_once && !stopping_) {

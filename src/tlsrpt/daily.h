@@ -27,7 +27,7 @@ struct Surroundings {
     std::function<std::vector<std::string>()> missing;
 };
 
-struct Standing {
+struct ReportingStatus {
     std::vector<std::string> missing;             // before reports can be sent
     bool sending = true;                          // the option
     std::optional<std::chrono::sys_days> closed;  // the newest day that is
@@ -45,9 +45,9 @@ class Daily {
     /// Gives up what is under way; nothing of it is lost.
     asio::awaitable<void> stop();
 
-    Standing standing() const;
+    ReportingStatus status() const;
     /// What was missing may be there now.
-    void look_again_now() { alarm_->ring(); }
+    void look_again_now() { alarm_->wake(); }
     struct Sent {
         std::size_t reports = 0;  // that were tried
         std::size_t done = 0;     // of these: taken by every place
@@ -85,7 +85,7 @@ class Daily {
     Timer& timer_;
     Log& log_;
     Surroundings around_;
-    std::unique_ptr<Alarm> alarm_;  // rings when a report is over
+    std::unique_ptr<Wakeup> alarm_;  // woken when a report is over
     TaskGroup attempts_;
     TaskGroup time_;
     std::optional<std::chrono::sys_days> closed_;

@@ -6,6 +6,7 @@
 #include <array>
 
 #include "mail/header.h"
+#include "store/ask.h"
 #include "util/call.h"
 #include "util/text.h"
 
@@ -53,11 +54,10 @@ Sender::Sender(Options options, dns::Resolver& resolver, util::Https& https, sto
 
 asio::awaitable<Result<Report>> Sender::make(std::string domain, std::chrono::sys_days day) {
     store::OutcomeFilter filter{day, day, domain};
-    auto ask = [this, filter = std::move(filter)](
-                   Reply<store::Result<std::vector<store::StoredOutcome>>> reply) mutable {
-        store_.outcomes(std::move(filter), std::move(reply));
+    auto question = [filter = std::move(filter)](store::Questions& questions) {
+        return questions.outcomes(filter);
     };
-    const auto outcomes = co_await call<store::Result<std::vector<store::StoredOutcome>>>(std::move(ask));
+    const auto outcomes = co_await store::ask(store_, std::move(question));
     if (!outcomes) co_return fail(Errc::not_kept, outcomes.error().text);
     if (outcomes->empty())
         co_return fail(Errc::nothing, "no session with a host of " + domain + " was counted on that day");
@@ -246,7 +246,8 @@ asio::awaitable<store::Result<store::MessageId>> Sender::submit(std::string text
     message.recipients.emplace_back(std::move(recipient), std::move(next_hop));
     message.origin.with = "report";
     message.body = std::move(*body);
-    auto start = [this, given = std::move(message)](Reply<store::Result<store::MessageId>> reply) mutable {
+    auto start = [this,
+                  given = std::move(message)](Completion<store::Result<store::MessageId>> reply) mutable {
         store_.accept(std::move(given), std::move(reply));
     };
     co_return co_await call<store::Result<store::MessageId>>(std::move(start));
@@ -254,7 +255,7 @@ asio::awaitable<store::Result<store::MessageId>> Sender::submit(std::string text
 
 asio::awaitable<Expected<util::HttpsAnswer, util::HttpsErrc>> Sender::post(util::HttpsRequest request) {
     auto start = [this, asked = std::move(request)](
-                     Reply<Expected<util::HttpsAnswer, util::HttpsErrc>> reply) mutable {
+                     Completion<Expected<util::HttpsAnswer, util::HttpsErrc>> reply) mutable {
         https_.run(std::move(asked), std::move(reply));
     };
     co_return co_await call<Expected<util::HttpsAnswer, util::HttpsErrc>>(std::move(start));

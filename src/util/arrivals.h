@@ -6,7 +6,7 @@
 #include <mutex>
 #include <vector>
 
-#include "util/mailbox.h"
+#include "util/task_queue.h"
 
 namespace sternpost {
 

@@ -1,4 +1,4 @@
-// Awaiting the answer of another thread: the bridge from Reply callbacks to coroutines.
+// Awaiting the answer of another thread: the bridge from Completion callbacks to coroutines.
 #pragma once
 
 #include <atomic>
@@ -12,7 +12,7 @@
 #include <optional>
 
 #include "util/arrivals.h"
-#include "util/mailbox.h"
+#include "util/task_queue.h"
 
 namespace sternpost {
 
@@ -54,13 +54,13 @@ class Awaited {
 
 }  // namespace detail
 
-/// Calls `start(Reply<T>)`, which arranges that the reply is called once, on any thread; resumes the awaiting
-/// coroutine on its own executor, an io_context's, with the value. What is answered before `start` returns
-/// costs no turn of the loop. Not cancellable: what was asked of another thread is always answered.
+/// Calls `start(Completion<T>)`, which arranges that the reply is called once, on any thread; resumes the
+/// awaiting coroutine on its own executor, an io_context's, with the value. What is answered before `start`
+/// returns costs no turn of the loop. Not cancellable: what was asked of another thread is always answered.
 template <class T, class Start>
 asio::awaitable<T> call(Start start) {
     const auto awaited = std::make_shared<detail::Awaited<T>>(co_await asio::this_coro::executor);
-    start(Reply<T>([awaited](T value) { awaited->answer(std::move(value)); }));
+    start(Completion<T>([awaited](T value) { awaited->answer(std::move(value)); }));
     if (!awaited->answered()) {
         auto begin = [awaited](auto handler) {
             awaited->wait([held = std::move(handler)]() mutable { std::move(held)(); });

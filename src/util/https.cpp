@@ -32,7 +32,7 @@ struct Transfer {
     explicit Transfer(HttpsRequest asked) : request(std::move(asked)), incoming(request.max_body) {}
 
     HttpsRequest request;
-    Reply<Outcome> reply;
+    Completion<Outcome> reply;
     HttpsAnswer answer;
     IncomingAnswer incoming;
     const MayConnect* may_connect = nullptr;
@@ -221,7 +221,7 @@ class CurlHttps final : public Https {
         curl_multi_wakeup(multi_);
     }
 
-    void run(HttpsRequest request, Reply<Outcome> reply) override {
+    void run(HttpsRequest request, Completion<Outcome> reply) override {
         auto transfer = std::make_unique<Transfer>(std::move(request));
         transfer->reply = std::move(reply);
         {
@@ -288,7 +288,7 @@ class CurlHttps final : public Https {
 
     // Answers with an error. That needs memory itself: what the transfer had is free by then.
     static void refuse(std::unique_ptr<Transfer> transfer, HttpsErrc code, const char* why) {
-        Reply<Outcome> reply = std::move(transfer->reply);
+        Completion<Outcome> reply = std::move(transfer->reply);
         transfer.reset();
         reply(fail(code, why));
     }
@@ -387,7 +387,7 @@ class CurlHttps final : public Https {
         curl_multi_remove_handle(multi_, easy);
         Outcome outcome = fail(HttpsErrc::unusable, "out of memory");
         guarded(*transfer, [&] { outcome = outcome_of(*transfer, code); });
-        Reply<Outcome> reply = std::move(transfer->reply);
+        Completion<Outcome> reply = std::move(transfer->reply);
         transfer.reset();
         reply(std::move(outcome));
     }
@@ -419,7 +419,7 @@ class CurlHttps final : public Https {
     std::uint64_t in_use_ = 0;  // memory that the transfers under way may take
     std::unordered_map<CURL*, std::unique_ptr<Transfer>> transfers_;
     std::mutex
-        inbox_lock_;  // the mailbox of this thread, and which multi handle to wake; nothing else is shared
+        inbox_lock_;  // the task queue of this thread, and which multi handle to wake; nothing else is shared
     std::vector<std::unique_ptr<Transfer>> inbox_;
     bool stopping_ = false;
     bool reload_asked_ = false;

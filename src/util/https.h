@@ -9,8 +9,8 @@
 #include <string_view>
 #include <vector>
 
-#include "util/mailbox.h"
 #include "util/result.h"
+#include "util/task_queue.h"
 
 namespace sternpost::util {
 
@@ -49,7 +49,7 @@ struct HttpsAnswer {
 class Https {
   public:
     virtual ~Https() = default;
-    virtual void run(HttpsRequest request, Reply<Expected<HttpsAnswer, HttpsErrc>> reply) = 0;
+    virtual void run(HttpsRequest request, Completion<Expected<HttpsAnswer, HttpsErrc>> reply) = 0;
     /// Requests from now on use the roots that the CA file holds now.
     virtual void reload() = 0;
     /// What is under way, and all that is asked from now on, is answered with `stopped`, so that who waits

@@ -119,10 +119,10 @@ class DescriptorLog final : public FileLog {
     }
     bool wants(Level level) const override { return level <= most_; }
 
-    void gather(Mailbox* mailbox) override {
+    void gather(TaskQueue* task_queue) override {
         const std::lock_guard guard(mutex_);
         put();
-        mailbox_ = mailbox;
+        task_queue_ = task_queue;
     }
     void flush() override {
         const std::lock_guard guard(mutex_);
@@ -159,10 +159,10 @@ class DescriptorLog final : public FileLog {
             std::exchange(lost_, 0));
     }
     void send(Level level) {
-        if (mailbox_ == nullptr || level <= Level::warning || waiting_.size() >= max_gathered)
+        if (task_queue_ == nullptr || level <= Level::warning || waiting_.size() >= max_gathered)
             put();
         else if (!std::exchange(promised_, true))
-            mailbox_->post([this] { keep_promise(); });
+            task_queue_->post([this] { keep_promise(); });
     }
     void begin_line(Level level) {
         static constexpr const char* priority[] = {"<3>", "<4>", "<6>", "<7>"};
@@ -223,8 +223,8 @@ class DescriptorLog final : public FileLog {
     std::uint64_t lost_ = 0;
     std::map<std::string, Window, std::less<>> windows_;
     SteadyTime first_end_ = SteadyTime::max();
-    Mailbox* mailbox_ = nullptr;
-    bool promised_ = false;  // a task that writes what waits is in the mailbox
+    TaskQueue* task_queue_ = nullptr;
+    bool promised_ = false;  // a task that writes what waits is in the task queue
     std::chrono::sys_seconds second_{};
     std::string stamp_;  // of that second
 };

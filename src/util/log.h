@@ -8,7 +8,7 @@
 #include <string>
 #include <string_view>
 
-#include "util/mailbox.h"
+#include "util/task_queue.h"
 
 namespace sternpost {
 
@@ -37,10 +37,10 @@ class Log {
 class FileLog : public Log {
   public:
     /// From now on lines of level info and debug may wait for others, for which they go out by one write(2)
-    /// together: when `mailbox` comes to a task that is posted for the first of them, with the next error or
-    /// warning, or when 16 KiB have come. null: none waits any more. `mailbox` outlives the log, or this is
-    /// called with null before it goes.
-    virtual void gather(Mailbox* mailbox) = 0;
+    /// together: when `task queue` comes to a task that is posted for the first of them, with the next error
+    /// or warning, or when 16 KiB have come. null: none waits any more. `task queue` outlives the log, or
+    /// this is called with null before it goes.
+    virtual void gather(TaskQueue* task_queue) = 0;
     /// What waits goes out, and so do the counts of limited lines whose minute has ended.
     virtual void flush() = 0;
 };

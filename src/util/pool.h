@@ -3,11 +3,11 @@
 
 #include <boost/asio/thread_pool.hpp>
 
-#include "util/mailbox.h"
+#include "util/task_queue.h"
 
 namespace sternpost {
 
-class Pool final : public Mailbox {
+class Pool final : public TaskQueue {
   public:
     explicit Pool(std::size_t threads) : pool_(threads) {}
     ~Pool() override { pool_.join(); }

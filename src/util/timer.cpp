@@ -8,14 +8,14 @@ namespace sternpost {
 
 namespace {
 
-class AsioAlarm final : public Alarm {
+class AsioWakeup final : public Wakeup {
   public:
-    explicit AsioAlarm(asio::io_context& context) : timer_(context) {}
+    explicit AsioWakeup(asio::io_context& context) : timer_(context) {}
     asio::awaitable<void> wait(SteadyTime when) override {
         timer_.expires_at(when);
         co_await timer_.async_wait(asio::as_tuple(asio::use_awaitable));
     }
-    void ring() override { timer_.cancel(); }
+    void wake() override { timer_.cancel(); }
 
   private:
     asio::steady_timer timer_;
@@ -28,8 +28,8 @@ asio::awaitable<void> AsioTimer::until(SteadyTime when) {
     co_await timer.async_wait(asio::as_tuple(asio::use_awaitable));
 }
 
-std::unique_ptr<Alarm> AsioTimer::alarm() {
-    return std::make_unique<AsioAlarm>(context_);
+std::unique_ptr<Wakeup> AsioTimer::wakeup() {
+    return std::make_unique<AsioWakeup>(context_);
 }
 
 }  // namespace sternpost

@@ -7,20 +7,20 @@
 
 #include "util/arrivals.h"
 #include "util/clock.h"
-#include "util/mailbox.h"
+#include "util/task_queue.h"
 
 namespace sternpost {
 
 namespace asio = boost::asio;
 
 /// A wait that somebody else may end. One waiter at a time.
-class Alarm {
+class Wakeup {
   public:
-    virtual ~Alarm() = default;
-    /// Returns at `when` (at once if that is past), at ring(), or when the awaiting coroutine is cancelled.
+    virtual ~Wakeup() = default;
+    /// Returns at `when` (at once if that is past), at wake(), or when the awaiting coroutine is cancelled.
     virtual asio::awaitable<void> wait(SteadyTime when) = 0;
     /// Ends the wait, if there is one.
-    virtual void ring() = 0;
+    virtual void wake() = 0;
 };
 
 /// Waits on the thread that owns it.
@@ -29,7 +29,7 @@ class Timer {
     virtual ~Timer() = default;
     /// Returns at `when` (at once if that is past), or early when the awaiting coroutine is cancelled.
     virtual asio::awaitable<void> until(SteadyTime when) = 0;
-    virtual std::unique_ptr<Alarm> alarm() = 0;
+    virtual std::unique_ptr<Wakeup> wakeup() = 0;
 };
 
 /// Of the thread that runs `context`.
@@ -37,16 +37,16 @@ class AsioTimer final : public Timer {
   public:
     explicit AsioTimer(asio::io_context& context) : context_(context) {}
     asio::awaitable<void> until(SteadyTime when) override;
-    std::unique_ptr<Alarm> alarm() override;
+    std::unique_ptr<Wakeup> wakeup() override;
 
   private:
     asio::io_context& context_;
 };
 
-/// The mailbox of a thread that runs an io_context.
-class AsioMailbox final : public Mailbox {
+/// The task queue of a thread that runs an io_context.
+class AsioTaskQueue final : public TaskQueue {
   public:
-    explicit AsioMailbox(asio::io_context& context) : arrivals_(Arrivals::of(context)) {}
+    explicit AsioTaskQueue(asio::io_context& context) : arrivals_(Arrivals::of(context)) {}
     void post(Task task) override { arrivals_.post(std::move(task)); }
 
   private:

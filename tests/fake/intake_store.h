@@ -15,7 +15,7 @@
 
 namespace sternpost::fake {
 
-class IntakeStore : public store::Store {
+class IntakeStore : public store::Store, public store::Questions {
   public:
     std::optional<store::Errc> refuse_accept;        // the next accepts fail so
     std::optional<store::Errc> refuse_write;         // the next writes of a body fail so
@@ -44,11 +44,18 @@ class IntakeStore : public store::Store {
         for (auto& task : tasks) task();
     }
 
+    const store::Opened& opened() const override { return opened_; }
+    store::Identity identity() const override { return {}; }
+    SteadyTime lease() const override { return SteadyTime::max(); }
+    bool steward() const override { return true; }
+    bool has_room(std::uint64_t) const override { return true; }
+    std::string stop() override { return ""; }
+
     std::unique_ptr<store::BodySink> new_body(std::uint64_t limit) override {
         return std::make_unique<Sink>(*this, limit);
     }
 
-    void accept(store::NewMessage message, Reply<store::Result<store::MessageId>> reply) override {
+    void accept(store::NewMessage message, Completion<store::Result<store::MessageId>> reply) override {
         auto answer = decide(std::move(message));
         if (hold_replies) {
             const std::lock_guard lock(mutex_);
@@ -60,15 +67,14 @@ class IntakeStore : public store::Store {
     }
 
     void record(std::vector<store::DeliveryResult>, std::vector<store::NewMessage>,
-                Reply<store::Result<void>> reply) override {
+                Completion<store::Result<void>> reply) override {
         reply(fail(store::Errc::closed, "takes mail in only"));
     }
-    void record_hop(store::HopState) override {}
-    void act(std::vector<store::Act>, Reply<store::Result<void>> reply) override {
+    void act(std::vector<store::Act>, Completion<store::Result<void>> reply) override {
         reply(fail(store::Errc::closed, "takes mail in only"));
     }
     void read_body(const store::StoredMessage&, std::uint64_t, std::size_t,
-                   Reply<store::Result<std::string>> reply) override {
+                   Completion<store::Result<std::string>> reply) override {
         auto answer = [r = std::move(reply)]() mutable {
             r(fail(store::Errc::not_found, "takes mail in only"));
         };
@@ -76,64 +82,53 @@ class IntakeStore : public store::Store {
         const std::lock_guard lock(mutex_);
         held_.emplace_back(std::move(answer));
     }
-    void due(store::DueQuestion, Reply<store::Result<store::Due>> reply) override { reply(store::Due()); }
-    void hops(store::HopFilter, Reply<store::Result<std::vector<store::HopLoad>>> reply) override {
-        reply(std::vector<store::HopLoad>());
+    void due(store::DueQuestion, Completion<store::Result<store::Due>> reply) override {
+        reply(store::Due());
     }
-    void find(store::QueueFilter, Reply<store::Result<std::vector<store::StoredMessage>>> reply) override {
-        reply(std::vector<store::StoredMessage>());
+    using store::Store::keep;
+    void keep(store::Kept, Completion<store::Result<void>> reply) override {
+        if (reply) reply(store::Result<void>());
     }
-    void totals(Reply<store::Result<store::QueueTotals>> reply) override { reply(store::QueueTotals()); }
-    void put_policy(store::StoredPolicy, Reply<store::Result<void>> reply) override {
-        reply(store::Result<void>());
+    void ask(store::Question question, bool) override { question(this); }
+
+    // ---- what a store that holds nothing answers
+    store::Result<std::vector<store::StoredMessage>> find(const store::QueueFilter&) override {
+        return std::vector<store::StoredMessage>();
     }
-    void policies(Reply<store::Result<std::vector<store::StoredPolicy>>> reply) override {
-        reply(std::vector<store::StoredPolicy>());
+    store::Result<store::QueueTotals> totals() override { return store::QueueTotals(); }
+    store::Result<std::vector<store::HopLoad>> hops(const store::HopFilter&) override {
+        return std::vector<store::HopLoad>();
     }
-    void versions(std::string, Reply<store::Result<std::vector<store::PolicyVersion>>> reply) override {
-        reply(std::vector<store::PolicyVersion>());
+    store::Result<std::vector<store::StoredPolicy>> policies() override {
+        return std::vector<store::StoredPolicy>();
     }
-    void put_discovery(store::StoredDiscovery) override {}
-    void discoveries(Reply<store::Result<std::vector<store::StoredDiscovery>>> reply) override {
-        reply(std::vector<store::StoredDiscovery>());
+    store::Result<std::vector<store::PolicyVersion>> versions(const std::string&) override {
+        return std::vector<store::PolicyVersion>();
     }
-    void put_override(store::StoredOverride, Reply<store::Result<void>> reply) override {
-        reply(fail(store::Errc::closed, "takes mail in only"));
+    store::Result<std::vector<store::StoredDiscovery>> discoveries() override {
+        return std::vector<store::StoredDiscovery>();
     }
-    void put_suspension(store::StoredSuspension, Reply<store::Result<void>> reply) override {
-        reply(fail(store::Errc::closed, "takes mail in only"));
+    store::Result<std::vector<store::StoredOverride>> overrides() override {
+        return std::vector<store::StoredOverride>();
     }
-    void close_day(std::chrono::sys_days, Reply<store::Result<void>> reply) override {
-        reply(store::Result<void>());
+    store::Result<std::vector<store::StoredSuspension>> suspensions() override {
+        return std::vector<store::StoredSuspension>();
     }
-    void put_report(store::StoredReport, Reply<store::Result<void>> reply) override {
-        reply(store::Result<void>());
+    store::Result<std::vector<store::StoredAlarm>> alarms(WallTime) override {
+        return std::vector<store::StoredAlarm>();
     }
-    void reports(store::ReportFilter, Reply<store::Result<std::vector<store::StoredReport>>> reply) override {
-        reply(std::vector<store::StoredReport>());
+    store::Result<std::vector<store::StoredHost>> hosts_seen() override {
+        return std::vector<store::StoredHost>();
     }
-    void reporting(std::chrono::sys_days, Reply<store::Result<store::ReportingState>> reply) override {
-        reply(store::ReportingState());
+    store::Result<std::vector<store::StoredOutcome>> outcomes(const store::OutcomeFilter&) override {
+        return std::vector<store::StoredOutcome>();
     }
-    void suspensions(Reply<store::Result<std::vector<store::StoredSuspension>>> reply) override {
-        reply(std::vector<store::StoredSuspension>());
+    store::Result<store::History> history(const store::HistoryFilter&) override { return store::History(); }
+    store::Result<std::vector<store::StoredReport>> reports(const store::ReportFilter&) override {
+        return std::vector<store::StoredReport>();
     }
-    void overrides(Reply<store::Result<std::vector<store::StoredOverride>>> reply) override {
-        reply(std::vector<store::StoredOverride>());
-    }
-    void put_alarm(store::StoredAlarm) override {}
-    void alarms(WallTime, Reply<store::Result<std::vector<store::StoredAlarm>>> reply) override {
-        reply(std::vector<store::StoredAlarm>());
-    }
-    void hosts_seen(Reply<store::Result<std::vector<store::StoredHost>>> reply) override {
-        reply(std::vector<store::StoredHost>());
-    }
-    void outcomes(store::OutcomeFilter,
-                  Reply<store::Result<std::vector<store::StoredOutcome>>> reply) override {
-        reply(std::vector<store::StoredOutcome>());
-    }
-    void history(store::HistoryFilter, Reply<store::Result<store::History>> reply) override {
-        reply(store::History());
+    store::Result<store::ReportingState> reporting(std::chrono::sys_days) override {
+        return store::ReportingState();
     }
 
   private:
@@ -179,6 +174,7 @@ class IntakeStore : public store::Store {
     std::set<store::SubmissionId> submissions_;
     std::size_t open_sinks_ = 0;
     std::vector<Task> held_;
+    store::Opened opened_;
 };
 
 }  // namespace sternpost::fake

@@ -95,7 +95,7 @@ class PolicyHosts final : public util::Https {
         hosts.insert_or_assign(host, Outcome(std::move(answer)));
     }
 
-    void run(util::HttpsRequest request, Reply<Outcome> reply) override {
+    void run(util::HttpsRequest request, Completion<Outcome> reply) override {
         requests.push_back(request);
         if (!hold) return answer(request, std::move(reply));
         held_.emplace_back(std::move(request), std::move(reply));
@@ -112,11 +112,11 @@ class PolicyHosts final : public util::Https {
     }
 
   private:
-    void answer(const util::HttpsRequest& request, Reply<Outcome> reply) {
+    void answer(const util::HttpsRequest& request, Completion<Outcome> reply) {
         const auto it = hosts.find(request.host);
         reply(it == hosts.end() ? Outcome(fail(util::HttpsErrc::connect, "refused")) : it->second);
     }
-    std::vector<std::pair<util::HttpsRequest, Reply<Outcome>>> held_;
+    std::vector<std::pair<util::HttpsRequest, Completion<Outcome>>> held_;
 };
 
 /// Keeps policies, versions, discoveries and alarms in memory, like the real one.
@@ -140,22 +140,22 @@ class PolicyStore final : public IntakeStore {
         return out;
     }
 
-    void put_policy(store::StoredPolicy policy, Reply<store::Result<void>> reply) override {
-        if (!writable) return reply(fail(store::Errc::io, "as told"));
-        seen[policy.domain].push_back(
-            {policy.id, policy.text, policy.fingerprint, policy.fetched, policy.checked});
-        kept[policy.domain] = std::move(policy);
-        reply(store::Result<void>());
+    void keep(store::Kept value, Completion<store::Result<void>> reply) override {
+        if (auto* discovery = std::get_if<store::StoredDiscovery>(&value))
+            known[discovery->domain] = std::move(*discovery);
+        if (auto* alarm = std::get_if<store::StoredAlarm>(&value)) raised.push_back(std::move(*alarm));
+        if (auto* policy = std::get_if<store::StoredPolicy>(&value)) {
+            if (!writable) return reply(fail(store::Errc::io, "as told"));
+            seen[policy->domain].push_back(
+                {policy->id, policy->text, policy->fingerprint, policy->fetched, policy->checked});
+            kept[policy->domain] = std::move(*policy);
+        }
+        if (reply) reply(store::Result<void>());
     }
-    void versions(std::string domain,
-                  Reply<store::Result<std::vector<store::PolicyVersion>>> reply) override {
-        if (!readable) return reply(fail(store::Errc::io, "as told"));
-        reply(seen[domain]);
+    store::Result<std::vector<store::PolicyVersion>> versions(const std::string& domain) override {
+        if (!readable) return fail(store::Errc::io, "as told");
+        return seen[domain];
     }
-    void put_discovery(store::StoredDiscovery discovery) override {
-        known[discovery.domain] = std::move(discovery);
-    }
-    void put_alarm(store::StoredAlarm alarm) override { raised.push_back(std::move(alarm)); }
 };
 
 }  // namespace sternpost::fake

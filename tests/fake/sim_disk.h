@@ -12,7 +12,7 @@
 #include <string_view>
 #include <vector>
 
-#include "store/disk.h"
+#include "store/journal/disk.h"
 #include "util/random.h"
 
 namespace sternpost::fake {

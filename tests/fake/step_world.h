@@ -40,10 +40,10 @@ class StepWorld final : public Timer {
     StepClock& clock() { return clock_; }
 
     asio::awaitable<void> until(SteadyTime when) override {
-        const auto alarm = std::make_unique<StepAlarm>(*this);
+        const auto alarm = std::make_unique<StepWakeup>(*this);
         co_await alarm->wait(when);
     }
-    std::unique_ptr<Alarm> alarm() override { return std::make_unique<StepAlarm>(*this); }
+    std::unique_ptr<Wakeup> wakeup() override { return std::make_unique<StepWakeup>(*this); }
 
     /// Runs what can run without time passing.
     void settle() {
@@ -64,7 +64,7 @@ class StepWorld final : public Timer {
         bool rang = false;
         for (auto* alarm : waiting_)
             if (alarm->when() <= clock_.steady()) {
-                alarm->ring();
+                alarm->wake();
                 rang = true;
             }
         return rang;
@@ -105,22 +105,22 @@ class StepWorld final : public Timer {
     }
 
   private:
-    class StepAlarm final : public Alarm {
+    class StepWakeup final : public Wakeup {
       public:
-        explicit StepAlarm(StepWorld& world) : world_(world), timer_(world.context_) {}
+        explicit StepWakeup(StepWorld& world) : world_(world), timer_(world.context_) {}
         asio::awaitable<void> wait(SteadyTime when) override {
             when_ = when;
             timer_.expires_at(SteadyTime::max());
             const auto self = world_.waiting_.insert(world_.waiting_.end(), this);
             struct Leave {
-                std::list<StepAlarm*>& waiting;
-                std::list<StepAlarm*>::iterator self;
+                std::list<StepWakeup*>& waiting;
+                std::list<StepWakeup*>::iterator self;
                 ~Leave() { waiting.erase(self); }
             };
             const Leave leave{world_.waiting_, self};
             co_await timer_.async_wait(asio::as_tuple(asio::use_awaitable));
         }
-        void ring() override { timer_.cancel(); }
+        void wake() override { timer_.cancel(); }
         SteadyTime when() const { return when_; }
 
       private:
@@ -131,7 +131,7 @@ class StepWorld final : public Timer {
 
     asio::io_context context_;
     StepClock clock_;
-    std::list<StepAlarm*> waiting_;
+    std::list<StepWakeup*> waiting_;
 };
 
 }  // namespace sternpost::fake

@@ -18,8 +18,8 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
     if ((*record)->destinations.empty()) std::abort();
     for (const auto& destination : (*record)->destinations) {
         // What a URI leads to is something that can stand in a command, or in a request, on one line.
-        if (const auto* mailbox = std::get_if<mail::Mailbox>(&destination.place)) {
-            for (const char c : mailbox->text())
+        if (const auto* task_queue = std::get_if<mail::Mailbox>(&destination.place)) {
+            for (const char c : task_queue->text())
                 if (c == '\r' || c == '\n' || c == '\0') std::abort();
             continue;
         }

@@ -3,7 +3,7 @@
 #include <algorithm>
 #include <array>
 
-#include "store/hop.h"
+#include "store/hop_group.h"
 #include "util/text.h"
 
 namespace sternpost::simulation {
@@ -51,11 +51,11 @@ bool is_held_back(const std::string& what) {
 }
 
 std::string hop_of(const json::object& message, const json::object& recipient) {
-    store::HopName name{text(recipient, "next_hop"), store::TlsWish::ordinary};
+    store::HopGroup name{text(recipient, "next_hop"), store::TlsMode::ordinary};
     if (text(message, "class") == "report" || flag(message, "tls_required_no"))
-        name.wish = store::TlsWish::tls_optional;
-    if (flag(message, "requiretls")) name.wish = store::TlsWish::requiretls;
-    if (text(message, "class") == "notice") name.wish = store::TlsWish::ordinary;
+        name.tls_mode = store::TlsMode::tls_optional;
+    if (flag(message, "requiretls")) name.tls_mode = store::TlsMode::requiretls;
+    if (text(message, "class") == "notice") name.tls_mode = store::TlsMode::ordinary;
     return name.text();
 }
 
@@ -248,7 +248,7 @@ void Claims::why(const json::object& answer, Asked asked) {
         if (until && *until + seconds(1) < asked.now)
             return untrue(who + " until " + rfc3339(*until) + ", which is over");
         const std::string move = text(recipient, "move");
-        if (!is_named(mover_of(code), move, store::HopName::parse(hop).next_hop) &&
+        if (!is_named(mover_of(code), move, store::HopGroup::parse(hop).next_hop) &&
             facts_.last_shaken() < asked.at)
             return untrue(who + " (" + code + "), and that the move is with \"" + move + "\"");
     }
@@ -331,9 +331,9 @@ void Claims::check(const queue::Work& work, const std::string& hop, WallTime beg
             untrue(work.message->id.text() + " is tried, though it was said to wait: " + wait.said.text +
                    (wait.said.until ? " until " + rfc3339(*wait.said.until) : ""));
     }
-    const store::HopName name = store::HopName::parse(hop);
+    const store::HopGroup name = store::HopGroup::parse(hop);
     const auto claim = protected_.find(name.next_hop);
-    if (claim == protected_.end() || name.wish == store::TlsWish::tls_optional) return;
+    if (claim == protected_.end() || name.tls_mode == store::TlsMode::tls_optional) return;
     if (began < claim->second.said || now >= claim->second.until) return;
     if (claim->second.whole && !session.proven)
         untrue("mail to " + name.next_hop + " was said to be protected, and goes to " + session.host +

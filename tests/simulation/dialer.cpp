@@ -149,7 +149,7 @@ class SimChannel final : public delivery::Channel {
         std::string whole;
         while (whole.size() < work.message->body.size) {
             auto ask = [this, stored = work.message,
-                        offset = whole.size()](Reply<store::Result<std::string>> reply) {
+                        offset = whole.size()](Completion<store::Result<std::string>> reply) {
                 store_.read_body(*stored, offset, 65536, std::move(reply));
             };
             auto piece = co_await call<store::Result<std::string>>(std::move(ask));

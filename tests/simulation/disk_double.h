@@ -4,7 +4,7 @@
 #include <memory>
 #include <string>
 
-#include "store/disk.h"
+#include "store/journal/disk.h"
 
 namespace sternpost::simulation {
 

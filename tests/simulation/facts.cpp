@@ -2,7 +2,7 @@
 
 #include <algorithm>
 
-#include "store/hop.h"
+#include "store/hop_group.h"
 
 namespace sternpost::simulation {
 namespace {
@@ -10,7 +10,7 @@ namespace {
 using store::RecipientState;
 using store::SuspensionKind;
 
-// A deferral of one mailbox says nothing of the next hop (RFC 3463 §3.3).
+// A deferral of one task queue says nothing of the next hop (RFC 3463 §3.3).
 bool speaks_of_mailbox(const store::DeliveryResult& result) {
     return result.status.starts_with("4.2.");
 }
@@ -132,7 +132,7 @@ bool Facts::any_suspension(SuspensionKind kind, bool sure, SteadyTime then, Mean
 }
 
 bool Facts::hop_is_suspended(const std::string& hop, SteadyTime then) const {
-    const std::string name = store::HopName::parse(hop).next_hop;
+    const std::string name = store::HopGroup::parse(hop).next_hop;
     return any_suspension(SuspensionKind::next_hop, true, then, [&](const auto& s) { return s == name; });
 }
 
@@ -141,7 +141,7 @@ bool Facts::sender_is_suspended(store::MessageId id, SteadyTime then) const {
 }
 
 bool Facts::hop_may_be_suspended(const std::string& hop, SteadyTime then) const {
-    const std::string name = store::HopName::parse(hop).next_hop;
+    const std::string name = store::HopGroup::parse(hop).next_hop;
     return any_suspension(SuspensionKind::next_hop, false, then, [&](const auto& s) { return s == name; });
 }
 

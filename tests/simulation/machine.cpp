@@ -1,6 +1,7 @@
 #include "machine.h"
 
-#include "store/sqlite/layout.h"
+#include "store/ask.h"
+#include "store/engine/layout.h"
 #include "store_double.h"
 #include "util/call.h"
 
@@ -9,7 +10,7 @@ namespace {
 
 constexpr const char* vfs_name = "simulation";
 constexpr std::uint64_t most_turns_at_once = 50'000;
-constexpr std::uint64_t sources = 6;  // of what there is to do: the loop and five mailboxes
+constexpr std::uint64_t sources = 6;  // of what there is to do: the loop and five task queues
 
 }  // namespace
 
@@ -58,12 +59,6 @@ class Process::Spy final : public StoreDouble {
         };
         real().due(std::move(question), std::move(heard));
     }
-    void record_hop(store::HopState state) override {
-        process_.around_.plant.hop(state);
-        if (alive()) oracle().hop_recorded(state);
-        trace().step("hop {} failures {}{}", state.next_hop, state.failures, told(state.detail));
-        real().record_hop(std::move(state));
-    }
     void act(std::vector<store::Act> acts, Answer<void> reply) override {
         if (alive()) oracle().acts_asked(acts);
         auto heard = [this, acts, answer = std::move(reply)](store::Result<void> done) mutable {
@@ -72,34 +67,33 @@ class Process::Spy final : public StoreDouble {
         };
         real().act(std::move(acts), std::move(heard));
     }
-    void put_policy(store::StoredPolicy policy, Answer<void> reply) override {
-        trace().step("policy {} {}", policy.domain, policy.id);
-        auto heard = [this, policy, answer = std::move(reply)](store::Result<void> done) mutable {
-            if (alive() && done) oracle().policy_recorded(policy);
+    using store::Store::keep;
+    void keep(store::Kept kept, Answer<void> reply) override {
+        std::visit([this](auto& value) { asked(value); }, kept);
+        if (!reply) return real().keep(std::move(kept));
+        auto heard = [this, kept, answer = std::move(reply)](store::Result<void> done) mutable {
+            if (alive() && done) std::visit([this](const auto& value) { recorded(value); }, kept);
             answer(std::move(done));
         };
-        real().put_policy(std::move(policy), std::move(heard));
-    }
-
-    void put_suspension(store::StoredSuspension value, Answer<void> reply) override {
-        if (alive()) oracle().suspension_asked(value);
-        auto heard = [this, value, answer = std::move(reply)](store::Result<void> done) mutable {
-            if (alive() && done) oracle().suspension_recorded(value);
-            answer(std::move(done));
-        };
-        real().put_suspension(std::move(value), std::move(heard));
-    }
-    void put_override(store::StoredOverride value, Answer<void> reply) override {
-        oracle().override_asked(value.scope, value.level);
-        auto heard = [this, scope = value.scope, level = value.level,
-                      answer = std::move(reply)](store::Result<void> done) mutable {
-            if (alive() && done) oracle().override_recorded(scope, level);
-            answer(std::move(done));
-        };
-        real().put_override(std::move(value), std::move(heard));
+        real().keep(std::move(kept), std::move(heard));
     }
 
   private:
+    void asked(store::HopState& state) {
+        process_.around_.plant.hop(state);
+        if (alive()) oracle().hop_recorded(state);
+        trace().step("hop {} failures {}{}", state.next_hop, state.failures, told(state.detail));
+    }
+    void asked(const store::StoredPolicy& policy) { trace().step("policy {} {}", policy.domain, policy.id); }
+    void asked(const store::StoredSuspension& suspension) {
+        if (alive()) oracle().suspension_asked(suspension);
+    }
+    void asked(const store::StoredOverride& one) { oracle().override_asked(one.scope, one.level); }
+    void asked(const auto&) {}
+    void recorded(const store::StoredPolicy& policy) { oracle().policy_recorded(policy); }
+    void recorded(const store::StoredSuspension& suspension) { oracle().suspension_recorded(suspension); }
+    void recorded(const store::StoredOverride& one) { oracle().override_recorded(one.scope, one.level); }
+    void recorded(const auto&) {}
     static std::string told(const store::AttemptDetail& detail) {
         std::string out;
         for (const auto& outcome : detail.outcomes)
@@ -139,25 +133,25 @@ Process::~Process() = default;
 store::Result<void> Process::open() {
     const Clock& clock = around_.time.clock();
     clock_.emplace(around_.machine_clock);
-    vfs_ = std::make_unique<store::sqlite::DiskVfs>(vfs_name, *seen_disk_, around_.machine_clock,
-                                                    around_.random);
+    vfs_ = std::make_unique<fake::DiskVfs>(vfs_name, *seen_disk_, around_.machine_clock, around_.random);
     auto options = settings_.store;
     options.fatal = [this](const std::string& why) {
         if (!died_.empty()) return;
         died_ = why;
         disk_->stop_before(disk_->operations());  // in production nothing follows
     };
-    const store::sqlite::StorePlace place{seen_disk_, {store::sqlite::index_name, vfs_name}};
-    engine_ = std::make_unique<store::sqlite::EngineCore>(
-        place, options, store::sqlite::EngineMailboxes{writer_, follower_, reader_, pool_}, around_.log,
+    const store::engine::StorePlace place{seen_disk_, {store::engine::index_name, vfs_name}};
+    engine_ = std::make_unique<store::engine::EngineCore>(
+        place, options, store::engine::EngineTaskQueues{writer_, follower_, reader_, pool_}, around_.log,
         *clock_);
     planted_control_ = around_.plant.control(control_);
-    Mailbox& control = planted_control_ ? *planted_control_ : control_;
-    auto on_accepted = [this, &control](std::vector<store::StoredMessage> messages) {
+    TaskQueue& control = planted_control_ ? *planted_control_ : control_;
+    store::Events events;
+    events.accepted = [this, &control](std::vector<store::StoredMessage> messages) {
         control.post(
             [this, arrived = std::move(messages)]() mutable { queue_->accepted(std::move(arrived)); });
     };
-    if (auto done = engine_->recover(around_.random, std::move(on_accepted)); !done) {
+    if (auto done = engine_->recover(around_.random, std::move(events)); !done) {
         engine_.reset();
         return done;
     }
@@ -185,7 +179,7 @@ store::Result<void> Process::open() {
     refresher_ = std::make_unique<sts::Refresher>(context, *lookups_, clock, timer, around_.log);
     alarms_ = std::make_unique<store::Alarms>(*spy_, clock, around_.log);
     auto on_session = [this](const store::TlsOutcome& outcome, bool without_dane) {
-        if (const auto alarm = watch_.saw(outcome, without_dane))
+        if (const auto alarm = tls_loss_.observe(outcome, without_dane))
             alarms_->raise(alarm->kind, alarm->subject, alarm->text);
     };
     auto on_room = [this](const std::string& hop) { return queue_->resume(hop); };
@@ -245,11 +239,8 @@ asio::awaitable<void> Process::carry(queue::Lane& lane) {
 
 // In the daemon's own order (cmd/daemon.cpp).
 asio::awaitable<void> Process::serve() {
-    auto ask_discoveries = [this](Reply<store::Result<std::vector<store::StoredDiscovery>>> reply) {
-        spy_->discoveries(std::move(reply));
-    };
-    auto discoveries =
-        co_await call<store::Result<std::vector<store::StoredDiscovery>>>(std::move(ask_discoveries));
+    auto discoveries_question = [](store::Questions& questions) { return questions.discoveries(); };
+    auto discoveries = co_await store::ask(*spy_, std::move(discoveries_question));
     if (!discoveries) co_return;
     lookups_->restore(std::move(*discoveries));
     const auto policies = co_await lookups_->recall_all(SteadyTime::max());
@@ -257,11 +248,8 @@ asio::awaitable<void> Process::serve() {
     auto loaded = co_await queue_->load();
     if (!loaded) co_return;
     queue_->start();
-    auto ask_overrides = [this](Reply<store::Result<std::vector<store::StoredOverride>>> reply) {
-        spy_->overrides(std::move(reply));
-    };
-    auto overrides =
-        co_await call<store::Result<std::vector<store::StoredOverride>>>(std::move(ask_overrides));
+    auto overrides_question = [](store::Questions& questions) { return questions.overrides(); };
+    auto overrides = co_await store::ask(*spy_, std::move(overrides_question));
     if (!overrides) co_return;
     std::map<std::string, std::string> levels;
     for (auto& one : *overrides) {
@@ -269,11 +257,9 @@ asio::awaitable<void> Process::serve() {
         overrides_.set(std::move(one));
     }
     around_.oracle.overrides_found(levels);
-    auto ask_hosts = [this](Reply<store::Result<std::vector<store::StoredHost>>> reply) {
-        spy_->hosts_seen(std::move(reply));
-    };
-    const auto hosts = co_await call<store::Result<std::vector<store::StoredHost>>>(std::move(ask_hosts));
-    if (hosts) watch_.restore(*hosts);
+    auto hosts_question = [](store::Questions& questions) { return questions.hosts_seen(); };
+    const auto hosts = co_await store::ask(*spy_, std::move(hosts_question));
+    if (hosts) tls_loss_.restore(*hosts);
     refresher_->start();
     reports_->start();
     ready_ = true;
@@ -320,7 +306,7 @@ void Process::settle() {
         for (std::uint64_t n = 0; n < sources && !ran; ++n) ran = run_one((first + n) % sources);
         const SteadyTime now = around_.time.clock().steady();
         const bool due = engine_ && now >= stalled_ && (wrote_ || engine_->wake() <= now);
-        // The writer is pumped when it has emptied its mailbox; somewhen, as threads go.
+        // The writer is pumped when it has emptied its task queue; somewhen, as threads go.
         if (due && writer_.empty() && (!ran || around_.chance.percent(50))) {
             const std::uint64_t before = disk_->operations();
             engine_->pump(now);

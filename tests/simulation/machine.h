@@ -1,6 +1,6 @@
 // The machine that the daemon runs on: its disk, which outlives the process, and the process, built as the
-// daemon builds itself, but on one thread, over mailboxes that the seed empties and seams that the simulation
-// fills.
+// daemon builds itself, but on one thread, over task queues that the seed empties and seams that the
+// simulation fills.
 #pragma once
 
 #include <memory>
@@ -9,8 +9,9 @@
 #include "chance.h"
 #include "delivery/attempt.h"
 #include "delivery/bounce.h"
-#include "delivery/watch.h"
-#include "fake/hand_mailbox.h"
+#include "delivery/tls_loss_detector.h"
+#include "fake/disk_vfs.h"
+#include "fake/hand_task_queue.h"
 #include "fake/sim_disk.h"
 #include "fake/step_world.h"
 #include "network.h"
@@ -19,8 +20,7 @@
 #include "questions.h"
 #include "queue/manager.h"
 #include "store/alarms.h"
-#include "store/sqlite/engine_core.h"
-#include "store/sqlite/vfs.h"
+#include "store/engine/engine_core.h"
 #include "sts/refresher.h"
 #include "tlsrpt/daily.h"
 
@@ -30,7 +30,7 @@ namespace sternpost::simulation {
 struct Settings {
     queue::Options queue;
     delivery::Options delivery;
-    store::sqlite::Options store;
+    store::engine::Options store;
     tlsrpt::Options reports;
     bool octets = false;  // a slow world
     std::size_t notices_per_day = 1000;
@@ -119,13 +119,13 @@ class Process {
     std::shared_ptr<fake::SimDisk> disk_;
     std::shared_ptr<store::Disk> seen_disk_;  // as the plant shows it
     Network network_;
-    std::unique_ptr<store::sqlite::DiskVfs> vfs_;
-    fake::HandMailbox writer_;
-    fake::HandMailbox follower_;
-    fake::HandMailbox reader_;
-    fake::HandMailbox pool_;
-    fake::HandMailbox control_;
-    std::unique_ptr<store::sqlite::EngineCore> engine_;
+    std::unique_ptr<fake::DiskVfs> vfs_;
+    fake::HandTaskQueue writer_;
+    fake::HandTaskQueue follower_;
+    fake::HandTaskQueue reader_;
+    fake::HandTaskQueue pool_;
+    fake::HandTaskQueue control_;
+    std::unique_ptr<store::engine::EngineCore> engine_;
     std::unique_ptr<store::Store> planted_store_;
     std::unique_ptr<store::Store> spy_;
     TaskGroup tasks_;
@@ -141,11 +141,11 @@ class Process {
     std::unique_ptr<delivery::Dialer> planted_dialer_;
     std::unique_ptr<Timer> planted_timer_;
     std::unique_ptr<Clock> policy_clock_;
-    std::unique_ptr<Mailbox> planted_control_;
+    std::unique_ptr<TaskQueue> planted_control_;
     std::unique_ptr<sts::Lookups> lookups_;
     std::unique_ptr<sts::Refresher> refresher_;
     delivery::Overrides overrides_;
-    delivery::Watch watch_;
+    delivery::TlsLossDetector tls_loss_;
     std::unique_ptr<store::Alarms> alarms_;
     std::unique_ptr<delivery::Delivery> delivery_;
     std::unique_ptr<delivery::Bouncer> bouncer_;

@@ -1,7 +1,7 @@
 #include "maildrop.h"
 
 #include "local/drop_folder.h"
-#include "store/journal.h"
+#include "store/journal/journal.h"
 #include "util/call.h"
 #include "util/crc32c.h"
 
@@ -82,7 +82,7 @@ asio::awaitable<bool> Maildrop::take(Process& process, const Clock& clock, std::
     if (!message) co_return false;
     oracle_.given(*message, letters_.at(name));
     auto accept = [&process,
-                   given = std::move(*message)](Reply<store::Result<store::MessageId>> reply) mutable {
+                   given = std::move(*message)](Completion<store::Result<store::MessageId>> reply) mutable {
         process.store().accept(std::move(given), std::move(reply));
     };
     const auto done = co_await call<store::Result<store::MessageId>>(std::move(accept));

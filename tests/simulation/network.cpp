@@ -13,15 +13,15 @@ const dns::Address inside_address = dns::Address::v4({192, 168, 7, 7});
 
 void Network::fall_silent() {
     silent_ = true;
-    for (Alarm* alarm : waiting_) alarm->ring();
+    for (Wakeup* alarm : waiting_) alarm->wake();
 }
 
 asio::awaitable<void> Network::pause(std::chrono::microseconds span) {
     if (silent_) co_return;
-    const auto alarm = time.alarm();
+    const auto alarm = time.wakeup();
     struct Waiting {
-        std::list<Alarm*>& all;
-        std::list<Alarm*>::iterator self;
+        std::list<Wakeup*>& all;
+        std::list<Wakeup*>::iterator self;
         ~Waiting() { all.erase(self); }
     };
     const Waiting waiting{waiting_, waiting_.insert(waiting_.end(), alarm.get())};
@@ -206,10 +206,10 @@ asio::awaitable<dns::Result<dns::Answer<dns::Cname>>> SimResolver::cname(dns::Do
 
 // ---- policy hosts
 
-void SimHttps::run(util::HttpsRequest request, Reply<Answer> reply) {
+void SimHttps::run(util::HttpsRequest request, Completion<Answer> reply) {
     for (const auto& address : request.addresses)
         net_.oracle.dialled(dns::Address::parse(address).value(), request.host);
-    auto held = std::make_shared<Reply<Answer>>(std::move(reply));
+    auto held = std::make_shared<Completion<Answer>>(std::move(reply));
     if (request.host.starts_with(collector_prefix)) {
         tasks_.spawn("collector", collect(request.host, request.post_body.value_or(""), std::move(held)));
         return;
@@ -219,7 +219,7 @@ void SimHttps::run(util::HttpsRequest request, Reply<Answer> reply) {
 
 // Takes reports, most of the time; now and then it takes one and nobody hears of it.
 asio::awaitable<void> SimHttps::collect(std::string host, std::string body,
-                                        std::shared_ptr<Reply<Answer>> reply) {
+                                        std::shared_ptr<Completion<Answer>> reply) {
     co_await net_.pause(net_.chance.time(std::chrono::milliseconds(20), std::chrono::seconds(2)));
     Answer out = fail(util::HttpsErrc::stopped, "given up");
     if (!net_.silent()) {
@@ -234,7 +234,7 @@ asio::awaitable<void> SimHttps::collect(std::string host, std::string body,
     (*reply)(std::move(out));
 }
 
-asio::awaitable<void> SimHttps::serve(std::string host, std::shared_ptr<Reply<Answer>> reply) {
+asio::awaitable<void> SimHttps::serve(std::string host, std::shared_ptr<Completion<Answer>> reply) {
     const std::string domain = host.substr(host.find('.') + 1);
     const Domain* found = net_.world.domain(domain);
     const bool hangs = found != nullptr && found->policy_host == PolicyHost::hangs;

@@ -49,7 +49,7 @@ class Network {
     asio::awaitable<void> pause(std::chrono::microseconds span);
 
   private:
-    std::list<Alarm*> waiting_;
+    std::list<Wakeup*> waiting_;
     bool silent_ = false;
 };
 
@@ -82,12 +82,13 @@ class SimHttps final : public util::Https {
     using Answer = Expected<util::HttpsAnswer, util::HttpsErrc>;
     SimHttps(Network& network, TaskGroup& tasks, bool noted = true)
         : net_(network), tasks_(tasks), noted_(noted) {}
-    void run(util::HttpsRequest request, Reply<Answer> reply) override;
+    void run(util::HttpsRequest request, Completion<Answer> reply) override;
     void reload() override {}
 
   private:
-    asio::awaitable<void> serve(std::string host, std::shared_ptr<Reply<Answer>> reply);
-    asio::awaitable<void> collect(std::string host, std::string body, std::shared_ptr<Reply<Answer>> reply);
+    asio::awaitable<void> serve(std::string host, std::shared_ptr<Completion<Answer>> reply);
+    asio::awaitable<void> collect(std::string host, std::string body,
+                                  std::shared_ptr<Completion<Answer>> reply);
     Answer answer(const std::string& domain);
     Network& net_;
     TaskGroup& tasks_;

@@ -277,11 +277,11 @@ void Oracle::acts_recorded(const std::vector<store::Act>& acts) {
             case store::ActKind::reroute:
                 for (std::size_t n = 0; n < message.recipients.size(); ++n) {
                     Recipient& recipient = message.recipients[n];
-                    const auto hop = store::HopName::parse(recipient.hop);
+                    const auto hop = store::HopGroup::parse(recipient.hop);
                     if (!act.from.empty() && hop.next_hop != act.from) continue;
                     facts_.rerouted(act.message, static_cast<std::uint32_t>(n));
                     const bool report = report_hops_.contains(recipient.hop);
-                    recipient.hop = store::HopName{act.to, hop.wish}.text();
+                    recipient.hop = store::HopGroup{act.to, hop.tls_mode}.text();
                     if (report) report_hops_.insert(recipient.hop);
                 }
                 message.free_since = clock_.wall();
@@ -334,11 +334,11 @@ void Oracle::suspension_recorded(const store::StoredSuspension& suspension) {
         return;
     }
     for (auto& [name, hop] : hops_)
-        if (store::HopName::parse(name).next_hop == suspension.scope)
+        if (store::HopGroup::parse(name).next_hop == suspension.scope)
             hop.due = std::max(hop.due, clock_.wall());
     for (auto& [id, message] : messages_)
         for (Recipient& recipient : message.recipients)
-            if (store::HopName::parse(recipient.hop).next_hop == suspension.scope)
+            if (store::HopGroup::parse(recipient.hop).next_hop == suspension.scope)
                 recipient.due = std::max(recipient.due, clock_.wall());
 }
 
@@ -464,7 +464,7 @@ Oracle::Lane::Lane(Oracle& oracle, std::string hop)
     : oracle_(oracle), hop_(std::move(hop)), since_(oracle.clock_.wall()) {
     oracle_.lanes_[hop_].insert(since_);
     oracle_.facts_.lane_begins(hop_);
-    if (store::HopName::parse(hop_).next_hop == World::many_names) ++oracle_.many_lanes_;
+    if (store::HopGroup::parse(hop_).next_hop == World::many_names) ++oracle_.many_lanes_;
     std::size_t open = 0;
     for (const auto& [name, lanes] : oracle_.lanes_) open += lanes.size();
     const unsigned all = oracle_.options_.max_deliveries;
@@ -480,7 +480,7 @@ Oracle::Lane::~Lane() {
     oracle_.hops_[hop_].activity = oracle_.clock_.wall();
 }
 
-std::string Oracle::breach_of_domain(const store::HopName& hop, const Truth& session, WallTime begin) const {
+std::string Oracle::breach_of_domain(const store::HopGroup& hop, const Truth& session, WallTime begin) const {
     const WallTime now = clock_.wall();
     const bool verified = session.encrypted && session.certificate.good_for(session.host, now);
     // DANE: every answer that the daemon had in the window, or that there was none to have.
@@ -526,7 +526,7 @@ std::string Oracle::breach_of_domain(const store::HopName& hop, const Truth& ses
     return why;
 }
 
-std::string Oracle::breach(const store::HopName& hop, const Truth& session, WallTime begin) const {
+std::string Oracle::breach(const store::HopGroup& hop, const Truth& session, WallTime begin) const {
     const WallTime now = clock_.wall();
     const bool verified = session.encrypted && session.certificate.good_for(session.host, now);
     std::string why;
@@ -541,13 +541,13 @@ std::string Oracle::breach(const store::HopName& hop, const Truth& session, Wall
             here = verified ? "" : "the override wants a certificate that is good for " + session.host;
         else if (level == "encrypt")
             here = session.encrypted ? "" : "the override wants TLS of " + session.host;
-        else if (level.empty() && hop.wish != store::TlsWish::tls_optional)
+        else if (level.empty() && hop.tls_mode != store::TlsMode::tls_optional)
             here = breach_of_domain(hop, session, begin);
         if (here.empty()) allowed = true;
         if (!here.empty()) why = here;
     }
     if (!allowed) return why;
-    if (hop.wish != store::TlsWish::requiretls) return "";
+    if (hop.tls_mode != store::TlsMode::requiretls) return "";
     // RFC 8689: a host whose name is vouched for, that proves who it is, and offers REQUIRETLS.
     const auto mx = told_since(found_or_empty(mx_, hop.next_hop), begin);
     bool trusted = std::any_of(mx.begin(), mx.end(), [](const MxTold& m) { return m.authentic; });
@@ -567,7 +567,7 @@ std::string Oracle::breach(const store::HopName& hop, const Truth& session, Wall
 
 void Oracle::judge(const queue::Work& work, const Truth& session) {
     const std::string hop_name = store::hop_of(*work.message, work.recipients.front());
-    const store::HopName hop = store::HopName::parse(hop_name);
+    const store::HopGroup hop = store::HopGroup::parse(hop_name);
     const auto& lanes = lanes_[hop_name];
     const WallTime begin = lanes.empty() ? clock_.wall() : *lanes.begin();
     hops_[hop_name].activity = clock_.wall();

@@ -12,7 +12,7 @@
 #include "claims.h"
 #include "facts.h"
 #include "queue/core.h"
-#include "store/hop.h"
+#include "store/hop_group.h"
 #include "store/store.h"
 #include "trace.h"
 #include "world.h"
@@ -52,7 +52,7 @@ class Oracle {
           options_(options),
           schedule_(options.schedule),
           window_(options.window) {}
-    /// There are some who mean harm; one mailbox gets so many notices a day.
+    /// There are some who mean harm; one task queue gets so many notices a day.
     void expect_harm(std::size_t notices_per_day) { notices_per_day_ = notices_per_day; }
 
     // ---- mail in
@@ -136,7 +136,7 @@ class Oracle {
     /// A TLS session was opened with the host: it is to show in the sums. Not `certain`: where a policy that
     /// is not enforced leaves the host out, the host counts by its name alone.
     void session_opened(const std::string& host, bool certain);
-    /// A TLS report as a collector or a mailbox got it: compressed JSON.
+    /// A TLS report as a collector or a task queue got it: compressed JSON.
     void report_came(const std::string& gzip);
     /// Whether a policy of the domain that was ever served leaves the host out.
     bool ever_unlisted(const std::string& domain, const std::string& host) const;
@@ -242,8 +242,8 @@ class Oracle {
 
     std::vector<std::optional<Policy>> policies_in_force(const std::string& domain, WallTime begin) const;
     /// Why the session may not have mail of this kind, by all that the daemon could know since `begin`.
-    std::string breach(const store::HopName& hop, const Truth& session, WallTime begin) const;
-    std::string breach_of_domain(const store::HopName& hop, const Truth& session, WallTime begin) const;
+    std::string breach(const store::HopGroup& hop, const Truth& session, WallTime begin) const;
+    std::string breach_of_domain(const store::HopGroup& hop, const Truth& session, WallTime begin) const;
     void count(const store::AttemptDetail& detail, std::uint64_t Sessions::*from,
                std::uint64_t Sessions::*to);
     void check_reports(const Kept& kept) const;

@@ -5,11 +5,11 @@
 #include <optional>
 
 #include "disk_double.h"
+#include "fake/disk_vfs.h"
 #include "fake/sim_disk.h"
+#include "store/engine/layout.h"
 #include "store/sender_scope.h"
 #include "store/sqlite/database.h"
-#include "store/sqlite/layout.h"
-#include "store/sqlite/vfs.h"
 #include "store_double.h"
 
 namespace sternpost::simulation {
@@ -69,10 +69,10 @@ class FailedSyncBelieved final : public Plant {
 class IndexWithoutPosition final : public Plant {
   public:
     void before_start(fake::SimDisk& disk, const Clock& clock, Random& random) override {
-        const auto there = disk.exists(store::sqlite::index_name);
+        const auto there = disk.exists(store::engine::index_name);
         if (!there || !*there) return;
-        const store::sqlite::DiskVfs vfs("planted", disk, clock, random);
-        auto database = store::sqlite::Database::open({store::sqlite::index_name, "planted"},
+        const fake::DiskVfs vfs("planted", disk, clock, random);
+        auto database = store::sqlite::Database::open({store::engine::index_name, "planted"},
                                                       store::sqlite::Access::write);
         if (!database) return;
         auto& db = **database;
@@ -216,8 +216,12 @@ class PolicyForgotten final : public Plant {
     std::unique_ptr<store::Store> store(store::Store& real) override {
         class Faulty final : public StoreDouble {
           public:
+            using store::Store::keep;
             using StoreDouble::StoreDouble;
-            void put_policy(store::StoredPolicy, Answer<void> reply) override { reply({}); }
+            void keep(store::Kept kept, Answer<void> reply) override {
+                if (std::holds_alternative<store::StoredPolicy>(kept)) return reply({});
+                StoreDouble::keep(std::move(kept), std::move(reply));
+            }
         };
         return std::make_unique<Faulty>(real);
     }
@@ -298,7 +302,7 @@ class PostNotMade final : public Plant {
           public:
             using Answer = Expected<util::HttpsAnswer, util::HttpsErrc>;
             explicit Faulty(util::Https& https) : real_(https) {}
-            void run(util::HttpsRequest request, Reply<Answer> reply) override {
+            void run(util::HttpsRequest request, Completion<Answer> reply) override {
                 if (!request.post_body) return real_.run(std::move(request), std::move(reply));
                 util::HttpsAnswer answer;
                 answer.status = 200;
@@ -321,7 +325,7 @@ class BadCertificateAccepted final : public Plant {
           public:
             using Answer = Expected<util::HttpsAnswer, util::HttpsErrc>;
             explicit Faulty(util::Https& https) : real_(https) {}
-            void run(util::HttpsRequest request, Reply<Answer> reply) override {
+            void run(util::HttpsRequest request, Completion<Answer> reply) override {
                 real_.run(std::move(request), [held = std::move(reply)](Answer answer) mutable {
                     if (!answer && answer.error().code == util::HttpsErrc::certificate) {
                         util::HttpsAnswer forged;
@@ -424,16 +428,16 @@ class ClearTextCalledTls final : public Plant {
 class MailUnheard final : public Plant {
   public:
     explicit MailUnheard(std::uint64_t seed) : chance_(seed, "plant") {}
-    std::unique_ptr<Mailbox> control(Mailbox& real) override {
-        class Faulty final : public Mailbox {
+    std::unique_ptr<TaskQueue> control(TaskQueue& real) override {
+        class Faulty final : public TaskQueue {
           public:
-            Faulty(Mailbox& mailbox, Chance& chance) : real_(mailbox), chance_(chance) {}
+            Faulty(TaskQueue& task_queue, Chance& chance) : real_(task_queue), chance_(chance) {}
             void post(Task task) override {
                 if (!chance_.percent(5)) real_.post(std::move(task));
             }
 
           private:
-            Mailbox& real_;
+            TaskQueue& real_;
             Chance& chance_;
         };
         return std::make_unique<Faulty>(real, chance_);
@@ -448,27 +452,27 @@ class Oversleeps final : public Plant {
   public:
     std::unique_ptr<Timer> timer(Timer& real, const Clock& clock) override {
         static constexpr auto late = std::chrono::hours(7);
-        class FaultyAlarm final : public Alarm {
+        class FaultyWakeup final : public Wakeup {
           public:
-            FaultyAlarm(std::unique_ptr<Alarm> alarm, const Clock& clock)
+            FaultyWakeup(std::unique_ptr<Wakeup> alarm, const Clock& clock)
                 : real_(std::move(alarm)), clock_(clock) {}
             asio::awaitable<void> wait(SteadyTime when) override {
                 const bool far =
                     when != SteadyTime::max() && when > clock_.steady() + std::chrono::minutes(4);
                 return real_->wait(far ? when + late : when);
             }
-            void ring() override { real_->ring(); }
+            void wake() override { real_->wake(); }
 
           private:
-            std::unique_ptr<Alarm> real_;
+            std::unique_ptr<Wakeup> real_;
             const Clock& clock_;
         };
         class Faulty final : public Timer {
           public:
             Faulty(Timer& timer, const Clock& clock) : real_(timer), clock_(clock) {}
             asio::awaitable<void> until(SteadyTime when) override { return real_.until(when); }
-            std::unique_ptr<Alarm> alarm() override {
-                return std::make_unique<FaultyAlarm>(real_.alarm(), clock_);
+            std::unique_ptr<Wakeup> wakeup() override {
+                return std::make_unique<FaultyWakeup>(real_.wakeup(), clock_);
             }
 
           private:
@@ -504,9 +508,23 @@ class SuspensionUnheard final : public Plant {
         class Faulty final : public StoreDouble {
           public:
             using StoreDouble::StoreDouble;
-            void suspensions(Answer<std::vector<store::StoredSuspension>> reply) override {
-                reply(std::vector<store::StoredSuspension>());
+            void ask(store::Question question, bool current) override {
+                auto deaf = [held = std::move(question)](store::Result<store::Questions*> questions) mutable {
+                    if (!questions) return held(std::move(questions));
+                    Deaf answers(**questions);
+                    held(&answers);
+                };
+                StoreDouble::ask(store::Question(std::move(deaf)), current);
             }
+
+          private:
+            class Deaf final : public QuestionsDouble {
+              public:
+                using QuestionsDouble::QuestionsDouble;
+                store::Result<std::vector<store::StoredSuspension>> suspensions() override {
+                    return std::vector<store::StoredSuspension>();
+                }
+            };
         };
         return std::make_unique<Faulty>(real);
     }

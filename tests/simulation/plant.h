@@ -15,10 +15,10 @@
 #include "delivery/explain.h"
 #include "dns/resolver.h"
 #include "queue/manager.h"
-#include "store/disk.h"
+#include "store/journal/disk.h"
 #include "store/store.h"
 #include "util/https.h"
-#include "util/mailbox.h"
+#include "util/task_queue.h"
 #include "util/timer.h"
 
 namespace sternpost::fake {
@@ -39,7 +39,7 @@ class Plant {
     virtual std::unique_ptr<delivery::Dialer> dialer(delivery::Dialer&) { return nullptr; }
     virtual std::unique_ptr<Timer> timer(Timer&, const Clock&) { return nullptr; }
     virtual std::unique_ptr<Clock> policy_clock(const Clock&) { return nullptr; }
-    virtual std::unique_ptr<Mailbox> control(Mailbox&) { return nullptr; }
+    virtual std::unique_ptr<TaskQueue> control(TaskQueue&) { return nullptr; }
     virtual dns::Gate gate(dns::Gate real) { return real; }
     virtual delivery::BounceOptions bounces(delivery::BounceOptions real) { return real; }
     /// What is answered to people: the data of a verb, and the words of a report.
@@ -50,7 +50,7 @@ class Plant {
     virtual void hop(store::HopState& /*state*/) {}
     virtual void notices(std::vector<store::NewMessage>& /*notices*/) {}
     /// What is done when an administrator asks for it.
-    virtual queue::Deed deed(queue::Deed asked) { return asked; }
+    virtual queue::AdminAction deed(queue::AdminAction asked) { return asked; }
     /// The scope that is kept for a sender, as an administrator writes it.
     virtual std::string sender_scope(const std::string& text);
     /// The machine is off; the daemon starts next.

@@ -50,8 +50,8 @@ delivery::Options delivery_of(Chance& chance) {
     return out;
 }
 
-store::sqlite::Options store_of(Chance& chance) {
-    store::sqlite::Options out;
+store::engine::Options store_of(Chance& chance) {
+    store::engine::Options out;
     out.spool.journal.segment_octets = chance.between(16, 128) * 1024;
     out.spool.follower.checkpoint_pages = static_cast<int>(chance.between(10, 120));
     out.spool.follower.thin_from = chance.between(1, 8);
@@ -123,7 +123,8 @@ class Simulation {
     Plant& plant() { return planted_ ? *planted_ : none_; }
     void check_texts(const Oracle::Kept& kept);
     asio::awaitable<void> suspend(Process& process, store::StoredSuspension what);
-    asio::awaitable<void> act(Process& process, queue::Deed deed, store::QueueFilter meant, std::string to);
+    asio::awaitable<void> act(Process& process, queue::AdminAction deed, store::QueueFilter meant,
+                              std::string to);
 
     void ask_what_is_said();
     void heal();
@@ -490,7 +491,7 @@ asio::awaitable<void> Simulation::submit(Letter letter, Process& process, std::s
     oracle_.given(message, letter.name);
     const std::string id = message.id.text();
     auto start = [&process,
-                  given = std::move(message)](Reply<store::Result<store::MessageId>> reply) mutable {
+                  given = std::move(message)](Completion<store::Result<store::MessageId>> reply) mutable {
         process.store().accept(std::move(given), std::move(reply));
     };
     const auto done = co_await call<store::Result<store::MessageId>>(std::move(start));
@@ -521,9 +522,10 @@ void Simulation::command() {
     if (happens_.percent(40)) meant.sender = "@" + world_.sender_domain();
     if (const auto waiting = oracle_.waiting(); happens_.percent(40) && !waiting.empty())
         meant.ids = {happens_.pick(waiting)};
-    using queue::Deed;
-    static const std::vector<Deed> deeds{Deed::retry,   Deed::retry,  Deed::hold,   Deed::release,
-                                         Deed::release, Deed::expire, Deed::remove, Deed::reroute};
+    using queue::AdminAction;
+    static const std::vector<AdminAction> deeds{
+        AdminAction::retry,   AdminAction::retry,  AdminAction::hold,   AdminAction::release,
+        AdminAction::release, AdminAction::expire, AdminAction::remove, AdminAction::reroute};
     if (happens_.percent(20)) {
         store::StoredSuspension what;
         what.kind = happens_.percent(60) ? store::SuspensionKind::next_hop : store::SuspensionKind::sender;
@@ -538,13 +540,13 @@ void Simulation::command() {
         return;
     }
     if (happens_.percent(70)) {
-        const Deed asked = happens_.pick(deeds);
-        if (asked == Deed::release) oracle_.let_go();
-        const Deed deed = plant().deed(asked);
-        const bool ends = deed != Deed::retry && deed != Deed::release;
+        const AdminAction asked = happens_.pick(deeds);
+        if (asked == AdminAction::release) oracle_.let_go();
+        const AdminAction deed = plant().deed(asked);
+        const bool ends = deed != AdminAction::retry && deed != AdminAction::release;
         if (ends && meant.ids.empty()) return;
-        if (deed == Deed::retry) process_->delivery().forget_dead_hosts();
-        std::string to = deed == Deed::reroute ? happens_.pick(world_.mail_domains()) : std::string();
+        if (deed == AdminAction::retry) process_->delivery().forget_dead_hosts();
+        std::string to = deed == AdminAction::reroute ? happens_.pick(world_.mail_domains()) : std::string();
         process_->tasks().spawn("command", act(*process_, deed, std::move(meant), std::move(to)));
         return;
     }
@@ -555,10 +557,10 @@ void Simulation::command() {
     change.set = time_.clock().wall();
     trace_.step("override {} for {}", change.level.empty() ? "removed" : change.level, change.scope);
     process_->overrides().set(change);
-    process_->store().put_override(change, [](const store::Result<void>&) {});
+    process_->store().keep(change, [](const store::Result<void>&) {});
 }
 
-asio::awaitable<void> Simulation::act(Process& process, queue::Deed deed, store::QueueFilter meant,
+asio::awaitable<void> Simulation::act(Process& process, queue::AdminAction deed, store::QueueFilter meant,
                                       std::string to) {
     const auto done = co_await process.queue().act(deed, std::move(meant), "root", std::move(to));
     if (done) trace_.step("command {}: {} messages", static_cast<int>(deed), done->messages);
@@ -615,7 +617,7 @@ void Simulation::let_all_go() {
         process_->tasks().spawn("resume", suspend(*process_, std::move(end)));
     }
     oracle_.let_go();
-    process_->tasks().spawn("release", act(*process_, queue::Deed::release, {}, {}));
+    process_->tasks().spawn("release", act(*process_, queue::AdminAction::release, {}, {}));
 }
 
 // Asks the store now and then whether anything is left.
@@ -623,34 +625,39 @@ void Simulation::watch_drain() {
     plan(minutes(20), [this] {
         watch_drain();
         if (!up() || !maildrop_.empty()) return;
-        process_->store().totals(
-            [this](store::Result<store::QueueTotals> totals) { drained_ = totals && totals->messages == 0; });
+        auto look = [this](store::Result<store::Questions*> questions) {
+            const auto totals = questions ? (*questions)->totals() : fail(std::move(questions).error());
+            drained_ = totals && totals->messages == 0;
+        };
+        process_->store().ask(store::Question(std::move(look)), false);
     });
 }
 
 void Simulation::question() {
     Oracle::Kept kept;
-    unsigned answers = 0;
-    const auto take = [&](auto& into) {
-        return [&](auto answer) {
-            ++answers;
-            if (answer)
-                into = std::move(*answer);
-            else
-                trace_.violated("answers", answer.error().text);
-        };
+    bool answered = false;
+    const auto take = [this](auto answer, auto& into) {
+        if (answer)
+            into = std::move(*answer);
+        else
+            trace_.violated("answers", answer.error().text);
     };
-    store::QueueFilter all;
-    all.limit = 100'000;
-    process_->store().find(all, take(kept.queue));
-    process_->store().hosts_seen(take(kept.hosts));
-    process_->store().outcomes({}, take(kept.outcomes));
-    process_->store().reports({}, take(kept.reports));
-    process_->store().reporting({}, take(kept.reporting));
-    store::HistoryFilter everything;
-    everything.limit = 1'000'000;
-    process_->store().history(everything, take(kept.history));
-    drive_to_end([&] { return answers == 6; });
+    auto look = [&](store::Result<store::Questions*> questions) {
+        answered = true;
+        if (!questions) return trace_.violated("answers", questions.error().text);
+        store::QueueFilter all;
+        all.limit = 100'000;
+        take((*questions)->find(all), kept.queue);
+        take((*questions)->hosts_seen(), kept.hosts);
+        take((*questions)->outcomes({}), kept.outcomes);
+        take((*questions)->reports({}), kept.reports);
+        take((*questions)->reporting({}), kept.reporting);
+        store::HistoryFilter everything;
+        everything.limit = 1'000'000;
+        take((*questions)->history(everything), kept.history);
+    };
+    process_->store().ask(store::Question(std::move(look)), false);
+    drive_to_end([&] { return answered; });
     if (!trace_.violation()) oracle_.finish(kept);
     if (!trace_.violation()) check_texts(kept);
 }

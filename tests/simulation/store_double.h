@@ -1,4 +1,4 @@
-// A store that passes everything on to another one: what spies and faulty stores override.
+// A store, and questions, that pass everything on to others: what spies and faulty stores override.
 #pragma once
 
 #include "store/store.h"
@@ -8,9 +8,16 @@ namespace sternpost::simulation {
 class StoreDouble : public store::Store {
   public:
     template <class T>
-    using Answer = Reply<store::Result<T>>;
+    using Answer = Completion<store::Result<T>>;
 
     explicit StoreDouble(store::Store& real) : real_(real) {}
+
+    const store::Opened& opened() const override { return real_.opened(); }
+    store::Identity identity() const override { return real_.identity(); }
+    SteadyTime lease() const override { return real_.lease(); }
+    bool steward() const override { return real_.steward(); }
+    bool has_room(std::uint64_t octets) const override { return real_.has_room(octets); }
+    std::string stop() override { return real_.stop(); }
 
     std::unique_ptr<store::BodySink> new_body(std::uint64_t limit) override { return real_.new_body(limit); }
     void accept(store::NewMessage message, Answer<store::MessageId> reply) override {
@@ -20,7 +27,6 @@ class StoreDouble : public store::Store {
                 Answer<void> reply) override {
         real_.record(std::move(results), std::move(notices), std::move(reply));
     }
-    void record_hop(store::HopState state) override { real_.record_hop(std::move(state)); }
     void act(std::vector<store::Act> acts, Answer<void> reply) override {
         real_.act(std::move(acts), std::move(reply));
     }
@@ -31,71 +37,56 @@ class StoreDouble : public store::Store {
     void due(store::DueQuestion question, Answer<store::Due> reply) override {
         real_.due(std::move(question), std::move(reply));
     }
-    void hops(store::HopFilter filter, Answer<std::vector<store::HopLoad>> reply) override {
-        real_.hops(std::move(filter), std::move(reply));
+    using store::Store::keep;
+    void keep(store::Kept kept, Answer<void> reply) override {
+        real_.keep(std::move(kept), std::move(reply));
     }
-    void find(store::QueueFilter filter, Answer<std::vector<store::StoredMessage>> reply) override {
-        real_.find(std::move(filter), std::move(reply));
-    }
-    void totals(Answer<store::QueueTotals> reply) override { real_.totals(std::move(reply)); }
-    void put_policy(store::StoredPolicy policy, Answer<void> reply) override {
-        real_.put_policy(std::move(policy), std::move(reply));
-    }
-    void policies(Answer<std::vector<store::StoredPolicy>> reply) override {
-        real_.policies(std::move(reply));
-    }
-    void versions(std::string domain, Answer<std::vector<store::PolicyVersion>> reply) override {
-        real_.versions(std::move(domain), std::move(reply));
-    }
-    void put_discovery(store::StoredDiscovery discovery) override {
-        real_.put_discovery(std::move(discovery));
-    }
-    void discoveries(Answer<std::vector<store::StoredDiscovery>> reply) override {
-        real_.discoveries(std::move(reply));
-    }
-    void put_override(store::StoredOverride value, Answer<void> reply) override {
-        real_.put_override(std::move(value), std::move(reply));
-    }
-    void overrides(Answer<std::vector<store::StoredOverride>> reply) override {
-        real_.overrides(std::move(reply));
-    }
-    void put_suspension(store::StoredSuspension value, Answer<void> reply) override {
-        real_.put_suspension(std::move(value), std::move(reply));
-    }
-    void close_day(std::chrono::sys_days day, Answer<void> reply) override {
-        real_.close_day(day, std::move(reply));
-    }
-    void put_report(store::StoredReport report, Answer<void> reply) override {
-        real_.put_report(std::move(report), std::move(reply));
-    }
-    void reports(store::ReportFilter filter, Answer<std::vector<store::StoredReport>> reply) override {
-        real_.reports(std::move(filter), std::move(reply));
-    }
-    void reporting(std::chrono::sys_days from, Answer<store::ReportingState> reply) override {
-        real_.reporting(from, std::move(reply));
-    }
-    void suspensions(Answer<std::vector<store::StoredSuspension>> reply) override {
-        real_.suspensions(std::move(reply));
-    }
-    void put_alarm(store::StoredAlarm alarm) override { real_.put_alarm(std::move(alarm)); }
-    void alarms(WallTime since, Answer<std::vector<store::StoredAlarm>> reply) override {
-        real_.alarms(since, std::move(reply));
-    }
-    void hosts_seen(Answer<std::vector<store::StoredHost>> reply) override {
-        real_.hosts_seen(std::move(reply));
-    }
-    void outcomes(store::OutcomeFilter filter, Answer<std::vector<store::StoredOutcome>> reply) override {
-        real_.outcomes(std::move(filter), std::move(reply));
-    }
-    void history(store::HistoryFilter filter, Answer<store::History> reply) override {
-        real_.history(std::move(filter), std::move(reply));
-    }
+    void ask(store::Question question, bool current) override { real_.ask(std::move(question), current); }
 
   protected:
     store::Store& real() { return real_; }
 
   private:
     store::Store& real_;
+};
+
+class QuestionsDouble : public store::Questions {
+  public:
+    explicit QuestionsDouble(store::Questions& real) : real_(real) {}
+
+    store::Result<std::vector<store::StoredMessage>> find(const store::QueueFilter& filter) override {
+        return real_.find(filter);
+    }
+    store::Result<store::QueueTotals> totals() override { return real_.totals(); }
+    store::Result<std::vector<store::HopLoad>> hops(const store::HopFilter& filter) override {
+        return real_.hops(filter);
+    }
+    store::Result<std::vector<store::StoredPolicy>> policies() override { return real_.policies(); }
+    store::Result<std::vector<store::PolicyVersion>> versions(const std::string& domain) override {
+        return real_.versions(domain);
+    }
+    store::Result<std::vector<store::StoredDiscovery>> discoveries() override { return real_.discoveries(); }
+    store::Result<std::vector<store::StoredOverride>> overrides() override { return real_.overrides(); }
+    store::Result<std::vector<store::StoredSuspension>> suspensions() override { return real_.suspensions(); }
+    store::Result<std::vector<store::StoredAlarm>> alarms(WallTime since) override {
+        return real_.alarms(since);
+    }
+    store::Result<std::vector<store::StoredHost>> hosts_seen() override { return real_.hosts_seen(); }
+    store::Result<std::vector<store::StoredOutcome>> outcomes(const store::OutcomeFilter& filter) override {
+        return real_.outcomes(filter);
+    }
+    store::Result<store::History> history(const store::HistoryFilter& filter) override {
+        return real_.history(filter);
+    }
+    store::Result<std::vector<store::StoredReport>> reports(const store::ReportFilter& filter) override {
+        return real_.reports(filter);
+    }
+    store::Result<store::ReportingState> reporting(std::chrono::sys_days from) override {
+        return real_.reporting(from);
+    }
+
+  private:
+    store::Questions& real_;
 };
 
 }  // namespace sternpost::simulation

@@ -248,8 +248,8 @@ class DiagnosticInAscii final : public Plant {
 
 class RetryReleases final : public Plant {
   public:
-    queue::Deed deed(queue::Deed asked) override {
-        return asked == queue::Deed::retry ? queue::Deed::release : asked;
+    queue::AdminAction deed(queue::AdminAction asked) override {
+        return asked == queue::AdminAction::retry ? queue::AdminAction::release : asked;
     }
 };
 

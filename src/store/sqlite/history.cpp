@@ -5,8 +5,8 @@
 #include <algorithm>
 #include <set>
 
-#include "store/codec.h"
-#include "store/hop.h"
+#include "store/hop_group.h"
+#include "store/journal/codec.h"
 #include "util/text.h"
 
 namespace sternpost::store::sqlite {
@@ -100,9 +100,10 @@ std::optional<HistoryEntry> entry_of(std::uint64_t sequence, std::string_view wh
     };
     bool known = false;
     if (field->tag == static_cast<std::uint64_t>(RecordType::result))
-        known = take(decode_result(field->octets));
-    if (field->tag == static_cast<std::uint64_t>(RecordType::act)) known = take(decode_act(field->octets));
-    if (field->tag == static_cast<std::uint64_t>(RecordType::hop)) known = take(decode_hop(field->octets));
+        known = take(decode<DeliveryResult>(field->octets));
+    if (field->tag == static_cast<std::uint64_t>(RecordType::act)) known = take(decode<Act>(field->octets));
+    if (field->tag == static_cast<std::uint64_t>(RecordType::hop))
+        known = take(decode<HopState>(field->octets));
     return known ? std::optional(std::move(out)) : std::nullopt;
 }
 
@@ -251,18 +252,18 @@ Result<void> HistoryFiles::apply(std::span<const JournalEntry> entries, WallTime
     };
     for (const auto& entry : entries) {
         if (const auto* accepted = std::get_if<Accepted>(&entry.what)) {
-            if (accepted->message.standing) continue;  // known, and nothing happened to it
+            if (accepted->message.copied) continue;  // known, and nothing happened to it
             if (Rows* rows = rows_at(accepted->message.arrived))
                 rows->messages[accepted->message.id.value].message = &accepted->message;
         } else if (const auto* result = std::get_if<DeliveryResult>(&entry.what)) {
             add(result->message, result->at, entry.sequence,
-                what_of(RecordType::result, encode_for_history(*result)));
+                what_of(RecordType::result, encode(*result, WithOutcomes::no)));
         } else if (const auto* act = std::get_if<Act>(&entry.what)) {
             add(act->message, act->at, entry.sequence, what_of(RecordType::act, encode(*act)));
         } else if (const auto* hop = std::get_if<HopState>(&entry.what)) {
             if (Rows* rows = rows_at(hop->at))
                 rows->hops[hop->next_hop].push_back(
-                    {entry.sequence, what_of(RecordType::hop, encode_for_history(*hop))});
+                    {entry.sequence, what_of(RecordType::hop, encode(*hop, WithOutcomes::no))});
         }
     }
     Result<void> out;
@@ -327,7 +328,7 @@ void HistoryOverlay::add(const JournalEntry& entry) {
     HistoryEntry out;
     out.sequence = entry.sequence;
     if (const auto* accepted = std::get_if<Accepted>(&entry.what)) {
-        if (accepted->message.standing) return;
+        if (accepted->message.copied) return;
         messages_.push_back(StoredMessage::of(accepted->message));
         return;
     }

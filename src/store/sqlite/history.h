@@ -11,10 +11,10 @@
 #include <string>
 #include <vector>
 
-#include "store/disk.h"
+#include "store/journal/disk.h"
+#include "store/journal/writer.h"
 #include "store/sqlite/database.h"
 #include "store/store.h"
-#include "store/writer.h"
 
 namespace sternpost::store::sqlite {
 

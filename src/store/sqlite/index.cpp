@@ -4,8 +4,8 @@
 #include <cassert>
 #include <unordered_map>
 
-#include "store/codec.h"
-#include "store/hop.h"
+#include "store/hop_group.h"
+#include "store/journal/codec.h"
 #include "store/sqlite/schema.h"
 #include "util/crc32c.h"
 
@@ -229,7 +229,7 @@ class Index::Application {
     std::map<std::int64_t, std::int64_t> hop_changes_;  // by id
     WallTime latest_{};                                 // time that an entry tells
     std::unordered_map<std::string, std::int64_t> texts_;
-    Tally tally_;
+    OutcomeCounts tally_;
     Crowded& crowded_;
     FairRanks& ranks_;
     std::vector<std::string> released_;
@@ -265,7 +265,7 @@ bool Index::Application::moved(const JournalEntry& entry, const NewMessage& mess
 void Index::Application::take(const JournalEntry& entry, const Accepted& accepted) {
     const NewMessage& message = accepted.message;
     auto& segment = use(entry.place.segment);
-    if (message.standing) {
+    if (message.copied) {
         sql_.note_copy.with(message.id.value, entry.place.segment).run();
     } else {
         segment.min_message = std::min(segment.min_message, message.id);
@@ -288,10 +288,10 @@ void Index::Application::take(const JournalEntry& entry, const Accepted& accepte
     Recipient queued;
     queued.next_at = message.arrived;
     fresh.recipients.assign(message.recipients.size(), queued);
-    if (message.standing) {
-        fresh.held = held_ || message.standing->held;
-        fresh.warned = message.standing->warned;
-        fresh.recipients = message.standing->recipients;
+    if (message.copied) {
+        fresh.held = held_ || message.copied->held;
+        fresh.warned = message.copied->warned;
+        fresh.recipients = message.copied->recipients;
         fresh.recipients.resize(message.recipients.size(), queued);
         fresh.unfinished = static_cast<std::size_t>(
             std::count_if(fresh.recipients.begin(), fresh.recipients.end(),
@@ -372,7 +372,7 @@ void Index::Application::reroute(const Act& act) {
     std::vector<Move> moves;
     auto& row = sql_.waiting_at.with(act.message.value);
     while (row.row()) {
-        HopName name = HopName::parse(row.octets(2));
+        HopGroup name = HopGroup::parse(row.octets(2));
         if (!act.from.empty() && name.next_hop != act.from) continue;
         name.next_hop = act.to;
         moves.push_back({row.id(0), row.integer(1), name.text()});
@@ -434,7 +434,7 @@ void Index::Application::take(const JournalEntry&, const Act& act) {
                 break;
             }
             for (std::size_t n = 0; n < fresh->recipients.size(); ++n) {
-                HopName name = HopName::parse(fresh->hops[n]);
+                HopGroup name = HopGroup::parse(fresh->hops[n]);
                 if (fresh->recipients[n].state != RecipientState::queued) continue;
                 if (!act.from.empty() && name.next_hop != act.from) continue;
                 name.next_hop = act.to;
@@ -715,10 +715,10 @@ Result<std::vector<std::string>> Index::apply(std::span<const JournalEntry> entr
     return application.released_taken();
 }
 
-std::optional<Standing> Index::standing(NewMessage& message, const JournalPlace& place) {
+std::optional<CopiedState> Index::copied(NewMessage& message, const JournalPlace& place) {
     auto& where = statements_->get_place.with(message.id.value);
     const bool lives = where.row() && where.id(0) == place.segment && where.id(1) == place.offset;
-    Standing out;
+    CopiedState out;
     if (lives) {
         out.held = where.integer(2) != 0;
         out.warned = where.integer(3) != 0;
@@ -729,7 +729,7 @@ std::optional<Standing> Index::standing(NewMessage& message, const JournalPlace&
     while (row.row()) {
         const std::size_t n = out.recipients.size();
         if (n < message.recipients.size())
-            message.recipients[n].next_hop = HopName::parse(row.octets(5)).next_hop;
+            message.recipients[n].next_hop = HopGroup::parse(row.octets(5)).next_hop;
         out.recipients.push_back({static_cast<RecipientState>(row.integer(0)), row.time(1),
                                   static_cast<std::uint32_t>(row.integer(2)),
                                   static_cast<std::uint32_t>(row.integer(6)), row.text(3), row.text(4)});

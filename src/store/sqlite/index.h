@@ -9,11 +9,11 @@
 #include <string>
 #include <vector>
 
-#include "store/journal.h"
+#include "store/fair_order.h"
+#include "store/journal/journal.h"
+#include "store/journal/writer.h"
 #include "store/sqlite/database.h"
-#include "store/tally.h"
-#include "store/turn.h"
-#include "store/writer.h"
+#include "store/sqlite/outcome_counts.h"
 
 namespace sternpost::store::sqlite {
 
@@ -55,7 +55,7 @@ class Index {
 
     /// How an unfinished message whose accept record is at `place` stands; sets its recipients' next hops to
     /// those of now. nullopt: it is finished, damaged, unreadable, or its record is elsewhere by now.
-    std::optional<Standing> standing(NewMessage& message, const JournalPlace& place);
+    std::optional<CopiedState> copied(NewMessage& message, const JournalPlace& place);
     /// Segments that hold a copy of the message's accept record.
     std::vector<std::uint64_t> copied_to(MessageId message);
 

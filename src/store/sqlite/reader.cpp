@@ -5,10 +5,10 @@
 #include <map>
 #include <set>
 
-#include "store/codec.h"
-#include "store/hop.h"
+#include "store/hop_group.h"
+#include "store/journal/codec.h"
+#include "store/sqlite/outcome_counts.h"
 #include "store/sqlite/schema.h"
-#include "store/tally.h"
 #include "util/text.h"
 
 namespace sternpost::store::sqlite {
@@ -119,11 +119,14 @@ std::vector<std::string> Reader::queries_of_the_queue() {
             due_in_line, due_again, next_due_hop, hop_by_name};
 }
 
-Reader::Reader(std::unique_ptr<Database> database)
-    : database_(std::move(database)), statements_(std::make_unique<Statements>(*database_)) {}
+Reader::Reader(std::unique_ptr<Database> database, std::optional<HistoryPlace> history)
+    : database_(std::move(database)),
+      history_(std::move(history)),
+      statements_(std::make_unique<Statements>(*database_)) {}
 Reader::~Reader() = default;
 
-Result<std::unique_ptr<Reader>> Reader::open(const DatabasePlace& place) {
+Result<std::unique_ptr<Reader>> Reader::open(const DatabasePlace& place,
+                                             std::optional<HistoryPlace> history) {
     auto database = Database::open(place, Access::read);
     if (!database) return fail(std::move(database).error());
     const auto empty = check_schema(**database, place.path);
@@ -133,7 +136,7 @@ Result<std::unique_ptr<Reader>> Reader::open(const DatabasePlace& place) {
         return fail(
             Errc::busy,
             place.path + " was made by an earlier release: start the daemon once to bring it up to date");
-    std::unique_ptr<Reader> reader(new Reader(std::move(*database)));
+    std::unique_ptr<Reader> reader(new Reader(std::move(*database), std::move(history)));
     if (auto error = reader->database_->take_error()) return fail(std::move(*error));
     return reader;
 }
@@ -143,10 +146,10 @@ template <class Read>
 auto Reader::snapshot(Read read) -> decltype(read()) {
     database_->run("BEGIN");
     auto out = read();
-    auto error = database_->take_error();
+    if (auto error = database_->take_error()) out = fail(std::move(*error));
     database_->run("COMMIT");  // ends the snapshot, so that the WAL may be reused
     database_->take_error();
-    if (error) return fail(std::move(*error));
+    if (!out && out.error().code == Errc::damaged) damage_ = out.error().text;
     return out;
 }
 
@@ -169,7 +172,7 @@ Result<StoredMessage> Reader::message(Statement& query, bool for_people) {
         recipient.notify = notify_of(rows.id(6));
         recipient.orcpt = rows.text(7);
         StoredRecipient& stored = message.recipients.emplace_back(
-            QueuedRecipient(std::move(recipient), HopName::parse(rows.octets(1)).next_hop));
+            QueuedRecipient(std::move(recipient), HopGroup::parse(rows.octets(1)).next_hop));
         stored.state = static_cast<RecipientState>(rows.integer(2));
         stored.next_at = rows.time(3);
         stored.tries = static_cast<std::uint32_t>(rows.integer(4));
@@ -192,7 +195,7 @@ Result<StoredMessage> Reader::message(Statement& query, bool for_people) {
 }
 
 Result<HopState> Reader::hop_state(Statement& query) {
-    auto detail = decode_detail(query.octets(7));
+    auto detail = decode<AttemptDetail>(query.octets(7));
     if (!detail) return fail(Errc::damaged, "next hop " + query.text(0) + " is damaged in the index");
     HopState out;
     out.next_hop = query.text(0);
@@ -523,7 +526,7 @@ Result<std::vector<StoredReport>> Reader::reports(const ReportFilter& filter) {
                              ? statements_->reports_to.with(from, filter.domain)
                              : statements_->reports.with(from, to);
         while (out.size() < filter.limit && row.row()) {
-            auto report = decode_report(row.octets(0));
+            auto report = decode<StoredReport>(row.octets(0));
             if (!report) return fail(Errc::damaged, "a TLS report is damaged in the index");
             if (matches(filter, *report)) out.push_back(std::move(*report));
         }
@@ -545,6 +548,10 @@ Result<ReportingState> Reader::reporting(std::chrono::sys_days from) {
         while (row.row()) out.unreported.push_back({day(row.integer(0)), row.text(1), row.time(2)});
         return out;
     });
+}
+
+Result<History> Reader::history(const HistoryFilter& filter) {
+    return history_ ? read_history(*history_, filter) : History();
 }
 
 std::optional<JournalPlace> Reader::place_of(MessageId message) {

@@ -2,39 +2,48 @@
 #pragma once
 
 #include <memory>
+#include <optional>
 #include <string>
+#include <utility>
 #include <vector>
 
-#include "store/journal.h"
+#include "store/journal/journal.h"
 #include "store/sqlite/database.h"
+#include "store/sqlite/history.h"
 #include "store/store.h"
 
 namespace sternpost::store::sqlite {
 
 /// One thread at a time. Errors: not_found (there is no database), newer_schema, damaged, busy, io.
-class Reader {
+class Reader final : public Questions {
   public:
-    static Result<std::unique_ptr<Reader>> open(const DatabasePlace& place);
-    ~Reader();
+    /// Without a place for the history there is none.
+    static Result<std::unique_ptr<Reader>> open(const DatabasePlace& place,
+                                                std::optional<HistoryPlace> history = std::nullopt);
+    ~Reader() override;
 
     /// The questions that the queue asks while it works, and the first of those that people ask: for a test
     /// that none of them reads whole tables.
     static std::vector<std::string> queries_of_the_queue();
 
     Result<Due> due(const DueQuestion& question);
-    Result<std::vector<StoredMessage>> find(const QueueFilter& filter);  // in id order
-    Result<QueueTotals> totals();
-    Result<std::vector<HopLoad>> hops(const HopFilter& filter);
-    Result<std::vector<StoredPolicy>> policies();
-    Result<std::vector<PolicyVersion>> versions(const std::string& domain);  // first seen first
-    Result<std::vector<StoredDiscovery>> discoveries();
-    Result<std::vector<StoredOverride>> overrides();
-    Result<std::vector<StoredSuspension>> suspensions();
-    Result<std::vector<StoredAlarm>> alarms(WallTime since);  // the latest first
-    Result<std::vector<StoredHost>> hosts_seen();
-    Result<std::vector<StoredOutcome>> outcomes(const OutcomeFilter& filter);
-    Result<std::vector<StoredReport>> reports(const ReportFilter& filter);  // by day and domain
-    Result<ReportingState> reporting(std::chrono::sys_days from);
+    Result<std::vector<StoredMessage>> find(const QueueFilter& filter) override;
+    Result<QueueTotals> totals() override;
+    Result<std::vector<HopLoad>> hops(const HopFilter& filter) override;
+    Result<std::vector<StoredPolicy>> policies() override;
+    Result<std::vector<PolicyVersion>> versions(const std::string& domain) override;
+    Result<std::vector<StoredDiscovery>> discoveries() override;
+    Result<std::vector<StoredOverride>> overrides() override;
+    Result<std::vector<StoredSuspension>> suspensions() override;
+    Result<std::vector<StoredAlarm>> alarms(WallTime since) override;
+    Result<std::vector<StoredHost>> hosts_seen() override;
+    Result<std::vector<StoredOutcome>> outcomes(const OutcomeFilter& filter) override;
+    Result<std::vector<StoredReport>> reports(const ReportFilter& filter) override;
+    Result<ReportingState> reporting(std::chrono::sys_days from) override;
+    Result<History> history(const HistoryFilter& filter) override;
+    /// What could not be read in an answer since the last call, since the index is damaged. The history has
+    /// files of its own.
+    std::optional<std::string> take_damage() { return std::exchange(damage_, std::nullopt); }
     /// Where the journal holds the message's accept record, or the latest copy of it; nullopt: it is
     /// finished.
     std::optional<JournalPlace> place_of(MessageId message);
@@ -43,7 +52,7 @@ class Reader {
 
   private:
     struct Statements;
-    explicit Reader(std::unique_ptr<Database> database);
+    Reader(std::unique_ptr<Database> database, std::optional<HistoryPlace> history);
     /// The message of the query's present row. `for_people`: with what its next hops wait for.
     Result<StoredMessage> message(Statement& query, bool for_people);
     Result<HopState> hop_state(Statement& query);
@@ -54,6 +63,8 @@ class Reader {
     auto snapshot(Read read) -> decltype(read());
 
     std::unique_ptr<Database> database_;
+    std::optional<HistoryPlace> history_;
+    std::optional<std::string> damage_;
     std::unique_ptr<Statements> statements_;
 };
 

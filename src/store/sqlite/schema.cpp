@@ -6,8 +6,8 @@
 #include <utility>
 #include <vector>
 
-#include "store/codec.h"
-#include "store/hop.h"
+#include "store/hop_group.h"
+#include "store/journal/codec.h"
 
 namespace sternpost::store::sqlite {
 namespace {
@@ -201,7 +201,7 @@ ALTER TABLE message ADD COLUMN warned INTEGER NOT NULL DEFAULT 0;
 )sql"},
     Migration{R"sql(
 -- What sleeps here and is due is found by next hop. tier 0: not tried yet, next_at is its place in the line
--- (store/turn); 1: tried, due at next_at; 2: on hold, next_at is kept. A hop is a group (store/hop).
+-- (store/fair_order); 1: tried, due at next_at; 2: on hold, next_at is kept. A hop is a group (store/hop_group).
 ALTER TABLE recipient ADD COLUMN tier INTEGER NOT NULL DEFAULT 0;
 UPDATE recipient SET tier = CASE WHEN (SELECT held FROM message WHERE id = message) THEN 2
                                  WHEN tries > 0 OR status <> '' THEN 1 ELSE 0 END;
@@ -274,11 +274,11 @@ void group_next_hops(Database& database) {
     while (heads.row()) {
         const auto head = decode_message(heads.octets(1));
         if (!head) continue;  // damaged: found, and told, when it is read
-        const TlsWish wish = wish_of(head->message_class, head->envelope);
-        if (wish == TlsWish::ordinary) continue;
+        const TlsMode tls_mode = tls_mode_of(head->message_class, head->envelope);
+        if (tls_mode == TlsMode::ordinary) continue;
         std::vector<std::pair<std::uint64_t, std::string>> groups;
         auto& row = recipients.with(heads.id(0));
-        while (row.row()) groups.emplace_back(row.id(0), HopName{row.text(1), wish}.text());
+        while (row.row()) groups.emplace_back(row.id(0), HopGroup{row.text(1), tls_mode}.text());
         for (const auto& [n, group] : groups) {
             add.with(group).run();
             move.with(heads.id(0), n, group).run();

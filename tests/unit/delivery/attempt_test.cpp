@@ -35,11 +35,14 @@ class ResultStore final : public fake::IntakeStore {
     std::vector<store::HopState> hop_states;
 
     void record(std::vector<store::DeliveryResult> results, std::vector<store::NewMessage>,
-                Reply<store::Result<void>> reply) override {
+                Completion<store::Result<void>> reply) override {
         for (const auto& result : results) sent += result.state == store::RecipientState::sent ? 1U : 0U;
         reply(store::Result<void>());
     }
-    void record_hop(store::HopState state) override { hop_states.push_back(std::move(state)); }
+    void keep(store::Kept kept, Completion<store::Result<void>> reply) override {
+        if (auto* state = std::get_if<store::HopState>(&kept)) hop_states.push_back(std::move(*state));
+        if (reply) reply(store::Result<void>());
+    }
 };
 
 // Hosts that take everything, or nothing.

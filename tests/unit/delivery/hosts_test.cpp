@@ -68,7 +68,7 @@ class HostsOfADomain : public ::testing::Test {
     /// The MX hosts of a.test in the order in which they are tried, or the status of the failure.
     std::string hosts() {
         const auto found = world_.run(find_hosts(options_, resolver_, random_, "a.test"));
-        if (!found) return found.error().fate.status;
+        if (!found) return found.error().hop_failure.status;
         std::string out;
         for (const auto& host : found->candidates) out += (out.empty() ? "" : " ") + host.text();
         return out;

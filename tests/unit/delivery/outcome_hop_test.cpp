@@ -68,7 +68,7 @@ class Hop : public testing::Test {
         }
         findings.end_host();
     }
-    queue::HopFate failure() const { return findings.failure(plan); }
+    queue::HopFailure failure() const { return findings.failure(plan); }
 
     HopPlan plan;
     HopFindings findings;
@@ -78,8 +78,8 @@ class Hop : public testing::Test {
 
 TEST(NoHosts, HasAStatusForEachCause) {
     const auto of = [](NoHostsCause cause) {
-        const auto fate = failure_of(cause, "d.test", "detail");
-        return (fate.permanent ? "bounce " : "wait ") + fate.status;
+        const auto hop_failure = failure_of(cause, "d.test", "detail");
+        return (hop_failure.permanent ? "bounce " : "wait ") + hop_failure.status;
     };
     EXPECT_EQ(of(NoHostsCause::bad_name), "bounce 5.1.2");
     EXPECT_EQ(of(NoHostsCause::unanswered), "wait 4.4.3");
@@ -92,12 +92,12 @@ TEST(NoHosts, HasAStatusForEachCause) {
 TEST_F(Hop, WaitsWhereNoHostTakesAConnection) {
     tried(first, {broke(Errc::connect_refused)});
     tried(second, {broke(Errc::connect_timed_out)});
-    const auto fate = failure();
-    EXPECT_FALSE(fate.permanent);
-    EXPECT_EQ(fate.status, "4.4.1");
-    EXPECT_EQ(fate.reason_code, ReasonCode::unreachable);
-    EXPECT_NE(fate.text.find("mx1.d.test[192.0.2.1]:25: no connection"), std::string::npos);
-    EXPECT_NE(fate.text.find("mx2.d.test[192.0.2.1]:25: no connection"), std::string::npos);
+    const auto hop_failure = failure();
+    EXPECT_FALSE(hop_failure.permanent);
+    EXPECT_EQ(hop_failure.status, "4.4.1");
+    EXPECT_EQ(hop_failure.reason_code, ReasonCode::unreachable);
+    EXPECT_NE(hop_failure.text.find("mx1.d.test[192.0.2.1]:25: no connection"), std::string::npos);
+    EXPECT_NE(hop_failure.text.find("mx2.d.test[192.0.2.1]:25: no connection"), std::string::npos);
 }
 
 TEST_F(Hop, ThatNeedsTimeWaits) {
@@ -313,12 +313,12 @@ TEST(HostThatAsksUsToWait, IsNoFailureOfItsDomain) {
     result.text = "too many connections";
     result.mx_host = "mx1.d.test";
     result.diagnostic = "421 4.7.0 too many connections";
-    const auto fate = asked_to_wait("mx1.d.test[192.0.2.1]:25", result);
-    EXPECT_FALSE(fate.permanent);
-    EXPECT_EQ(fate.status, "4.7.0");
-    EXPECT_EQ(fate.reason_code, ReasonCode::host_asks_to_wait);
-    EXPECT_EQ(fate.detail.mx_host, "mx1.d.test") << "for notices: RFC 3464 §2.3.5";
-    EXPECT_EQ(fate.detail.diagnostic, "421 4.7.0 too many connections");
+    const auto hop_failure = asked_to_wait("mx1.d.test[192.0.2.1]:25", result);
+    EXPECT_FALSE(hop_failure.permanent);
+    EXPECT_EQ(hop_failure.status, "4.7.0");
+    EXPECT_EQ(hop_failure.reason_code, ReasonCode::host_asks_to_wait);
+    EXPECT_EQ(hop_failure.detail.mx_host, "mx1.d.test") << "for notices: RFC 3464 §2.3.5";
+    EXPECT_EQ(hop_failure.detail.diagnostic, "421 4.7.0 too many connections");
 }
 
 TEST_F(Hop, KeepsTheLastReplyThatAHostGave) {

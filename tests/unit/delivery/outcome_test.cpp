@@ -33,10 +33,10 @@ struct Case {
 class Meanings : public testing::TestWithParam<Case> {};
 TEST_P(Meanings, AreDecidedHere) {
     const auto meaning = meaning_of(GetParam().outcome, {});
-    EXPECT_EQ(meaning.fate.result.state, GetParam().state);
-    EXPECT_EQ(meaning.fate.result.status, GetParam().status);
-    EXPECT_EQ(meaning.fate.blames_hop, GetParam().blames_hop);
-    EXPECT_FALSE(meaning.fate.again);
+    EXPECT_EQ(meaning.recipient_result.result.state, GetParam().state);
+    EXPECT_EQ(meaning.recipient_result.result.status, GetParam().status);
+    EXPECT_EQ(meaning.recipient_result.blames_hop, GetParam().blames_hop);
+    EXPECT_FALSE(meaning.recipient_result.again);
 }
 const Case cases[] = {
     {"MailRefused", said(Stage::mail, 550, "5.7.1 no"), RecipientState::bounced, "5.7.1", false},
@@ -64,31 +64,34 @@ INSTANTIATE_TEST_SUITE_P(Rfc5321, Meanings, testing::ValuesIn(cases),
 TEST(TooManyRecipients, GoInAFurtherTransaction) {  // SMTP-19, D-30
     TransactionFacts some;
     some.any_accepted = true;
-    EXPECT_TRUE(meaning_of(said(Stage::rcpt, 452, "4.5.3 too many"), some).fate.again);
-    EXPECT_TRUE(meaning_of(said(Stage::rcpt, 552, "too many"), some).fate.again);
-    EXPECT_TRUE(meaning_of(said(Stage::rcpt, 452, "too many"), some).fate.again);
-    EXPECT_FALSE(meaning_of(said(Stage::rcpt, 452, "4.2.2 mailbox full"), some).fate.again);
-    EXPECT_FALSE(meaning_of(said(Stage::rcpt, 552, "5.2.2 mailbox full"), some).fate.again);
-    EXPECT_FALSE(meaning_of(said(Stage::rcpt, 452, "4.5.3 too many"), {}).fate.again)
+    EXPECT_TRUE(meaning_of(said(Stage::rcpt, 452, "4.5.3 too many"), some).recipient_result.again);
+    EXPECT_TRUE(meaning_of(said(Stage::rcpt, 552, "too many"), some).recipient_result.again);
+    EXPECT_TRUE(meaning_of(said(Stage::rcpt, 452, "too many"), some).recipient_result.again);
+    EXPECT_FALSE(meaning_of(said(Stage::rcpt, 452, "4.2.2 mailbox full"), some).recipient_result.again);
+    EXPECT_FALSE(meaning_of(said(Stage::rcpt, 552, "5.2.2 mailbox full"), some).recipient_result.again);
+    EXPECT_FALSE(meaning_of(said(Stage::rcpt, 452, "4.5.3 too many"), {}).recipient_result.again)
         << "nobody was accepted: no progress";
-    EXPECT_TRUE(meaning_of(said(Stage::rcpt, 552, "5.5.3 limit of 2 recipients reached"), some).fate.again);
-    EXPECT_TRUE(meaning_of(said(Stage::rcpt, 550, "5.5.3 too many"), some).fate.again);
-    EXPECT_EQ(meaning_of(said(Stage::rcpt, 552, "5.3.4 too big"), some).fate.result.state,
+    EXPECT_TRUE(meaning_of(said(Stage::rcpt, 552, "5.5.3 limit of 2 recipients reached"), some)
+                    .recipient_result.again);
+    EXPECT_TRUE(meaning_of(said(Stage::rcpt, 550, "5.5.3 too many"), some).recipient_result.again);
+    EXPECT_EQ(meaning_of(said(Stage::rcpt, 552, "5.3.4 too big"), some).recipient_result.result.state,
               RecipientState::bounced);
-    EXPECT_EQ(meaning_of(said(Stage::rcpt, 552, "no"), {}).fate.result.state, RecipientState::bounced)
+    EXPECT_EQ(meaning_of(said(Stage::rcpt, 552, "no"), {}).recipient_result.result.state,
+              RecipientState::bounced)
         << "of the first recipient";
     const Meaning first = meaning_of(said(Stage::rcpt, 552, "5.5.3 too many"), {});
-    EXPECT_EQ(first.fate.result.state, RecipientState::queued) << "it counts what it had before";
-    EXPECT_EQ(first.fate.result.status, "4.5.3");
+    EXPECT_EQ(first.recipient_result.result.state, RecipientState::queued) << "it counts what it had before";
+    EXPECT_EQ(first.recipient_result.result.status, "4.5.3");
 }
 
 TEST(LostReplyToTheDot, WaitsThirtyMinutesAndDoubles) {  // SMTP-46
     TransactionFacts facts;
     const auto first = meaning_of(broke(Stage::dot, Errc::closed), facts);
-    EXPECT_EQ(first.fate.least_wait, std::chrono::minutes(30));
-    EXPECT_TRUE(first.fate.result.text.starts_with("possibly-delivered"));
+    EXPECT_EQ(first.recipient_result.least_wait, std::chrono::minutes(30));
+    EXPECT_TRUE(first.recipient_result.result.text.starts_with("possibly-delivered"));
     facts.lost_replies = 2;
-    EXPECT_EQ(meaning_of(broke(Stage::dot, Errc::timed_out), facts).fate.least_wait, std::chrono::hours(2));
+    EXPECT_EQ(meaning_of(broke(Stage::dot, Errc::timed_out), facts).recipient_result.least_wait,
+              std::chrono::hours(2));
 }
 
 TEST(PtrComplaint, OverIpv6TriesIpv4First) {  // D-21
@@ -97,7 +100,7 @@ TEST(PtrComplaint, OverIpv6TriesIpv4First) {  // D-21
     EXPECT_TRUE(meaning_of(said(Stage::rcpt, 550, "5.7.25 no PTR record"), facts).other_family);
     EXPECT_TRUE(meaning_of(said(Stage::mail, 550, "5.7.1 your IP has no reverse DNS"), facts).other_family);
     facts.other_family = false;
-    EXPECT_EQ(meaning_of(said(Stage::rcpt, 550, "5.7.25 no PTR record"), facts).fate.result.state,
+    EXPECT_EQ(meaning_of(said(Stage::rcpt, 550, "5.7.25 no PTR record"), facts).recipient_result.result.state,
               RecipientState::bounced);
 }
 
@@ -107,7 +110,7 @@ TEST(ReasonCode, NamesWhatTheReplySays) {
     const auto code = [](const smtp::RecipientOutcome& outcome, bool over_ipv6 = false) {
         TransactionFacts facts;
         facts.over_ipv6 = over_ipv6;
-        return std::string(name_of(meaning_of(outcome, facts).fate.result.reason_code));
+        return std::string(name_of(meaning_of(outcome, facts).recipient_result.result.reason_code));
     };
     EXPECT_EQ(code(said(Stage::rcpt, 450, "4.2.0 <a@b.test>: Recipient address rejected: Greylisted")),
               "greylisted");

@@ -3,8 +3,8 @@
 #include <gtest/gtest.h>
 
 #include "delivery/route.h"
-#include "delivery/watch.h"
-#include "store/hop.h"
+#include "delivery/tls_loss_detector.h"
+#include "store/hop_group.h"
 
 namespace sternpost::delivery {
 namespace {
@@ -122,47 +122,47 @@ store::TlsOutcome session(bool tls, bool dane = false) {
     return out;
 }
 
-TEST(Watch, SaysWhenAHostThatAlwaysHadTlsHasNone) {
-    Watch watch;
-    EXPECT_FALSE(watch.saw(session(false), true)) << "a host that nobody knows";
-    for (int i = 0; i < 3; ++i) EXPECT_FALSE(watch.saw(session(true), true));
+TEST(TlsLossDetector, SaysWhenAHostThatAlwaysHadTlsHasNone) {
+    TlsLossDetector watch;
+    EXPECT_FALSE(watch.observe(session(false), true)) << "a host that nobody knows";
+    for (int i = 0; i < 3; ++i) EXPECT_FALSE(watch.observe(session(true), true));
     auto later = session(false);
     later.at = noon + std::chrono::hours(1);
     auto tls = session(true);
     tls.at = noon + std::chrono::minutes(30);
-    EXPECT_FALSE(watch.saw(tls, true));
-    const auto alarm = watch.saw(later, true);
+    EXPECT_FALSE(watch.observe(tls, true));
+    const auto alarm = watch.observe(later, true);
     ASSERT_TRUE(alarm);
     EXPECT_EQ(alarm->kind, "tls-gone");
     EXPECT_EQ(alarm->subject, "mx.d.test");
     EXPECT_NE(alarm->text.find("though it did until 2026-"), std::string::npos) << alarm->text;
-    EXPECT_FALSE(watch.saw(later, true)) << "once";
+    EXPECT_FALSE(watch.observe(later, true)) << "once";
 }
 
-TEST(Watch, SaysWhenDaneIsGone) {
-    Watch watch;
-    EXPECT_FALSE(watch.saw(session(true, true), false));
-    EXPECT_FALSE(watch.saw(session(true), false))
+TEST(TlsLossDetector, SaysWhenDaneIsGone) {
+    TlsLossDetector watch;
+    EXPECT_FALSE(watch.observe(session(true, true), false));
+    EXPECT_FALSE(watch.observe(session(true), false))
         << "its TLSA records are there; another requirement came first";
-    const auto alarm = watch.saw(session(true), true);
+    const auto alarm = watch.observe(session(true), true);
     ASSERT_TRUE(alarm);
     EXPECT_EQ(alarm->kind, "dane-gone");
-    EXPECT_FALSE(watch.saw(session(true), true));
+    EXPECT_FALSE(watch.observe(session(true), true));
 }
 
-TEST(HopName, KeepsMailThatDemandsTlsApart) {  // RTLS-06, RTLS-12
-    for (const auto wish :
-         {store::TlsWish::ordinary, store::TlsWish::requiretls, store::TlsWish::tls_optional}) {
-        const store::HopName name{"d.test", wish};
-        EXPECT_EQ(store::HopName::parse(name.text()).wish, wish);
-        EXPECT_EQ(store::HopName::parse(name.text()).next_hop, "d.test");
+TEST(HopGroup, KeepsMailThatDemandsTlsApart) {  // RTLS-06, RTLS-12
+    for (const auto tls_mode :
+         {store::TlsMode::ordinary, store::TlsMode::requiretls, store::TlsMode::tls_optional}) {
+        const store::HopGroup name{"d.test", tls_mode};
+        EXPECT_EQ(store::HopGroup::parse(name.text()).tls_mode, tls_mode);
+        EXPECT_EQ(store::HopGroup::parse(name.text()).next_hop, "d.test");
     }
     store::StoredMessage message;
     message.envelope.requiretls = message.envelope.tls_required_no = true;
-    EXPECT_EQ(store::wish_of(message), store::TlsWish::requiretls)
+    EXPECT_EQ(store::tls_mode_of(message), store::TlsMode::requiretls)
         << "RTLS-11: the option outranks the field";
     message.message_class = store::MessageClass::notice;
-    EXPECT_EQ(store::wish_of(message), store::TlsWish::ordinary) << "RTLS-10: a notice is not held back";
+    EXPECT_EQ(store::tls_mode_of(message), store::TlsMode::ordinary) << "RTLS-10: a notice is not held back";
 }
 
 }  // namespace

@@ -13,7 +13,7 @@
 #include <memory>
 #include <string>
 
-#include "fake/hand_mailbox.h"
+#include "fake/hand_task_queue.h"
 #include "fake/intake_store.h"
 #include "fake/io_loop.h"
 #include "fake/log_lines.h"
@@ -67,15 +67,15 @@ class LocalSubmission : public testing::Test {
         loop_.run(maildrop.drain(clock_.steady() + 10s));
     }
 
-    Submission submission(const Spool& spool) {
+    Submission submission(const MessageBuffer& spool) {
         Submission s;
         s.id = store::SubmissionId::make(random_);
         s.recipients = {"carol@dest.example"};
         s.octets = spool.size();
         return s;
     }
-    static Spool spool_of(std::string_view text) {
-        Spool spool("/tmp");
+    static MessageBuffer spool_of(std::string_view text) {
+        MessageBuffer spool("/tmp");
         EXPECT_TRUE(spool.append(text).has_value());
         return spool;
     }
@@ -103,7 +103,7 @@ class LocalSubmission : public testing::Test {
 
 TEST_F(LocalSubmission, GoesOverTheSocket) {  // CLI-10: the uid is the kernel's word; CLI-12
     open_socket();
-    const Spool spool = spool_of("Subject: x\r\n\r\nhi\r\n");
+    const MessageBuffer spool = spool_of("Subject: x\r\n\r\nhi\r\n");
     Submission s = submission(spool);
     s.full_name = "Bob, Esq.";
     const auto answer = submit(options_.socket_path, s, spool);
@@ -133,7 +133,7 @@ TEST_F(LocalSubmission, GoesOverTheSocket) {  // CLI-10: the uid is the kernel's
 
 TEST_F(LocalSubmission, KeepsRequiretlsAndSmtputf8) {  // RTLS-02, RTLS-11, RTLS-15, CLI-22
     open_socket();
-    const Spool spool = spool_of("From: a\r\nTLS-Required: No\r\nSubject: \xc3\xb6\r\n\r\nhi\r\n");
+    const MessageBuffer spool = spool_of("From: a\r\nTLS-Required: No\r\nSubject: \xc3\xb6\r\n\r\nhi\r\n");
     Submission s = submission(spool);
     s.recipients = {
         "j\xc3\xb6rg@b\xc3\xbc"
@@ -168,7 +168,7 @@ TEST_F(LocalSubmission, KeepsRequiretlsAndSmtputf8) {  // RTLS-02, RTLS-11, RTLS
 
 TEST_F(LocalSubmission, IsTakenOnceUnderOneId) {
     open_socket();
-    const Spool spool = spool_of("\r\nhi\r\n");
+    const MessageBuffer spool = spool_of("\r\nhi\r\n");
     const Submission s = submission(spool);
     EXPECT_EQ(submit(options_.socket_path, s, spool)->kind, Answer::Kind::ok);
     EXPECT_EQ(submit(options_.socket_path, s, spool)->kind, Answer::Kind::ok);
@@ -187,7 +187,7 @@ struct Refusal {
 class RefusedSubmission : public LocalSubmission, public testing::WithParamInterface<Refusal> {};
 TEST_P(RefusedSubmission, IsToldWhy) {
     open_socket();
-    const Spool spool = spool_of(GetParam().message);
+    const MessageBuffer spool = spool_of(GetParam().message);
     Submission s = submission(spool);
     GetParam().change(s);
     const auto answer = submit(options_.socket_path, s, spool);
@@ -221,12 +221,12 @@ INSTANTIATE_TEST_SUITE_P(Cli, RefusedSubmission, testing::ValuesIn(refusals),
 TEST_F(LocalSubmission, IsOursToSignUnlessItIsPassedOn) {  // DKIM-14, DKIM-16
     open_socket();
     for (const bool passed_on : {false, true}) {
-        const Spool spool = spool_of("From: a@corp.example\r\n\r\nhi\r\n");
+        const MessageBuffer spool = spool_of("From: a@corp.example\r\n\r\nhi\r\n");
         Submission s = submission(spool);
         s.gateway = passed_on;
         ASSERT_EQ(submit(options_.socket_path, s, spool)->kind, Answer::Kind::ok);
         EXPECT_EQ(store_.accepted().back().envelope.originated, !passed_on);
-        const Spool twice = spool_of("From: a@corp.example\r\nFrom: b@corp.example\r\n\r\nhi\r\n");
+        const MessageBuffer twice = spool_of("From: a@corp.example\r\nFrom: b@corp.example\r\n\r\nhi\r\n");
         Submission t = submission(twice);
         t.gateway = passed_on;
         const auto answer = submit(options_.socket_path, t, twice);
@@ -243,7 +243,7 @@ TEST_F(LocalSubmission, QualifiesItsReversePath) {
         {"Eve@Corp.Example", "Eve@Corp.Example"},
         {std::nullopt, "bob@relay.example"}};
     for (const auto& [given, kept] : rows) {
-        const Spool spool = spool_of("\r\n");
+        const MessageBuffer spool = spool_of("\r\n");
         Submission s = submission(spool);
         s.reverse_path = given;
         EXPECT_EQ(submit(options_.socket_path, s, spool)->kind, Answer::Kind::ok);
@@ -255,14 +255,14 @@ TEST_F(LocalSubmission, QualifiesItsReversePath) {
 TEST_F(LocalSubmission,
        MakesStrayLineEndsCrlf) {  // SMTP-10: whoever speaks to the socket need not be our sendmail
     open_socket();
-    const Spool spool = spool_of("Subject: x\n\na\rb\n.\nc");
+    const MessageBuffer spool = spool_of("Subject: x\n\na\rb\n.\nc");
     EXPECT_EQ(submit(options_.socket_path, submission(spool), spool)->kind, Answer::Kind::ok);
     EXPECT_TRUE(store_.accepted().at(0).body.octets->ends_with("\r\n\r\na\r\nb\r\n.\r\nc\r\n"));
 }
 
 TEST_F(LocalSubmission, IsNotTakenWhenItIsCutOff) {
     open_socket();
-    Spool spool = spool_of("\r\nhi\r\n");
+    MessageBuffer spool = spool_of("\r\nhi\r\n");
     Submission s = submission(spool);
     s.octets += 10;  // the client finds its spool too short and hangs up
     EXPECT_FALSE(submit(options_.socket_path, s, spool, {2s, 1s, 1s}).has_value());
@@ -281,7 +281,7 @@ TEST_F(LocalSubmission, WaitsForTheStoreBeforeItSaysOk) {  // SMTP-40, and what 
         while (fs::exists(options_.socket_path)) std::this_thread::yield();  // the drain has begun
         store_.release();
     });
-    const Spool spool = spool_of("\r\nhi\r\n");
+    const MessageBuffer spool = spool_of("\r\nhi\r\n");
     EXPECT_EQ(submit(options_.socket_path, submission(spool), spool)->kind, Answer::Kind::ok);
     stopping.join();
     releasing.join();
@@ -291,7 +291,7 @@ TEST_F(LocalSubmission, WaitsForTheStoreBeforeItSaysOk) {  // SMTP-40, and what 
 TEST_F(LocalSubmission, MapsTheStoresTrouble) {
     store_.refuse_accept = store::Errc::full;
     open_socket();
-    const Spool spool = spool_of("\r\nhi\r\n");
+    const MessageBuffer spool = spool_of("\r\nhi\r\n");
     EXPECT_TRUE(submit(options_.socket_path, submission(spool), spool)->line().starts_with("temp 4.3.1 "));
 }
 
@@ -346,7 +346,7 @@ TEST_F(LocalSubmission, TakesFiveMinutesAtMost) {
         if (late == 5min) {
             EXPECT_TRUE(Caller(options_.socket_path).all().ends_with("the submission took too long\n"));
         } else {
-            const Spool spool = spool_of("\r\nhi\r\n");
+            const MessageBuffer spool = spool_of("\r\nhi\r\n");
             EXPECT_EQ(submit(options_.socket_path, submission(spool), spool)->kind, Answer::Kind::ok);
         }
         close_socket();
@@ -372,7 +372,7 @@ TEST_F(LocalSubmission, HearsOneLineAndNoMoreOfIt) {
             line += '\n';
             ::send(one.get(), line.data(), line.size(), MSG_NOSIGNAL);
         });
-        const Spool spool = spool_of("\r\nhi\r\n");
+        const MessageBuffer spool = spool_of("\r\nhi\r\n");
         const auto answer = submit(path, submission(spool), spool);
         daemon.join();
         ASSERT_TRUE(answer) << answer.error().text;
@@ -383,7 +383,7 @@ TEST_F(LocalSubmission, HearsOneLineAndNoMoreOfIt) {
 // ---- the maildrop
 
 TEST_F(LocalSubmission, WaitsInTheMaildropForTheDaemon) {  // CLI-25
-    const Spool spool = spool_of("Subject: x\r\n\r\nhi\r\n");
+    const MessageBuffer spool = spool_of("Subject: x\r\n\r\nhi\r\n");
     const Submission s = submission(spool);
     EXPECT_FALSE(submit(options_.socket_path, s, spool).has_value());
     ASSERT_TRUE(leave(options_.maildrop_path, s, spool).has_value());
@@ -402,7 +402,7 @@ TEST_F(LocalSubmission, WaitsInTheMaildropForTheDaemon) {  // CLI-25
 TEST_F(LocalSubmission, ManyWaitInTheMaildropLargeOnesToo) {
     const std::string large = "\r\n" + std::string(3'000'000, 'x') + "\r\n";
     for (int i = 0; i < 40; ++i) {
-        const Spool spool = spool_of(i % 20 == 0 ? large : "\r\nhi\r\n");
+        const MessageBuffer spool = spool_of(i % 20 == 0 ? large : "\r\nhi\r\n");
         ASSERT_TRUE(leave(options_.maildrop_path, submission(spool), spool).has_value());
     }
     scan();
@@ -415,7 +415,7 @@ TEST_F(LocalSubmission, IsNoticedInTheMaildrop) {
     Maildrop maildrop(loop_.context(), options_, around(), pool_);
     loop_.call([&] { maildrop.start(); });
     for (std::size_t i = 1; i <= 3; ++i) {
-        const Spool spool = spool_of("\r\nhi\r\n");
+        const MessageBuffer spool = spool_of("\r\nhi\r\n");
         ASSERT_TRUE(leave(options_.maildrop_path, submission(spool), spool).has_value());
         while (store_.accepted().size() < i) std::this_thread::yield();
     }
@@ -426,7 +426,7 @@ TEST_F(LocalSubmission, IsNoticedInTheMaildrop) {
 TEST_F(LocalSubmission, IsLookedForInTheMaildropEveryMinute) {
     const LateClock clock(60s);
     store_.refuse_accept = store::Errc::full;
-    const Spool spool = spool_of("\r\nhi\r\n");
+    const MessageBuffer spool = spool_of("\r\nhi\r\n");
     ASSERT_TRUE(leave(options_.maildrop_path, submission(spool), spool).has_value());
     Maildrop maildrop(loop_.context(), options_, {store_, ids_, clock, log_, limits_, nullptr}, pool_);
     loop_.call([&] { maildrop.start(); });
@@ -440,11 +440,11 @@ TEST_F(LocalSubmission, IsLookedForInTheMaildropEveryMinute) {
 }
 
 TEST_F(LocalSubmission, SixteenFilesOfTheMaildropAreReadAtATime) {
-    const Spool spool = spool_of("\r\nhi\r\n");
+    const MessageBuffer spool = spool_of("\r\nhi\r\n");
     for (int i = 0; i < 18; ++i)
         ASSERT_TRUE(leave(options_.maildrop_path, submission(spool), spool).has_value());
     boost::asio::io_context context;
-    fake::HandMailbox pool;
+    fake::HandTaskQueue pool;
     Maildrop maildrop(context, options_, around(), pool);
     const auto settle = [&] {
         std::size_t ran = 1;
@@ -486,7 +486,7 @@ TEST_F(LocalSubmission, SoManyFilesThatCannotBeSetAsideArePassedOver) {
 
 TEST_F(LocalSubmission, StaysInTheMaildropWhileTheStoreIsFull) {
     store_.refuse_accept = store::Errc::full;
-    const Spool spool = spool_of("\r\nhi\r\n");
+    const MessageBuffer spool = spool_of("\r\nhi\r\n");
     const Submission s = submission(spool);
     ASSERT_TRUE(leave(options_.maildrop_path, s, spool).has_value());
     scan();
@@ -500,7 +500,7 @@ TEST_F(LocalSubmission, StaysInTheMaildropWhileTheStoreIsFull) {
 // What must not be touched is set aside and reported, and the rest is taken all the same.
 TEST_F(LocalSubmission, SetsAsideWhatIsNoSubmission) {
     const std::string drop = options_.maildrop_path + "/";
-    const Spool spool = spool_of("\r\nhi\r\n");
+    const MessageBuffer spool = spool_of("\r\nhi\r\n");
     const auto left = [&](const char* digits) {
         Submission s = submission(spool);
         s.id = store::SubmissionId::parse(std::string(30, '0') + digits).value();
@@ -560,7 +560,7 @@ TEST_F(LocalSubmission, LeavesWhatIsBeingWrittenForADay) {
 // However many names are in its way, a record is found, and memory holds a part of them at a time.
 TEST_F(LocalSubmission, FindsARecordBehindAnyNumberOfDeadFiles) {
     for (int i = 0; i < 3000; ++i) std::ofstream(options_.maildrop_path + "/tmp-" + std::to_string(i));
-    const Spool spool = spool_of("\r\nhi\r\n");
+    const MessageBuffer spool = spool_of("\r\nhi\r\n");
     for (int i = 0; i < 3; ++i)
         ASSERT_TRUE(leave(options_.maildrop_path, submission(spool), spool).has_value());
     const auto folder = DropFolder::open(options_.maildrop_path);
@@ -580,7 +580,7 @@ TEST_F(LocalSubmission, SaysOnceThatTheMaildropIsMissing) {
     loop_.run(maildrop.scan());
     loop_.run(maildrop.scan());
     EXPECT_EQ(log_.count("maildrop "), 1U);
-    const Spool spool = spool_of("\r\n");
+    const MessageBuffer spool = spool_of("\r\n");
     EXPECT_FALSE(leave(options_.maildrop_path, submission(spool), spool).has_value());
 }
 
@@ -677,7 +677,7 @@ TEST_F(SendmailProgram, SaysWhatIsWrongByItsExitCode) {  // CLI-24, CLI-27
 }
 
 TEST(SendmailSpool, HoldsAHundredMiB) {
-    Spool spool("/tmp", SIZE_MAX);
+    MessageBuffer spool("/tmp", SIZE_MAX);
     const std::string piece(1'048'576, 'x');
     for (int n = 0; n < 100; ++n) ASSERT_TRUE(spool.append(piece)) << n;
     const auto more = spool.append("x");

@@ -112,8 +112,8 @@ class Queue : public testing::Test {
         core.lane_ended(*lane);
         running.erase(lane);
     }
-    static Fate fate(std::uint32_t recipient, RecipientState state) {
-        Fate out;
+    static RecipientResult recipient_result(std::uint32_t recipient, RecipientState state) {
+        RecipientResult out;
         out.result.recipient = recipient;
         out.result.state = state;
         out.result.status = state == RecipientState::sent ? "2.0.0" : "4.2.0";
@@ -134,7 +134,7 @@ TEST_F(Queue, DeliversAndForgetsOnlyWhatIsRecorded) {
     const auto work = core.take("d.test", now);
     ASSERT_TRUE(work);
     EXPECT_EQ(core.take("d.test", now), std::nullopt);
-    const auto results = core.finished(*work, {fate(0, RecipientState::sent)}, now);
+    const auto results = core.finished(*work, {recipient_result(0, RecipientState::sent)}, now);
     ASSERT_EQ(results.size(), 1U);
     EXPECT_EQ(core.in_memory().messages, 1U) << "the result is not on stable storage yet";
     record(results);
@@ -153,7 +153,7 @@ TEST_F(Queue, BeginsNothingWhileResultsCannotBeKept) {
     core.refused(2);
     EXPECT_EQ(core.take("d.test", now), std::nullopt) << "nor on a connection that is open";
     EXPECT_TRUE(open_lanes().empty());
-    const auto results = core.finished(*work, {fate(0, RecipientState::sent)}, now);
+    const auto results = core.finished(*work, {recipient_result(0, RecipientState::sent)}, now);
     EXPECT_EQ(results.size(), 1U) << "what is under way ends";
     core.kept(2);
     EXPECT_TRUE(open_lanes().empty()) << "one waits still";
@@ -169,7 +169,7 @@ TEST_F(Queue, RetriesByTheSchedule) {  // SMTP-41
         SCOPED_TRACE(wait.count());
         const auto work = core.take("d.test", now);
         ASSERT_TRUE(work);
-        const auto results = core.finished(*work, {fate(0, RecipientState::queued)}, now);
+        const auto results = core.finished(*work, {recipient_result(0, RecipientState::queued)}, now);
         record(results);
         EXPECT_EQ(results[0].next_at - now.wall, wait);
         pass(wait - 1s);
@@ -181,7 +181,9 @@ TEST_F(Queue, RetriesByTheSchedule) {  // SMTP-41
 TEST_F(Queue, OneDeferredRecipientDelaysNobodyElse) {
     add({{"a@d.test", "d.test"}, {"b@d.test", "d.test"}});
     const auto work = core.take("d.test", now);
-    record(core.finished(*work, {fate(0, RecipientState::queued), fate(1, RecipientState::sent)}, now));
+    record(core.finished(
+        *work, {recipient_result(0, RecipientState::queued), recipient_result(1, RecipientState::sent)},
+        now));
     add({{"c@d.test", "d.test"}});
     const auto next = core.take("d.test", now);
     ASSERT_TRUE(next);
@@ -251,13 +253,13 @@ TEST_F(Queue, ExpiresOnlyAfterAnAttemptThatBeganAfterTheDeadline) {  // D-41
     add({{"a@d.test", "d.test"}});
     auto early = core.take("d.test", now);
     pass(6 * 24h);
-    auto results = core.finished(*early, {fate(0, RecipientState::queued)}, now);
+    auto results = core.finished(*early, {recipient_result(0, RecipientState::queued)}, now);
     EXPECT_EQ(results[0].state, RecipientState::queued) << "this attempt began in time";
     record(results);
     pass(24h);
     auto late = core.take("d.test", now);
     ASSERT_TRUE(late);
-    results = core.finished(*late, {fate(0, RecipientState::queued)}, now);
+    results = core.finished(*late, {recipient_result(0, RecipientState::queued)}, now);
     EXPECT_EQ(results[0].state, RecipientState::bounced);
     EXPECT_EQ(results[0].status, "4.2.0") << "the class stays that of the last cause (SMTP-45)";
     EXPECT_NE(results[0].text.find("given up after 7d 00h"), std::string::npos) << results[0].text;
@@ -267,7 +269,7 @@ TEST_F(Queue, NothingExpiresByAnAttemptThatLeftAnAddressAlone) {  // D-41
     add({{"a@d.test", "d.test"}});
     pass(6 * 24h);
     add({{"b@d.test", "d.test"}});
-    HopFate skipped{false, "4.4.1", "refused (a moment ago; not tried again yet)"};
+    HopFailure skipped{false, "4.4.1", "refused (a moment ago; not tried again yet)"};
     skipped.left_alone = true;
     open_lanes();
     EXPECT_TRUE(core.lane_failed("d.test", skipped, now, now).empty());
@@ -286,7 +288,7 @@ TEST_F(Queue, NothingExpiresByAnAttemptThatLeftAnAddressAlone) {  // D-41
 TEST_F(Queue, AnOwedAttemptThatLeavesAnAddressAloneAgainIsNotRepeatedAtOnce) {
     add({{"a@d.test", "d.test"}});
     pass(6 * 24h);
-    HopFate skipped{false, "4.4.1", "busy"};
+    HopFailure skipped{false, "4.4.1", "busy"};
     skipped.left_alone = true;
     for (int i = 0; i < 2; ++i) {
         ASSERT_EQ(open_lanes().size(), 1U);
@@ -355,7 +357,7 @@ TEST_F(Queue, AHostThatKeepsSayingNotNowIsAskedLessAndLessOften) {
     for (int i = 0; i < 3; ++i) {
         ASSERT_EQ(open_lanes().size(), 1U);
         core.lane_connected("d.test");
-        HopFate later{false, "4.7.1", "450 4.7.1 not now"};
+        HopFailure later{false, "4.7.1", "450 4.7.1 not now"};
         later.reason_code = store::ReasonCode::host_asks_to_wait;
         core.lane_disconnected("d.test");
         core.lane_failed("d.test", later, now, now);
@@ -368,8 +370,8 @@ TEST_F(Queue, AHostThatKeepsSayingNotNowIsAskedLessAndLessOften) {
     EXPECT_LT(waits[1], waits[2]);
     const auto work = core.take("d.test", now);
     ASSERT_TRUE(work);
-    record(core.finished(*work, {fate(0, RecipientState::queued)}, now));
-    HopFate later{false, "4.7.1", "450 4.7.1 not now"};
+    record(core.finished(*work, {recipient_result(0, RecipientState::queued)}, now));
+    HopFailure later{false, "4.7.1", "450 4.7.1 not now"};
     later.reason_code = store::ReasonCode::host_asks_to_wait;
     core.lane_failed("d.test", later, now, now);
     EXPECT_EQ(*core.hops().at(0).next_at - now.wall, waits[0]) << "mail was answered by itself in between";
@@ -380,7 +382,7 @@ TEST_F(Queue, NothingExpiresWhileTheClockIsNotTrusted) {
     pass(30 * 24h);
     now.trusted = false;
     const auto work = core.take("d.test", now);
-    const auto results = core.finished(*work, {fate(0, RecipientState::queued)}, now);
+    const auto results = core.finished(*work, {recipient_result(0, RecipientState::queued)}, now);
     EXPECT_EQ(results[0].state, RecipientState::queued);
     EXPECT_TRUE(core.lane_failed("d.test", {false, "4.4.1", "refused"}, now, now).empty());
 }
@@ -391,7 +393,8 @@ TEST_F(Queue, AnAttemptThatBeganWhileTheClockWasNotTrustedIsNotTheLast) {
     Now began = now;
     began.trusted = false;
     const auto work = core.take("d.test", began);
-    EXPECT_EQ(core.finished(*work, {fate(0, RecipientState::queued)}, now)[0].state, RecipientState::queued);
+    EXPECT_EQ(core.finished(*work, {recipient_result(0, RecipientState::queued)}, now)[0].state,
+              RecipientState::queued);
     EXPECT_TRUE(core.lane_failed("d.test", {false, "4.4.1", "refused"}, began, now).empty());
 }
 
@@ -421,7 +424,7 @@ TEST_F(Queue, AHopThatIsGoneForeverBouncesAllThatWaits) {
 TEST_F(Queue, RetryByHandPassesEveryBackoff) {
     add({{"a@d.test", "d.test"}});
     const auto work = core.take("d.test", now);
-    record(core.finished(*work, {fate(0, RecipientState::queued)}, now));
+    record(core.finished(*work, {recipient_result(0, RecipientState::queued)}, now));
     core.lane_failed("d.test", {false, "4.4.1", "refused"}, now, now);
     store::QueueFilter selection;
     selection.domain = "D.test";
@@ -434,7 +437,7 @@ TEST_F(Queue, RetryByHandPassesEveryBackoff) {
 
 TEST_F(Queue, RetryByHandTakesEachMessageOnce) {
     const auto a = add({{"a@d.test", "d.test"}});
-    record(core.finished(*core.take("d.test", now), {fate(0, RecipientState::queued)}, now));
+    record(core.finished(*core.take("d.test", now), {recipient_result(0, RecipientState::queued)}, now));
     const auto b = add({{"b@d.test", "d.test"}});
     core.retry(select({}), now);
     std::vector<store::MessageId> taken;
@@ -450,7 +453,7 @@ TEST_F(Queue, NamesWhatIsInTheWay) {
     EXPECT_EQ(obstacle(a).what, Obstacle::due);
     const auto work = core.take("d.test", now);
     EXPECT_EQ(obstacle(a).what, Obstacle::none) << "an attempt is under way";
-    record(core.finished(*work, {fate(0, RecipientState::queued)}, now));
+    record(core.finished(*work, {recipient_result(0, RecipientState::queued)}, now));
     EXPECT_EQ(obstacle(a).what, Obstacle::schedule);
     EXPECT_EQ(obstacle(a).text, "because");
     core.pause("d.test", 10s, now);
@@ -523,10 +526,10 @@ TEST_F(Queue, SelectsByIdHopSenderAndReason) {
     const auto a = add({{"a@d.test", "d.test"}, {"a@e.test", "e.test"}});
     const auto b = add({{"b@e.test", "e.test"}});
     add({{"c@f.test", "f.test"}});
-    Fate fate_a = fate(0, RecipientState::queued);
+    RecipientResult fate_a = recipient_result(0, RecipientState::queued);
     fate_a.result.text = "450 Mailbox FULL";
     record(core.finished(*core.take("d.test", now), {fate_a}, now));
-    HopFate refused{false, "4.7.5", "its certificate has expired"};
+    HopFailure refused{false, "4.7.5", "its certificate has expired"};
     refused.reason_code = store::ReasonCode::certificate_expired;
     core.lane_failed("e.test", refused, now, now);
     const auto ids = [&](const store::QueueFilter& selection) {
@@ -587,7 +590,7 @@ TEST_F(Queue, HeldMailWaitsUntilItIsReleased) {
     core.hold(select({}), now);
     EXPECT_TRUE(open_lanes().empty());
     EXPECT_EQ(core.take("e.test", now), std::nullopt);
-    const auto results = core.finished(*work, {fate(0, RecipientState::queued)}, now);
+    const auto results = core.finished(*work, {recipient_result(0, RecipientState::queued)}, now);
     pass(24h);
     EXPECT_TRUE(open_lanes().empty()) << "also when the schedule says so";
     core.release(select({}), now);
@@ -621,7 +624,7 @@ TEST_F(Queue, EndsByTheAdministratorsWillWhatWaits) {
     record(results);
     EXPECT_EQ(core.in_memory().messages, 1U) << "the other recipient is in an attempt";
     EXPECT_TRUE(core.end(all, RecipientState::bounced, "5.4.7", "again", now).empty());
-    record(core.finished(*work, {fate(1, RecipientState::sent)}, now));
+    record(core.finished(*work, {recipient_result(1, RecipientState::sent)}, now));
     EXPECT_EQ(core.in_memory().messages, 0U);
     pass(24h);
     EXPECT_EQ(core.take("d.test", now), std::nullopt);
@@ -631,7 +634,7 @@ TEST_F(Queue, WarnsOnceOfMailThatWaitsForFourHours) {
     const auto id = add_mail("ann@sender.test", {"a@d.test", "b@e.test"});
     add({{"c@d.test", "d.test"}});  // from the null reverse-path: nobody to tell
     core.lane_failed("d.test", {false, "4.4.1", "refused"}, now, now);
-    record(core.finished(*core.take("e.test", now), {fate(1, RecipientState::queued)}, now));
+    record(core.finished(*core.take("e.test", now), {recipient_result(1, RecipientState::queued)}, now));
     pass(4h - 1s);
     EXPECT_TRUE(delayed().empty());
     pass(1s);
@@ -650,7 +653,7 @@ TEST_F(Queue, WarnsOnceOfMailThatWaitsForFourHours) {
 
 TEST_F(Queue, WarnsOfNothingThatHasGoneOrNobodyWantsToHearOf) {
     add_mail("ann@sender.test", {"a@d.test"});
-    record(core.finished(*core.take("d.test", now), {fate(0, RecipientState::sent)}, now));
+    record(core.finished(*core.take("d.test", now), {recipient_result(0, RecipientState::sent)}, now));
     add_mail("ann@sender.test", {"b@d.test"}, "failure");
     pass(5h);
     EXPECT_TRUE(delayed().empty());
@@ -680,7 +683,7 @@ TEST_F(Queue, AWarningWaitsForTheEndOfAnAttempt) {
     bool later = false;
     EXPECT_FALSE(core.delayed(*core.message({1}), now, later));
     EXPECT_TRUE(later);
-    record(core.finished(*work, {fate(0, RecipientState::queued)}, now));
+    record(core.finished(*work, {recipient_result(0, RecipientState::queued)}, now));
     pass(1min);
     EXPECT_EQ(delayed().size(), 1U);
 }
@@ -697,7 +700,7 @@ TEST_F(Queue, MailDeletedDuringItsAttemptEndsWithIt) {
     const auto id = add({{"a@d.test", "d.test"}});
     const auto work = core.take("d.test", now);
     core.remove({id});
-    EXPECT_TRUE(core.finished(*work, {fate(0, RecipientState::queued)}, now).empty());
+    EXPECT_TRUE(core.finished(*work, {recipient_result(0, RecipientState::queued)}, now).empty());
     EXPECT_EQ(core.message(id), nullptr);
     pass(24h);
     EXPECT_EQ(core.take("d.test", now), std::nullopt);
@@ -707,7 +710,7 @@ TEST_F(Queue, ADeletedMessagesLastAttemptTellsOfItsSessions) {
     const auto id = add({{"a@d.test", "d.test"}});
     const auto work = core.take("d.test", now);
     core.remove({id});
-    Fate deferred = fate(0, RecipientState::queued);
+    RecipientResult deferred = recipient_result(0, RecipientState::queued);
     deferred.result.detail.outcomes.emplace_back();
     const auto results = core.finished(*work, {deferred}, now);
     ASSERT_EQ(results.size(), 1U) << "each session counts";
@@ -720,9 +723,9 @@ TEST_F(Queue, ADeletedMessagesLastAttemptTellsOfItsSessions) {
 TEST_F(Queue, AFurtherTransactionComesAtOnce) {  // SMTP-19
     add({{"a@d.test", "d.test"}, {"b@d.test", "d.test"}});
     const auto work = core.take("d.test", now);
-    Fate again = fate(1, RecipientState::queued);
+    RecipientResult again = recipient_result(1, RecipientState::queued);
     again.again = true;
-    record(core.finished(*work, {fate(0, RecipientState::sent), again}, now));
+    record(core.finished(*work, {recipient_result(0, RecipientState::sent), again}, now));
     const auto next = core.take("d.test", now);
     ASSERT_TRUE(next);
     EXPECT_EQ(next->recipients, std::vector<std::uint32_t>{1});
@@ -750,7 +753,7 @@ TEST_F(Queue, WakesWhenSomethingIsDue) {
     add({{"a@d.test", "d.test"}});
     const auto work = core.take("d.test", now);
     EXPECT_EQ(core.next_wake(), std::nullopt);
-    record(core.finished(*work, {fate(0, RecipientState::queued)}, now));
+    record(core.finished(*work, {recipient_result(0, RecipientState::queued)}, now));
     EXPECT_EQ(core.next_wake(), now.steady + 5min);
 }
 
@@ -797,7 +800,7 @@ TEST_F(JitteredQueue, TriesADeferredRecipientWhenItsTimeHasComeAndNotSooner) {
         add({{"a@d.test", "d.test"}});
         const auto work = core.take("d.test", now);
         ASSERT_TRUE(work);
-        const auto results = core.finished(*work, {fate(0, RecipientState::queued)}, now);
+        const auto results = core.finished(*work, {recipient_result(0, RecipientState::queued)}, now);
         record(results);
         waits.push_back(results[0].next_at - now.wall);
         ASSERT_LE(core.next_wake().value(), now.steady + waits.back());
@@ -807,7 +810,7 @@ TEST_F(JitteredQueue, TriesADeferredRecipientWhenItsTimeHasComeAndNotSooner) {
         pass(1us);
         const auto again = core.take("d.test", now);
         ASSERT_TRUE(again);
-        record(core.finished(*again, {fate(0, RecipientState::sent)}, now));
+        record(core.finished(*again, {recipient_result(0, RecipientState::sent)}, now));
     }
     expect_spread(waits, 5min);
 }
@@ -826,7 +829,7 @@ TEST_F(JitteredQueue, TriesAFailingHopWhenItsTimeHasComeAndNotSooner) {
         ASSERT_TRUE(open_lanes().empty());
         pass(1us);
         ASSERT_EQ(open_lanes(), std::vector<std::string>{hop});
-        record(core.finished(*core.take(hop, now), {fate(0, RecipientState::sent)}, now));
+        record(core.finished(*core.take(hop, now), {recipient_result(0, RecipientState::sent)}, now));
         end_lane(hop);
     }
     expect_spread(waits, 5min);
@@ -868,7 +871,7 @@ class QueueWindow : public Queue {
 TEST_F(QueueWindow, WhatWaitsForLongSleepsInTheStore) {
     const auto id = add({{"a@d.test", "d.test"}});
     store::StoredMessage stored = *core.message(id);
-    record(core.finished(*core.take("d.test", now), {fate(0, RecipientState::queued)}, now));
+    record(core.finished(*core.take("d.test", now), {recipient_result(0, RecipientState::queued)}, now));
     EXPECT_EQ(core.message(id), nullptr);
     EXPECT_EQ(core.next_wake(), now.steady + 5min);
     EXPECT_EQ(core.wanted(now), std::nullopt);
@@ -885,7 +888,8 @@ TEST_F(QueueWindow, WhatWaitsForLongSleepsInTheStore) {
 
 TEST_F(QueueWindow, ResultsThatAreNotOnStableStorageKeepAMessage) {
     const auto id = add({{"a@d.test", "d.test"}});
-    const auto results = core.finished(*core.take("d.test", now), {fate(0, RecipientState::queued)}, now);
+    const auto results =
+        core.finished(*core.take("d.test", now), {recipient_result(0, RecipientState::queued)}, now);
     EXPECT_NE(core.message(id), nullptr);
     record(results);
     EXPECT_EQ(core.message(id), nullptr);
@@ -898,7 +902,7 @@ TEST_F(QueueWindow, ABulkRunFillsItsPartOfTheMemoryAndTheRestIsAskedForAsItGoes)
     EXPECT_NE(core.message(one), nullptr) << "another sender finds room";
     EXPECT_EQ(core.wanted(now), std::nullopt) << "there is enough to do";
     for (int i = 0; i < 35; ++i)
-        record(core.finished(*core.take("d.test", now), {fate(0, RecipientState::sent)}, now));
+        record(core.finished(*core.take("d.test", now), {recipient_result(0, RecipientState::sent)}, now));
     const auto question = core.wanted(now);
     ASSERT_TRUE(question);
     EXPECT_EQ(question->per_hop, 20U);
@@ -920,9 +924,10 @@ TEST_F(QueueWindow, CountsRecipientsAsWellAsMessages) {
     EXPECT_LE(in, 7U) << "twice the hundred recipients, and one message";
     EXPECT_FALSE(counting.wanted(now)) << "there is no room for what sleeps";
     while (auto work = counting.take("d.test", now)) {
-        std::vector<Fate> fates;
-        for (const auto n : work->recipients) fates.push_back(fate(n, RecipientState::sent));
-        counting.recorded(counting.finished(*work, std::move(fates), now), now);
+        std::vector<RecipientResult> recipient_results;
+        for (const auto n : work->recipients)
+            recipient_results.push_back(recipient_result(n, RecipientState::sent));
+        counting.recorded(counting.finished(*work, std::move(recipient_results), now), now);
     }
     const auto question = counting.wanted(now);
     ASSERT_TRUE(question);
@@ -946,7 +951,7 @@ TEST_F(QueueWindow, AnAnswerOfTheStoreFindsNoRoomThatNewMailHasTaken) {
     EXPECT_EQ(core.in_memory().messages, 200U);
     for (int i = 0; i < 1000; ++i)
         if (auto work = core.take("a" + std::to_string(i) + ".test", now))
-            record(core.finished(*work, {fate(0, RecipientState::sent)}, now));
+            record(core.finished(*work, {recipient_result(0, RecipientState::sent)}, now));
     EXPECT_TRUE(core.wanted(now)) << "what found none is asked for again";
 }
 
@@ -1052,7 +1057,7 @@ TEST_F(QueueWindow, AFullHopIsAskedForWhenItHasRoomAgain) {
     core.loaded({{}, {}, false, std::nullopt}, now);
     for (int i = 0; i < 25; ++i) {
         const auto work = core.take("d.test", now);
-        record(core.finished(*work, {fate(0, RecipientState::sent)}, now));
+        record(core.finished(*work, {recipient_result(0, RecipientState::sent)}, now));
     }
     EXPECT_TRUE(core.wanted(now)) << "what was due in the store is due still";
 }
@@ -1061,7 +1066,7 @@ TEST_F(QueueWindow, WhatEndsWhileTheStoreIsAskedForMessagesDoesNotEndAgain) {
     const auto id = add({{"a@d.test", "d.test"}});
     const store::StoredMessage stored = *core.message(id);
     core.asking();
-    record(core.finished(*core.take("d.test", now), {fate(0, RecipientState::sent)}, now));
+    record(core.finished(*core.take("d.test", now), {recipient_result(0, RecipientState::sent)}, now));
     ASSERT_EQ(core.message(id), nullptr);
     core.answered();
     pass(24h * 30);
@@ -1075,7 +1080,7 @@ TEST_F(QueueWindow, WhatChangesWhileTheStoreIsAskedIsNotTakenFromItsAnswer) {
     ASSERT_TRUE(core.wanted(now));
     const auto id = add({{"a@d.test", "d.test"}});
     const store::StoredMessage stored = *core.message(id);
-    record(core.finished(*core.take("d.test", now), {fate(0, RecipientState::sent)}, now));
+    record(core.finished(*core.take("d.test", now), {recipient_result(0, RecipientState::sent)}, now));
     EXPECT_EQ(core.message(id), nullptr);
     core.loaded({{stored}, {hop_of("d.test", false)}, false, std::nullopt}, now);
     EXPECT_EQ(core.message(id), nullptr) << "it would be sent twice";
@@ -1236,12 +1241,12 @@ TEST_F(QueueWindow, ReroutedMailWaitsForItsNewHop) {
     ASSERT_TRUE(work);
     EXPECT_EQ(work->recipients, std::vector<std::uint32_t>{0});
     EXPECT_EQ(core.take("e.test", now)->message->id, id);
-    record(core.finished(*work, {fate(0, RecipientState::sent)}, now));
+    record(core.finished(*work, {recipient_result(0, RecipientState::sent)}, now));
 }
 
 TEST_F(QueueWindow, ReroutedMailIsAsNewAtItsNewHop) {
     const auto id = add({{"a@d.test", "d.test"}, {"b@e.test", "e.test"}});  // the second keeps it in memory
-    record(core.finished(*core.take("d.test", now), {fate(0, RecipientState::queued)}, now));
+    record(core.finished(*core.take("d.test", now), {recipient_result(0, RecipientState::queued)}, now));
     ASSERT_TRUE(core.message(id));
     ASSERT_GT(core.message(id)->recipients[0].next_at, now.wall);
     core.reroute(select({}), "d.test", "relay.test", now);

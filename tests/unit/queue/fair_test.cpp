@@ -2,7 +2,7 @@
 
 #include <gtest/gtest.h>
 
-#include "store/turn.h"
+#include "store/fair_order.h"
 
 namespace sternpost::queue {
 namespace {

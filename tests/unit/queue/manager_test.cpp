@@ -18,17 +18,16 @@ class OldMail final : public fake::IntakeStore {
     std::vector<store::StoredMessage> messages;
     std::vector<std::size_t> limits;  // of the questions for those that nobody was warned of
 
-    void find(store::QueueFilter filter,
-              Reply<store::Result<std::vector<store::StoredMessage>>> reply) override {
+    store::Result<std::vector<store::StoredMessage>> find(const store::QueueFilter& filter) override {
         if (filter.unwarned && filter.ids.empty()) limits.push_back(filter.limit);
         std::vector<store::StoredMessage> out;
         for (const auto& one : messages)
             if (one.id > filter.after && one.id <= filter.until && out.size() < filter.limit &&
                 filter.ids.empty())
                 out.push_back(one);
-        reply(std::move(out));
+        return out;
     }
-    void act(std::vector<store::Act>, Reply<store::Result<void>> reply) override {
+    void act(std::vector<store::Act>, Completion<store::Result<void>> reply) override {
         reply(store::Result<void>());
     }
 };

@@ -2,7 +2,7 @@
 
 #include <gtest/gtest.h>
 
-#include "store/hop.h"
+#include "store/hop_group.h"
 
 namespace sternpost::queue {
 namespace {

@@ -41,7 +41,7 @@ class ListenerTest : public testing::Test {
 
     void open(ServerOptions o = options()) {
         std::vector<IoThread> threads{{first_.context(), first_ids_}, {second_.context(), second_ids_}};
-        auto ask = [](const dns::Domain& domain, Reply<NextHopKnowledge> reply) {
+        auto ask = [](const dns::Domain& domain, Completion<NextHopKnowledge> reply) {
             reply(domain.text() == "gone.example" ? NextHopKnowledge::no_such_domain
                                                   : NextHopKnowledge::usable_or_unknown);
         };

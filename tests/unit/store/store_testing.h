@@ -1,11 +1,14 @@
 // What the store's tests share: messages made in one line, a log that keeps quiet, a seeded Random.
 #pragma once
 
+#include <future>
 #include <random>
 #include <string>
+#include <type_traits>
 #include <vector>
 
 #include "store/records.h"
+#include "store/store.h"
 #include "util/log.h"
 #include "util/random.h"
 
@@ -83,6 +86,19 @@ inline std::vector<DeliveryResult> results_for(const NewMessage& message, Recipi
 
 inline std::vector<DeliveryResult> sent(const NewMessage& message) {
     return results_for(message, RecipientState::sent);
+}
+
+/// What the question says; waits for a store that has threads of its own.
+template <class Asked>
+auto asked(Store& store, Asked question) -> std::invoke_result_t<Asked&, Questions&> {
+    using Answer = std::invoke_result_t<Asked&, Questions&>;
+    std::promise<Answer> promise;
+    store.ask(
+        Question([&](Result<Questions*> questions) {
+            promise.set_value(questions ? question(**questions) : Answer(fail(std::move(questions).error())));
+        }),
+        false);
+    return promise.get_future().get();
 }
 
 }  // namespace sternpost::store::testing

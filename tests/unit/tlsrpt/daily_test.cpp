@@ -23,7 +23,7 @@ class ReportStore final : public fake::IntakeStore {
     std::vector<store::StoredAlarm> raised;
     bool full = false;
 
-    void accept(store::NewMessage message, Reply<store::Result<store::MessageId>> reply) override {
+    void accept(store::NewMessage message, Completion<store::Result<store::MessageId>> reply) override {
         if (full) return reply(fail(store::Errc::full, "the disk is full"));
         for (const auto& known : mail)
             if (known.submission == message.submission)
@@ -32,32 +32,30 @@ class ReportStore final : public fake::IntakeStore {
         mail.push_back(std::move(message));
         reply(id);
     }
-    void outcomes(store::OutcomeFilter filter,
-                  Reply<store::Result<std::vector<store::StoredOutcome>>> reply) override {
+    store::Result<std::vector<store::StoredOutcome>> outcomes(const store::OutcomeFilter& filter) override {
         std::vector<store::StoredOutcome> out;
         for (const auto& one : counted)
             if (one.day >= filter.from && one.day <= filter.to &&
                 (filter.domain.empty() || filter.domain == one.outcome.domain))
                 out.push_back(one);
-        reply(std::move(out));
+        return out;
     }
-    void close_day(std::chrono::sys_days day, Reply<store::Result<void>> reply) override {
-        closed.push_back(day);
-        reply(store::Result<void>());
+    void keep(store::Kept value, Completion<store::Result<void>> reply) override {
+        if (const auto* day = std::get_if<store::ClosedDay>(&value)) closed.push_back(day->day);
+        if (const auto* report = std::get_if<store::StoredReport>(&value)) {
+            if (full) return reply(fail(store::Errc::full, "the disk is full"));
+            kept[{report->day, report->domain}] = *report;
+        }
+        if (auto* alarm = std::get_if<store::StoredAlarm>(&value)) raised.push_back(std::move(*alarm));
+        if (reply) reply(store::Result<void>());
     }
-    void put_report(store::StoredReport report, Reply<store::Result<void>> reply) override {
-        if (full) return reply(fail(store::Errc::full, "the disk is full"));
-        kept[{report.day, report.domain}] = report;
-        reply(store::Result<void>());
-    }
-    void reports(store::ReportFilter filter,
-                 Reply<store::Result<std::vector<store::StoredReport>>> reply) override {
+    store::Result<std::vector<store::StoredReport>> reports(const store::ReportFilter& filter) override {
         std::vector<store::StoredReport> out;
         for (const auto& [key, report] : kept)
             if (matches(filter, report)) out.push_back(report);
-        reply(std::move(out));
+        return out;
     }
-    void reporting(std::chrono::sys_days from, Reply<store::Result<store::ReportingState>> reply) override {
+    store::Result<store::ReportingState> reporting(std::chrono::sys_days from) override {
         store::ReportingState out;
         if (!closed.empty()) out.closed = closed.back();
         std::set<std::pair<std::chrono::sys_days, std::string>> seen;
@@ -70,9 +68,8 @@ class ReportStore final : public fake::IntakeStore {
             else if (known->second.state == store::ReportState::waiting)
                 out.unreported.push_back({key.first, key.second, known->second.next_at});
         }
-        reply(std::move(out));
+        return out;
     }
-    void put_alarm(store::StoredAlarm alarm) override { raised.push_back(std::move(alarm)); }
 };
 
 class Days : public ::testing::Test {
@@ -390,7 +387,7 @@ TEST_F(Days, AsksFewPlacesAndNoneTooOften_RPT08) {
     options_.most_to_one_place = 10;
     start();
     session("a.test", today());
-    for (int i = 0; i < 15; ++i) {  // mailboxes are invented at will: what counts is where they are
+    for (int i = 0; i < 15; ++i) {  // task queues are invented at will: what counts is where they are
         asks("d" + std::to_string(i) + ".test", "mailto:victim+" + std::to_string(i) + "@v.test");
         session("d" + std::to_string(i) + ".test", today());
     }
@@ -413,8 +410,8 @@ TEST_F(Days, WaitsUntilReportingIsSetUp_D38) {
     world_.pass(30h);
     EXPECT_TRUE(store_.mail.empty());
     EXPECT_FALSE(store_.closed.empty()) << "counting goes on";
-    EXPECT_EQ(daily_->standing().missing, std::vector<std::string>{"no DKIM key"});
-    EXPECT_EQ(daily_->standing().waiting, 1U);
+    EXPECT_EQ(daily_->status().missing, std::vector<std::string>{"no DKIM key"});
+    EXPECT_EQ(daily_->status().waiting, 1U);
     missing_.clear();
     world_.pass(2min);
     EXPECT_EQ(store_.mail.size(), 1U);

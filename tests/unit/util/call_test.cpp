@@ -12,10 +12,10 @@
 namespace sternpost {
 namespace {
 
-asio::awaitable<int> sum_of_answers(Mailbox& other, int count) {
+asio::awaitable<int> sum_of_answers(TaskQueue& other, int count) {
     int sum = 0;
     for (int i = 1; i <= count; ++i) {
-        auto ask = [&other, i](Reply<int> reply) {
+        auto ask = [&other, i](Completion<int> reply) {
             other.post([i, answer = std::move(reply)]() mutable { answer(i); });
         };
         sum += co_await call<int>(std::move(ask));
@@ -28,12 +28,12 @@ asio::awaitable<int> sum_of_answers(Mailbox& other, int count) {
 TEST(Call, GetsEachAnswerOfAnotherThreadOnce) {
     fake::IoLoop here;
     fake::IoLoop there;
-    AsioMailbox mailbox(there.context());
-    EXPECT_EQ(here.run(sum_of_answers(mailbox, 20'000)), 20'000 * 20'001 / 2);
+    AsioTaskQueue task_queue(there.context());
+    EXPECT_EQ(here.run(sum_of_answers(task_queue, 20'000)), 20'000 * 20'001 / 2);
 }
 
-asio::awaitable<std::thread::id> thread_after_call(Mailbox& other) {
-    auto ask = [&other](Reply<int> reply) {
+asio::awaitable<std::thread::id> thread_after_call(TaskQueue& other) {
+    auto ask = [&other](Completion<int> reply) {
         other.post([answer = std::move(reply)]() mutable { answer(1); });
     };
     co_await call<int>(std::move(ask));
@@ -43,13 +43,13 @@ asio::awaitable<std::thread::id> thread_after_call(Mailbox& other) {
 TEST(Call, ResumesOnTheThreadOfTheCoroutine) {
     fake::IoLoop here;
     fake::IoLoop there;
-    AsioMailbox mailbox(there.context());
-    EXPECT_EQ(here.run(thread_after_call(mailbox)), here.call([] { return std::this_thread::get_id(); }));
+    AsioTaskQueue task_queue(there.context());
+    EXPECT_EQ(here.run(thread_after_call(task_queue)), here.call([] { return std::this_thread::get_id(); }));
 }
 
 asio::awaitable<bool> answered_in_place(bool& turned) {
     asio::post(co_await asio::this_coro::executor, [&turned] { turned = true; });
-    auto ask = [](Reply<int> reply) { reply(1); };
+    auto ask = [](Completion<int> reply) { reply(1); };
     co_await call<int>(std::move(ask));
     co_return turned;
 }
@@ -61,24 +61,24 @@ TEST(Call, CostsNoTurnOfTheLoopWhenTheAnswerIsThere) {
     here.call([] { return 0; });
 }
 
-TEST(Mailbox, RunsTasksOfOneThreadInTheirOrder) {
+TEST(TaskQueue, RunsTasksOfOneThreadInTheirOrder) {
     fake::IoLoop loop;
-    AsioMailbox mailbox(loop.context());
+    AsioTaskQueue task_queue(loop.context());
     std::vector<int> seen;
-    for (int i = 0; i < 1000; ++i) mailbox.post([&seen, i] { seen.push_back(i); });
+    for (int i = 0; i < 1000; ++i) task_queue.post([&seen, i] { seen.push_back(i); });
     std::promise<void> done;
-    mailbox.post([&done] { done.set_value(); });
+    task_queue.post([&done] { done.set_value(); });
     done.get_future().get();
     std::vector<int> wanted(1000);
     std::iota(wanted.begin(), wanted.end(), 0);
     EXPECT_EQ(seen, wanted);
 }
 
-TEST(Mailbox, TakesWhatIsPostedByItsOwnTasks) {
+TEST(TaskQueue, TakesWhatIsPostedByItsOwnTasks) {
     fake::IoLoop loop;
-    AsioMailbox mailbox(loop.context());
+    AsioTaskQueue task_queue(loop.context());
     std::promise<void> done;
-    mailbox.post([&] { mailbox.post([&done] { done.set_value(); }); });
+    task_queue.post([&] { task_queue.post([&done] { done.set_value(); }); });
     EXPECT_EQ(done.get_future().wait_for(std::chrono::seconds(10)), std::future_status::ready);
 }
 

@@ -1,9 +1,9 @@
-#include "util/inbox.h"
-
 #include <gtest/gtest.h>
 
 #include <future>
 #include <thread>
+
+#include "util/blocking_task_queue.h"
 
 namespace sternpost {
 namespace {
@@ -13,7 +13,7 @@ using namespace std::chrono_literals;
 // What take() gives to an owner on another thread, who would wait for an hour.
 class Owner {
   public:
-    Owner(Inbox& inbox, bool soon)
+    Owner(BlockingTaskQueue& inbox, bool soon)
         : taken_(std::async(std::launch::async, [&inbox, soon] {
               return inbox.take(std::chrono::steady_clock::now() + 1h, soon).size();
           })) {}
@@ -24,15 +24,15 @@ class Owner {
     std::future<std::size_t> taken_;
 };
 
-TEST(Inbox, WakesItsOwnerForALazyTaskToo) {
-    Inbox inbox;
+TEST(BlockingTaskQueue, WakesItsOwnerForALazyTaskToo) {
+    BlockingTaskQueue inbox;
     Owner owner(inbox, false);
     inbox.post_lazily([] {});
     EXPECT_EQ(owner.taken(), 1U);
 }
 
-TEST(Inbox, LeavesAnOwnerWhoWakesSoonAsleepForALazyTask) {
-    Inbox inbox;
+TEST(BlockingTaskQueue, LeavesAnOwnerWhoWakesSoonAsleepForALazyTask) {
+    BlockingTaskQueue inbox;
     Owner owner(inbox, true);
     inbox.post_lazily([] {});
     EXPECT_TRUE(owner.sleeps());
@@ -40,15 +40,15 @@ TEST(Inbox, LeavesAnOwnerWhoWakesSoonAsleepForALazyTask) {
     EXPECT_EQ(owner.taken(), 2U);
 }
 
-TEST(Inbox, GivesALazyTaskWhenTheTimeIsOver) {
-    Inbox inbox;
+TEST(BlockingTaskQueue, GivesALazyTaskWhenTheTimeIsOver) {
+    BlockingTaskQueue inbox;
     inbox.post_lazily([] {});
     EXPECT_EQ(inbox.take(std::chrono::steady_clock::now() + 1ms, true).size(), 1U);
     EXPECT_EQ(inbox.take(std::chrono::steady_clock::now() + 1ms, false).size(), 0U);
 }
 
-TEST(Inbox, LosesNothingBetweenManyThreads) {
-    Inbox inbox;
+TEST(BlockingTaskQueue, LosesNothingBetweenManyThreads) {
+    BlockingTaskQueue inbox;
     constexpr int each = 20'000;
     std::vector<std::thread> threads;
     for (int t = 0; t < 3; ++t)

@@ -15,7 +15,7 @@
 namespace sternpost {
 namespace {
 
-class HeldMailbox final : public Mailbox {
+class HeldTaskQueue final : public TaskQueue {
   public:
     void post(Task task) override { tasks.push_back(std::move(task)); }
     void run() {
@@ -33,7 +33,7 @@ class GatheredLog : public testing::Test {
         out_ = util::Fd(ends[0]);
         in_ = util::Fd(ends[1]);
         log = file_log(in_.get(), Level::info, true);
-        log->gather(&mailbox);
+        log->gather(&task_queue);
     }
     ~GatheredLog() override { log.reset(); }
 
@@ -44,7 +44,7 @@ class GatheredLog : public testing::Test {
         return text;
     }
 
-    HeldMailbox mailbox;
+    HeldTaskQueue task_queue;
     std::unique_ptr<FileLog> log;
 
   private:
@@ -56,17 +56,17 @@ TEST_F(GatheredLog, WritesWhatATurnOfTheLoopSaidAtItsEnd) {
     log->write(Level::info, "one");
     log->write(Level::info, "two");
     EXPECT_EQ(written(), "");
-    EXPECT_EQ(mailbox.tasks.size(), 1U);
-    mailbox.run();
+    EXPECT_EQ(task_queue.tasks.size(), 1U);
+    task_queue.run();
     EXPECT_EQ(written(), "<6>one\n<6>two\n");
 }
 
 TEST_F(GatheredLog, AsksForTheNextTurnAnew) {
     log->write(Level::info, "one");
-    mailbox.run();
+    task_queue.run();
     log->write(Level::info, "two");
     EXPECT_EQ(written(), "<6>one\n");
-    mailbox.run();
+    task_queue.run();
     EXPECT_EQ(written(), "<6>two\n");
 }
 
@@ -90,11 +90,11 @@ TEST_F(GatheredLog, LosesNothingAtItsEnd) {
     EXPECT_EQ(written(), "<6>one\n");
     log->write(Level::info, "two");
     EXPECT_EQ(written(), "<6>two\n");
-    log->gather(&mailbox);
+    log->gather(&task_queue);
     log->write(Level::info, "three");
     log.reset();
     EXPECT_EQ(written(), "<6>three\n");
-    mailbox.tasks.clear();
+    task_queue.tasks.clear();
 }
 
 TEST_F(GatheredLog, HoldsBackWhatOthersRepeat) {

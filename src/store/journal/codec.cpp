@@ -1,0 +1,550 @@
+#include "store/journal/codec.h"
+
+#include <algorithm>
+#include <limits>
+#include <utility>
+
+namespace sternpost::store {
+namespace {
+
+// Tags. Numbers are for ever; a new field takes the next free one of its list.
+enum MessageTag : std::uint64_t {
+    message_id = 1,
+    message_submission = 2,
+    message_arrived = 3,
+    message_class_tag = 4,
+    message_reverse_path = 5,  // absent: the null reverse-path
+    message_body_type = 6,
+    message_ret = 7,
+    message_envid = 8,
+    message_flags = 9,
+    message_origin_address = 10,
+    message_origin_helo = 11,
+    message_origin_with = 12,
+    message_origin_uid = 13,
+    message_body_file = 14,
+    message_body_size = 15,
+    message_body_crc = 16,
+    message_body_eight_bit = 17,
+    message_recipient = 18,  // repeated
+    message_copied = 20,     // flags: a copy made by thinning
+};
+enum MessageFlag : std::uint64_t {
+    flag_smtputf8 = 1,
+    flag_requiretls = 2,
+    flag_tls_required_no = 4,
+    flag_eight_bit_header = 8,
+    flag_dkim_signed = 16,
+    flag_originated = 32,
+};
+enum CopiedFlag : std::uint64_t { copied = 1, copied_held = 2, copied_warned = 4 };
+enum RecipientTag : std::uint64_t {
+    recipient_path = 1,
+    recipient_notify = 2,
+    recipient_orcpt = 3,
+    recipient_hop = 4,
+    // of a copy
+    recipient_state = 5,
+    recipient_next_at = 6,
+    recipient_tries = 7,
+    recipient_status = 8,
+    recipient_text = 9,
+    recipient_lost_replies = 10,
+};
+
+constexpr std::uint32_t most_days = 3'000'000;  // since 1970
+
+tl::unexpected<Error<Errc>> damaged(const char* what) {
+    return fail(Errc::damaged, std::string("not a readable record: ") + what);
+}
+
+// Takes fields one by one into the places named for their tags; remembers the first that does not fit.
+class Into {
+  public:
+    explicit Into(const Field& field) : field_(field) {}
+
+    void text(std::string& place) const { place.assign(field_.octets); }
+    template <class Number>
+    void number(Number& place) {
+        const auto value = field_.number();
+        if (!value || *value > std::numeric_limits<Number>::max()) {
+            ok_ = false;
+            return;
+        }
+        place = static_cast<Number>(*value);
+    }
+    template <class Enum>
+    void choice(Enum& place, Enum most) {
+        std::uint64_t value = 0;
+        number(value);
+        if (value > static_cast<std::uint64_t>(most)) ok_ = false;
+        if (ok_) place = static_cast<Enum>(value);
+    }
+    void time(WallTime& place) {
+        if (const auto value = field_.time())
+            place = *value;
+        else
+            ok_ = false;
+    }
+    void day(std::chrono::sys_days& place) {
+        std::uint32_t days = 0;
+        number(days);
+        if (days > most_days) ok_ = false;
+        if (ok_) place = std::chrono::sys_days(std::chrono::days(static_cast<int>(days)));
+    }
+    void flag(bool& place) {
+        std::uint64_t value = 0;
+        number(value);
+        place = value != 0;
+    }
+    void refuse() { ok_ = false; }
+    bool ok() const { return ok_; }
+
+  private:
+    const Field& field_;
+    bool ok_ = true;
+};
+
+// Calls `take(tag, into)` for every field. False: the octets are not fields, or one does not fit its place.
+template <class Take>
+bool read_fields(std::string_view fields, Take take) {
+    FieldReader reader(fields);
+    while (const auto field = reader.next()) {
+        Into into(*field);
+        take(*field, into);
+        if (!into.ok()) return false;
+    }
+    return !reader.damaged();
+}
+
+std::string encode_recipient(const QueuedRecipient& recipient, const RecipientProgress* copied) {
+    FieldWriter out;
+    out.octets(recipient_path, recipient.recipient.path.text());
+    out.some_number(recipient_notify, notify_bits(recipient.recipient.notify));
+    out.some_octets(recipient_orcpt, recipient.recipient.orcpt);
+    out.octets(recipient_hop, recipient.next_hop);
+    if (copied == nullptr) return out.take();
+    out.some_number(recipient_state, static_cast<std::uint64_t>(copied->state));
+    out.time(recipient_next_at, copied->next_at);
+    out.some_number(recipient_tries, copied->tries);
+    out.some_octets(recipient_status, copied->status);
+    out.some_octets(recipient_text, copied->text);
+    out.some_number(recipient_lost_replies, copied->lost_replies);
+    return out.take();
+}
+
+void put_recipients(FieldWriter& out, const NewMessage& message) {
+    const CopiedState* copied = message.copied ? &*message.copied : nullptr;
+    for (std::size_t n = 0; n < message.recipients.size(); ++n)
+        out.octets(message_recipient,
+                   encode_recipient(message.recipients[n], copied != nullptr && n < copied->recipients.size()
+                                                               ? &copied->recipients[n]
+                                                               : nullptr));
+}
+
+std::optional<QueuedRecipient> decode_recipient(std::string_view fields, RecipientProgress& copied) {
+    std::optional<mail::ForwardPath> path;
+    std::uint64_t notify = 0;
+    std::string orcpt;
+    std::string hop;
+    const bool ok = read_fields(fields, [&](const Field& field, Into& into) {
+        switch (field.tag) {
+            case recipient_path:
+                if (auto parsed = mail::ForwardPath::parse(field.octets, true)) path = std::move(*parsed);
+                break;
+            case recipient_notify:
+                into.number(notify);
+                break;
+            case recipient_orcpt:
+                into.text(orcpt);
+                break;
+            case recipient_hop:
+                into.text(hop);
+                break;
+            case recipient_state:
+                into.choice(copied.state, RecipientState::deleted);
+                break;
+            case recipient_next_at:
+                into.time(copied.next_at);
+                break;
+            case recipient_tries:
+                into.number(copied.tries);
+                break;
+            case recipient_status:
+                into.text(copied.status);
+                break;
+            case recipient_text:
+                into.text(copied.text);
+                break;
+            case recipient_lost_replies:
+                into.number(copied.lost_replies);
+                break;
+            default:
+                break;
+        }
+    });
+    if (!ok || !path) return std::nullopt;
+    mail::Recipient recipient(std::move(*path));
+    recipient.notify = notify_of(notify);
+    recipient.orcpt = std::move(orcpt);
+    return QueuedRecipient(std::move(recipient), std::move(hop));
+}
+
+enum class Keep { all, for_history };
+
+void put_head(FieldWriter& out, const NewMessage& message, Keep keep) {
+    out.number(message_id, message.id.value);
+    if (message.submission && keep == Keep::all) {
+        const auto& octets = message.submission->octets;
+        out.octets(message_submission, std::string(octets.begin(), octets.end()));
+    }
+    out.time(message_arrived, message.arrived);
+    out.some_number(message_class_tag, static_cast<std::uint64_t>(message.message_class));
+    const auto& envelope = message.envelope;
+    if (!envelope.reverse_path.is_null()) out.octets(message_reverse_path, envelope.reverse_path.text());
+    out.some_number(message_body_type, static_cast<std::uint64_t>(envelope.body));
+    out.some_number(message_ret, static_cast<std::uint64_t>(envelope.ret));
+    out.some_octets(message_envid, envelope.envid);
+    std::uint64_t flags = 0;
+    if (envelope.smtputf8) flags |= flag_smtputf8;
+    if (envelope.requiretls) flags |= flag_requiretls;
+    if (envelope.tls_required_no) flags |= flag_tls_required_no;
+    if (envelope.eight_bit_header) flags |= flag_eight_bit_header;
+    if (envelope.dkim_signed) flags |= flag_dkim_signed;
+    if (envelope.originated) flags |= flag_originated;
+    out.some_number(message_flags, flags);
+    out.some_octets(message_origin_address, message.origin.address);
+    out.some_octets(message_origin_helo, message.origin.helo);
+    out.some_octets(message_origin_with, message.origin.with);
+    if (message.origin.uid) out.number(message_origin_uid, *message.origin.uid);
+    out.number(message_body_size, message.body.size);
+    if (keep == Keep::for_history) return;
+    out.some_octets(message_body_file, message.body.file);
+    out.number(message_body_crc, message.body.crc);
+    out.some_number(message_body_eight_bit, message.body.eight_bit ? 1 : 0);
+}
+
+}  // namespace
+
+std::uint64_t notify_bits(const mail::Notify& notify) {
+    return (notify.never ? 1U : 0U) | (notify.success ? 2U : 0U) | (notify.failure ? 4U : 0U) |
+           (notify.delay ? 8U : 0U);
+}
+
+mail::Notify notify_of(std::uint64_t bits) {
+    mail::Notify notify;
+    notify.never = (bits & 1U) != 0;
+    notify.success = (bits & 2U) != 0;
+    notify.failure = (bits & 4U) != 0;
+    notify.delay = (bits & 8U) != 0;
+    return notify;
+}
+
+std::string encode(const NewMessage& message) {
+    FieldWriter out;
+    put_head(out, message, Keep::all);
+    if (message.copied) {
+        std::uint64_t flags = copied;
+        if (message.copied->held) flags |= copied_held;
+        if (message.copied->warned) flags |= copied_warned;
+        out.number(message_copied, flags);
+    }
+    put_recipients(out, message);
+    return out.take();
+}
+
+std::string encode_head(const NewMessage& message) {
+    FieldWriter out;
+    put_head(out, message, Keep::all);
+    return out.take();
+}
+
+std::string encode_for_history(const NewMessage& message) {
+    FieldWriter out;
+    put_head(out, message, Keep::for_history);
+    for (const auto& recipient : message.recipients)
+        out.octets(message_recipient, encode_recipient(recipient, nullptr));
+    return out.take();
+}
+
+Result<NewMessage> decode_message(std::string_view fields) {
+    NewMessage message;
+    bool has_id = false;
+    std::uint64_t copy = 0;
+    CopiedState copied;
+    const bool ok = read_fields(fields, [&](const Field& field, Into& into) {
+        switch (field.tag) {
+            case message_id:
+                into.number(message.id.value);
+                has_id = true;
+                break;
+            case message_submission:
+                message.submission.emplace();
+                if (field.octets.size() != message.submission->octets.size()) return into.refuse();
+                std::copy(field.octets.begin(), field.octets.end(), message.submission->octets.begin());
+                break;
+            case message_arrived:
+                into.time(message.arrived);
+                break;
+            case message_class_tag:
+                into.choice(message.message_class, MessageClass::report);
+                break;
+            case message_reverse_path:
+                if (auto path = mail::ReversePath::parse(field.octets, true))
+                    message.envelope.reverse_path = std::move(*path);
+                else
+                    into.refuse();
+                break;
+            case message_body_type:
+                into.choice(message.envelope.body, mail::BodyType::eight_bit_mime);
+                break;
+            case message_ret:
+                into.choice(message.envelope.ret, mail::Ret::hdrs);
+                break;
+            case message_envid:
+                into.text(message.envelope.envid);
+                break;
+            case message_flags: {
+                std::uint64_t flags = 0;
+                into.number(flags);
+                message.envelope.smtputf8 = (flags & flag_smtputf8) != 0;
+                message.envelope.requiretls = (flags & flag_requiretls) != 0;
+                message.envelope.tls_required_no = (flags & flag_tls_required_no) != 0;
+                message.envelope.eight_bit_header = (flags & flag_eight_bit_header) != 0;
+                message.envelope.dkim_signed = (flags & flag_dkim_signed) != 0;
+                message.envelope.originated = (flags & flag_originated) != 0;
+                break;
+            }
+            case message_origin_address:
+                into.text(message.origin.address);
+                break;
+            case message_origin_helo:
+                into.text(message.origin.helo);
+                break;
+            case message_origin_with:
+                into.text(message.origin.with);
+                break;
+            case message_origin_uid:
+                into.number(message.origin.uid.emplace());
+                break;
+            case message_body_file:
+                into.text(message.body.file);
+                break;
+            case message_body_size:
+                into.number(message.body.size);
+                break;
+            case message_body_crc:
+                into.number(message.body.crc);
+                break;
+            case message_body_eight_bit:
+                into.flag(message.body.eight_bit);
+                break;
+            case message_recipient:
+                if (auto recipient = decode_recipient(field.octets, copied.recipients.emplace_back()))
+                    message.recipients.push_back(std::move(*recipient));
+                else
+                    into.refuse();
+                break;
+            case message_copied:
+                into.number(copy);
+                break;
+            default:
+                break;
+        }
+    });
+    if (copy != 0) {
+        copied.held = (copy & copied_held) != 0;
+        copied.warned = (copy & copied_warned) != 0;
+        message.copied = std::move(copied);
+    }
+    // A body file's name becomes part of a path: nothing but what we make ourselves may stand there.
+    const auto odd = message.body.file.find_first_not_of("0123456789abcdef");
+    if (!ok || !has_id || odd != std::string::npos) return damaged("message");
+    return message;
+}
+
+namespace {
+
+// Writes the fields that it is shown.
+class Encoder {
+  public:
+    explicit Encoder(WithOutcomes outcomes) : outcomes_(outcomes) {}
+    std::string take() { return out_.take(); }
+
+    void key(std::uint64_t tag, const auto& value) { always(tag, value); }
+    void always(std::uint64_t tag, const std::string& text) { out_.octets(tag, text); }
+    void always(std::uint64_t tag, const auto& value) { out_.number(tag, number_of(value)); }
+    void some(std::uint64_t tag, const std::string& text) { out_.some_octets(tag, text); }
+    void some(std::uint64_t tag, ReasonCode code) { out_.some_octets(tag, name_of(code)); }
+    void some(std::uint64_t tag, const AttemptDetail& detail) {
+        out_.some_octets(tag, encode(detail, outcomes_));
+    }
+    void some(std::uint64_t tag, const auto& value) { out_.some_number(tag, number_of(value)); }
+    void unless_same(std::uint64_t tag, const std::string& text, const std::string& other) {
+        if (text != other) out_.octets(tag, text);
+    }
+    void cut(std::uint64_t tag, const std::string& text, std::size_t most) {
+        out_.some_octets(tag, std::string_view(text).substr(0, most));
+    }
+    void each(std::uint64_t tag, const std::vector<std::string>& texts, std::size_t most) {
+        for (std::size_t n = 0; n < texts.size() && n < most; ++n) out_.octets(tag, texts[n]);
+    }
+    void each(std::uint64_t tag, const std::vector<TlsOutcome>& outcomes) {
+        if (outcomes_ == WithOutcomes::no) return;
+        for (const auto& one : outcomes) out_.octets(tag, encode(one));
+    }
+    void each(std::uint64_t tag, const std::vector<ReportPlace>& places) {
+        for (const auto& one : places) out_.octets(tag, encode(one));
+    }
+
+  private:
+    static std::uint64_t number_of(MessageId id) { return id.value; }
+    static std::uint64_t number_of(WallTime time) {
+        return static_cast<std::uint64_t>(time.time_since_epoch().count());
+    }
+    static std::uint64_t number_of(std::chrono::sys_days day) {
+        return static_cast<std::uint64_t>(day.time_since_epoch().count());
+    }
+    template <class Number>
+    requires(std::integral<Number> || std::is_enum_v<Number>) static std::uint64_t number_of(Number number) {
+        return static_cast<std::uint64_t>(number);
+    }
+
+    WithOutcomes outcomes_;
+    FieldWriter out_;
+};
+
+// Takes one field into the place that has its tag.
+class Decoder {
+  public:
+    explicit Decoder(const Field& field) : field_(field), into_(field) {}
+    bool ok() const { return into_.ok(); }
+
+    void key(std::uint64_t tag, auto& place) { take(tag, place); }
+    void always(std::uint64_t tag, auto& place) { take(tag, place); }
+    void some(std::uint64_t tag, auto& place) { take(tag, place); }
+    void unless_same(std::uint64_t tag, std::string& place, const std::string&) { take(tag, place); }
+    void cut(std::uint64_t tag, std::string& place, std::size_t) { take(tag, place); }
+    template <class Value>
+    void each(std::uint64_t tag, std::vector<Value>& places, std::size_t = 0) {
+        if (field_.tag == tag) read(places.emplace_back());
+    }
+
+  private:
+    void take(std::uint64_t tag, auto& place) {
+        if (field_.tag == tag) read(place);
+    }
+    void read(std::string& place) { into_.text(place); }
+    void read(ReasonCode& place) { place = reason_code_of(field_.octets); }
+    void read(MessageId& place) { into_.number(place.value); }
+    void read(WallTime& place) { into_.time(place); }
+    void read(std::chrono::sys_days& place) { into_.day(place); }
+    void read(bool& place) { into_.flag(place); }
+    template <std::integral Number>
+    void read(Number& place) {
+        into_.number(place);
+    }
+    template <class Enum>
+    requires std::is_enum_v<Enum>
+    void read(Enum& place) { into_.choice(place, last_of(Enum())); }
+    template <class Value>
+    requires requires { Description<Value>::name; }
+    void read(Value& place) {
+        if (auto value = decode<Value>(field_.octets))
+            place = std::move(*value);
+        else
+            into_.refuse();
+    }
+
+    const Field& field_;
+    Into into_;
+};
+
+// Whether each key is there.
+class Keys {
+  public:
+    bool all() const { return all_; }
+    template <class Value>
+    void key(std::uint64_t, const Value& value) {
+        all_ = all_ && !(value == Value());
+    }
+    void always(std::uint64_t, const auto&) {}
+    void some(std::uint64_t, const auto&) {}
+    void unless_same(std::uint64_t, const auto&, const auto&) {}
+    void cut(std::uint64_t, const auto&, std::size_t) {}
+    void each(std::uint64_t, const auto&, std::size_t = 0) {}
+
+  private:
+    bool all_ = true;
+};
+
+// What an earlier release left out.
+void complete(auto&) {}
+void complete(TlsOutcome& outcome) {
+    if (outcome.policy_domain.empty()) outcome.policy_domain = outcome.domain;
+}
+void complete(DeliveryResult& result) {
+    // Releases that did not count lost replies named the last one.
+    if (result.reason_code == ReasonCode::possibly_delivered && result.lost_replies == 0)
+        result.lost_replies = std::max(result.tries, 1U);
+}
+
+}  // namespace
+
+template <class Value>
+std::string encode(const Value& value, WithOutcomes outcomes) {
+    Encoder encoder(outcomes);
+    fields(encoder, value);
+    return encoder.take();
+}
+
+template <class Value>
+Result<Value> decode(std::string_view octets) {
+    Value value;
+    FieldReader reader(octets);
+    while (const auto field = reader.next()) {
+        Decoder decoder(*field);
+        fields(decoder, value);
+        if (!decoder.ok()) return damaged(Description<Value>::name);
+    }
+    Keys keys;
+    fields(keys, std::as_const(value));
+    if (reader.damaged() || !keys.all()) return damaged(Description<Value>::name);
+    complete(value);
+    return value;
+}
+
+std::string encode_alike(const TlsOutcome& outcome) {
+    Encoder encoder(WithOutcomes::no);
+    alike_fields(encoder, outcome);
+    return encoder.take();
+}
+
+template std::string encode(const DeliveryResult&, WithOutcomes);
+template Result<DeliveryResult> decode(std::string_view);
+template std::string encode(const HopState&, WithOutcomes);
+template Result<HopState> decode(std::string_view);
+template std::string encode(const Act&, WithOutcomes);
+template Result<Act> decode(std::string_view);
+template std::string encode(const StoredPolicy&, WithOutcomes);
+template Result<StoredPolicy> decode(std::string_view);
+template std::string encode(const StoredDiscovery&, WithOutcomes);
+template Result<StoredDiscovery> decode(std::string_view);
+template std::string encode(const StoredOverride&, WithOutcomes);
+template Result<StoredOverride> decode(std::string_view);
+template std::string encode(const StoredSuspension&, WithOutcomes);
+template Result<StoredSuspension> decode(std::string_view);
+template std::string encode(const StoredAlarm&, WithOutcomes);
+template Result<StoredAlarm> decode(std::string_view);
+template std::string encode(const ClosedDay&, WithOutcomes);
+template Result<ClosedDay> decode(std::string_view);
+template std::string encode(const StoredReport&, WithOutcomes);
+template Result<StoredReport> decode(std::string_view);
+template std::string encode(const AttemptDetail&, WithOutcomes);
+template Result<AttemptDetail> decode(std::string_view);
+template std::string encode(const TlsOutcome&, WithOutcomes);
+template Result<TlsOutcome> decode(std::string_view);
+template std::string encode(const ReportPlace&, WithOutcomes);
+template Result<ReportPlace> decode(std::string_view);
+
+}  // namespace sternpost::store

@@ -1,0 +1,34 @@
+// How values become the octets of records, and back. Reads any octets without harm.
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <string_view>
+
+#include "store/journal/fields.h"
+#include "store/kept.h"
+
+namespace sternpost::store {
+
+std::string encode(const NewMessage& message);       // without the octets of the body
+std::string encode_head(const NewMessage& message);  // without the recipients too
+/// For history: recipients, but nothing of the submission and of where the body is.
+std::string encode_for_history(const NewMessage& message);
+/// Errors: damaged. An encode_head() gives a message without recipients.
+Result<NewMessage> decode_message(std::string_view fields);
+
+/// For each value that store/kept.h describes. Without outcomes: for the history and the index.
+enum class WithOutcomes { no, yes };
+template <class Value>
+std::string encode(const Value& value, WithOutcomes outcomes = WithOutcomes::yes);
+/// Errors: damaged.
+template <class Value>
+Result<Value> decode(std::string_view fields);
+
+/// What tells outcomes of one day, domain and policy text apart: all but these and the time.
+std::string encode_alike(const TlsOutcome& outcome);
+
+std::uint64_t notify_bits(const mail::Notify& notify);
+mail::Notify notify_of(std::uint64_t bits);
+
+}  // namespace sternpost::store
