@@ -135,7 +135,7 @@ class Checker:
         groups = dict(re.findall(r'auto\* (\w+) =\s*app_?\.add_subcommand\("(\w+)"', code))
         for name, parent, verb in re.findall(r'auto\* (\w+) =\s*(\w+)->add_subcommand\("(\w+)"[^;]*require_subcommand', code):
             groups[name] = f"{groups[parent]} {verb}"
-        verbs = re.findall(r'\b(?:deed_|suspend_)?verb\(\s*&?(\w+),\s*"(\w+)"', code) + re.findall(r'\b(\w+)->add_subcommand\("(\w+)"', code)
+        verbs = re.findall(r'\b(?:action_|suspend_)?verb\(\s*&?(\w+),\s*"(\w+)"', code) + re.findall(r'\b(\w+)->add_subcommand\("(\w+)"', code)
         verbs += [("", verb) for verb in re.findall(r'CLI::App\* \w+ =\s*app_\.add_subcommand\("(\w+)"', code)]
         known = {f"{groups[parent]} {verb}" if parent in groups else verb for parent, verb in verbs} - set(groups.values())
         told = {match.rstrip() for match in re.findall(r"(?m)^\.It Cm ([a-z]+(?: [a-z]+){0,2})(?= |$)", page)}

@@ -25,18 +25,9 @@ namespace {
 constexpr std::uint64_t much_memory = 40UL << 20U;
 constexpr auto give_back_every = std::chrono::seconds(5);
 constexpr auto policy_patience = std::chrono::seconds(5);  // ours: of the start, for policies to be read
-constexpr unsigned control_slot = 63;                      // of store::IdSource; I/O threads have 0 …
 constexpr std::string_view version = STERNPOST_VERSION;
 constexpr std::size_t hops_in_status = 50;  // ours: the longest lines
 // ours: of sts.list that are in memory at a time, with the octets of their texts
-constexpr std::size_t policies_in_a_piece = 200;
-constexpr std::size_t octets_in_a_piece = 128UL << 10U;
-constexpr std::size_t policies_in_one_answer = 1000;  // ours: for a caller that takes no parts
-constexpr std::size_t octets_in_one_answer = 1UL << 20U;
-
-control::Answer refusal(std::string text) {
-    return {control::ExitCode::no, std::move(text), {}};
-}
 
 // A folder that is there, of this mode, and belongs to the account if we may give it away.
 util::Result<void> make_folder(const std::string& path, unsigned mode,
@@ -131,7 +122,21 @@ int Daemon::prepare() {
     return EX_OK;
 }
 
+int Daemon::cannot_start(const std::string& why, int code) const {
+    Event(log_, Level::error, "start").reason(why);
+    return code;
+}
+
 int Daemon::open() {
+    using Step = int (Daemon::*)();
+    for (const Step step :
+         {&Daemon::open_store, &Daemon::open_policy, &Daemon::open_delivery, &Daemon::open_queue,
+          &Daemon::open_reports, &Daemon::open_listener, &Daemon::open_local, &Daemon::open_control})
+        if (const int code = (this->*step)(); code != EX_OK) return code;
+    return EX_OK;
+}
+
+int Daemon::open_store() {
     store::Events events;
     events.accepted = [this](std::vector<store::StoredMessage> messages) {
         control_task_queue_.post(
@@ -141,23 +146,26 @@ int Daemon::open() {
         control_task_queue_.post([this, why] { index_is_damaged(why); });
     };
     auto opened = store::open(store_of(settings_), std::move(events), log_, clock_, random_);
-    if (!opened) {
-        Event(log_, Level::error, "start").reason(opened.error().text);
-        return opened.error().code == store::Errc::busy ? EX_TEMPFAIL : EX_IOERR;
-    }
+    if (!opened)
+        return cannot_start(opened.error().text,
+                            opened.error().code == store::Errc::busy ? EX_TEMPFAIL : EX_IOERR);
     store_ = std::move(*opened);
     for (const auto& warning : store_->opened().warnings)
         Event(log_, Level::warning, "store").reason(warning);
-    const store::MessageId newest = store_->opened().newest;
-    open_io(newest);
-    control_ids_ = std::make_unique<store::IdSource>(clock_, control_slot, newest);
+    alarms_ = std::make_unique<store::Alarms>(*store_, clock_, log_);
+    // The control thread has the last slot of ids, the I/O threads have those before it.
+    const auto identity = store_->identity();
+    const auto newest = store_->opened().newest;
+    const unsigned control_slot = identity.slots - 1;
+    control_ids_ = std::make_unique<store::IdSource>(clock_, identity.first_slot + control_slot, newest);
+    const unsigned threads = config::effective_io_threads(settings_, std::thread::hardware_concurrency());
+    for (unsigned slot = 0; slot < std::min(threads, control_slot); ++slot)
+        io_.push_back(std::make_unique<Io>(store::IdSource(clock_, identity.first_slot + slot, newest),
+                                           threads == 1 ? &control_ : nullptr));
+    return EX_OK;
+}
 
-    auto contexts = tls::client_contexts({settings_.ca_file});
-    if (!contexts) {
-        Event(log_, Level::error, "start").reason(contexts.error().text + "; tls.ca_file names the file");
-        return EX_CONFIG;
-    }
-    pool_ = std::make_unique<Pool>(2);
+int Daemon::open_policy() {
     auto may_connect = [gate = gate_of(settings_)](const std::string& text, std::uint16_t port,
                                                    bool allow_special) {
         const auto address = dns::Address::parse(text);
@@ -166,17 +174,17 @@ int Daemon::open() {
     https_ = util::curl_https(settings_.ca_file, "sternpost/" + std::string(version), std::move(may_connect));
     resolver_ =
         std::make_unique<dns::LdnsResolver>(control_.get_executor(), resolver_of(settings_), clock_, random_);
-    lookups_ = std::make_unique<sts::Lookups>(control_.get_executor(), lookups_of(settings_), *resolver_,
-                                              *https_, *store_, clock_, log_);
+    lookups_ = std::make_unique<sts::Lookups>(runtime_, lookups_of(settings_), *resolver_, *https_, *store_);
     refresher_ = std::make_unique<sts::Refresher>(control_, *lookups_, clock_, control_timer_, log_);
-    std::vector<asio::io_context*> contexts_of_io;
-    std::vector<smtp::IoThread> threads;
-    for (auto& io : io_) {
-        contexts_of_io.push_back(&io->context);
-        threads.push_back({io->context, io->ids});
-    }
+    sts_answers_ = std::make_unique<StsAnswers>(*lookups_);
     overrides_.configure(settings_.overrides);
-    alarms_ = std::make_unique<store::Alarms>(*store_, clock_, log_);
+    return EX_OK;
+}
+
+int Daemon::open_delivery() {
+    auto contexts = tls::client_contexts({settings_.ca_file});
+    if (!contexts) return cannot_start(contexts.error().text + "; tls.ca_file names the file", EX_CONFIG);
+    pool_ = std::make_unique<Pool>(2);
     auto on_key_trouble = [this](const std::string& domain, const std::string& text) {
         alarms_->raise("dkim-key", domain, text);
     };
@@ -185,19 +193,26 @@ int Daemon::open() {
     dkim_answers_ = std::make_unique<DkimAnswers>(dkim::KeyFolder(config::dkim_folder(settings_)), *signing_,
                                                   *resolver_, *pool_, clock_, control_timer_);
     dkim_answers_->load();
+    std::vector<asio::io_context*> contexts_of_io;
+    for (auto& io : io_) contexts_of_io.push_back(&io->context);
     dialer_ =
         std::make_unique<delivery::AsioDialer>(std::move(contexts_of_io), dialer_of(settings_, hostname_),
                                                std::move(*contexts), *store_, *signing_, clock_);
-    auto on_session = [this](const store::TlsOutcome& outcome, bool without_dane) {
+    delivery::Hooks hooks;
+    hooks.on_session = [this](const store::TlsOutcome& outcome, bool without_dane) {
         if (const auto alarm = tls_loss_.observe(outcome, without_dane))
             alarms_->raise(alarm->kind, alarm->subject, alarm->text);
     };
-    auto on_room = [this](const std::string& hop) { return queue_->resume(hop); };
+    hooks.on_room = [this](const std::string& hop) { return queue_->resume(hop); };
     delivery_ = std::make_unique<delivery::Delivery>(
-        control_, delivery_of(settings_, hostname_), *resolver_, *lookups_, overrides_, *dialer_, clock_,
-        control_timer_, random_, log_, std::move(on_session), std::move(on_room));
+        runtime_, delivery_of(settings_, hostname_),
+        delivery::Sources{*resolver_, *lookups_, overrides_, *dialer_}, std::move(hooks));
     bouncer_ = std::make_unique<delivery::Bouncer>(bounces_of(settings_, hostname_), *store_, clock_, random_,
                                                    log_, *control_ids_);
+    return EX_OK;
+}
+
+int Daemon::open_queue() {
     queue::Hooks hooks;
     hooks.deliver = [this](queue::Lane& lane) { return delivery_->deliver(lane); };
     hooks.notices = [this](queue::MessagePtr message, std::vector<store::DeliveryResult> results) {
@@ -207,9 +222,12 @@ int Daemon::open() {
         return bouncer_->delay_warning(std::move(delayed));
     };
     hooks.abort_sessions = [this] { dialer_->abort(); };
-    queue_ = std::make_unique<queue::Manager>(control_, queue_of(settings_), std::move(hooks), *store_,
-                                              clock_, control_timer_, random_, log_);
-
+    queue_ =
+        std::make_unique<queue::Manager>(runtime_, queue_of(settings_), std::move(hooks), *store_, clock_);
+    queue_answers_ = std::make_unique<QueueAnswers>(*queue_, *store_, clock_, [this] {
+        resolver_->forget_negative();
+        delivery_->forget_dead_hosts();
+    });
     const auto lookup_options = lookups_of(settings_);
     const auto names = std::make_shared<const mail::LocalNames>(local_names_of(settings_, hostname_));
     policy_answers_ = std::make_unique<PolicyAnswers>(PolicySources{
@@ -222,31 +240,31 @@ int Daemon::open() {
             return matters ? sentence_of(found, message) : std::string();
         },
         settings_.tlsrpt_other_ports});
-    queue_answers_ = std::make_unique<QueueAnswers>(*queue_, *store_, clock_, [this] {
-        resolver_->forget_negative();
-        delivery_->forget_dead_hosts();
-    });
-    report_sender_ = std::make_unique<tlsrpt::Sender>(reports_of(settings_, hostname_), *resolver_, *https_,
-                                                      *store_, clock_, random_, log_, *control_ids_);
-    tlsrpt::Surroundings around_reports;
-    around_reports.clock_trusted = [this] { return queue_->clock_trusted(); };
-    around_reports.missing = [this] {
+    return EX_OK;
+}
+
+int Daemon::open_reports() {
+    report_sender_ = std::make_unique<tlsrpt::Sender>(runtime_, reports_of(settings_, hostname_), *resolver_,
+                                                      *https_, *store_, *control_ids_);
+    tlsrpt::Surroundings around;
+    around.clock_trusted = [this] { return queue_->clock_trusted(); };
+    around.missing = [this] {
         std::vector<std::string> out;
         const std::string& trouble = dkim_answers_->report_trouble();
         if (!trouble.empty()) out.push_back(trouble);
         return out;
     };
-    reports_ = std::make_unique<tlsrpt::Daily>(control_, *report_sender_, *store_, *alarms_, clock_,
-                                               control_timer_, log_, std::move(around_reports));
+    reports_ =
+        std::make_unique<tlsrpt::Daily>(runtime_, *report_sender_, *store_, *alarms_, std::move(around));
     if (const auto& contact = report_sender_->options().contact)
         dkim_answers_->report_for(contact->domain(), settings_.dkim_sign != "off",
                                   [this] { reports_->look_again_now(); });
     report_answers_ = std::make_unique<ReportAnswers>(
         ReportSources{*reports_, *report_sender_, *store_, clock_, admin_of(settings_)});
-    start_is_over_ = control_timer_.wakeup();
-    next_look_ = control_timer_.wakeup();
-    next_memory_look_ = control_timer_.wakeup();
+    return EX_OK;
+}
 
+int Daemon::open_listener() {
     const bool here = !io_.front()->own;  // sessions run on this thread: no need to send them an answer
     auto ask_next_hop = [this, here](dns::Domain domain, Completion<smtp::NextHopKnowledge> reply) {
         if (here) return reply(known_of(domain));
@@ -254,13 +272,12 @@ int Daemon::open() {
             answer(known_of(asked));
         });
     };
+    std::vector<smtp::IoThread> threads;
+    for (auto& io : io_) threads.push_back({io->context, io->ids});
     listener_ = std::make_unique<smtp::Listener>(std::move(threads), server_of(settings_, hostname_),
                                                  std::move(ask_next_hop), *store_, clock_, log_);
     auto certificate = listener_context();
-    if (!certificate) {
-        Event(log_, Level::error, "start").reason("no TLS for the listener: " + certificate.error().text);
-        return EX_CONFIG;
-    }
+    if (!certificate) return cannot_start("no TLS for the listener: " + certificate.error().text, EX_CONFIG);
     listener_->use_tls(std::move(*certificate));
     listener_->on_limit([this](const std::string& sender, const std::string& why) {
         asio::post(control_, [this, sender, why] { alarms_->raise("sender-limit", sender, why); });
@@ -278,6 +295,10 @@ int Daemon::open() {
             .reason(adopted.error().text);
         if (fatal) return EX_OSERR;
     }
+    return EX_OK;
+}
+
+int Daemon::open_local() {
     local_limits_ = std::make_unique<intake::SenderLimits>(local_limits_of(settings_));
     const auto on_limit = [this](const std::string& sender, const std::string& why) {
         alarms_->raise("sender-limit", sender, why);
@@ -286,28 +307,23 @@ int Daemon::open() {
     submissions_ =
         std::make_unique<local::SubmissionSocket>(control_, local_of(settings_, hostname_), around);
     maildrop_ = std::make_unique<local::Maildrop>(control_, local_of(settings_, hostname_), around, *pool_);
-    if (auto done = submissions_->open(); !done) {
-        Event(log_, Level::error, "start").reason(done.error().text);
-        return EX_OSERR;
-    }
+    if (auto done = submissions_->open(); !done) return cannot_start(done.error().text, EX_OSERR);
+    return EX_OK;
+}
+
+int Daemon::open_control() {
+    start_is_over_ = control_timer_.wakeup();
+    next_look_ = control_timer_.wakeup();
+    next_memory_look_ = control_timer_.wakeup();
     auto handler = [this](control::json::object request, control::Caller caller) {
         return answer(std::move(request), caller);
     };
     control::Server::Options access;
     if (const auto group = util::group(settings_.admin_group)) access.admin_group = *group;
     control_server_ = std::make_unique<control::Server>(control_, access, std::move(handler), log_);
-    if (auto done = control_server_->listen(settings_.control_socket); !done) {
-        Event(log_, Level::error, "start").reason(done.error().text);
-        return EX_OSERR;
-    }
+    if (auto done = control_server_->listen(settings_.control_socket); !done)
+        return cannot_start(done.error().text, EX_OSERR);
     return EX_OK;
-}
-
-void Daemon::open_io(store::MessageId newest) {
-    const unsigned threads = config::effective_io_threads(settings_, std::thread::hardware_concurrency());
-    for (unsigned slot = 0; slot < std::min(threads, control_slot); ++slot)
-        io_.push_back(
-            std::make_unique<Io>(store::IdSource(clock_, slot, newest), threads == 1 ? &control_ : nullptr));
 }
 
 // What the resolver's cache already knows of a recipient's domain, for RCPT.
@@ -511,16 +527,11 @@ asio::awaitable<control::Answer> Daemon::answer(control::json::object request, c
         co_return refused;
     }
     if (verb == "status") co_return co_await status();
-    if (verb == "sts.show") co_return co_await show_policy(control::text_of(request, "domain"));
-    if (verb == "sts.list") co_return co_await list_policies(std::move(caller));
+    if (StsAnswers::knows(verb)) co_return co_await sts_answers_->answer(std::move(request), caller);
     if (PolicyAnswers::knows(verb)) co_return co_await policy_answers_->answer(std::move(request), caller);
     if (DkimAnswers::knows(verb)) co_return co_await dkim_answers_->answer(std::move(request));
     if (QueueAnswers::knows(verb)) co_return co_await queue_answers_->answer(std::move(request), caller);
     if (ReportAnswers::knows(verb)) co_return co_await report_answers_->answer(std::move(request), caller);
-    if (verb == "sts.refresh") {
-        std::string domain = control::text_of(request, "domain");
-        co_return co_await refresh_policy(std::move(domain));
-    }
     control::Answer unknown;
     unknown.code = control::ExitCode::usage;
     unknown.text = "the daemon does not know the verb " + verb + ": is the command of another release?";
@@ -616,72 +627,6 @@ asio::awaitable<void> Daemon::recall_policies() {
     const auto done = co_await lookups_->recall_all(SteadyTime::max());
     if (!done && !stopping_)
         Event(log_, Level::error, "policy").kv("event", "not-read").reason(done.error().text);
-}
-
-asio::awaitable<control::Answer> Daemon::show_policy(std::string domain) {
-    auto name = dns::Domain::parse(domain);
-    if (!name) co_return refusal("no MTA-STS policy of " + printable(domain) + " is cached");
-    const auto view = co_await lookups_->view(dns::PolicyDomain(std::move(*name)));
-    if (!view) co_return refusal("no MTA-STS policy of " + domain + " is cached");
-    co_return control::Answer{control::ExitCode::done, "", control::to_json(view->stored, true)};
-}
-
-// Piece by piece, so that memory holds one piece of each answer, however many policies there are.
-asio::awaitable<control::Answer> Daemon::list_policies(control::Caller caller) {
-    const std::size_t most = caller.part ? policies_in_a_piece : policies_in_one_answer;
-    const std::size_t most_octets = caller.part ? octets_in_a_piece : octets_in_one_answer;
-    control::json::array piece;
-    std::size_t octets = 0;
-    bool full = false;
-    std::optional<dns::PolicyDomain> after;
-    for (auto names = lookups_->cached(after, policies_in_a_piece); !names.empty() && !full;
-         names = lookups_->cached(after, policies_in_a_piece)) {
-        for (const dns::PolicyDomain& name : names) {
-            full = piece.size() >= most || octets >= most_octets;
-            if (full && !caller.part) break;
-            if (full) {
-                control::json::object part;
-                part["policies"] = std::exchange(piece, {});
-                octets = 0;
-                full = false;
-                const bool taken = co_await caller.part(std::move(part));
-                if (!taken)
-                    co_return control::Answer{control::ExitCode::unavailable, "the caller is gone", {}};
-            }
-            const auto view = co_await lookups_->view(name);
-            after = name;
-            if (!view) continue;  // it went meanwhile
-            octets += view->stored.text.size();
-            piece.push_back(control::to_json(view->stored, false));
-        }
-    }
-    control::json::object out;
-    out["policies"] = std::move(piece);
-    out["more"] = full || lookups_->store_has_more();
-    co_return control::Answer{control::ExitCode::done, "", std::move(out)};
-}
-
-asio::awaitable<control::Answer> Daemon::refresh_policy(std::string domain) {
-    auto name = dns::Domain::parse(domain);
-    if (!name) co_return refusal(name.error().text);
-    const std::string text = name->text();
-    const auto lookup = co_await lookups_->refresh(dns::PolicyDomain(std::move(*name)));
-    control::json::object out;
-    out["domain"] = text;
-    out["fetched"] = lookup.fresh;
-    out["problem"] = lookup.problem_text;
-    if (lookup.policy) {
-        out["id"] = lookup.id;
-        out["mode"] = sts::name_of(lookup.policy->mode);
-    }
-    control::Answer answer;
-    answer.data = std::move(out);
-    if (!lookup.fresh) {
-        answer.code = control::ExitCode::no;
-        answer.text =
-            lookup.problem_text.empty() ? text + " publishes no MTA-STS policy" : lookup.problem_text;
-    }
-    co_return answer;
 }
 
 }  // namespace sternpost::cmd

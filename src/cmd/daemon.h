@@ -15,6 +15,7 @@
 #include "cmd/policy_answers.h"
 #include "cmd/queue_answers.h"
 #include "cmd/report_answers.h"
+#include "cmd/sts_answers.h"
 #include "cmd/wiring.h"
 #include "control/server.h"
 #include "delivery/tls_loss_detector.h"
@@ -50,13 +51,22 @@ class Daemon {
         std::thread thread;
     };
 
-    int prepare();                     // directories, ports, privileges; 0 or an exit code
-    int open();                        // store, sockets
-    asio::awaitable<void> serve();     // start_up(), and stop() hears when it is over
-    asio::awaitable<void> start_up();  // ends early once stopping_ is set
+    // These return 0 or an exit code.
+    int prepare();  // directories, ports, privileges
+    int open();     // the steps that follow, in this order
+    int open_store();
+    int open_policy();
+    int open_delivery();
+    int open_queue();
+    int open_reports();
+    int open_listener();
+    int open_local();
+    int open_control();
+    int cannot_start(const std::string& why, int code) const;  // logs it; the code
+    asio::awaitable<void> serve();                             // start_up(), and stop() hears when it is over
+    asio::awaitable<void> start_up();                          // ends early once stopping_ is set
     void index_is_damaged(const std::string& why);
     asio::awaitable<void> stop();
-    void open_io(store::MessageId newest);
     smtp::NextHopKnowledge known_of(const dns::Domain& domain) const;
     void watch_signals();
     void reload();
@@ -66,9 +76,6 @@ class Daemon {
     asio::awaitable<void> periodic_checks();
     asio::awaitable<void> check_memory();
     asio::awaitable<void> recall_policies();
-    asio::awaitable<control::Answer> show_policy(std::string domain);
-    asio::awaitable<control::Answer> list_policies(control::Caller caller);
-    asio::awaitable<control::Answer> refresh_policy(std::string domain);
 
     std::filesystem::path config_path_;
     config::Settings settings_;
@@ -81,6 +88,7 @@ class Daemon {
     asio::io_context control_{1};
     AsioTaskQueue control_task_queue_{control_};
     AsioTimer control_timer_{control_};
+    const Runtime runtime_{control_, clock_, control_timer_, random_, log_};
     TaskGroup tasks_;
     asio::signal_set signals_;
     bool stopping_ = false;
@@ -103,6 +111,7 @@ class Daemon {
     std::unique_ptr<dns::LdnsResolver> resolver_;
     std::unique_ptr<sts::Lookups> lookups_;
     std::unique_ptr<sts::Refresher> refresher_;
+    std::unique_ptr<StsAnswers> sts_answers_;
     delivery::Overrides overrides_;
     delivery::TlsLossDetector tls_loss_;
     dns::ProbeResult validation_;

@@ -319,6 +319,49 @@ int DkimVerbs::check() {
     return static_cast<int>(answer.code);
 }
 
+// Whether the world sees the records of the next keys: 0, or the exit code after it was told.
+int DkimVerbs::wait_for_records(const std::vector<const dkim::StoredKey*>& next) {
+    const Answer answer = asked();
+    if (!answer.data.is_object()) return say(answer.code, answer.text);
+    for (const auto& item : answer.data.as_object().at("keys").as_array()) {
+        const auto& one = item.as_object();
+        if (text_at(one, "state") != "next" || text_at(one, "published") == "yes") continue;
+        if (!json_) print_records(next);
+        const bool unanswered = text_at(one, "published") == "unanswered";
+        return say(unanswered ? ExitCode::unanswered : ExitCode::no,
+                   text_at(one, "name") + " is not put into use: " + text_at(one, "text"));
+    }
+    return 0;
+}
+
+dkim::Result<void> DkimVerbs::put_into_use(const dns::Domain& domain,
+                                           const std::vector<const dkim::StoredKey*>& next, WallTime now,
+                                           json::array& names) {
+    // First the new ones, so that mail is signed throughout.
+    for (const auto* key : next) {
+        dkim::StoredKey changed = *key;
+        changed.state = dkim::State::active;
+        changed.since = now;
+        if (auto done = folder_.write(changed, false); !done) return done;
+        if (!json_) tell("signs from now on: {}\n", shown(changed));
+        names.emplace_back(key->name());
+    }
+    for (const auto* key : of(domain, dkim::State::active)) {
+        const bool replaced = std::any_of(next.begin(), next.end(), [&](const dkim::StoredKey* one) {
+            return one->reports_only == key->reports_only;
+        });
+        if (!replaced) continue;
+        dkim::StoredKey changed = *key;
+        changed.state = dkim::State::retired;
+        changed.since = now;
+        if (auto done = folder_.write(changed, false); !done) return done;
+        if (!json_)
+            tell("signs no more: {}; leave its record in the DNS until {}\n", key->name(),
+                 rfc3339(now + retirement));
+    }
+    return {};
+}
+
 // One step a call: retired keys go when their time is over; then the next keys are put into use, if the world
 // sees their records; then, if none is left to wait for, new ones are made.
 int DkimVerbs::rotate() {
@@ -349,41 +392,9 @@ int DkimVerbs::rotate() {
 
     const auto next = of(domain, dkim::State::next);
     if (!next.empty()) {
-        if (!force_) {
-            const Answer answer = asked();
-            if (!answer.data.is_object()) return say(answer.code, answer.text);
-            for (const auto& item : answer.data.as_object().at("keys").as_array()) {
-                const auto& one = item.as_object();
-                if (text_at(one, "state") != "next" || text_at(one, "published") == "yes") continue;
-                if (!json_) print_records(next);
-                const bool unanswered = text_at(one, "published") == "unanswered";
-                return say(unanswered ? ExitCode::unanswered : ExitCode::no,
-                           text_at(one, "name") + " is not put into use: " + text_at(one, "text"));
-            }
-        }
+        if (const int code = force_ ? 0 : wait_for_records(next); code != 0) return code;
         json::array names;
-        // First the new ones, so that mail is signed throughout.
-        for (const auto* key : next) {
-            dkim::StoredKey changed = *key;
-            changed.state = dkim::State::active;
-            changed.since = now;
-            if (auto done = folder_.write(changed, false); !done) return failed(done.error());
-            if (!json_) tell("signs from now on: {}\n", shown(changed));
-            names.emplace_back(key->name());
-        }
-        for (const auto* key : of(domain, dkim::State::active)) {
-            const bool replaced = std::any_of(next.begin(), next.end(), [&](const dkim::StoredKey* one) {
-                return one->reports_only == key->reports_only;
-            });
-            if (!replaced) continue;
-            dkim::StoredKey changed = *key;
-            changed.state = dkim::State::retired;
-            changed.since = now;
-            if (auto done = folder_.write(changed, false); !done) return failed(done.error());
-            if (!json_)
-                tell("signs no more: {}; leave its record in the DNS until {}\n", key->name(),
-                     rfc3339(now + retirement));
-        }
+        if (auto done = put_into_use(domain, next, now, names); !done) return failed(done.error());
         told();
         return finish("activated", std::move(names));
     }

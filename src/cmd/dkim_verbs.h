@@ -3,6 +3,7 @@
 #pragma once
 
 #include <CLI/CLI.hpp>
+#include <boost/json.hpp>
 #include <cstdint>
 #include <functional>
 #include <string>
@@ -28,6 +29,10 @@ class DkimVerbs {
     int dns();
     int check();
     int rotate();
+    int wait_for_records(const std::vector<const dkim::StoredKey*>& next);
+    dkim::Result<void> put_into_use(const dns::Domain& domain,
+                                    const std::vector<const dkim::StoredKey*>& next, WallTime now,
+                                    boost::json::array& names);
 
     int make(const dns::Domain& domain, const std::vector<dkim::Algorithm>& algorithms, dkim::State state,
              bool reports_only);

@@ -2,6 +2,8 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
+#include <array>
 #include <iostream>
 #include <map>
 
@@ -188,73 +190,102 @@ Answer offline_tlsrpt(store::Questions& store, const config::Settings& settings,
     return {ExitCode::done, "", out};
 }
 
-}  // namespace
+// What an answer is made of.
+struct Context {
+    store::Questions& store;
+    const config::Settings& settings;
+    const json::object& request;
+    WallTime now;
 
-Answer offline(const config::Settings& settings, const json::object& request) {
-    const std::string verb = text(request, "verb");
-    if (verb == "explain" || verb == "sts.diff" || verb == "sts.check")
-        return {ExitCode::unavailable,
-                "the daemon does not answer, and " + verb + " needs it: is it running?",
-                {}};
-    auto opened = store::open_at_rest(settings.state_dir);
+    std::string verb() const { return text(request, "verb"); }
+    std::string domain() const { return text(request, "domain"); }
+};
+
+Answer trouble(const Error<store::Errc>& error) {
     Answer out;
-    const auto trouble = [&](const auto& error) {
-        out.code = error.code == store::Errc::not_found ? ExitCode::no
-                   : error.code == store::Errc::io      ? ExitCode::not_permitted
-                                                        : ExitCode::internal;
-        out.text = "the daemon does not answer, and on disk: " + error.text;
-        return out;
-    };
-    if (!opened) return trouble(opened.error());
-    for (const auto& warning : (*opened)->warnings()) std::cerr << "sternpost: " << warning << '\n';
-    if (verb == "sts.show" || verb == "sts.list") {
-        const auto policies = (*opened)->policies();
-        if (!policies) return trouble(policies.error());
-        json::array all;
-        for (const auto& policy : *policies) {
-            if (policy.domain == text(request, "domain"))
-                return {ExitCode::done, "", control::to_json(policy, true)};
-            all.push_back(control::to_json(policy, false));
-        }
-        if (verb == "sts.show")
-            return {ExitCode::no, "no MTA-STS policy of " + text(request, "domain") + " is cached", {}};
-        return {ExitCode::done, "", all};
-    }
-    const WallTime now = SystemClock().wall();
-    if (verb == "tlsrpt.status")
-        return {ExitCode::unavailable, "the daemon does not answer: no report is sent while it is down", {}};
-    if (verb.starts_with("tlsrpt.")) return offline_tlsrpt(**opened, settings, request, now);
-    if (verb == "policy.override.list") {
-        const auto all = (*opened)->overrides();
-        if (!all) return trouble(all.error());
-        json::array list;
-        for (const auto& o : *all) list.push_back(control::to_json(o, false, now));
-        for (const auto& o : settings.overrides) list.push_back(control::to_json(o, true, now));
-        return {ExitCode::done, "", list};
-    }
-    if (verb == "sts.history") {
-        const auto versions = (*opened)->versions(text(request, "domain"));
-        if (!versions) return trouble(versions.error());
-        if (versions->empty())
-            return {ExitCode::no, "no policy of " + text(request, "domain") + " was ever seen", {}};
-        return control::history_of(text(request, "domain"), *versions);
-    }
-    if (verb == "policy.whatif") return offline_what_if(**opened, text(request, "since"), now);
-    if (verb == "why") return offline_why(**opened, settings, text(request, "id"), now);
-    if (verb == "queue.suspended") {
-        const auto all = (*opened)->suspensions();
-        if (!all) return trouble(all.error());
-        json::array list;
-        for (const auto& one : *all) list.push_back(control::to_json(one));
-        return {ExitCode::done, "", list};
-    }
+    out.code = error.code == store::Errc::not_found ? ExitCode::no
+               : error.code == store::Errc::io      ? ExitCode::not_permitted
+                                                    : ExitCode::internal;
+    out.text = "the daemon does not answer, and on disk: " + error.text;
+    return out;
+}
+
+template <class Value, class ToJson>
+Answer list_of(const store::Result<std::vector<Value>>& all, ToJson to_json) {
+    if (!all) return trouble(all.error());
+    json::array list;
+    for (const auto& one : *all) list.push_back(to_json(one));
+    return {ExitCode::done, "", std::move(list)};
+}
+
+Answer policies(const Context& context) {
+    const auto all = context.store.policies();
+    if (!all) return trouble(all.error());
+    if (context.verb() == "sts.list")
+        return list_of(all, [](const auto& policy) { return control::to_json(policy, false); });
+    for (const auto& policy : *all)
+        if (policy.domain == context.domain()) return {ExitCode::done, "", control::to_json(policy, true)};
+    return {ExitCode::no, "no MTA-STS policy of " + context.domain() + " is cached", {}};
+}
+
+Answer overrides(const Context& context) {
+    auto answer = list_of(context.store.overrides(),
+                          [&](const auto& o) { return control::to_json(o, false, context.now); });
+    if (answer.code == ExitCode::done)
+        for (const auto& o : context.settings.overrides)
+            answer.data.as_array().push_back(control::to_json(o, true, context.now));
+    return answer;
+}
+
+Answer versions(const Context& context) {
+    const auto versions = context.store.versions(context.domain());
+    if (!versions) return trouble(versions.error());
+    if (versions->empty()) return {ExitCode::no, "no policy of " + context.domain() + " was ever seen", {}};
+    return control::history_of(context.domain(), *versions);
+}
+
+Answer status(const Context& context) {
+    const auto totals = context.store.totals();
+    if (!totals) return trouble(totals.error());
+    const auto policies = context.store.policies();
+    json::object data;
+    data["running"] = false;
+    data["queue"] = control::to_json(*totals);
+    data["policies"] = policies ? policies->size() : 0;
+    return {ExitCode::unavailable, "", data};
+}
+
+std::size_t limit_of(const Context& context, std::size_t otherwise) {
+    const auto* limit = context.request.if_contains("limit");
+    return limit != nullptr && limit->is_int64() ? static_cast<std::size_t>(limit->as_int64()) : otherwise;
+}
+
+Answer hops(const Context& context) {
+    store::HopFilter filter;
+    filter.limit = limit_of(context, filter.limit);
+    const auto obstacles = OfflineObstacles::read(context.store);
+    if (!obstacles) return trouble(obstacles.error());
+    return list_of(context.store.hops(filter),
+                   [&](const auto& hop) { return to_json(hop, *obstacles, context.now); });
+}
+
+Answer show(const Context& context) {
+    const std::string id = text(context.request, "id");
     store::QueueFilter filter;
-    const std::string id = text(request, "id");
     if (const auto parsed = store::MessageId::parse(id)) filter.ids.push_back(*parsed);
-    if (verb == "queue.show" && filter.ids.empty())
-        return {ExitCode::no, "no message " + printable(id) + " is in the queue", {}};
-    filter.domain = text(request, "domain");
-    if (const std::string sender = text(request, "sender"); !sender.empty()) {
+    if (filter.ids.empty()) return {ExitCode::no, "no message " + printable(id) + " is in the queue", {}};
+    const auto found = context.store.find(filter);
+    if (!found) return trouble(found.error());
+    const auto obstacles = OfflineObstacles::read(context.store);
+    if (!obstacles) return trouble(obstacles.error());
+    if (found->empty()) return {ExitCode::no, "no message " + id + " is in the queue", {}};
+    return {ExitCode::done, "", control::to_json(found->front(), obstacles->of(found->front(), context.now))};
+}
+
+Answer list(const Context& context) {
+    store::QueueFilter filter;
+    filter.domain = context.domain();
+    if (const std::string sender = text(context.request, "sender"); !sender.empty()) {
         auto scope = store::parse_sender_scope(sender, util::uid_of_login);
         if (!scope)
             return {ExitCode::usage,
@@ -262,44 +293,20 @@ Answer offline(const config::Settings& settings, const json::object& request) {
                     {}};
         filter.sender = std::move(*scope);
     }
-    filter.reason = text(request, "reason");
-    filter.recipient = text(request, "recipient");
-    filter.from = text(request, "from");
-    if (const auto* limit = request.if_contains("limit"); limit != nullptr && limit->is_int64())
-        filter.limit = static_cast<std::size_t>(limit->as_int64());
-    const auto totals = (*opened)->totals();
+    filter.reason = text(context.request, "reason");
+    filter.recipient = text(context.request, "recipient");
+    filter.from = text(context.request, "from");
+    filter.limit = limit_of(context, filter.limit);
+    const auto totals = context.store.totals();
     if (!totals) return trouble(totals.error());
-    if (verb == "status") {
-        const auto policies = (*opened)->policies();
-        json::object data;
-        data["running"] = false;
-        data["queue"] = control::to_json(*totals);
-        data["policies"] = policies ? policies->size() : 0;
-        return {ExitCode::unavailable, "", data};
-    }
-    store::HopFilter of_hops;
-    of_hops.limit = filter.limit;
-    if (verb == "queue.hops") {
-        const auto all = (*opened)->hops(of_hops);
-        if (!all) return trouble(all.error());
-        const auto obstacles = OfflineObstacles::read(**opened);
-        if (!obstacles) return trouble(obstacles.error());
-        json::array list;
-        for (const auto& hop : *all) list.push_back(to_json(hop, *obstacles, now));
-        return {ExitCode::done, "", list};
-    }
-    auto found = (*opened)->find(filter);
+    const auto found = context.store.find(filter);
     if (!found) return trouble(found.error());
-    const auto obstacles = OfflineObstacles::read(**opened);
+    const auto obstacles = OfflineObstacles::read(context.store);
     if (!obstacles) return trouble(obstacles.error());
-    if (verb == "queue.show") {
-        if (found->empty()) return {ExitCode::no, "no message " + id + " is in the queue", {}};
-        return {ExitCode::done, "", control::to_json(found->front(), obstacles->of(found->front(), now))};
-    }
     json::array messages;
     store::QueueTotals selected;
     for (const auto& message : *found) {
-        messages.push_back(control::to_json(message, obstacles->of(message, now)));
+        messages.push_back(control::to_json(message, obstacles->of(message, context.now)));
         control::add(selected, message);
     }
     json::object data;
@@ -308,6 +315,62 @@ Answer offline(const config::Settings& settings, const json::object& request) {
     data["selected"] = control::to_json(selected);
     data["more"] = found->size() >= filter.limit;
     return {ExitCode::done, "", data};
+}
+
+Answer suspensions(const Context& context) {
+    return list_of(context.store.suspensions(), [](const auto& one) { return control::to_json(one); });
+}
+
+Answer what_if(const Context& context) {
+    return offline_what_if(context.store, text(context.request, "since"), context.now);
+}
+
+Answer why(const Context& context) {
+    return offline_why(context.store, context.settings, text(context.request, "id"), context.now);
+}
+
+Answer reports(const Context& context) {
+    return offline_tlsrpt(context.store, context.settings, context.request, context.now);
+}
+
+struct Verb {
+    std::string_view name;
+    Answer (*answer)(const Context&);
+};
+constexpr std::array verbs{
+    Verb{"status", status},
+    Verb{"queue.list", list},
+    Verb{"queue.show", show},
+    Verb{"queue.hops", hops},
+    Verb{"queue.suspended", suspensions},
+    Verb{"why", why},
+    Verb{"sts.list", policies},
+    Verb{"sts.show", policies},
+    Verb{"sts.history", versions},
+    Verb{"policy.override.list", overrides},
+    Verb{"policy.whatif", what_if},
+    Verb{"tlsrpt.list", reports},
+    Verb{"tlsrpt.show", reports},
+    Verb{"tlsrpt.digest", reports},
+    Verb{"tlsrpt.preview", reports},
+};
+
+}  // namespace
+
+Answer offline(const config::Settings& settings, const json::object& request) {
+    const std::string verb = text(request, "verb");
+    if (verb == "tlsrpt.status")
+        return {ExitCode::unavailable, "the daemon does not answer: no report is sent while it is down", {}};
+    const auto known =
+        std::find_if(verbs.begin(), verbs.end(), [&](const Verb& one) { return one.name == verb; });
+    if (known == verbs.end())
+        return {ExitCode::unavailable,
+                "the daemon does not answer, and " + verb + " needs it: is it running?",
+                {}};
+    const auto opened = store::open_at_rest(settings.state_dir);
+    if (!opened) return trouble(opened.error());
+    for (const auto& warning : (*opened)->warnings()) std::cerr << "sternpost: " << warning << '\n';
+    return known->answer({**opened, settings, request, SystemClock().wall()});
 }
 
 }  // namespace sternpost::cmd

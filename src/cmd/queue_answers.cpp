@@ -27,12 +27,12 @@ constexpr std::size_t max_hops = 10'000;       // ours: of one answer
 constexpr std::size_t page_hops = 500;         // ours: of one page of it
 
 constexpr std::array reading{"queue.list", "queue.show", "queue.hops", "queue.suspended"};
-constexpr std::array deeds{std::pair("queue.retry", queue::AdminAction::retry),
-                           std::pair("queue.hold", queue::AdminAction::hold),
-                           std::pair("queue.release", queue::AdminAction::release),
-                           std::pair("queue.expire", queue::AdminAction::expire),
-                           std::pair("queue.delete", queue::AdminAction::remove),
-                           std::pair("queue.reroute", queue::AdminAction::reroute)};
+constexpr std::array actions{std::pair("queue.retry", queue::AdminAction::retry),
+                             std::pair("queue.hold", queue::AdminAction::hold),
+                             std::pair("queue.release", queue::AdminAction::release),
+                             std::pair("queue.expire", queue::AdminAction::expire),
+                             std::pair("queue.delete", queue::AdminAction::remove),
+                             std::pair("queue.reroute", queue::AdminAction::reroute)};
 
 Answer refusal(std::string text) {
     return {ExitCode::no, std::move(text), {}};
@@ -108,8 +108,9 @@ json::object to_json(const queue::ActionCount& done) {
 
 bool QueueAnswers::knows(std::string_view verb) {
     return std::find(reading.begin(), reading.end(), verb) != reading.end() || verb == "queue.suspend" ||
-           verb == "queue.resume" ||
-           std::any_of(deeds.begin(), deeds.end(), [&](const auto& deed) { return verb == deed.first; });
+           verb == "queue.resume" || std::any_of(actions.begin(), actions.end(), [&](const auto& action) {
+               return verb == action.first;
+           });
 }
 
 asio::awaitable<Answer> QueueAnswers::answer(json::object request, control::Caller caller) {
@@ -121,8 +122,8 @@ asio::awaitable<Answer> QueueAnswers::answer(json::object request, control::Call
         co_return co_await hops(std::min(limit_of(request), max_hops), std::move(caller));
     if (verb == "queue.suspend" || verb == "queue.resume")
         co_return co_await suspend(std::move(request), name_of(caller), verb == "queue.resume");
-    for (const auto& [name, deed] : deeds)
-        if (verb == name) co_return co_await act(deed, std::move(request), std::move(caller));
+    for (const auto& [name, action] : actions)
+        if (verb == name) co_return co_await act(action, std::move(request), std::move(caller));
     co_return refusal("the queue does not know the verb " + verb);
 }
 
@@ -270,24 +271,24 @@ json::array QueueAnswers::suspensions() const {
     return out;
 }
 
-asio::awaitable<Answer> QueueAnswers::act(queue::AdminAction deed, json::object request,
+asio::awaitable<Answer> QueueAnswers::act(queue::AdminAction action, json::object request,
                                           control::Caller caller) {
     auto filter = filter_of(request);
     if (!filter) co_return Answer{filter.error().code, filter.error().text, {}};
     std::string to;
-    if (deed == queue::AdminAction::reroute) {
+    if (action == queue::AdminAction::reroute) {
         to = next_hop_of(text_of(request, "to"));
         if (to.empty())
             co_return refusal(
                 "--to " + printable(text_of(request, "to")) +
                 ": wanted is a domain, or an address such as [192.0.2.1] or [IPv6:2001:db8::1]");
     }
-    if (deed == queue::AdminAction::retry) forget_backoffs_();
+    if (action == queue::AdminAction::retry) forget_backoffs_();
     std::function<asio::awaitable<void>(queue::ActionCount)> tell;
     if (caller.tell)
         tell = [&caller](const queue::ActionCount& so_far) { return caller.tell(to_json(so_far)); };
     const auto done =
-        co_await queue_.act(deed, std::move(*filter), name_of(caller), std::move(to), std::move(tell));
+        co_await queue_.act(action, std::move(*filter), name_of(caller), std::move(to), std::move(tell));
     if (!done) co_return Answer{ExitCode::internal, done.error().text, {}};
     Answer answer{ExitCode::done, "", to_json(*done)};
     const auto* quiet = request.if_contains("quiet");

@@ -37,7 +37,7 @@ class QueueAnswers {
     asio::awaitable<store::Result<std::uint64_t>> waiting_for(std::string scope);
     asio::awaitable<control::Answer> list(control::json::object request, control::Caller caller);
     asio::awaitable<control::Answer> show(std::string id);
-    asio::awaitable<control::Answer> act(queue::AdminAction deed, control::json::object request,
+    asio::awaitable<control::Answer> act(queue::AdminAction action, control::json::object request,
                                          control::Caller caller);
     asio::awaitable<control::Answer> suspend(control::json::object request, std::string who, bool ended);
 

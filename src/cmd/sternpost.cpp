@@ -55,8 +55,8 @@ class Command {
     CLI::App* verb(CLI::App* parent, const std::string& name, const std::string& help, json::object request,
                    bool reads, Print print);
     void add_queue();
-    CLI::App* deed_verb(CLI::App* queue, const std::string& name, const std::string& done,
-                        const std::string& help);
+    CLI::App* action_verb(CLI::App* queue, const std::string& name, const std::string& done,
+                          const std::string& help);
     void suspend_verb(CLI::App* queue, const std::string& name, const std::string& help);
     void add_sts();
     void add_config();
@@ -187,16 +187,16 @@ void Command::add_queue() {
     auto* show = verb(queue, "show", "one message", {{"verb", "queue.show"}}, true, print_show);
     show->add_option("ID", id_, "its queue id")->required();
     auto* retry =
-        deed_verb(queue, "retry", "due now",
-                  "try again now, whatever the schedule says; forgets dead hosts and negative DNS answers");
+        action_verb(queue, "retry", "due now",
+                    "try again now, whatever the schedule says; forgets dead hosts and negative DNS answers");
     retry->add_flag("--quiet", quiet_,
                     "say nothing of what was done; if nothing matches, that is no failure");
-    deed_verb(queue, "hold", "on hold", "no attempt begins until they are released");
-    deed_verb(queue, "release", "released", "ends a hold");
-    deed_verb(queue, "expire", "given up", "bounces now what would bounce when its time is over");
-    deed_verb(queue, "delete", "deleted", "out of the queue for good; nobody is told");
+    action_verb(queue, "hold", "on hold", "no attempt begins until they are released");
+    action_verb(queue, "release", "released", "ends a hold");
+    action_verb(queue, "expire", "given up", "bounces now what would bounce when its time is over");
+    action_verb(queue, "delete", "deleted", "out of the queue for good; nobody is told");
     auto* reroute =
-        deed_verb(queue, "reroute", "rerouted", "waits for another next hop from now on, as new mail does");
+        action_verb(queue, "reroute", "rerouted", "waits for another next hop from now on, as new mail does");
     reroute->add_option("--to", texts_["to"], "the domain whose MX hosts get it, or an address, [192.0.2.1]")
         ->required();
     auto* hops = verb(queue, "hops", "the next hops that mail waits for, the longest lines first",
@@ -237,8 +237,8 @@ void Command::suspend_verb(CLI::App* queue, const std::string& name, const std::
 }
 
 // What an administrator does to chosen messages.
-CLI::App* Command::deed_verb(CLI::App* queue, const std::string& name, const std::string& done,
-                             const std::string& help) {
+CLI::App* Command::action_verb(CLI::App* queue, const std::string& name, const std::string& done,
+                               const std::string& help) {
     const auto count = [done](const Answer& answer) {
         const auto& data = answer.data.as_object();
         const bool waits_on = done == "due now" && text(data, "suspended") != "0" &&
@@ -264,25 +264,25 @@ CLI::App* Command::deed_verb(CLI::App* queue, const std::string& name, const std
             tell("{} wait on: their next hop is suspended (\"sternpost queue resume\" ends that)\n",
                  waits_on ? "all of the recipients" : text(data, "suspended") + " of the recipients");
     };
-    auto* deed = verb(queue, name, help, {{"verb", "queue." + name}}, false, count);
-    deed->add_flag("--json", json_, "the answer as JSON");
-    auto* ids = deed->add_option("ID", ids_, "queue ids");
-    auto* domain = deed->add_option("--domain", domain_, "what waits for this next hop");
-    auto* sender = deed->add_option("--sender", texts_["sender"], sender_help);
-    auto* reason = deed->add_option("--reason", texts_["reason"], reason_help);
-    auto* to = deed->add_option("--recipient", texts_["recipient"], recipient_help);
-    auto* from = deed->add_option("--from", texts_["from"], from_help);
-    auto* all = deed->add_flag("--all", all_, "everything");
+    auto* action = verb(queue, name, help, {{"verb", "queue." + name}}, false, count);
+    action->add_flag("--json", json_, "the answer as JSON");
+    auto* ids = action->add_option("ID", ids_, "queue ids");
+    auto* domain = action->add_option("--domain", domain_, "what waits for this next hop");
+    auto* sender = action->add_option("--sender", texts_["sender"], sender_help);
+    auto* reason = action->add_option("--reason", texts_["reason"], reason_help);
+    auto* to = action->add_option("--recipient", texts_["recipient"], recipient_help);
+    auto* from = action->add_option("--from", texts_["from"], from_help);
+    auto* all = action->add_flag("--all", all_, "everything");
     for (auto* one : {domain, sender, reason, to, from, all}) ids->excludes(one);
     for (auto* one : {domain, sender, reason, to, from}) all->excludes(one);
-    deed->parse_complete_callback([this, name] {
+    action->parse_complete_callback([this, name] {
         if (ids_.empty() && domain_.empty() && texts_["sender"].empty() && texts_["reason"].empty() &&
             texts_["recipient"].empty() && texts_["from"].empty() && !all_)
             throw CLI::ValidationError(
                 "queue " + name,
                 "says what is meant: queue ids, --domain, --sender, --reason, --recipient, --from or --all");
     });
-    return deed;
+    return action;
 }
 
 int Command::doctor(bool repair) const {

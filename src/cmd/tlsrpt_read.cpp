@@ -73,93 +73,98 @@ json::object to_json(const tlsrpt::Sums::Key& key, const tlsrpt::Sums::Row& row)
     return out;
 }
 
-}  // namespace
+// Files read so far, and what they come to.
+class Reading {
+  public:
+    void file(const std::string& name) {
+        const auto content = content_of(name);
+        if (!content) return trouble(name, content.error().text, ExitCode::no_input);
+        const auto take_one = [&](const tlsrpt::Result<tlsrpt::IncomingReport>& report) {
+            if (report)
+                take(name, *report);
+            else
+                trouble(name, report.error().text, ExitCode::bad_data);
+            return true;
+        };
+        if (tlsrpt::read_reports_in(*content, take_one) == 0)
+            trouble(name, "there is no TLS report in it", ExitCode::bad_data);
+    }
+    Answer answer() {
+        if (troubles_ > most_troubles)
+            name_trouble("all files",
+                         std::to_string(troubles_ - most_troubles) + " more such lines are left out");
+        json::array rows;
+        for (auto all = sums_.take(); !all.empty(); all.erase(all.begin()))
+            rows.push_back(to_json(all.begin()->first, all.begin()->second));
+        std::stable_sort(rows.begin(), rows.end(), [](const json::value& a, const json::value& b) {
+            return a.at("failed").to_number<std::uint64_t>() > b.at("failed").to_number<std::uint64_t>();
+        });
+        json::object out;
+        out["rows"] = std::move(rows);
+        out["reports"] = std::move(reports_);
+        out["unreadable"] = std::move(unreadable_);
+        return {code_, "", std::move(out)};
+    }
 
-Answer read_reports(const std::vector<std::string>& files) {
-    Answer answer;
-    tlsrpt::Sums sums;
-    json::array reports;
-    json::array unreadable;
-    std::size_t octets = 0;  // of `reports`, about
-    std::size_t troubles = 0;
-    const auto trouble = [&](const std::string& file, const std::string& why, ExitCode code) {
-        if (answer.code == ExitCode::done) answer.code = code;
-        if (++troubles > most_troubles) return;
+  private:
+    void trouble(const std::string& file, const std::string& why, ExitCode code) {
+        if (code_ == ExitCode::done) code_ = code;
+        if (++troubles_ <= most_troubles) name_trouble(file, why);
+    }
+    void name_trouble(const std::string& file, const std::string& why) {
         json::object one;
         one["file"] = file;
         one["reason"] = why;
-        unreadable.push_back(std::move(one));
-    };
-    const auto take = [&](const std::string& file, const tlsrpt::Result<tlsrpt::IncomingReport>& report) {
-        if (!report) {
-            trouble(file, report.error().text, ExitCode::bad_data);
-            return;
-        }
+        unreadable_.push_back(std::move(one));
+    }
+    void take(const std::string& file, const tlsrpt::IncomingReport& report) {
         const std::string what =
-            "the report " + printable(report->id, 200) + " of " + printable(report->organization, 200);
-        std::size_t of_report = sizeof(json::object) + 500 + file.size() + report->organization.size() +
-                                report->contact.size() + report->id.size();
-        for (const auto& odd : report->oddities) of_report += sizeof(json::value) + odd.size();
-        const bool room = octets + of_report <= most_octets_of_list;
-        const auto added = room ? sums.add(*report) : tlsrpt::Added::left_out;
-        if (added == tlsrpt::Added::left_out) {
-            trouble(file,
-                    what + " is left out: there are too many to sum at once; read fewer files in one call",
-                    ExitCode::no);
-            return;
-        }
+            "the report " + printable(report.id, 200) + " of " + printable(report.organization, 200);
+        std::size_t of_report = sizeof(json::object) + 500 + file.size() + report.organization.size() +
+                                report.contact.size() + report.id.size();
+        for (const auto& odd : report.oddities) of_report += sizeof(json::value) + odd.size();
+        const bool room = octets_ + of_report <= most_octets_of_list;
+        const auto added = room ? sums_.add(report) : tlsrpt::Added::left_out;
+        if (added == tlsrpt::Added::left_out)
+            return trouble(
+                file, what + " is left out: there are too many to sum at once; read fewer files in one call",
+                ExitCode::no);
         if (added == tlsrpt::Added::without_details)
             trouble(file,
                     what +
                         " is counted without its failure details: there are too many to show at once; read "
                         "fewer files in one call",
                     ExitCode::no);
-        octets += of_report;
+        octets_ += of_report;
         json::object one;
         one["file"] = file;
-        one["organization"] = report->organization;
-        one["contact"] = report->contact;
-        one["id"] = report->id;
-        one["begin"] = report->begin;
-        one["end"] = report->end;
+        one["organization"] = report.organization;
+        one["contact"] = report.contact;
+        one["id"] = report.id;
+        one["begin"] = report.begin;
+        one["end"] = report.end;
         one["counted"] = added != tlsrpt::Added::before;
         one["details"] = added != tlsrpt::Added::without_details;
         json::array oddities;
-        for (const auto& odd : report->oddities) oddities.emplace_back(odd);
+        for (const auto& odd : report.oddities) oddities.emplace_back(odd);
         one["oddities"] = std::move(oddities);
-        reports.push_back(std::move(one));
-    };
-    for (const auto& file : files) {
-        const auto content = content_of(file);
-        if (!content) {
-            trouble(file, content.error().text, ExitCode::no_input);
-            continue;
-        }
-        const std::size_t found =
-            tlsrpt::read_reports_in(*content, [&](tlsrpt::Result<tlsrpt::IncomingReport> report) {
-                take(file, report);
-                return true;
-            });
-        if (found == 0) trouble(file, "there is no TLS report in it", ExitCode::bad_data);
+        reports_.push_back(std::move(one));
     }
-    if (troubles > most_troubles) {
-        json::object rest;
-        rest["file"] = "all files";
-        rest["reason"] = std::to_string(troubles - most_troubles) + " more such lines are left out";
-        unreadable.push_back(std::move(rest));
-    }
-    json::array rows;
-    for (auto all = sums.take(); !all.empty(); all.erase(all.begin()))
-        rows.push_back(to_json(all.begin()->first, all.begin()->second));
-    std::stable_sort(rows.begin(), rows.end(), [](const json::value& a, const json::value& b) {
-        return a.at("failed").to_number<std::uint64_t>() > b.at("failed").to_number<std::uint64_t>();
-    });
-    json::object out;
-    out["rows"] = std::move(rows);
-    out["reports"] = std::move(reports);
-    out["unreadable"] = std::move(unreadable);
-    answer.data = std::move(out);
-    return answer;
+
+    tlsrpt::Sums sums_;
+    json::array reports_;
+    json::array unreadable_;
+    std::size_t octets_ = 0;  // of `reports_`, about
+    std::size_t troubles_ = 0;
+    ExitCode code_ = ExitCode::done;
+};
+
+}  // namespace
+
+Answer read_reports(const std::vector<std::string>& files) {
+    Reading reading;
+    for (const auto& file : files) reading.file(file);
+    return reading.answer();
 }
 
 void print_read(const Answer& answer) {

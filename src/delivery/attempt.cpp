@@ -1,12 +1,10 @@
 #include "delivery/attempt.h"
 
-#include <fmt/format.h>
-
 #include <algorithm>
 
+#include "delivery/attempt_state.h"
+#include "delivery/judgement.h"
 #include "delivery/outcome_hop.h"
-#include "delivery/policy_problem.h"
-#include "util/text.h"
 
 namespace sternpost::delivery {
 namespace {
@@ -16,91 +14,27 @@ constexpr auto site_pause =
 // ours: the same of a busy address. Longer, since each look at it costs all look-ups; who leaves it wakes the
 // next.
 constexpr auto address_pause = std::chrono::minutes(1);
-constexpr std::size_t max_outcomes =
-    20;  // ours: of sessions and hosts, that one record holds with their policies
-
-std::string endpoint(const DialRequest& request) {
-    const std::string name = request.host ? request.host->text() : std::string("literal");
-    return name + "[" + request.address.text() + "]:" + std::to_string(request.port);
-}
-
-// Since the message was accepted; never negative, whatever the clock did.
-std::string age_text(const store::StoredMessage& message, WallTime now) {
-    return fmt::format(
-        "{:.2f}s",
-        std::chrono::duration<double>(std::max(now - message.arrived, WallTime::duration::zero())).count());
-}
-
-std::string took_text(SteadyTime began, SteadyTime now) {
-    return fmt::format("{:.2f}s", std::chrono::duration<double>(now - began).count());
-}
-
 // What counts as one address: whoever has an IPv6 address has all of its /64.
 std::string place_of(const dns::Address& address) {
     return "address " + (address.is_v6() ? dns::Network::around(address, 64).text() : address.text());
 }
 
-// What a session shows, and why it is in clear where TLS has failed before it.
-Observation seen_of(const smtp::Opened& opened, const DialRequest& request) {
-    Observation out = delivery::seen_of(opened);
-    if (request.tls_failure && !opened.evidence.encrypted) out.starttls_refusal = request.tls_failure;
-    return out;
-}
-
-std::string result_text(const Verdict& verdict) {
-    return verdict.result_type ? std::string(tlsrpt::name_of(*verdict.result_type)) : "none";
-}
-
-std::string policy_text_of(const Requirement& requirement, store::PolicyType type) {
-    switch (type) {
-        case store::PolicyType::sts:
-            return requirement.sts ? requirement.sts->text : std::string();
-        case store::PolicyType::tlsa:
-            return tls::text_of(requirement.dane.records);
-        case store::PolicyType::no_policy_found:
-            break;
-    }
-    return "";
-}
-
 }  // namespace
 
-struct Delivery::Attempt {
-    Attempt(queue::Lane& l, SteadyTime now)
-        : lane(l), began(now), work(l.take()), plan{store::HopGroup::parse(l.hop()), {}, {}, {}, {}} {}
-
-    queue::Lane& lane;
-    SteadyTime began;
-    std::optional<queue::Work> work;  // taken, not yet carried
-    HopPlan plan;
-    Limits limits;
-    std::unique_ptr<SiteVisit> visit;
-    bool beyond = false;  // the site has all that it may; an idle connection is to be taken over, or to go
-    std::optional<SteadyTime> paced;  // no further message before this
-
-    HopFindings findings;
-    std::string label = "none";                      // of the last host's requirement, for logs
-    bool served = false;                             // a session carried mail
-    bool ipv4_known = false;                         // the host at hand has an IPv4 address
-    std::optional<queue::HopFailure> asked_to_wait;  // by the host that took or refused the last mail
-};
-
-Delivery::Delivery(asio::io_context& context, Options options, dns::Resolver& resolver, sts::Lookups& lookups,
-                   Overrides& overrides, Dialer& dialer, const Clock& clock, Timer& timer, Random& random,
-                   Log& log, OnSession on_session, OnRoom on_room)
-    : context_(context),
+Delivery::Delivery(const Runtime& runtime, Options options, const Sources& sources, Hooks hooks)
+    : context_(runtime.context),
       options_(std::move(options)),
-      sites_(options_.dead_host_time, std::move(on_room)),
+      sites_(options_.dead_host_time, std::move(hooks.on_room)),
       limits_(options_.destinations, options_.connections_per_site, options_.messages_per_connection),
-      lookups_(lookups),
-      overrides_(overrides),
-      planner_(options_.policy, resolver, lookups, overrides, clock, random),
-      dialer_(dialer),
-      clock_(clock),
-      log_(log),
-      on_session_(std::move(on_session)),
-      idle_(timer.wakeup()),
-      tasks_(context, log) {
+      lookups_(sources.lookups),
+      overrides_(sources.overrides),
+      planner_(options_.policy, sources.resolver, lookups_, overrides_, runtime.clock, runtime.random),
+      dialer_(sources.dialer),
+      clock_(runtime.clock),
+      log_(runtime.log),
+      on_session_(std::move(hooks.on_session)),
+      idle_(runtime.timer.wakeup()),
+      tasks_(context_, log_) {
     if (options_.idle_time.count() > 0) tasks_.spawn("idle connections", close_idle());
 }
 
@@ -328,22 +262,7 @@ asio::awaitable<Delivery::Tried> Delivery::try_address(Attempt& attempt, const H
             co_return Tried::next;
         }
         if (!channel) {
-            const smtp::Failure& failure = channel.error();
-            const Observation seen = Observation::of_failure(failure);
-            const Verdict verdict = decide(requirement, seen);
-            note(attempt, requirement, seen, &request, failure.helo, failure.local_address);
-            log_session(attempt, requirement, request, "none", "failed", verdict, sentence_of(failure));
-            if (failure.code == smtp::Errc::connect_refused || failure.code == smtp::Errc::connect_timed_out)
-                sites_.took_no_connection(request.address, clock_.steady(),
-                                          endpoint(request) + ": " + sentence_of(failure));
-            attempt.findings.noted(request.host ? request.host->text() : request.address.literal(), failure);
-            if (request.tls == smtp::TlsUse::if_offered &&
-                after_failed_open(failure, requirement.clear_text_allowed()) == NextStep::clear_text) {
-                request.tls = smtp::TlsUse::never;
-                request.tls_failure = failure;
-                continue;
-            }
-            attempt.findings.no_session(endpoint(request), host, failure, request.tls);
+            if (may_go_in_clear(attempt, host, request, channel.error())) continue;
             co_return Tried::next;
         }
         sites_.took_connection(request.address, clock_.steady());
@@ -355,8 +274,8 @@ asio::awaitable<Delivery::Tried> Delivery::try_address(Attempt& attempt, const H
         if (request.tls == requirement.tls_use())
             note(attempt, requirement, seen, &request, opened.offered.greeting_name, opened.local_address);
         if (!verdict.go) {
-            log_session(attempt, requirement, request, opened.evidence.version, "refused", verdict,
-                        verdict.sentence);
+            log_session(attempt, requirement, request, verdict,
+                        {opened.evidence.version, "refused", verdict.sentence});
             attempt.findings.unfit(endpoint(request), host, verdict, opened.evidence.encrypted);
             attempt.findings.detail.dialogue = opened.dialogue;
             auto unwanted = std::move(*channel);
@@ -368,6 +287,28 @@ asio::awaitable<Delivery::Tried> Delivery::try_address(Attempt& attempt, const H
         co_return co_await carry(attempt, host, std::move(request), std::move(open), 0,
                                  std::move(at_address));
     }
+}
+
+// Notes why no session came about. True: the request is one in clear now, for the same host (RFC 7435).
+bool Delivery::may_go_in_clear(Attempt& attempt, const HostPlan& host, DialRequest& request,
+                               const smtp::Failure& failure) {
+    const Requirement& requirement = host.requirement;
+    const Observation seen = Observation::of_failure(failure);
+    const Verdict verdict = decide(requirement, seen);
+    note(attempt, requirement, seen, &request, failure.helo, failure.local_address);
+    log_session(attempt, requirement, request, verdict, {"none", "failed", sentence_of(failure)});
+    if (failure.code == smtp::Errc::connect_refused || failure.code == smtp::Errc::connect_timed_out)
+        sites_.took_no_connection(request.address, clock_.steady(),
+                                  endpoint(request) + ": " + sentence_of(failure));
+    attempt.findings.noted(request.host ? request.host->text() : request.address.literal(), failure);
+    if (request.tls == smtp::TlsUse::if_offered &&
+        after_failed_open(failure, requirement.clear_text_allowed()) == NextStep::clear_text) {
+        request.tls = smtp::TlsUse::never;
+        request.tls_failure = failure;
+        return true;
+    }
+    attempt.findings.no_session(endpoint(request), host, failure, request.tls);
+    return false;
 }
 
 // Messages over an open session; then it is put away for others, or closed.
@@ -428,39 +369,16 @@ asio::awaitable<unsigned> Delivery::serve(Attempt& attempt, const HostPlan& host
         }
         const SteadyTime began = std::exchange(first, false) ? attempt.began : clock_.steady();
         if (refused_here(*attempt.work, channel.opened())) {
-            std::vector<queue::RecipientResult> recipient_results;
-            for (const auto n : attempt.work->recipients) {
-                queue::Work alone = *attempt.work;
-                alone.recipients = {n};
-                queue::RecipientResult again;  // without those that the host cannot have, the others may go
-                again.again = true;
-                queue::RecipientResult recipient_result =
-                    refused_here(alone, channel.opened()).value_or(std::move(again));
-                recipient_result.result.recipient = n;
-                recipient_result.result.mx_host = request.host ? request.host->text() : std::string();
-                recipient_result.result.mx_address = request.address.text();
-                recipient_result.result.tls = channel.opened().evidence.version;
-                recipient_result.result.policy = requirement.label();
-                if (!recipient_result.again)
-                    log_attempt(*attempt.work, recipient_result, requirement, request, channel.opened(),
-                                began);
-                recipient_results.push_back(std::move(recipient_result));
-            }
-            const auto told = std::find_if(recipient_results.begin(), recipient_results.end(),
-                                           [](const queue::RecipientResult& f) { return !f.again; });
-            if (told != recipient_results.end())
-                told->result.detail = std::exchange(attempt.findings.detail, {});
-            attempt.lane.finished(*attempt.work, std::move(recipient_results));
-            attempt.work.reset();
-            attempt.served = true;
+            refuse_by_offer(attempt, requirement, request, channel.opened(), began);
             continue;
         }
         auto outcomes = co_await channel.transact(*attempt.work);
-        bool other_family = false;
-        bool reconnect = false;
-        auto recipient_results = judge(attempt, *attempt.work, host, request, channel, outcomes, carried > 0,
-                                       other_family, reconnect);
-        if (other_family) {
+        TransactionFacts facts;
+        facts.other_family = attempt.ipv4_known && options_.policy.hosts.ipv4;
+        facts.reused = carried > 0;
+        auto judged = judge({*attempt.work, host, request, channel.opened(), facts}, outcomes,
+                            seen_of(channel.opened(), request));
+        if (judged.other_family) {
             attempt.findings.wants_ptr(endpoint(request));
             break;
         }
@@ -469,25 +387,25 @@ asio::awaitable<unsigned> Delivery::serve(Attempt& attempt, const HostPlan& host
             std::all_of(outcomes.begin(), outcomes.end(), [](const smtp::RecipientOutcome& o) {
                 return o.failure && !o.failure->reply && o.failure->stage != smtp::Stage::dot;
             });
-        if (reconnect || aborted) break;  // the work goes back as it was
+        if (judged.reconnect || aborted) break;  // the work goes back as it was
         attempt.served = true;
-        for (const auto& recipient_result : recipient_results) {
+        for (const auto& recipient_result : judged.recipient_results) {
             if (!recipient_result.again)
                 log_attempt(*attempt.work, recipient_result, requirement, request, channel.opened(), began);
             if (recipient_result.blames_hop && !attempt.asked_to_wait)
                 attempt.asked_to_wait = asked_to_wait(endpoint(request), recipient_result.result);
         }
         // What was seen on the way here is told with the first result that is recorded.
-        const auto told = std::find_if(recipient_results.begin(), recipient_results.end(),
+        const auto told = std::find_if(judged.recipient_results.begin(), judged.recipient_results.end(),
                                        [](const queue::RecipientResult& f) { return !f.again; });
-        if (told != recipient_results.end()) {
+        if (told != judged.recipient_results.end()) {
             std::string dialogue =
                 told->result.state == store::RecipientState::sent ? "" : channel.dialogue();
             told->result.detail = std::exchange(attempt.findings.detail, {});
             if (!dialogue.empty()) told->result.detail.dialogue = std::move(dialogue);
             if (told->result.state == store::RecipientState::sent) told->result.detail.dialogue.clear();
         }
-        attempt.lane.finished(*attempt.work, std::move(recipient_results));
+        attempt.lane.finished(*attempt.work, std::move(judged.recipient_results));
         attempt.work.reset();
         ++carried;
         if (attempt.asked_to_wait || !channel.reusable() || carried >= attempt.limits.messages_per_connection)
@@ -496,184 +414,39 @@ asio::awaitable<unsigned> Delivery::serve(Attempt& attempt, const HostPlan& host
     co_return carried;
 }
 
+// Each recipient that the host cannot have is refused; without them the others may go.
+void Delivery::refuse_by_offer(Attempt& attempt, const Requirement& requirement, const DialRequest& request,
+                               const smtp::Opened& opened, SteadyTime began) {
+    std::vector<queue::RecipientResult> recipient_results;
+    for (const auto n : attempt.work->recipients) {
+        queue::Work alone = *attempt.work;
+        alone.recipients = {n};
+        queue::RecipientResult again;  // without those that the host cannot have, the others may go
+        again.again = true;
+        queue::RecipientResult recipient_result = refused_here(alone, opened).value_or(std::move(again));
+        recipient_result.result.recipient = n;
+        recipient_result.result.mx_host = request.host ? request.host->text() : std::string();
+        recipient_result.result.mx_address = request.address.text();
+        recipient_result.result.tls = opened.evidence.version;
+        recipient_result.result.policy = requirement.label();
+        if (!recipient_result.again)
+            log_attempt(*attempt.work, recipient_result, requirement, request, opened, began);
+        recipient_results.push_back(std::move(recipient_result));
+    }
+    const auto told = std::find_if(recipient_results.begin(), recipient_results.end(),
+                                   [](const queue::RecipientResult& f) { return !f.again; });
+    if (told != recipient_results.end()) told->result.detail = std::exchange(attempt.findings.detail, {});
+    attempt.lane.finished(*attempt.work, std::move(recipient_results));
+    attempt.work.reset();
+    attempt.served = true;
+}
+
 // What the host's offer alone decides: a message that it could not take is not begun.
 std::optional<queue::RecipientResult> Delivery::refused_here(const queue::Work& work,
                                                              const smtp::Opened& opened) const {
     const Adaptation adapted = adapt(traits_of(work), opened.offered, options_.convert_8bit);
     if (!adapted.refused()) return std::nullopt;
     return refused_by_offer(adapted);
-}
-
-std::vector<queue::RecipientResult> Delivery::judge(const Attempt& attempt, const queue::Work& work,
-                                                    const HostPlan& host, const DialRequest& request,
-                                                    const Channel& channel,
-                                                    const std::vector<smtp::RecipientOutcome>& outcomes,
-                                                    bool reused, bool& other_family, bool& reconnect) const {
-    const smtp::Opened& opened = channel.opened();
-    const Verdict verdict = decide(host.requirement, seen_of(opened, request));
-    TransactionFacts facts;
-    facts.over_ipv6 = request.address.is_v6();
-    facts.other_family = attempt.ipv4_known && options_.policy.hosts.ipv4;
-    facts.reused = reused;
-    for (const auto& outcome : outcomes)
-        facts.any_accepted = facts.any_accepted || !outcome.failure ||
-                             outcome.failure->stage == smtp::Stage::dot ||
-                             outcome.failure->stage == smtp::Stage::body;
-    std::vector<queue::RecipientResult> recipient_results;
-    for (std::size_t i = 0; i < outcomes.size(); ++i) {
-        const auto n = work.recipients[i];
-        facts.lost_replies = work.message->recipients[n].lost_replies;
-        Meaning meaning = meaning_of(outcomes[i], facts);
-        // The other family only if no recipient was served: else this transaction has its results.
-        other_family = other_family || (meaning.other_family && !facts.any_accepted);
-        if (meaning.other_family && facts.any_accepted)
-            meaning.recipient_result.result.state = store::RecipientState::bounced;
-        reconnect = reconnect || meaning.reconnect;
-        store::DeliveryResult& result = meaning.recipient_result.result;
-        result.recipient = n;
-        result.mx_host = request.host ? request.host->text() : std::string();
-        result.mx_address = request.address.text();
-        result.relayed = result.state == store::RecipientState::sent && !opened.offered.dsn;
-        result.tls = opened.evidence.version;
-        result.policy = host.requirement.label();
-        if (verdict.result_type) result.result_type = tlsrpt::name_of(*verdict.result_type);
-        // What was lacking of TLS did not stop the mail: of a refusal it says nothing.
-        if (result.state == store::RecipientState::sent) result.reason_code = verdict.reason_code;
-        recipient_results.push_back(std::move(meaning.recipient_result));
-    }
-    return recipient_results;
-}
-
-// Keeps what a host showed of its TLS, for reports, `why` and what-if (RFC 8460 §4; D-14).
-void Delivery::note(Attempt& attempt, const Requirement& requirement, const Observation& seen,
-                    const DialRequest* request, const std::string& helo, const std::string& local_address) {
-    if (attempt.work && attempt.work->message->message_class == store::MessageClass::report)
-        return;  // reports are not counted (RFC 8460 §3; RPT-13)
-    bool first = true;
-    for (const Finding& finding : findings(requirement, seen)) {
-        if (attempt.findings.detail.outcomes.size() >= max_outcomes) return;
-        store::TlsOutcome outcome;
-        outcome.at = clock_.wall();
-        outcome.domain = requirement.domain;
-        outcome.policy_type = finding.policy;
-        const bool tlsa =
-            finding.policy == store::PolicyType::tlsa && !requirement.dane.policy_domain.empty();
-        outcome.policy_domain = tlsa ? requirement.dane.policy_domain : requirement.domain;
-        outcome.policy_text = policy_text_of(requirement, finding.policy);
-        if (finding.policy == store::PolicyType::sts && requirement.sts)
-            outcome.mode = sts::name_of(requirement.sts->policy.mode);
-        outcome.count = finding.count;
-        if (finding.result_type) outcome.result_type = tlsrpt::name_of(*finding.result_type);
-        outcome.reason_code = name_of(finding.reason_code);
-        // Of a session in clear, the handshake before it is what failed. The TLS library's reason belongs to
-        // it.
-        const auto& failed = seen.failure ? seen.failure : seen.starttls_refusal;
-        if (finding.reason_code == store::ReasonCode::handshake_failed && failed)
-            outcome.reason_code += ": " + printable(failed->text, 150);
-        if (requirement.host) outcome.mx_host = requirement.host->text();
-        if (request != nullptr) {
-            outcome.helo = helo;
-            outcome.local_address = local_address;
-            outcome.remote_address = request->address.text();
-            outcome.tls = seen.evidence.version;
-        }
-        outcome.if_enforced = name_of(if_enforced(requirement, seen));
-        // Of a session that two policies apply to, DANE's finding comes first.
-        if (std::exchange(first, false) && on_session_ && request != nullptr)
-            on_session_(outcome, requirement.dane.state == DaneState::absent);
-        attempt.findings.detail.outcomes.push_back(std::move(outcome));
-    }
-}
-
-// A policy that could not be had, for the domain's report: told once, whatever mail waits for it (D-40;
-// MAP-11 … MAP-13).
-void Delivery::note_policy_problem(Attempt& attempt) {
-    const auto& sts = attempt.plan.sts;
-    if (!sts || !sts->problem || !sts->problem_fresh) return;
-    const auto type = result_type_of(*sts->problem);
-    if (!type) return;
-    store::TlsOutcome outcome;
-    outcome.at = clock_.wall();
-    outcome.domain = outcome.policy_domain = attempt.plan.domain;
-    outcome.policy_type = store::PolicyType::sts;
-    outcome.count = store::OutcomeCount::detail;
-    if (sts->policy) {
-        outcome.policy_text = sts->text;
-        outcome.mode = sts::name_of(sts->policy->mode);
-    }
-    outcome.result_type = tlsrpt::name_of(*type);
-    outcome.reason_code = printable(sts->problem_text, 200) + (sts->policy ? ";cached-policy-used" : "");
-    attempt.findings.detail.outcomes.push_back(std::move(outcome));
-}
-
-void Delivery::log_session(const Attempt& attempt, const Requirement& requirement, const DialRequest& request,
-                           std::string_view tls, std::string_view status, const Verdict& verdict,
-                           const std::string& reason) {
-    Event(log_, Level::info, "session")
-        .kv("hop", attempt.lane.hop())
-        .raw("mx", endpoint(request))
-        .kv("tls", tls.empty() ? "none" : tls)
-        .kv("policy", requirement.label())
-        .kv("status", status)
-        .kv("result", result_text(verdict))
-        .kv("code", name_of(verdict.reason_code))
-        .reason(verdict.held && verdict.sentence != reason ? verdict.sentence + ": " + reason : reason);
-}
-
-void Delivery::log_relaxed(const Attempt& attempt, const Requirement& requirement, const Observation& seen) {
-    Requirement strict = requirement;
-    strict.override_.reset();
-    strict.tls_optional = false;
-    const Verdict without = decide(strict, seen);
-    Event(log_, Level::warning, "relaxed")
-        .kv("hop", attempt.lane.hop())
-        .kv("mx", requirement.host ? requirement.host->text() : "literal")
-        .kv("policy", strict.label())
-        .kv("code", name_of(without.reason_code))
-        .reason(requirement.override_
-                    ? "mail goes though " + without.sentence + ", by " + override_text(*requirement.override_)
-                    : "mail goes though " + without.sentence +
-                          ", since its sender set \"TLS-Required: No\" (RFC 8689)");
-}
-
-void Delivery::log_attempt(const queue::Work& work, const queue::RecipientResult& recipient_result,
-                           const Requirement& requirement, const DialRequest& request,
-                           const smtp::Opened& opened, SteadyTime began) {
-    const auto& result = recipient_result.result;
-    const std::string_view status = result.state == store::RecipientState::sent      ? "sent"
-                                    : result.state == store::RecipientState::bounced ? "bounced"
-                                                                                     : "deferred";
-    Event event(log_, Level::info, "attempt");
-    event.kv("qid", work.message->id.text())
-        .address("to", work.message->recipients[result.recipient].address.recipient.path.text())
-        .raw("mx", endpoint(request))
-        .kv("tls", opened.evidence.encrypted ? opened.evidence.version : "none")
-        .kv("policy", requirement.label());
-    if (!result.result_type.empty()) event.kv("result", result.result_type);
-    if (result.reason_code != store::ReasonCode::none) event.kv("code", name_of(result.reason_code));
-    if (request.tls_failure && !opened.evidence.encrypted)
-        event.kv("tls-failure", printable(sentence_of(*request.tls_failure), 300));
-    event.raw("delay", age_text(*work.message, clock_.wall()))
-        .raw("took", took_text(began, clock_.steady()))
-        .kv("status", status)
-        .kv("dsn", result.status)
-        .reason(result.text);
-}
-
-void Delivery::log_deferred(const Attempt& attempt, const queue::HopFailure& hop_failure) {
-    if (!attempt.work) return;
-    for (const auto n : attempt.work->recipients)
-        Event(log_, Level::info, "attempt")
-            .kv("qid", attempt.work->message->id.text())
-            .address("to", attempt.work->message->recipients[n].address.recipient.path.text())
-            .kv("mx", "none")
-            .kv("tls", "none")
-            .kv("policy", attempt.label)
-            .raw("delay", age_text(*attempt.work->message, clock_.wall()))
-            .raw("took", took_text(attempt.began, clock_.steady()))
-            .kv("status", "deferred")
-            .kv("dsn", hop_failure.status)
-            .reason(hop_failure.text);
 }
 
 void Delivery::leave(const IdleConnection& gone) {

@@ -13,9 +13,8 @@
 #include "delivery/plan.h"
 #include "delivery/sites.h"
 #include "queue/manager.h"
-#include "util/log.h"
+#include "util/runtime.h"
 #include "util/tasks.h"
-#include "util/timer.h"
 
 namespace sternpost::delivery {
 
@@ -42,12 +41,23 @@ using OnSession = std::function<void(const store::TlsOutcome& outcome, bool with
 /// still wants one. Called on the control thread.
 using OnRoom = std::function<bool(const std::string& hop)>;
 
+struct Hooks {
+    OnSession on_session;
+    OnRoom on_room;
+};
+
+/// What delivery asks; all of it outlives Delivery.
+struct Sources {
+    dns::Resolver& resolver;
+    sts::Lookups& lookups;
+    Overrides& overrides;
+    Dialer& dialer;
+};
+
 /// Lives on the control thread.
 class Delivery {
   public:
-    Delivery(asio::io_context& context, Options options, dns::Resolver& resolver, sts::Lookups& lookups,
-             Overrides& overrides, Dialer& dialer, const Clock& clock, Timer& timer, Random& random, Log& log,
-             OnSession on_session, OnRoom on_room);
+    Delivery(const Runtime& runtime, Options options, const Sources& sources, Hooks hooks);
 
     /// Works for the lane until it has nothing more, or the next hop cannot take it.
     asio::awaitable<void> deliver(queue::Lane& lane);
@@ -62,7 +72,12 @@ class Delivery {
     DialRequest request_for(const HostPlan& host, dns::Address address) const;
 
   private:
-    struct Attempt;                   // what one lane has found out so far
+    struct Attempt;  // what one lane has found out so far
+    struct SessionEnd {
+        std::string tls;
+        std::string status;
+        std::string reason;
+    };
     enum class Tried { over, next };  // the lane's work is over; the next host is to be tried
 
     asio::awaitable<void> work(Attempt& attempt);
@@ -70,6 +85,8 @@ class Delivery {
     bool has_tried_enough(Attempt& attempt) const;
     asio::awaitable<Tried> try_host(Attempt& attempt, const Candidate& candidate);
     asio::awaitable<Tried> try_address(Attempt& attempt, const HostPlan& host, dns::Address address);
+    bool may_go_in_clear(Attempt& attempt, const HostPlan& host, DialRequest& request,
+                         const smtp::Failure& failure);
     asio::awaitable<Tried> try_idle(Attempt& attempt, const HostPlan& host);
     asio::awaitable<Tried> carry(Attempt& attempt, const HostPlan& host, DialRequest request,
                                  std::unique_ptr<Channel> channel, unsigned carried,
@@ -80,18 +97,14 @@ class Delivery {
     asio::awaitable<bool> enter_site(Attempt& attempt);
     void wait_for_room(Attempt& attempt);
     void wait_for_turn(Attempt& attempt);
-    std::vector<queue::RecipientResult> judge(const Attempt& attempt, const queue::Work& work,
-                                              const HostPlan& host, const DialRequest& request,
-                                              const Channel& channel,
-                                              const std::vector<smtp::RecipientOutcome>& outcomes,
-                                              bool reused, bool& other_family, bool& reconnect) const;
+    void refuse_by_offer(Attempt& attempt, const Requirement& requirement, const DialRequest& request,
+                         const smtp::Opened& opened, SteadyTime began);
     std::optional<queue::RecipientResult> refused_here(const queue::Work& work,
                                                        const smtp::Opened& opened) const;
     void note(Attempt& attempt, const Requirement& requirement, const Observation& seen,
               const DialRequest* request, const std::string& helo, const std::string& local_address);
     void log_session(const Attempt& attempt, const Requirement& requirement, const DialRequest& request,
-                     std::string_view tls, std::string_view status, const Verdict& verdict,
-                     const std::string& reason);
+                     const Verdict& verdict, const SessionEnd& end);
     void log_attempt(const queue::Work& work, const queue::RecipientResult& recipient_result,
                      const Requirement& requirement, const DialRequest& request, const smtp::Opened& opened,
                      SteadyTime began);

@@ -172,6 +172,66 @@ std::string sentence_of(const smtp::Failure& failure) {
     return failure.text;
 }
 
+namespace {
+
+// By a reply of the host.
+void refused(Meaning& out, const smtp::Failure& failure, const TransactionFacts& facts) {
+    store::DeliveryResult& result = out.recipient_result.result;
+    const smtp::Reply& reply = *failure.reply;
+    result.diagnostic = reply.text();
+    result.status = status_of(reply);
+    const std::string enhanced = reply.enhanced();
+    if (failure.stage == Stage::rcpt && facts.any_accepted) {
+        // Too many recipients (RFC 5321 §4.5.3.1.10): the rest goes in a further transaction. An
+        // enhanced code decides (RFC 3463: X.5.3); without one 552 means it too (D-30).
+        const bool too_many = enhanced.ends_with(".5.3") ||
+                              (reply.code == 452 && !enhanced.starts_with("4.2.")) ||
+                              (reply.code == 552 && enhanced.empty());
+        if (too_many) {
+            out.recipient_result.again = true;
+            return;
+        }
+    }
+    if (facts.reused && failure.stage == Stage::mail && reply.code == 421) {
+        out.reconnect = true;
+        return;
+    }
+    if (reply.permanent() && failure.stage == Stage::rcpt && enhanced == "5.5.3") {
+        result.status = "4.5.3";  // of a first recipient: the host counts what it had in earlier transactions
+        return;
+    }
+    if (reply.permanent()) {
+        if (facts.over_ipv6 && names_ptr(reply)) result.reason_code = store::ReasonCode::ipv6_without_ptr;
+        if (facts.over_ipv6 && facts.other_family && names_ptr(reply)) {
+            out.other_family = true;
+            return;
+        }
+        result.state = RecipientState::bounced;
+        return;
+    }
+    out.recipient_result.blames_hop = blames_us(failure);
+    if (greylists(reply)) result.reason_code = store::ReasonCode::greylisted;
+    if (!reply.temporary())
+        result.status = "4.5.0";  // 2yz or 3yz where neither fits: a confused server (SMTP-08)
+}
+
+// Without a reply. After the final dot the message may have arrived.
+void connection_lost(Meaning& out, const smtp::Failure& failure, const TransactionFacts& facts) {
+    store::DeliveryResult& result = out.recipient_result.result;
+    if (failure.stage == Stage::dot) {
+        // It may have arrived: sending it again soon would double it (RFC 1047). Thirty minutes,
+        // doubling.
+        result.text = "possibly-delivered: " + result.text + " after the whole message was sent";
+        result.reason_code = store::ReasonCode::possibly_delivered;
+        result.lost_replies = facts.lost_replies + 1;
+        out.recipient_result.least_wait = std::chrono::minutes(30) * (1 << std::min(facts.lost_replies, 6U));
+    } else if (facts.reused && failure.stage == Stage::mail && failure.code != Errc::timed_out) {
+        out.reconnect = true;  // the host had ended an idle session: that is nobody's fault
+    }
+}
+
+}  // namespace
+
 Meaning meaning_of(const smtp::RecipientOutcome& outcome, const TransactionFacts& facts) {
     Meaning out;
     store::DeliveryResult& result = out.recipient_result.result;
@@ -187,64 +247,16 @@ Meaning meaning_of(const smtp::RecipientOutcome& outcome, const TransactionFacts
     result.text = sentence_of(failure);
     result.state = RecipientState::queued;
     switch (failure.code) {
-        case Errc::reply_negative: {
-            const smtp::Reply& reply = *failure.reply;
-            result.diagnostic = reply.text();
-            result.status = status_of(reply);
-            const std::string enhanced = reply.enhanced();
-            if (failure.stage == Stage::rcpt && facts.any_accepted) {
-                // Too many recipients (RFC 5321 §4.5.3.1.10): the rest goes in a further transaction. An
-                // enhanced code decides (RFC 3463: X.5.3); without one 552 means it too (D-30).
-                const bool too_many = enhanced.ends_with(".5.3") ||
-                                      (reply.code == 452 && !enhanced.starts_with("4.2.")) ||
-                                      (reply.code == 552 && enhanced.empty());
-                if (too_many) {
-                    out.recipient_result.again = true;
-                    return out;
-                }
-            }
-            if (facts.reused && failure.stage == Stage::mail && reply.code == 421) {
-                out.reconnect = true;
-                return out;
-            }
-            if (reply.permanent() && failure.stage == Stage::rcpt && enhanced == "5.5.3") {
-                result.status =
-                    "4.5.3";  // of a first recipient: the host counts what it had in earlier transactions
-                return out;
-            }
-            if (reply.permanent()) {
-                if (facts.over_ipv6 && names_ptr(reply))
-                    result.reason_code = store::ReasonCode::ipv6_without_ptr;
-                if (facts.over_ipv6 && facts.other_family && names_ptr(reply)) {
-                    out.other_family = true;
-                    return out;
-                }
-                result.state = RecipientState::bounced;
-                return out;
-            }
-            out.recipient_result.blames_hop = blames_us(failure);
-            if (greylists(reply)) result.reason_code = store::ReasonCode::greylisted;
-            if (!reply.temporary())
-                result.status = "4.5.0";  // 2yz or 3yz where neither fits: a confused server (SMTP-08)
+        case Errc::reply_negative:
+            refused(out, failure, facts);
             return out;
-        }
         case Errc::timed_out:
         case Errc::closed:
         case Errc::io:
         case Errc::reply_malformed:
         case Errc::reply_too_long:
             result.status = "4.4.2";
-            if (failure.stage == Stage::dot) {
-                // It may have arrived: sending it again soon would double it (RFC 1047). Thirty minutes,
-                // doubling.
-                result.text = "possibly-delivered: " + result.text + " after the whole message was sent";
-                result.reason_code = store::ReasonCode::possibly_delivered;
-                result.lost_replies = facts.lost_replies + 1;
-                out.recipient_result.least_wait =
-                    std::chrono::minutes(30) * (1 << std::min(facts.lost_replies, 6U));
-            } else if (facts.reused && failure.stage == Stage::mail && failure.code != Errc::timed_out) {
-                out.reconnect = true;  // the host had ended an idle session: that is nobody's fault
-            }
+            connection_lost(out, failure, facts);
             return out;
         case Errc::body_unreadable:
             result.status = "4.3.0";

@@ -12,35 +12,9 @@
 namespace sternpost::queue {
 namespace {
 
-constexpr std::size_t deeds_at_once =
-    500;  // ours: messages of a deed, so that neither memory nor store is flooded
 constexpr std::size_t warnings_at_once = 100;  // ours
-
-std::string_view name_of(AdminAction deed) {
-    switch (deed) {
-        case AdminAction::retry:
-            return "retry";
-        case AdminAction::hold:
-            return "hold";
-        case AdminAction::release:
-            return "release";
-        case AdminAction::expire:
-            return "expire";
-        case AdminAction::remove:
-            return "delete";
-        case AdminAction::reroute:
-            return "reroute";
-    }
-    return "";
-}
-
-// Mail has gone out and its sender did not ask to hear of it: no notice can come of that.
-bool tells_nobody(const store::StoredMessage& message, const std::vector<store::DeliveryResult>& results) {
-    return std::all_of(results.begin(), results.end(), [&](const store::DeliveryResult& result) {
-        return result.state == store::RecipientState::sent &&
-               !message.recipients[result.recipient].address.recipient.notify.success;
-    });
-}
+constexpr std::size_t swept_at_once =
+    500;  // ours: messages of a sweep, so that neither memory nor store is flooded
 
 // ours: for how long the first failure of a message waits for others of it, to be told in one notice
 constexpr auto gather_failures_for = std::chrono::seconds(60);
@@ -52,103 +26,22 @@ constexpr auto stalled_again_after = std::chrono::seconds(5);
 
 }  // namespace
 
-Lane::Lane(Manager& manager, Slot slot)
-    : manager_(manager),
-      slot_(std::move(slot)),
-      began_(manager.now()),
-      last_step_(began_.steady),
-      work_(manager.timer_.wakeup()) {
-    manager_.lane_list_.push_back(this);
-    if (std::exchange(manager_.no_slot_to_watch_, false)) manager_.slots_->wake();
-}
-
-Lane::~Lane() {
-    manager_.lane_list_.remove(this);
-    if (connected_) manager_.core_->lane_disconnected(hop());
-    manager_.store_hop(hop());
-    manager_.core_->lane_ended(slot_);
-    manager_.schedule_pass();
-}
-
-void Lane::moves() {
-    last_step_ = manager_.clock_.steady();
-    manager_.core_->lane_moves(slot_);
-    if (std::exchange(manager_.no_slot_to_watch_, false)) manager_.slots_->wake();
-}
-
-bool Lane::stopping() const {
-    return manager_.stopping_;
-}
-
-std::optional<Work> Lane::take() {
-    if (manager_.stopping_) return std::nullopt;
-    auto work = manager_.core_->take(hop(), manager_.now());
-    if (work) moves();
-    return work;
-}
-
-asio::awaitable<std::optional<Work>> Lane::wait(SteadyTime when) {
-    for (;;) {
-        if (auto work = take()) co_return work;
-        if (manager_.stopping_ || manager_.clock_.steady() >= when) co_return std::nullopt;
-        idle_ = true;
-        co_await work_->wait(when);
-        idle_ = false;
-    }
-}
-
-void Lane::finished(const Work& work, std::vector<RecipientResult> recipient_results) {
-    moves();
-    auto results = manager_.core_->finished(work, std::move(recipient_results), manager_.now());
-    if (tells_nobody(*work.message, results))
-        manager_.record_sent(std::move(results));
-    else
-        manager_.recording_.spawn("settle " + work.message->id.text(),
-                                  manager_.record_results(work.message, std::move(results), nullptr));
-    manager_.schedule_pass();
-}
-
-void Lane::put_back(const Work& work) {
-    manager_.core_->put_back(work);
-}
-
-void Lane::pause(std::chrono::milliseconds time) {
-    manager_.core_->pause(hop(), time, manager_.now());
-}
-
-void Lane::connected() {
-    if (connected_) return;
-    connected_ = true;
-    moves();
-    manager_.core_->lane_connected(hop());
-    manager_.store_hop(hop());
-    manager_.schedule_pass();
-}
-
-void Lane::failed(const HopFailure& hop_failure) {
-    if (manager_.stopping_) return;
-    if (std::exchange(connected_, false)) manager_.core_->lane_disconnected(hop());
-    auto results = manager_.core_->lane_failed(hop(), hop_failure, began_, manager_.now());
-    manager_.store_hop(hop());
-    manager_.record_all(std::move(results), "bounced", nullptr);
-}
-
-Manager::Manager(asio::io_context& context, Options options, Hooks hooks, store::Store& store,
-                 const store::TrustedClock& clock, Timer& timer, Random& random, Log& log)
-    : context_(context),
+Manager::Manager(const Runtime& runtime, Options options, Hooks hooks, store::Store& store,
+                 const store::TrustedClock& clock)
+    : context_(runtime.context),
       options_(std::move(options)),
       hooks_(std::move(hooks)),
       store_(store),
       clock_(clock),
-      timer_(timer),
-      random_(random),
-      log_(log),
-      lanes_(context, log),
-      recording_(context, log),
-      time_(context, log),
-      delays_(timer.wakeup()),
-      slots_(timer.wakeup()),
-      due_(timer.wakeup()) {
+      timer_(runtime.timer),
+      random_(runtime.random),
+      log_(runtime.log),
+      lanes_(context_, log_),
+      recording_(context_, log_),
+      time_(context_, log_),
+      delays_(timer_.wakeup()),
+      slots_(timer_.wakeup()),
+      due_(timer_.wakeup()) {
     core_ = std::make_unique<Core>(options_, random_);
 }
 
@@ -549,14 +442,14 @@ asio::awaitable<void> Manager::sweep(Core::Sweep what) {
     filter.domain = store::HopGroup::parse(what.hop).next_hop;
     filter.until = what.until;
     // Each page is in memory until all of it has ended.
-    filter.limit = std::min(deeds_at_once, options_.window.messages);
+    filter.limit = std::min(swept_at_once, options_.window.messages);
     for (bool last = false; !last && !stopping_;) {
         auto page = co_await find(filter);
         if (!page) co_return;
         last = page->size() < filter.limit;
         if (!page->empty()) filter.after = page->back().id;
         auto results = core_->swept(what, std::move(*page), now());
-        co_await settle_and_wait(std::move(results), "bounced");
+        co_await record_and_wait(std::move(results), "bounced");
     }
     filter.after = what.until;
     filter.until = store::MessageId{UINT64_MAX};
@@ -567,7 +460,7 @@ asio::awaitable<void> Manager::sweep(Core::Sweep what) {
     schedule_pass();
 }
 
-asio::awaitable<void> Manager::settle_and_wait(std::vector<store::DeliveryResult> results,
+asio::awaitable<void> Manager::record_and_wait(std::vector<store::DeliveryResult> results,
                                                std::string_view status) {
     auto until_done = std::make_shared<int>();
     const std::weak_ptr<int> pending = until_done;
@@ -582,171 +475,7 @@ asio::awaitable<void> Manager::end(std::vector<Selected> selected, store::Recipi
     const bool bounced = state == store::RecipientState::bounced;
     const Statuses& statuses = core_->options().statuses;
     auto results = core_->end(selected, state, bounced ? statuses.expired : statuses.deleted, text, now());
-    co_await settle_and_wait(std::move(results), bounced ? "bounced" : "deleted");
-}
-
-// Whole messages by one record each; of others, the recipients that are meant.
-asio::awaitable<store::Result<void>> Manager::remove(std::vector<Selected> selected, std::string who) {
-    std::vector<store::MessageId> whole;
-    std::vector<Selected> parts;
-    std::vector<store::Act> acts;
-    for (Selected& one : selected) {
-        const store::MessageId id = one.message->id;
-        if (!one.whole) {
-            parts.push_back(std::move(one));
-            continue;
-        }
-        whole.push_back(id);
-        acts.push_back({store::ActKind::remove, id, clock_.wall(), who, "", ""});
-    }
-    auto kept = co_await record_acts(std::move(acts));
-    if (!kept) co_return kept;
-    for (const auto id : whole) Event(log_, Level::info, "delete").kv("qid", id.text()).kv("who", who);
-    core_->remove(whole);
-    co_await end(std::move(parts), store::RecipientState::deleted, "deleted by " + who);
-    co_return kept;
-}
-
-// To one page of what is meant. On stable storage first: what the store is asked for after that tells of it,
-// and what it was asked for before is passed over for what is in memory.
-asio::awaitable<store::Result<void>> Manager::apply_action(AdminAction deed, std::vector<Selected> selected,
-                                                           store::QueueFilter meant, std::string who,
-                                                           std::string to) {
-    if (deed == AdminAction::remove) co_return co_await remove(std::move(selected), who);
-    if (deed == AdminAction::expire) {
-        co_await end(std::move(selected), store::RecipientState::bounced,
-                     "given up before its time by the administrator (" + who + ")");
-        co_return store::Result<void>();
-    }
-    // One record moves all of a message's recipients that wait for a next hop: none of them may be in an
-    // attempt.
-    if (deed == AdminAction::reroute)
-        std::erase_if(selected, [](const Selected& one) { return one.active > 0; });
-    std::vector<store::Act> acts;
-    for (const Selected& one : selected) {
-        store::Act act{store::ActKind::hold, one.message->id, clock_.wall(), who, "", ""};
-        if (deed == AdminAction::hold && !one.message->held) acts.push_back(act);
-        act.kind = store::ActKind::release;
-        if (deed == AdminAction::release && one.message->held) acts.push_back(act);
-        act.kind = store::ActKind::retry;
-        if (deed == AdminAction::retry) acts.push_back(act);
-        act.kind = store::ActKind::reroute;
-        act.from = meant.domain;
-        act.to = to;
-        if (deed == AdminAction::reroute) acts.push_back(act);
-    }
-    auto kept = co_await record_acts(std::move(acts));
-    if (!kept) co_return kept;
-    if (deed == AdminAction::retry) core_->retry(selected, now());
-    if (deed == AdminAction::hold) core_->hold(selected, now());
-    if (deed == AdminAction::release) core_->release(selected, now());
-    if (deed == AdminAction::reroute) core_->reroute(selected, meant.domain, to, now());
-    schedule_pass();
-    co_return kept;
-}
-
-asio::awaitable<store::Result<ActionCount>> Manager::act(
-    AdminAction deed, store::QueueFilter meant, std::string who, std::string to,
-    std::function<asio::awaitable<void>(ActionCount)> tell) {
-    ActionCount out;
-    std::string first;
-    meant.limit = deeds_at_once;  // in the order of their ids, which the clock need not have left behind it
-    for (bool last = false; !last;) {
-        auto page = co_await find(meant);
-        if (!page) co_return fail(std::move(page).error());
-        last = page->size() < meant.limit;
-        if (!page->empty()) meant.after = page->back().id;
-        std::vector<Selected> selected;
-        for (const auto& found : *page) {
-            Selected one = core_->select(found, meant);
-            if (one.recipients.empty() && one.active == 0) continue;
-            const bool suspended = core_->suspensions().of_sender(*one.message) != nullptr;
-            if (suspended &&
-                (deed == AdminAction::release || (deed == AdminAction::retry && one.message->held))) {
-                ++out.sender_suspended;
-                continue;
-            }
-            if (deed == AdminAction::retry && one.message->held) {
-                ++out.held;
-                continue;
-            }
-            for (const auto n : one.recipients)
-                if (core_->suspensions().of_hop(store::hop_of(*one.message, n)) != nullptr) ++out.suspended;
-            ++out.messages;
-            out.recipients += one.recipients.size();
-            out.active += one.active;
-            if (first.empty()) first = one.message->id.text();
-            selected.push_back(std::move(one));
-        }
-        if (selected.empty()) continue;
-        auto kept = co_await apply_action(deed, std::move(selected), meant, who, to);
-        if (!kept) co_return fail(std::move(kept).error());
-        if (stopping_) co_return fail(store::Errc::closed, "the daemon stops");
-        if (tell && !last) co_await tell(out);
-    }
-    out.results_wait = core_->refused() > 0;
-    if (out.messages > 0) {
-        Event event(log_, Level::info, "queue");
-        event.kv("deed", name_of(deed))
-            .kv("who", who)
-            .kv("messages", out.messages)
-            .kv("recipients", out.recipients)
-            .kv("first", first);
-        if (!to.empty()) event.kv("to", to);
-    }
-    co_return out;
-}
-
-// Those of a suspended sender that came after it was suspended. Until it has succeeded, or the sender is
-// suspended no more.
-asio::awaitable<void> Manager::hold_suspended(std::vector<store::MessageId> ids) {
-    for (bool first = true; !stopping_; first = false) {
-        store::QueueFilter meant;
-        meant.ids = ids;
-        meant.limit = ids.size();
-        const auto found = co_await find(std::move(meant));
-        std::string trouble = found ? "" : found.error().text;
-        if (found) {
-            std::vector<Selected> selected;
-            for (const auto& one : *found)
-                if (core_->suspensions().of_sender(one) != nullptr)
-                    selected.push_back(core_->select(one, {}));
-            // Named: g++ 12 frees a brace-made aggregate in an expression with co_await twice.
-            store::QueueFilter any;
-            std::string who = "suspension";
-            std::string nowhere;
-            const auto kept = co_await apply_action(AdminAction::hold, std::move(selected), std::move(any),
-                                                    std::move(who), std::move(nowhere));
-            if (kept) break;
-            trouble = kept.error().text;
-        }
-        if (first)
-            Event(log_, Level::error, "hold")
-                .kv("messages", ids.size())
-                .reason(trouble + "; nothing of them is sent, and it is tried each second");
-        co_await timer_.until(clock_.steady() + std::chrono::seconds(1));
-    }
-    core_->held(ids, now());
-    schedule_pass();
-}
-
-asio::awaitable<store::Result<ActionCount>> Manager::suspend(store::StoredSuspension suspension) {
-    auto put = [this, suspension](Completion<store::Result<void>> reply) {
-        store_.keep(suspension, std::move(reply));
-    };
-    auto kept = co_await call<store::Result<void>>(std::move(put));
-    if (!kept) co_return fail(std::move(kept).error());
-    core_->suspend(suspension, now());
-    Event(log_, Level::info, suspension.ended ? "resume" : "suspend")
-        .kv(suspension.kind == store::SuspensionKind::sender ? "sender" : "hop", suspension.scope)
-        .kv("who", suspension.author)
-        .reason(suspension.reason);
-    schedule_pass();
-    if (suspension.kind != store::SuspensionKind::sender) co_return ActionCount();
-    store::QueueFilter theirs;
-    theirs.sender = suspension.scope;
-    const AdminAction deed = suspension.ended ? AdminAction::release : AdminAction::hold;
-    co_return co_await act(deed, std::move(theirs), suspension.author);
+    co_await record_and_wait(std::move(results), bounced ? "bounced" : "deleted");
 }
 
 }  // namespace sternpost::queue

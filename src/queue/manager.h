@@ -14,6 +14,7 @@
 #include "store/store.h"
 #include "util/clock.h"
 #include "util/log.h"
+#include "util/runtime.h"
 #include "util/tasks.h"
 #include "util/timer.h"
 
@@ -30,7 +31,7 @@ inline constexpr std::chrono::seconds stop_patience{90};
 /// reroute: it waits for another next hop.
 enum class AdminAction { retry, hold, release, expire, remove, reroute };
 
-/// How much of the queue a deed met.
+/// How much of the queue an action met.
 struct ActionCount {
     std::size_t messages = 0;
     std::size_t recipients = 0;
@@ -96,8 +97,9 @@ struct Hooks {
 
 class Manager {
   public:
-    Manager(asio::io_context& context, Options options, Hooks hooks, store::Store& store,
-            const store::TrustedClock& clock, Timer& timer, Random& random, Log& log);
+    /// `clock` is the runtime's.
+    Manager(const Runtime& runtime, Options options, Hooks hooks, store::Store& store,
+            const store::TrustedClock& clock);
 
     /// Asks the store how the queue is: what fails, what is suspended. Mail comes to memory as it becomes
     /// due, from start() on. Returns how many there are.
@@ -117,7 +119,7 @@ class Manager {
     /// Answers after it is on stable storage, with who did it and when. `to`: where a reroute leads.
     /// `tell`: told after each part of a long selection how much is done.
     asio::awaitable<store::Result<ActionCount>> act(
-        AdminAction deed, store::QueueFilter meant, std::string who, std::string to = {},
+        AdminAction action, store::QueueFilter meant, std::string who, std::string to = {},
         std::function<asio::awaitable<void>(ActionCount so_far)> tell = {});
     /// Suspends, or resumes where it has ended; a sender's mail is put on hold, or released. Answers after it
     /// is on stable storage.
@@ -153,7 +155,7 @@ class Manager {
                                      std::shared_ptr<void> until_done);
     void record_all(std::vector<store::DeliveryResult> results, std::string_view status,
                     const std::shared_ptr<void>& until_done);
-    asio::awaitable<void> settle_and_wait(std::vector<store::DeliveryResult> results,
+    asio::awaitable<void> record_and_wait(std::vector<store::DeliveryResult> results,
                                           std::string_view status);
     void record_sent(std::vector<store::DeliveryResult> results);
     asio::awaitable<void> record(std::vector<store::DeliveryResult> results,
@@ -162,7 +164,7 @@ class Manager {
     void kept(std::size_t results);
     asio::awaitable<void> warn(Delayed delayed);
     asio::awaitable<store::Result<void>> record_acts(std::vector<store::Act> acts);
-    asio::awaitable<store::Result<void>> apply_action(AdminAction deed, std::vector<Selected> selected,
+    asio::awaitable<store::Result<void>> apply_action(AdminAction action, std::vector<Selected> selected,
                                                       store::QueueFilter meant, std::string who,
                                                       std::string to);
     asio::awaitable<void> end(std::vector<Selected> selected, store::RecipientState state, std::string text);

@@ -7,14 +7,44 @@
 
 namespace sternpost::smtp {
 
+void DataReader::line_break(std::string& out, bool bare) {
+    out += "\r\n";
+    bare_line_end_ |= bare;
+}
+
+// Inside a line, up to its end: how much of `rest` that is.
+std::size_t DataReader::take_text(std::string_view rest, std::string& out) {
+    if (rest.front() == '\r') {
+        state_ = State::cr;
+        crs_ = 1;
+        return 1;
+    }
+    if (lines_ == Lines::any) {
+        if (rest.front() == '\n') {
+            line_break(out, true);
+            state_ = State::line_start;
+            return 1;
+        }
+        const auto end = std::min(rest.find_first_of("\r\n"), rest.size());
+        out += rest.substr(0, end);
+        return end;
+    }
+    // up to the next CR in one go; bare LFs are rare enough to be looked for in a second sweep
+    std::string_view run = rest.substr(0, rest.find('\r'));
+    const std::size_t taken = run.size();
+    for (auto lf = run.find('\n'); lf != std::string_view::npos; lf = run.find('\n')) {
+        out += run.substr(0, lf);
+        line_break(out, true);
+        run.remove_prefix(lf + 1);
+    }
+    out += run;
+    return taken;
+}
+
 std::size_t DataReader::feed(std::string_view stream, std::string& out) {
     assert(!ended());
     const std::size_t before = out.size();
     std::size_t i = 0;
-    const auto line_break = [&](bool bare) {
-        out += "\r\n";
-        bare_line_end_ |= bare;
-    };
     while (i < stream.size() && state_ != State::ended) {
         const char c = stream[i];
         switch (state_) {
@@ -26,36 +56,9 @@ std::size_t DataReader::feed(std::string_view stream, std::string& out) {
                     state_ = State::text;
                 }
                 break;
-            case State::text: {
-                if (c == '\r') {
-                    state_ = State::cr;
-                    crs_ = 1;
-                    ++i;
-                    break;
-                }
-                if (lines_ == Lines::any && c == '\n') {
-                    line_break(true);
-                    state_ = State::line_start;
-                    ++i;
-                    break;
-                }
-                if (lines_ == Lines::any) {
-                    const auto end = std::min(stream.find_first_of("\r\n", i), stream.size());
-                    out += stream.substr(i, end - i);
-                    i = end;
-                    break;
-                }
-                // up to the next CR in one go; bare LFs are rare enough to be looked for in a second sweep
-                std::string_view run = stream.substr(i, stream.find('\r', i) - i);
-                i += run.size();
-                for (auto lf = run.find('\n'); lf != std::string_view::npos; lf = run.find('\n')) {
-                    out += run.substr(0, lf);
-                    line_break(true);
-                    run.remove_prefix(lf + 1);
-                }
-                out += run;
+            case State::text:
+                i += take_text(stream.substr(i), out);
                 break;
-            }
             case State::cr:
                 if (c == '\r' && crs_ < mail::max_crs) {
                     ++crs_;
@@ -63,7 +66,7 @@ std::size_t DataReader::feed(std::string_view stream, std::string& out) {
                     break;
                 }
                 bare_line_end_ |= crs_ > 1;
-                for (std::size_t n = c == '\n' ? 1 : crs_; n > 0; --n) line_break(c != '\n');
+                for (std::size_t n = c == '\n' ? 1 : crs_; n > 0; --n) line_break(out, c != '\n');
                 state_ = c == '\n' ? State::line_start : State::text;  // which looks at `c` again
                 if (c == '\n') ++i;
                 break;

@@ -30,6 +30,9 @@ class DataReader {
     bool nul() const { return nul_; }
 
   private:
+    void line_break(std::string& out, bool bare);
+    std::size_t take_text(std::string_view rest, std::string& out);
+
     // line_start is only what truly follows CRLF (the one of the DATA command too): after a bare CR or LF a
     // dot is text.
     enum class State { line_start, text, cr, dot, dot_cr, ended };

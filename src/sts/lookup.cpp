@@ -18,16 +18,16 @@ constexpr auto mailed_grain = std::chrono::hours(12);
 
 }  // namespace
 
-Lookups::Lookups(asio::any_io_executor executor, LookupOptions options, dns::Resolver& resolver,
-                 util::Https& https, store::Store& store, const Clock& clock, Log& log)
-    : executor_(std::move(executor)),
+Lookups::Lookups(const Runtime& runtime, LookupOptions options, dns::Resolver& resolver, util::Https& https,
+                 store::Store& store)
+    : executor_(runtime.context.get_executor()),
       options_(std::move(options)),
       resolver_(resolver),
       https_(https),
       store_(store),
-      clock_(clock),
-      log_(log),
-      alarms_(store, clock, log) {}
+      clock_(runtime.clock),
+      log_(runtime.log),
+      alarms_(store, runtime.clock, runtime.log) {}
 
 // A stored time on the clock that is never set. What lies in the future, as after a clock that was put back,
 // was just now; what lies further back than anything here is compared with, is that far back.
@@ -443,6 +443,34 @@ asio::awaitable<Lookup> Lookups::run(dns::PolicyDomain domain, Why why) {
     co_return co_await get(domain, std::move(*id), why);
 }
 
+Lookup Lookups::fetch_failed(const dns::PolicyDomain& domain, const std::string& id, Why why,
+                             const Error<Errc>& problem) {
+    const Cached* cached = in_force(domain);
+    Known& known = known_[domain];
+    // A policy that says `none` may vanish: that is how MTA-STS is given up (RFC 8461 §8.3).
+    const bool quiet = cached != nullptr && cached->mode == Mode::none;
+    Event(log_, quiet ? Level::info : Level::warning, "policy")
+        .kv("domain", domain.text())
+        .kv("event", "fetch-failed")
+        .kv("id", id)
+        .reason(problem.text + (cached != nullptr ? "; the cached policy holds until it expires"
+                                                  : "; mail goes as to a domain without policy"));
+    if (cached != nullptr && !quiet) {
+        const std::string until = " (" + rfc3339(cached->stored.expires) + ")";
+        if (problem.code == Errc::gone)
+            alarms_.raise("policy-vanished", domain.text(),
+                          problem.text + "; the cached policy holds until it expires" + until);
+        else if (why == Why::schedule)
+            alarms_.raise("policy-refresh-failing", domain.text(),
+                          problem.text + "; the cached policy holds until it expires" + until);
+    }
+    if (why == Why::schedule) ++known.refresh_failures;
+    known.failed = Failed{id, clock_.steady(), clock_.wall(), problem.code, problem.text};
+    known.problem.reset();  // a GET was made: this is news
+    remember(domain);
+    return with_problem(domain, problem.code, problem.text);
+}
+
 // Fetches, and what comes of it.
 asio::awaitable<Lookup> Lookups::get(dns::PolicyDomain domain, std::string id, Why why) {
     auto fetched = co_await fetch(options_.fetch, resolver_, https_, domain);
@@ -456,28 +484,7 @@ asio::awaitable<Lookup> Lookups::get(dns::PolicyDomain domain, std::string id, W
         co_return out;
     }
     if (!fetched) {
-        // A policy that says `none` may vanish: that is how MTA-STS is given up (RFC 8461 §8.3).
-        const bool quiet = cached != nullptr && cached->mode == Mode::none;
-        Event(log_, quiet ? Level::info : Level::warning, "policy")
-            .kv("domain", domain.text())
-            .kv("event", "fetch-failed")
-            .kv("id", id)
-            .reason(fetched.error().text + (cached != nullptr ? "; the cached policy holds until it expires"
-                                                              : "; mail goes as to a domain without policy"));
-        if (cached != nullptr && !quiet) {
-            const std::string until = " (" + rfc3339(cached->stored.expires) + ")";
-            if (fetched.error().code == Errc::gone)
-                alarms_.raise("policy-vanished", domain.text(),
-                              fetched.error().text + "; the cached policy holds until it expires" + until);
-            else if (why == Why::schedule)
-                alarms_.raise("policy-refresh-failing", domain.text(),
-                              fetched.error().text + "; the cached policy holds until it expires" + until);
-        }
-        if (why == Why::schedule) ++known.refresh_failures;
-        known.failed = Failed{id, clock_.steady(), clock_.wall(), fetched.error().code, fetched.error().text};
-        known.problem.reset();  // a GET was made: this is news
-        remember(domain);
-        co_return with_problem(domain, fetched.error().code, std::move(fetched.error().text));
+        co_return fetch_failed(domain, id, why, fetched.error());
     }
     const WallTime now = clock_.wall();
     const auto max_age = fetched->policy.max_age;

@@ -17,6 +17,7 @@
 #include "sts/schedule.h"
 #include "util/clock.h"
 #include "util/log.h"
+#include "util/runtime.h"
 
 namespace sternpost::sts {
 
@@ -72,8 +73,8 @@ struct CachedView {
 /// that jumps ends none.
 class Lookups {
   public:
-    Lookups(asio::any_io_executor executor, LookupOptions options, dns::Resolver& resolver,
-            util::Https& https, store::Store& store, const Clock& clock, Log& log);
+    Lookups(const Runtime& runtime, LookupOptions options, dns::Resolver& resolver, util::Https& https,
+            store::Store& store);
 
     /// What the store knew at start of the domains that mail went to lately.
     void restore(std::vector<store::StoredDiscovery> discoveries);
@@ -155,6 +156,8 @@ class Lookups {
     };
 
     asio::awaitable<Lookup> run(dns::PolicyDomain domain, Why why);
+    Lookup fetch_failed(const dns::PolicyDomain& domain, const std::string& id, Why why,
+                        const Error<Errc>& problem);
     asio::awaitable<Lookup> get(dns::PolicyDomain domain, std::string id, Why why);
     asio::awaitable<Lookup> without_record(dns::PolicyDomain domain);
     asio::awaitable<bool> ever_enforced(dns::PolicyDomain domain);

@@ -17,18 +17,18 @@ constexpr auto oldest_reported = std::chrono::days(3);  // days missed longer ag
 
 }  // namespace
 
-Daily::Daily(asio::io_context& context, Sender& sender, store::Store& store, store::Alarms& alarms,
-             const Clock& clock, Timer& timer, Log& log, Surroundings around)
+Daily::Daily(const Runtime& runtime, Sender& sender, store::Store& store, store::Alarms& alarms,
+             Surroundings around)
     : sender_(sender),
       store_(store),
       alarms_(alarms),
-      clock_(clock),
-      timer_(timer),
-      log_(log),
+      clock_(runtime.clock),
+      timer_(runtime.timer),
+      log_(runtime.log),
       around_(std::move(around)),
-      alarm_(timer.wakeup()),
-      attempts_(context, log),
-      time_(context, log) {}
+      alarm_(timer_.wakeup()),
+      attempts_(runtime.context, log_),
+      time_(runtime.context, log_) {}
 
 void Daily::start() {
     time_.spawn("TLS reports", watch());

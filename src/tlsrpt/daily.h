@@ -15,6 +15,7 @@
 
 #include "store/alarms.h"
 #include "tlsrpt/sender.h"
+#include "util/runtime.h"
 #include "util/tasks.h"
 #include "util/timer.h"
 
@@ -38,8 +39,8 @@ struct ReportingStatus {
 /// Lives on the control thread. What it is given outlives it.
 class Daily {
   public:
-    Daily(asio::io_context& context, Sender& sender, store::Store& store, store::Alarms& alarms,
-          const Clock& clock, Timer& timer, Log& log, Surroundings around);
+    Daily(const Runtime& runtime, Sender& sender, store::Store& store, store::Alarms& alarms,
+          Surroundings around);
 
     void start();
     /// Gives up what is under way; nothing of it is lost.

@@ -41,15 +41,15 @@ Reporter Options::reporter() const {
     return out;
 }
 
-Sender::Sender(Options options, dns::Resolver& resolver, util::Https& https, store::Store& store,
-               const Clock& clock, Random& random, Log& log, store::IdSource& ids)
+Sender::Sender(const Runtime& runtime, Options options, dns::Resolver& resolver, util::Https& https,
+               store::Store& store, store::IdSource& ids)
     : options_(std::move(options)),
       resolver_(resolver),
       https_(https),
       store_(store),
-      clock_(clock),
-      random_(random),
-      log_(log),
+      clock_(runtime.clock),
+      random_(runtime.random),
+      log_(runtime.log),
       ids_(ids) {}
 
 asio::awaitable<Result<Report>> Sender::make(std::string domain, std::chrono::sys_days day) {

@@ -20,6 +20,7 @@
 #include "util/https.h"
 #include "util/log.h"
 #include "util/random.h"
+#include "util/runtime.h"
 
 namespace sternpost::tlsrpt {
 
@@ -54,8 +55,8 @@ struct Preview {
 /// Lives on the control thread. What it is given outlives it.
 class Sender {
   public:
-    Sender(Options options, dns::Resolver& resolver, util::Https& https, store::Store& store,
-           const Clock& clock, Random& random, Log& log, store::IdSource& ids);
+    Sender(const Runtime& runtime, Options options, dns::Resolver& resolver, util::Https& https,
+           store::Store& store, store::IdSource& ids);
 
     const Options& options() const { return options_; }
 

@@ -174,18 +174,21 @@ store::Result<void> Process::open() {
 
     sts::LookupOptions lookups;
     lookups.fetch.gate = gate_;
-    lookups_ = std::make_unique<sts::Lookups>(context.get_executor(), std::move(lookups), resolver, https,
-                                              *spy_, policy_clock_ ? *policy_clock_ : clock, around_.log);
+    lookups_ = std::make_unique<sts::Lookups>(
+        Runtime{context, policy_clock_ ? *policy_clock_ : clock, timer, around_.random, around_.log},
+        std::move(lookups), resolver, https, *spy_);
     refresher_ = std::make_unique<sts::Refresher>(context, *lookups_, clock, timer, around_.log);
     alarms_ = std::make_unique<store::Alarms>(*spy_, clock, around_.log);
-    auto on_session = [this](const store::TlsOutcome& outcome, bool without_dane) {
+    const Runtime runtime{context, clock, timer, around_.random, around_.log};
+    delivery::Hooks of_sessions;
+    of_sessions.on_session = [this](const store::TlsOutcome& outcome, bool without_dane) {
         if (const auto alarm = tls_loss_.observe(outcome, without_dane))
             alarms_->raise(alarm->kind, alarm->subject, alarm->text);
     };
-    auto on_room = [this](const std::string& hop) { return queue_->resume(hop); };
-    delivery_ = std::make_unique<delivery::Delivery>(context, settings_.delivery, resolver, *lookups_,
-                                                     overrides_, dialer, clock, timer, around_.random,
-                                                     around_.log, std::move(on_session), std::move(on_room));
+    of_sessions.on_room = [this](const std::string& hop) { return queue_->resume(hop); };
+    delivery_ = std::make_unique<delivery::Delivery>(
+        runtime, settings_.delivery, delivery::Sources{resolver, *lookups_, overrides_, dialer},
+        std::move(of_sessions));
     delivery::BounceOptions bounces;
     bounces.hostname = own_name;
     bounces.most_per_day = settings_.notices_per_day;
@@ -200,15 +203,14 @@ store::Result<void> Process::open() {
     hooks.delay_warning = [this](queue::Delayed delayed) {
         return bouncer_->delay_warning(std::move(delayed));
     };
-    queue_ = std::make_unique<queue::Manager>(context, settings_.queue, std::move(hooks), *spy_, *clock_,
-                                              timer, around_.random, around_.log);
-    report_sender_ = std::make_unique<tlsrpt::Sender>(settings_.reports, resolver, https, *spy_, clock,
-                                                      around_.random, around_.log, *ids_);
+    queue_ = std::make_unique<queue::Manager>(runtime, settings_.queue, std::move(hooks), *spy_, *clock_);
+    report_sender_ =
+        std::make_unique<tlsrpt::Sender>(runtime, settings_.reports, resolver, https, *spy_, *ids_);
     tlsrpt::Surroundings around_reports;
     around_reports.clock_trusted = [this] { return queue_->clock_trusted(); };
     around_reports.missing = [] { return std::vector<std::string>(); };
-    reports_ = std::make_unique<tlsrpt::Daily>(context, *report_sender_, *spy_, *alarms_, clock, timer,
-                                               around_.log, std::move(around_reports));
+    reports_ =
+        std::make_unique<tlsrpt::Daily>(runtime, *report_sender_, *spy_, *alarms_, std::move(around_reports));
     sts::FetchOptions fetch;
     fetch.gate = gate_;
     cmd::PolicySources sources{*delivery_,

@@ -50,7 +50,7 @@ class Plant {
     virtual void hop(store::HopState& /*state*/) {}
     virtual void notices(std::vector<store::NewMessage>& /*notices*/) {}
     /// What is done when an administrator asks for it.
-    virtual queue::AdminAction deed(queue::AdminAction asked) { return asked; }
+    virtual queue::AdminAction action(queue::AdminAction asked) { return asked; }
     /// The scope that is kept for a sender, as an administrator writes it.
     virtual std::string sender_scope(const std::string& text);
     /// The machine is off; the daemon starts next.

@@ -123,7 +123,7 @@ class Simulation {
     Plant& plant() { return planted_ ? *planted_ : none_; }
     void check_texts(const Oracle::Kept& kept);
     asio::awaitable<void> suspend(Process& process, store::StoredSuspension what);
-    asio::awaitable<void> act(Process& process, queue::AdminAction deed, store::QueueFilter meant,
+    asio::awaitable<void> act(Process& process, queue::AdminAction action, store::QueueFilter meant,
                               std::string to);
 
     void ask_what_is_said();
@@ -523,7 +523,7 @@ void Simulation::command() {
     if (const auto waiting = oracle_.waiting(); happens_.percent(40) && !waiting.empty())
         meant.ids = {happens_.pick(waiting)};
     using queue::AdminAction;
-    static const std::vector<AdminAction> deeds{
+    static const std::vector<AdminAction> actions{
         AdminAction::retry,   AdminAction::retry,  AdminAction::hold,   AdminAction::release,
         AdminAction::release, AdminAction::expire, AdminAction::remove, AdminAction::reroute};
     if (happens_.percent(20)) {
@@ -540,14 +540,15 @@ void Simulation::command() {
         return;
     }
     if (happens_.percent(70)) {
-        const AdminAction asked = happens_.pick(deeds);
+        const AdminAction asked = happens_.pick(actions);
         if (asked == AdminAction::release) oracle_.let_go();
-        const AdminAction deed = plant().deed(asked);
-        const bool ends = deed != AdminAction::retry && deed != AdminAction::release;
+        const AdminAction action = plant().action(asked);
+        const bool ends = action != AdminAction::retry && action != AdminAction::release;
         if (ends && meant.ids.empty()) return;
-        if (deed == AdminAction::retry) process_->delivery().forget_dead_hosts();
-        std::string to = deed == AdminAction::reroute ? happens_.pick(world_.mail_domains()) : std::string();
-        process_->tasks().spawn("command", act(*process_, deed, std::move(meant), std::move(to)));
+        if (action == AdminAction::retry) process_->delivery().forget_dead_hosts();
+        std::string to =
+            action == AdminAction::reroute ? happens_.pick(world_.mail_domains()) : std::string();
+        process_->tasks().spawn("command", act(*process_, action, std::move(meant), std::move(to)));
         return;
     }
     store::StoredOverride change;
@@ -560,10 +561,10 @@ void Simulation::command() {
     process_->store().keep(change, [](const store::Result<void>&) {});
 }
 
-asio::awaitable<void> Simulation::act(Process& process, queue::AdminAction deed, store::QueueFilter meant,
+asio::awaitable<void> Simulation::act(Process& process, queue::AdminAction action, store::QueueFilter meant,
                                       std::string to) {
-    const auto done = co_await process.queue().act(deed, std::move(meant), "root", std::move(to));
-    if (done) trace_.step("command {}: {} messages", static_cast<int>(deed), done->messages);
+    const auto done = co_await process.queue().act(action, std::move(meant), "root", std::move(to));
+    if (done) trace_.step("command {}: {} messages", static_cast<int>(action), done->messages);
 }
 
 asio::awaitable<void> Simulation::suspend(Process& process, store::StoredSuspension what) {

@@ -248,7 +248,7 @@ class DiagnosticInAscii final : public Plant {
 
 class RetryReleases final : public Plant {
   public:
-    queue::AdminAction deed(queue::AdminAction asked) override {
+    queue::AdminAction action(queue::AdminAction asked) override {
         return asked == queue::AdminAction::retry ? queue::AdminAction::release : asked;
     }
 };

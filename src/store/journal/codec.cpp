@@ -267,6 +267,74 @@ std::string encode_for_history(const NewMessage& message) {
     return out.take();
 }
 
+namespace {
+
+void take_envelope(const Field& field, Into& into, mail::Envelope& envelope) {
+    switch (field.tag) {
+        case message_reverse_path:
+            if (auto path = mail::ReversePath::parse(field.octets, true))
+                envelope.reverse_path = std::move(*path);
+            else
+                into.refuse();
+            break;
+        case message_body_type:
+            into.choice(envelope.body, mail::BodyType::eight_bit_mime);
+            break;
+        case message_ret:
+            into.choice(envelope.ret, mail::Ret::hdrs);
+            break;
+        case message_envid:
+            into.text(envelope.envid);
+            break;
+        case message_flags: {
+            std::uint64_t flags = 0;
+            into.number(flags);
+            envelope.smtputf8 = (flags & flag_smtputf8) != 0;
+            envelope.requiretls = (flags & flag_requiretls) != 0;
+            envelope.tls_required_no = (flags & flag_tls_required_no) != 0;
+            envelope.eight_bit_header = (flags & flag_eight_bit_header) != 0;
+            envelope.dkim_signed = (flags & flag_dkim_signed) != 0;
+            envelope.originated = (flags & flag_originated) != 0;
+            break;
+        }
+        default:
+            break;
+    }
+}
+
+void take_origin_and_body(const Field& field, Into& into, NewMessage& message) {
+    switch (field.tag) {
+        case message_origin_address:
+            into.text(message.origin.address);
+            break;
+        case message_origin_helo:
+            into.text(message.origin.helo);
+            break;
+        case message_origin_with:
+            into.text(message.origin.with);
+            break;
+        case message_origin_uid:
+            into.number(message.origin.uid.emplace());
+            break;
+        case message_body_file:
+            into.text(message.body.file);
+            break;
+        case message_body_size:
+            into.number(message.body.size);
+            break;
+        case message_body_crc:
+            into.number(message.body.crc);
+            break;
+        case message_body_eight_bit:
+            into.flag(message.body.eight_bit);
+            break;
+        default:
+            break;
+    }
+}
+
+}  // namespace
+
 Result<NewMessage> decode_message(std::string_view fields) {
     NewMessage message;
     bool has_id = false;
@@ -289,56 +357,6 @@ Result<NewMessage> decode_message(std::string_view fields) {
             case message_class_tag:
                 into.choice(message.message_class, MessageClass::report);
                 break;
-            case message_reverse_path:
-                if (auto path = mail::ReversePath::parse(field.octets, true))
-                    message.envelope.reverse_path = std::move(*path);
-                else
-                    into.refuse();
-                break;
-            case message_body_type:
-                into.choice(message.envelope.body, mail::BodyType::eight_bit_mime);
-                break;
-            case message_ret:
-                into.choice(message.envelope.ret, mail::Ret::hdrs);
-                break;
-            case message_envid:
-                into.text(message.envelope.envid);
-                break;
-            case message_flags: {
-                std::uint64_t flags = 0;
-                into.number(flags);
-                message.envelope.smtputf8 = (flags & flag_smtputf8) != 0;
-                message.envelope.requiretls = (flags & flag_requiretls) != 0;
-                message.envelope.tls_required_no = (flags & flag_tls_required_no) != 0;
-                message.envelope.eight_bit_header = (flags & flag_eight_bit_header) != 0;
-                message.envelope.dkim_signed = (flags & flag_dkim_signed) != 0;
-                message.envelope.originated = (flags & flag_originated) != 0;
-                break;
-            }
-            case message_origin_address:
-                into.text(message.origin.address);
-                break;
-            case message_origin_helo:
-                into.text(message.origin.helo);
-                break;
-            case message_origin_with:
-                into.text(message.origin.with);
-                break;
-            case message_origin_uid:
-                into.number(message.origin.uid.emplace());
-                break;
-            case message_body_file:
-                into.text(message.body.file);
-                break;
-            case message_body_size:
-                into.number(message.body.size);
-                break;
-            case message_body_crc:
-                into.number(message.body.crc);
-                break;
-            case message_body_eight_bit:
-                into.flag(message.body.eight_bit);
-                break;
             case message_recipient:
                 if (auto recipient = decode_recipient(field.octets, copied.recipients.emplace_back()))
                     message.recipients.push_back(std::move(*recipient));
@@ -349,7 +367,8 @@ Result<NewMessage> decode_message(std::string_view fields) {
                 into.number(copy);
                 break;
             default:
-                break;
+                take_envelope(field, into, message.envelope);
+                take_origin_and_body(field, into, message);
         }
     });
     if (copy != 0) {

@@ -105,11 +105,10 @@ class AttemptTest : public testing::Test {
     }
     // One connection to a next hop at a time, so that the order is the same each time.
     void start(Options options = {}) {
-        lookups_ = std::make_unique<sts::Lookups>(world_.context().get_executor(), sts::LookupOptions(),
-                                                  resolver_, https_, store_, world_.clock(), log_);
+        lookups_ = std::make_unique<sts::Lookups>(runtime_, sts::LookupOptions(), resolver_, https_, store_);
         delivery_ = std::make_unique<Delivery>(
-            world_.context(), std::move(options), resolver_, *lookups_, overrides_, dialer_, world_.clock(),
-            world_, random_, log_, nullptr, [this](const std::string& hop) { return queue_->resume(hop); });
+            runtime_, std::move(options), Sources{resolver_, *lookups_, overrides_, dialer_},
+            Hooks{nullptr, [this](const std::string& hop) { return queue_->resume(hop); }});
         queue::Options queue;
         queue.connections_per_hop = queue.window_start = 1;
         queue::Hooks hooks;
@@ -118,8 +117,7 @@ class AttemptTest : public testing::Test {
             -> asio::awaitable<store::Result<std::vector<store::NewMessage>>> {
             co_return std::vector<store::NewMessage>();
         };
-        queue_ = std::make_unique<queue::Manager>(world_.context(), queue, std::move(hooks), store_, clock_,
-                                                  world_, random_, log_);
+        queue_ = std::make_unique<queue::Manager>(runtime_, queue, std::move(hooks), store_, clock_);
         EXPECT_TRUE(world_.run(queue_->load()));
         queue_->start();
         world_.settle();
@@ -149,6 +147,7 @@ class AttemptTest : public testing::Test {
     ResultStore store_;
     fake::LogLines log_;
     fake::SeededRandom random_;
+    const Runtime runtime_{world_.context(), clock_, world_, random_, log_};
     Overrides overrides_;
     FakeDialer dialer_;
     std::unique_ptr<sts::Lookups> lookups_;

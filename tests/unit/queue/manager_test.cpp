@@ -68,7 +68,7 @@ TEST(DelayWarnings, AreWrittenAHundredAtATime) {
     fake::SeededRandom random;
     fake::LogLines log;
     world.clock().pass(5h);
-    Manager manager(world.context(), Options(), std::move(hooks), store, clock, world, random, log);
+    Manager manager({world.context(), clock, world, random, log}, Options(), std::move(hooks), store, clock);
     ASSERT_TRUE(world.run(manager.load()));
     manager.start();
     world.pass(10min);
@@ -89,7 +89,8 @@ TEST(Stop, WaitsNinetySecondsForSessions) {
         fake::LogLines log;
         Hooks hooks;
         hooks.deliver = [&](Lane& lane) { return hold(world, lane, session); };
-        Manager manager(world.context(), Options(), std::move(hooks), store, clock, world, random, log);
+        Manager manager({world.context(), clock, world, random, log}, Options(), std::move(hooks), store,
+                        clock);
         ASSERT_TRUE(world.run(manager.load()));
         manager.start();
         store::StoredMessage message = mail_for("d.test");

@@ -6,6 +6,7 @@
 #include "delivery/policy_problem.h"
 #include "fake/log_lines.h"
 #include "fake/policy_world.h"
+#include "fake/seeded_random.h"
 #include "fake/step_world.h"
 #include "sts/refresher.h"
 
@@ -34,8 +35,7 @@ class Sts : public ::testing::Test {
 
     // The daemon stops and another one begins, with what the store has.
     void restart() {
-        lookups_ = std::make_unique<Lookups>(world_.context().get_executor(), options_, resolver_, hosts_,
-                                             store_, clock(), log_);
+        lookups_ = std::make_unique<Lookups>(runtime_, options_, resolver_, hosts_, store_);
         lookups_->restore(store_.all_discoveries());
         EXPECT_EQ(world_.run(lookups_->recall_all(SteadyTime::max())), true);
     }
@@ -69,6 +69,8 @@ class Sts : public ::testing::Test {
     fake::PolicyHosts hosts_;
     fake::PolicyStore store_;
     fake::LogLines log_;
+    fake::SeededRandom random_;
+    const Runtime runtime_{world_.context(), world_.clock(), world_, random_, log_};
     LookupOptions options_;
     std::unique_ptr<Lookups> lookups_;
     std::unique_ptr<Refresher> refresher_;
@@ -683,8 +685,7 @@ TEST_F(StsMemory, HasThePoliciesThatMailNeededLastAfterARestart) {  // D-46
         find(name);
         clock().pass(hours(24));
     }
-    lookups_ = std::make_unique<Lookups>(world_.context().get_executor(), options_, resolver_, hosts_, store_,
-                                         clock(), log_);
+    lookups_ = std::make_unique<Lookups>(runtime_, options_, resolver_, hosts_, store_);
     lookups_->restore(store_.all_discoveries());
     EXPECT_EQ(world_.run(lookups_->recall_all(clock().steady())), false) << "no time";
     EXPECT_EQ(lookups_->size(), 0U);

@@ -95,14 +95,12 @@ class Days : public ::testing::Test {
     }
     std::chrono::sys_days today() { return std::chrono::floor<std::chrono::days>(world_.clock().wall()); }
     void start() {
-        sender_ = std::make_unique<Sender>(options_, resolver_, https_, store_, world_.clock(), random_, log_,
-                                           ids_);
+        sender_ = std::make_unique<Sender>(runtime_, options_, resolver_, https_, store_, ids_);
         alarms_ = std::make_unique<store::Alarms>(store_, world_.clock(), log_);
         Surroundings around;
         around.clock_trusted = [this] { return trusted_; };
         around.missing = [this] { return missing_; };
-        daily_ = std::make_unique<Daily>(world_.context(), *sender_, store_, *alarms_, world_.clock(), world_,
-                                         log_, std::move(around));
+        daily_ = std::make_unique<Daily>(runtime_, *sender_, store_, *alarms_, std::move(around));
         daily_->start();
         world_.settle();
     }
@@ -121,6 +119,7 @@ class Days : public ::testing::Test {
     ReportStore store_;
     fake::SeededRandom random_{1};
     fake::LogLines log_;
+    const Runtime runtime_{world_.context(), world_.clock(), world_, random_, log_};
     store::IdSource ids_;
     Options options_;
     bool trusted_ = true;
