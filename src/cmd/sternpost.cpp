@@ -194,7 +194,7 @@ void Command::add_queue() {
     action_verb(queue, "hold", "on hold", "no attempt begins until they are released");
     action_verb(queue, "release", "released", "ends a hold");
     action_verb(queue, "expire", "given up", "bounces now what would bounce when its time is over");
-    action_verb(queue, "delete", "deleted", "out of the queue for good; nobody is told");
+    action_verb(queue, "delete", "deleted", "out of the queue for good, without a notice to the sender");
     auto* reroute =
         action_verb(queue, "reroute", "rerouted", "waits for another next hop from now on, as new mail does");
     reroute->add_option("--to", texts_["to"], "the domain whose MX hosts get it, or an address, [192.0.2.1]")
@@ -462,7 +462,7 @@ void Command::add_tlsrpt() {
     send->add_flag("--json", json_, "the answer as JSON");
     send->add_option("DOMAIN", domain_, "only the report for this domain");
     day_option(send, "else yesterday");
-    auto* resend = verb(tlsrpt, "resend", "sends a report once more, to all its places",
+    auto* resend = verb(tlsrpt, "resend", "sends a report again, to all its places",
                         {{"verb", "tlsrpt.resend"}}, false, print_report);
     resend->add_flag("--json", json_, "the answer as JSON");
     resend->add_option("ID", id_, "its report-id")->required();

@@ -148,7 +148,7 @@ const std::array table{
     Option{"tls.opportunistic", &S::opportunistic_tls, Check::any,
            "encrypt where a host offers it though nothing demands it"},
     Option{"tls.fall_back_to_clear", &S::tls_fall_back_to_clear, Check::any,
-           "after TLS that failed, try once more in clear text where nothing demands TLS"},
+           "after TLS that failed, try again in clear text where no policy demands TLS"},
     Option{"tls.honour_tls_required_no", &S::tls_honour_tls_required_no, Check::any,
            "let senders waive DANE and MTA-STS for a message by \"TLS-Required: No\" (RFC 8689)"},
     Option{"tls.resume", &S::tls_resume, Check::any,

@@ -7,7 +7,7 @@ using store::ReasonCode;
 
 constexpr std::string_view them = "{domain}";
 constexpr std::string_view us = "this relay";
-constexpr std::string_view nobody = "nobody: it passes by itself";
+constexpr std::string_view nobody = "no one must act: it passes by itself";
 
 struct Row {
     bool by_policy = false;  // what is demanded of a host, or of the DNS, holds the mail back
@@ -18,7 +18,7 @@ struct Row {
 constexpr Row sts_mx_not_listed{
     true,
     "{domain} lists this MX host in its MTA-STS policy (with a new id in its TXT record), or takes the host "
-    "out of its MX records; if {domain} changed neither, somebody forges its MX records",
+    "out of its MX records; if {domain} changed neither, an attacker forges its MX records",
     them};
 constexpr Row sts_required{
     true, "{domain} publishes an MTA-STS policy, or the level \"sts\" is taken back here", us};
@@ -31,10 +31,11 @@ constexpr Row dns_doubted{true,
                           "{domain} publishes MX records with hosts that take mail; a domain that really "
                           "takes none any more must let its MTA-STS policy run out first (mode none)",
                           them};
-constexpr Row starttls_not_offered{true,
-                                   "the MX host offers STARTTLS again; if it always did, somebody on the way "
-                                   "strips it, and the mail waits for good reason",
-                                   them};
+constexpr Row starttls_not_offered{
+    true,
+    "the MX host offers STARTTLS again; if it always did, an attacker on the path "
+    "strips it, and the mail waits for good reason",
+    them};
 constexpr Row starttls_refused{true, "the MX host answers STARTTLS with 220 again", them};
 constexpr Row starttls_injection{true,
                                  "nobody adds octets in clear text behind the reply to STARTTLS any more: "

@@ -10,7 +10,7 @@ namespace sternpost::delivery {
 
 struct Advice {
     std::string unblocks;    // a sentence without its full stop
-    std::string move;        // who: `example.com`, `this relay`, `nobody: it passes by itself`
+    std::string move;        // who: `example.com`, `this relay`, `no one must act: it passes by itself`
     bool by_policy = false;  // what a policy, an override or the message demands holds the mail back
 };
 

@@ -421,7 +421,7 @@ std::vector<std::string> lines_of(const Explanation& e) {
                                                      "connection (--probe makes one)");
     switch (e.outlook) {
         case Outlook::protected_:
-            out.push_back(goes + ", and nobody on the way can read it or lead it elsewhere: it is protected");
+            out.push_back(goes + ", and no attacker on the path can read it or redirect it: it is protected");
             break;
         case Outlook::opportunistic:
             out.push_back(goes + (e.protection_unknown

@@ -35,7 +35,8 @@ struct PublishedSts {
 enum class Outlook {
     protected_,     // each host that may get the mail must prove who it is, and nobody can put another one in
                     // its place
-    opportunistic,  // mail can go, and somebody on the way may read or redirect it: `unprotected` says how
+    opportunistic,  // mail can go, and an attacker on the path may read or redirect it: `unprotected` says
+                    // how
     held,           // what is demanded rules every host out
     suspended,      // mail could go, and an administrator has suspended the next hop
     failing,        // mail could go by what is published, and every attempt fails

@@ -192,7 +192,7 @@ void HopFindings::policy_changed(const std::string& domain) {
     fresh.skipped_ = skipped_;
     fresh.ipv4_only_ = ipv4_only_;
     *this = std::move(fresh);
-    tell("the MTA-STS policy of " + domain + " was fetched anew and is another one now: once more");
+    tell("the MTA-STS policy of " + domain + " has changed, as a new fetch shows: the attempt begins again");
 }
 
 bool HopFindings::held_by_cached_sts(const HopPlan& plan) const {

@@ -1,4 +1,4 @@
-// Whether somebody on the way to a domain's hosts can read its mail or lead it elsewhere: what may be called
+// Whether an attacker on the path to a domain's hosts can read its mail or redirect it: what may be called
 // protected. Pure. It says nothing of its own about what a host must prove: that is delivery/requirement.
 #pragma once
 

@@ -552,7 +552,7 @@ std::string whose_move(const Requirement& requirement) {
     const bool dane = requirement.dane.state != DaneState::absent;
     if (dane && !requirement.tls_optional)
         return "the mail is held back by DANE; " + requirement.domain +
-               " must mend its MX hosts or its TLSA records, unless somebody on the way interferes; see "
+               " must mend its MX hosts or its TLSA records, unless an attacker on the path interferes; see "
                "\"sternpost "
                "explain " +
                requirement.domain + "\"";
@@ -560,7 +560,8 @@ std::string whose_move(const Requirement& requirement) {
         const StsDemand& sts = *requirement.sts;
         return "the mail is held back by the MTA-STS policy of " + sts.domain.text() + " (mode enforce, id " +
                sts.id + "); " + sts.domain.text() +
-               " must mend its MX hosts or its policy, unless somebody on the way strips the encryption; see "
+               " must mend its MX hosts or its policy, unless an attacker on the path strips the encryption; "
+               "see "
                "\"sternpost explain " +
                sts.domain.text() + "\"";
     }

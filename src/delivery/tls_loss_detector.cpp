@@ -34,7 +34,7 @@ std::optional<store::StoredAlarm> TlsLossDetector::observe(const store::TlsOutco
             out = alarm("tls-gone", outcome,
                         outcome.mx_host + " (for " + outcome.domain +
                             ") offers no TLS, though it did until " + rfc3339(host.last_tls) +
-                            ": the host has changed, or somebody on the way strips STARTTLS");
+                            ": the host has changed, or an attacker on the path strips STARTTLS");
         host.last_clear = outcome.at;
         return out;
     }

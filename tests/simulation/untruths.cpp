@@ -109,7 +109,7 @@ class WrongMove final : public Plant {
         for (auto& item : data.as_object().at("recipients").as_array()) {
             auto& recipient = item.as_object();
             const bool ours = has(recipient, "move", "this relay");
-            recipient["move"] = ours ? "nobody: it passes by itself" : "this relay";
+            recipient["move"] = ours ? "no one must act: it passes by itself" : "this relay";
         }
     }
 };

@@ -147,13 +147,14 @@ Result<void> Look::index(sqlite::Database& database, bool mend) {
         while (sound.row())
             if (sound.octets(0) != "ok")
                 say("index-damaged", "queue.db: " + sound.text(0),
-                    "queue.db is put by as queue.db.damaged; the next start makes it anew from the journal "
+                    "queue.db is set aside as queue.db.damaged; the next start rebuilds it from the journal "
                     "and holds "
                     "all mail until it is released");
     }
     if (auto error = database.take_error())
         say("index-damaged", "queue.db: " + error->text,
-            "queue.db is put by as queue.db.damaged; the next start makes it anew from the journal and holds "
+            "queue.db is set aside as queue.db.damaged; the next start rebuilds it from the journal and "
+            "holds "
             "all mail "
             "until it is released");
     if (!report_.findings.empty()) return {};
@@ -162,11 +163,11 @@ Result<void> Look::index(sqlite::Database& database, bool mend) {
          "recipients without a message are dropped");
     rows(database, mend, "index-messages", wrong_messages,
          "the count of unfinished recipients is wrong: message", mend_messages,
-         "counted anew; messages without an unfinished recipient are dropped");
+         "recounted; messages without an unfinished recipient are dropped");
     rows(database, mend, "index-segments", wrong_segments, "the count of what lives in it is wrong: segment",
-         mend_segments, "counted anew");
+         mend_segments, "recounted");
     rows(database, mend, "index-hops", wrong_hops,
-         "the count of who waits for it, or when, is wrong: next hop", mend_hops, "counted anew");
+         "the count of who waits for it, or when, is wrong: next hop", mend_hops, "recounted");
     return places(database);
 }
 
@@ -301,7 +302,7 @@ Result<SpoolReport> Look::run(bool mend) {
     auto database = sqlite::Database::open({path, ""}, mend ? sqlite::Access::write : sqlite::Access::read);
     if (!database && database.error().code == Errc::not_found) {
         say("index-missing", path + " is not there",
-            "nothing to do: the next start makes it anew from the journal and holds all mail until it is "
+            "nothing to do: the next start rebuilds it from the journal and holds all mail until it is "
             "released");
     } else if (!database) {
         if (database.error().code == Errc::io) return fail(std::move(database).error());

@@ -26,7 +26,7 @@ EngineCore::EngineCore(StorePlace place, const Options& options, EngineTaskQueue
     if (!options_.fatal)
         options_.fatal = [&log](const std::string& reason) {
             Event(log, Level::error, "store-died")
-                .reason(reason + "; what is on disk is unknown until it is read anew");
+                .reason(reason + "; what is on disk is unknown until the next start reads it");
             std::_Exit(exit_code);
         };
 }
