@@ -102,7 +102,7 @@ bool is_named(Mover mover, const std::string& move, const std::string& domain) {
         case Mover::dns:
             return move.find("DNS servers") != std::string::npos;
         case Mover::none:
-            return move.starts_with("nobody");
+            return move.starts_with("no one must act");
         case Mover::any:
             return !move.empty();
     }
