@@ -25,12 +25,16 @@ using control::ExitCode;
 
 namespace {
 
+constexpr std::size_t max_hops = 1'000'000;  // ours: as good as all; the command ends with its answer
+
 // What is in the way of each recipient, by what is on the disk.
 class OfflineObstacles {
   public:
     static store::Result<OfflineObstacles> read(store::Questions& store) {
         OfflineObstacles out;
-        const auto hops = store.hops({});
+        store::HopFilter all;
+        all.limit = max_hops;
+        const auto hops = store.hops(all);
         if (!hops) return fail(hops.error());
         for (const auto& hop : *hops)
             if (hop.state.failures > 0) out.failing_[hop.state.next_hop] = hop.state;
@@ -79,7 +83,7 @@ Answer offline_what_if(store::Questions& store, const std::string& since, WallTi
     const auto outcomes = store.outcomes(filter);
     if (!outcomes) return {ExitCode::internal, outcomes.error().text, {}};
     store::HopFilter all;
-    all.limit = 1'000'000;  // ours: the command ends with its answer
+    all.limit = max_hops;
     const auto hops = store.hops(all);
     if (!hops) return {ExitCode::internal, hops.error().text, {}};
     control::HeldByPolicy held;

@@ -442,6 +442,23 @@ def a_service_without_new_privileges_hears_why_its_mail_is_not_taken(machine):
 
 
 @test
+def an_answer_from_the_journal_alone_says_so(machine):
+    _, sternpost = world(machine)
+    sternpost.do('queue', 'suspend', '--domain', 'sink.test', '--reason', 'so that it stays')
+    sternpost.submit('-f', 'ann@sender.test', 'u@sink.test', text=MESSAGE)
+    sternpost.stop()
+    done = sternpost.command('queue', 'list')
+    expect_equal((done.code, done.err), (0, ''), 'exit code and warnings while the index is there')
+    for name in os.listdir(sternpost.options['state_dir']):
+        if name.startswith('queue.db'):
+            os.unlink(os.path.join(sternpost.options['state_dir'], name))
+    done = sternpost.command('queue', 'list')
+    expect_equal(done.code, 0, 'exit code')
+    expect('u@sink.test' in done.out, 'the mail is not listed: %s' % done.out)
+    expect('read from the journal alone' in done.err, 'no word about the index: %r' % done.err)
+
+
+@test
 def sendmail_that_is_interrupted_leaves_nothing(machine):
     """CLI-26: SIGTERM before the end of the input."""
     sink, sternpost = world(machine)
