@@ -361,8 +361,7 @@ int Daemon::run() {
 
 // The daemon ends, puts the index aside, and is started again: the journal is the truth.
 void Daemon::index_is_damaged(const std::string& why) {
-    if (!index_damage_.empty() || stopping_) return;
-    index_damage_ = why;
+    if (exit_code_ == EX_TEMPFAIL || stopping_) return;
     Event(log_, Level::error, "index-damaged")
         .reason(
             why +

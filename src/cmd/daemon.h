@@ -95,7 +95,6 @@ class Daemon {
     bool starting_ = true;                   // serve() is not over
     std::unique_ptr<Wakeup> start_is_over_;  // of stop(), which waits for that
     int exit_code_ = 0;
-    std::string index_damage_;  // empty: none was found
 
     struct Bound {  // a listening address, bound while we could
         std::string text;

@@ -71,8 +71,8 @@ struct QueueFacts {
     std::vector<store::HistoryEntry> history;                  // of the hop and of its mail, in time order
 };
 
-/// What a history says of the next hop and of its mail. Mail with another tls_mode for TLS goes to a group of
-/// its own (store/hop_group): how it fared says nothing of the others.
+/// What a history says of the next hop and of its mail. Mail with another TLS mode goes to a group of its
+/// own (store/hop_group): how it fared says nothing of the others.
 std::vector<store::HistoryEntry> history_of_hop(store::History history, const std::string& hop);
 
 /// What the queue knows of the domain's next hop: how delivery fared so far.

@@ -30,7 +30,7 @@ struct TransactionFacts {
     unsigned lost_replies = 0;  // replies to the final dot that were lost in a row for this recipient
 };
 
-/// One recipient's recipient_result, from what the host said.
+/// What the host's words mean for one recipient.
 struct Meaning {
     queue::RecipientResult
         recipient_result;  // state, status, text, diagnostic are set; the reason code where the reply has one

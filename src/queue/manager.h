@@ -60,7 +60,7 @@ class Lane {
     void put_back(const Work& work);
     /// A session is open and may carry mail.
     void connected();
-    /// The next hop cannot take mail now (or ever: recipient_result.permanent).
+    /// The next hop cannot take mail now (or ever: hop_failure.permanent).
     void failed(const HopFailure& hop_failure);
     /// The site has all the connections it may have: the hop is looked at again after so long.
     void pause(std::chrono::milliseconds time);

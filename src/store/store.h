@@ -59,7 +59,8 @@ struct Opened {
     std::vector<std::string> warnings;  // what recovery dropped, kept aside or found odd
 };
 
-/// Who opened the store: which slots of queue ids are its own (IdSource).
+/// Who opened the store: which slots of queue ids are its own (IdSource). There are two at least: the last is
+/// the control thread's.
 struct Identity {
     std::string name;  // of this relay among those that share the store; empty: it has the store alone
     unsigned first_slot = 0;

@@ -10,7 +10,11 @@ constexpr auto look_again = std::chrono::seconds(30);
 }  // namespace
 
 Refresher::Refresher(asio::io_context& context, Lookups& lookups, const Clock& clock, Timer& timer, Log& log)
-    : lookups_(lookups), clock_(clock), alarm_(timer.wakeup()), fetches_(context, log), time_(context, log) {}
+    : lookups_(lookups),
+      clock_(clock),
+      wakeup_(timer.wakeup()),
+      fetches_(context, log),
+      time_(context, log) {}
 
 void Refresher::start() {
     time_.spawn("policy refresh", watch());
@@ -18,7 +22,7 @@ void Refresher::start() {
 
 asio::awaitable<void> Refresher::stop() {
     stopping_ = true;
-    alarm_->wake();
+    wakeup_->wake();
     fetches_.cancel();
     co_await fetches_.join();
     time_.cancel();
@@ -27,7 +31,7 @@ asio::awaitable<void> Refresher::stop() {
 
 asio::awaitable<void> Refresher::refresh(dns::PolicyDomain domain) {
     co_await lookups_.refresh_unasked(std::move(domain));
-    alarm_->wake();
+    wakeup_->wake();
 }
 
 asio::awaitable<void> Refresher::watch() {
@@ -48,7 +52,7 @@ asio::awaitable<void> Refresher::watch() {
         const bool waiting = !due_.empty() || fetches_.size() > 0;
         SteadyTime wake = look_at;
         if (waiting) wake = clock_.steady() + std::chrono::milliseconds(100);
-        co_await alarm_->wait(wake);
+        co_await wakeup_->wait(wake);
     }
 }
 

@@ -31,7 +31,7 @@ class Refresher {
 
     Lookups& lookups_;
     const Clock& clock_;
-    std::unique_ptr<Wakeup> alarm_;  // woken when a fetch is over
+    std::unique_ptr<Wakeup> wakeup_;  // woken when a fetch is over
     TaskGroup fetches_;
     TaskGroup time_;
     std::deque<dns::PolicyDomain> due_;

@@ -26,7 +26,7 @@ Daily::Daily(const Runtime& runtime, Sender& sender, store::Store& store, store:
       timer_(runtime.timer),
       log_(runtime.log),
       around_(std::move(around)),
-      alarm_(timer_.wakeup()),
+      wakeup_(timer_.wakeup()),
       attempts_(runtime.context, log_),
       time_(runtime.context, log_) {}
 
@@ -36,7 +36,7 @@ void Daily::start() {
 
 asio::awaitable<void> Daily::stop() {
     stopping_ = true;
-    alarm_->wake();
+    wakeup_->wake();
     attempts_.cancel();
     co_await attempts_.join();
     time_.cancel();
@@ -141,7 +141,7 @@ asio::awaitable<void> Daily::report(Key key) {
     const auto done = co_await attempt(key, false);
     under_way_.erase(key);
     if (done.state == store::ReportState::waiting && !stopping_) plan(std::move(key), done.next_at);
-    alarm_->wake();
+    wakeup_->wake();
 }
 
 asio::awaitable<std::vector<store::StoredReport>> Daily::kept(store::ReportFilter filter) {
@@ -295,7 +295,7 @@ asio::awaitable<void> Daily::watch() {
             if (!due_.empty() && ready() && under_way_.size() < at_once) sooner(due_.begin()->first);
             sooner(sender_.options().schedule.closes(*closed_ + std::chrono::days(1)));
         }
-        co_await alarm_->wait(clock_.steady() + wait);
+        co_await wakeup_->wait(clock_.steady() + wait);
     }
 }
 

@@ -48,7 +48,7 @@ class Daily {
 
     ReportingStatus status() const;
     /// What was missing may be there now.
-    void look_again_now() { alarm_->wake(); }
+    void look_again_now() { wakeup_->wake(); }
     struct Sent {
         std::size_t reports = 0;  // that were tried
         std::size_t done = 0;     // of these: taken by every place
@@ -86,7 +86,7 @@ class Daily {
     Timer& timer_;
     Log& log_;
     Surroundings around_;
-    std::unique_ptr<Wakeup> alarm_;  // woken when a report is over
+    std::unique_ptr<Wakeup> wakeup_;  // woken when a report is over
     TaskGroup attempts_;
     TaskGroup time_;
     std::optional<std::chrono::sys_days> closed_;

@@ -1,9 +1,9 @@
+#include "util/blocking_task_queue.h"
+
 #include <gtest/gtest.h>
 
 #include <future>
 #include <thread>
-
-#include "util/blocking_task_queue.h"
 
 namespace sternpost {
 namespace {
@@ -13,9 +13,9 @@ using namespace std::chrono_literals;
 // What take() gives to an owner on another thread, who would wait for an hour.
 class Owner {
   public:
-    Owner(BlockingTaskQueue& inbox, bool soon)
-        : taken_(std::async(std::launch::async, [&inbox, soon] {
-              return inbox.take(std::chrono::steady_clock::now() + 1h, soon).size();
+    Owner(BlockingTaskQueue& queue, bool soon)
+        : taken_(std::async(std::launch::async, [&queue, soon] {
+              return queue.take(std::chrono::steady_clock::now() + 1h, soon).size();
           })) {}
     bool sleeps() const { return taken_.wait_for(50ms) == std::future_status::timeout; }
     std::size_t taken() { return taken_.get(); }
@@ -25,44 +25,44 @@ class Owner {
 };
 
 TEST(BlockingTaskQueue, WakesItsOwnerForALazyTaskToo) {
-    BlockingTaskQueue inbox;
-    Owner owner(inbox, false);
-    inbox.post_lazily([] {});
+    BlockingTaskQueue queue;
+    Owner owner(queue, false);
+    queue.post_lazily([] {});
     EXPECT_EQ(owner.taken(), 1U);
 }
 
 TEST(BlockingTaskQueue, LeavesAnOwnerWhoWakesSoonAsleepForALazyTask) {
-    BlockingTaskQueue inbox;
-    Owner owner(inbox, true);
-    inbox.post_lazily([] {});
+    BlockingTaskQueue queue;
+    Owner owner(queue, true);
+    queue.post_lazily([] {});
     EXPECT_TRUE(owner.sleeps());
-    inbox.post([] {});
+    queue.post([] {});
     EXPECT_EQ(owner.taken(), 2U);
 }
 
 TEST(BlockingTaskQueue, GivesALazyTaskWhenTheTimeIsOver) {
-    BlockingTaskQueue inbox;
-    inbox.post_lazily([] {});
-    EXPECT_EQ(inbox.take(std::chrono::steady_clock::now() + 1ms, true).size(), 1U);
-    EXPECT_EQ(inbox.take(std::chrono::steady_clock::now() + 1ms, false).size(), 0U);
+    BlockingTaskQueue queue;
+    queue.post_lazily([] {});
+    EXPECT_EQ(queue.take(std::chrono::steady_clock::now() + 1ms, true).size(), 1U);
+    EXPECT_EQ(queue.take(std::chrono::steady_clock::now() + 1ms, false).size(), 0U);
 }
 
 TEST(BlockingTaskQueue, LosesNothingBetweenManyThreads) {
-    BlockingTaskQueue inbox;
+    BlockingTaskQueue queue;
     constexpr int each = 20'000;
     std::vector<std::thread> threads;
     for (int t = 0; t < 3; ++t)
-        threads.emplace_back([&inbox, t] {
+        threads.emplace_back([&queue, t] {
             for (int i = 0; i < each; ++i) {
                 if (i % 3 == t)
-                    inbox.post([] {});
+                    queue.post([] {});
                 else
-                    inbox.post_lazily([] {});
+                    queue.post_lazily([] {});
             }
         });
     std::size_t taken = 0;
     for (bool soon = false; taken < 3 * each; soon = !soon)
-        taken += inbox.take(std::chrono::steady_clock::now() + 1ms, soon).size();
+        taken += queue.take(std::chrono::steady_clock::now() + 1ms, soon).size();
     EXPECT_EQ(taken, 3U * each);
     for (auto& thread : threads) thread.join();
 }
