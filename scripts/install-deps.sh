@@ -13,7 +13,8 @@ packages=(
     iproute2 ca-certificates python3
 )
 test_packages=(
-    libgtest-dev libgmock-dev python3-dnspython python3-cryptography python3-dkim python3-nacl libmail-dkim-perl strace procps faketime clang clang-format libclang-rt-14-dev llvm mandoc openssl
+    libgtest-dev libgmock-dev python3-dnspython python3-cryptography python3-dkim python3-nacl libmail-dkim-perl strace procps faketime
+    clang-16 libclang-rt-16-dev llvm-16 clang-format mandoc openssl
 )
 # npm fetches nodemailer. NodeSource's nodejs brings an npm that Debian's packages do not go with.
 if ! command -v npm >/dev/null; then test_packages+=(nodejs npm); fi

@@ -52,8 +52,9 @@ if $sanitize; then run_tests build/test --no-suite unit; else run_tests build/te
 also=
 if $sanitize; then
     step "Unit tests under the address and undefined-behaviour sanitizers, in build/sanitize"
-    configure build/sanitize --buildtype=plain -Doptimization=0 -Dcpp_args=-g1 -Dwerror=true -Dtests=true \
-        -Db_sanitize=address,undefined
+    # clang, and eight files as one: a fifth of what g++ needs, file by file
+    CC=clang-16 CXX="ccache clang++-16" configure build/sanitize --buildtype=plain -Doptimization=0 -Dcpp_args=-g1 \
+        -Dwerror=true -Dtests=true -Db_sanitize=address,undefined -Db_lundef=false --unity=on --unity-size=8
     build build/sanitize tests/unit-tests sendmail
     UBSAN_OPTIONS=halt_on_error=1:print_stacktrace=1 run_tests build/sanitize --suite unit
     also=", the unit tests of them under the sanitizers"

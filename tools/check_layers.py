@@ -193,7 +193,7 @@ class Tree:
                 continue
             if not lines[0].startswith("// "):
                 self.say(file, 1, "a header opens with a sentence on its job (doc/style.md §8)")
-            if not file.endswith("/pch.h") and not re.search(r"^#pragma once$", text, re.MULTILINE):
+            if not file.endswith("pch.h") and not re.search(r"^#pragma once$", text, re.MULTILINE):
                 self.say(file, 1, "#pragma once is missing")
             if folder != "util" and "namespace" in text and not re.search(rf"\bnamespace sternpost::{folder}\b", text):
                 self.say(file, 1, f"the namespace is the folder's: sternpost::{folder} (doc/style.md §3)")

@@ -195,7 +195,7 @@ const std::array table{
            "post reports to loopback and private addresses; only in a lab or a closed network"},
 };
 
-std::string quoted(std::string_view text) {
+std::string in_quotes(std::string_view text) {
     std::string out = "\"";
     for (const char c : text) {
         if (c == '"' || c == '\\') out += '\\';
@@ -208,7 +208,7 @@ std::string size_text(std::uint64_t octets) {
     constexpr std::pair<std::uint64_t, const char*> units[] = {
         {1UL << 30U, "GiB"}, {1UL << 20U, "MiB"}, {1UL << 10U, "KiB"}};
     for (const auto& [unit, name] : units)
-        if (octets >= unit && octets % unit == 0) return quoted(std::to_string(octets / unit) + name);
+        if (octets >= unit && octets % unit == 0) return in_quotes(std::to_string(octets / unit) + name);
     return std::to_string(octets);
 }
 
@@ -224,15 +224,15 @@ std::string duration_text(Duration duration) {
     const std::int64_t count = duration.count();
     if (count == 0) return "\"0s\"";
     for (const auto& [unit, name] : units)
-        if (count % unit == 0) return quoted(std::to_string(count / unit) + name);
-    return quoted(std::to_string(count) + "ms");
+        if (count % unit == 0) return in_quotes(std::to_string(count / unit) + name);
+    return in_quotes(std::to_string(count) + "ms");
 }
 
 std::string value_text(const Option& option, const Settings& settings) {
     struct Print {
         const Settings& settings;
         Check check;
-        std::string operator()(std::string S::*m) const { return quoted(settings.*m); }
+        std::string operator()(std::string S::*m) const { return in_quotes(settings.*m); }
         std::string operator()(bool S::*m) const { return settings.*m ? "true" : "false"; }
         std::string operator()(std::uint64_t S::*m) const {
             return check == Check::size ? size_text(settings.*m) : std::to_string(settings.*m);
@@ -240,7 +240,7 @@ std::string value_text(const Option& option, const Settings& settings) {
         std::string operator()(Duration S::*m) const { return duration_text(settings.*m); }
         std::string operator()(std::vector<std::string> S::*m) const {
             std::string out;
-            for (const auto& text : settings.*m) out += (out.empty() ? "" : ", ") + quoted(text);
+            for (const auto& text : settings.*m) out += (out.empty() ? "" : ", ") + in_quotes(text);
             return "[" + out + "]";
         }
         std::string operator()(std::vector<Duration> S::*m) const {

@@ -105,7 +105,7 @@ struct Authority::Signer {
 std::unique_ptr<Authority::Signer> Authority::Signer::make(const std::string& common_name,
                                                            const Signer* above, Limits limits) {
     auto signer = std::make_unique<Signer>();
-    signer->key = KeyPtr(EVP_EC_gen("P-256"));
+    signer->key = KeyPtr(EVP_PKEY_Q_keygen(nullptr, nullptr, "EC", "P-256"));
     if (!signer->key) return nullptr;
     signer->certificate = blank(signer->key.get(), common_name, -2 * year, 10 * year);
     X509* certificate = signer->certificate.get();
@@ -186,7 +186,9 @@ Result<Identity> Authority::issue(const std::string& name, const CertificateWish
             Signer::make("sternpost-lab narrow authority", signer, {true, "permitted;DNS:other.example"});
     if (between) signer = between.get();
 
-    const KeyPtr key(wish.kind == CertificateKind::weakkey ? EVP_RSA_gen(1024) : EVP_EC_gen("P-256"));
+    const KeyPtr key(wish.kind == CertificateKind::weakkey
+                         ? EVP_RSA_gen(1024)
+                         : EVP_PKEY_Q_keygen(nullptr, nullptr, "EC", "P-256"));
     if (!key) return failed();
     const auto names = names_of(name, wish);
     const auto [from, to] = validity_of(wish.kind);

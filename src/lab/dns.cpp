@@ -20,7 +20,7 @@ using CharPtr = std::unique_ptr<char, void (*)(void*)>;
 
 constexpr int max_cname_links = 8;      // ours
 constexpr std::size_t plain_udp = 512;  // what a client takes that says nothing (RFC 1035 §2.3.4)
-constexpr auto patience = std::chrono::seconds(30);
+constexpr auto query_patience = std::chrono::seconds(30);
 
 std::string name_text(const ldns_rdf* name) {
     const CharPtr text(ldns_rdf2str(name), std::free);
@@ -190,7 +190,7 @@ asio::awaitable<void> DnsServer::serve_udp() {
 
 asio::awaitable<void> DnsServer::serve_tcp(asio::ip::tcp::socket socket) {
     Connection connection(std::move(socket));
-    const Deadline deadline = std::chrono::steady_clock::now() + patience;
+    const Deadline deadline = std::chrono::steady_clock::now() + query_patience;
     std::array<char, 4096> chunk{};
     std::string in;
     for (;;) {

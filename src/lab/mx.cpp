@@ -7,11 +7,12 @@
 namespace sternpost::lab {
 namespace {
 
-constexpr auto patience = std::chrono::minutes(10);  // with a silent peer; longer than anyone sulks in a test
-constexpr std::size_t max_lines = 2000;              // of a session, kept
+constexpr auto longest_silence =
+    std::chrono::minutes(10);            // with a silent peer; longer than anyone sulks in a test
+constexpr std::size_t max_lines = 2000;  // of a session, kept
 
 Deadline soon() {
-    return std::chrono::steady_clock::now() + patience;
+    return std::chrono::steady_clock::now() + longest_silence;
 }
 
 class Session {

@@ -16,10 +16,10 @@ namespace {
 constexpr std::string_view policy_path = "/.well-known/mta-sts.txt";  // RFC 8461 §3.3
 constexpr std::size_t max_head = 16384;
 constexpr std::size_t oversize = 1UL << 20U;
-constexpr auto patience = std::chrono::minutes(5);
+constexpr auto request_patience = std::chrono::minutes(5);
 
 Deadline soon() {
-    return std::chrono::steady_clock::now() + patience;
+    return std::chrono::steady_clock::now() + request_patience;
 }
 
 struct Response {

@@ -19,11 +19,6 @@
 namespace sternpost::local {
 namespace {
 
-tl::unexpected<Error<Errc>> failed(const std::string& what, int error) {
-    return fail(error == ENOSPC || error == EDQUOT ? Errc::no_space : Errc::io,
-                what + ": " + util::errno_text(error));
-}
-
 constexpr std::size_t max_piece = 65536;  // what is gathered of a record: a small one goes by one call
 
 // Head, message and end of a record, piece by piece, to `put`.
@@ -88,22 +83,22 @@ Result<Answer> submit(const std::string& socket_path, const Submission& submissi
     sockaddr_un address{};
     address.sun_family = AF_UNIX;
     if (socket_path.size() >= sizeof address.sun_path)
-        return failed("connect to " + socket_path, ENAMETOOLONG);
+        return failed_call("connect to " + socket_path, ENAMETOOLONG);
     std::memcpy(address.sun_path, socket_path.data(), socket_path.size());
     const util::Fd fd(::socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0));
-    if (!fd) return failed("make a socket", errno);
+    if (!fd) return failed_call("make a socket", errno);
     set_timeout(fd.get(), SO_SNDTIMEO,
                 times.connect);  // connect(2) of a UNIX socket waits so long for room in the queue
     // The cast is the interface of connect(2).
     if (::connect(fd.get(), reinterpret_cast<const sockaddr*>(&address), sizeof address) != 0)
-        return failed("connect to " + socket_path, errno);
+        return failed_call("connect to " + socket_path, errno);
     set_timeout(fd.get(), SO_SNDTIMEO, times.send);
     set_timeout(fd.get(), SO_RCVTIMEO, times.answer);
     const auto sent = write_record(submission, message, [&fd](std::string_view octets) -> Result<void> {
         while (!octets.empty()) {
             const ssize_t put = ::send(fd.get(), octets.data(), octets.size(), MSG_NOSIGNAL);
             if (put < 0 && errno == EINTR) continue;
-            if (put < 0) return failed("send to the daemon", errno);
+            if (put < 0) return failed_call("send to the daemon", errno);
             octets.remove_prefix(static_cast<std::size_t>(put));
         }
         return {};
@@ -134,28 +129,29 @@ Result<void> leave(const std::string& maildrop_path, const Submission& submissio
     const std::string name = maildrop_path + "/" + submission.id.text();
     const std::string temporary = maildrop_path + "/tmp-" + submission.id.text();
     util::Fd fd(::open(temporary.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0640));
-    if (!fd) return failed("make a file in the maildrop " + maildrop_path, errno);
+    if (!fd) return failed_call("make a file in the maildrop " + maildrop_path, errno);
     const auto give_up = [&temporary](tl::unexpected<Error<Errc>> error) -> Result<void> {
         ::unlink(temporary.c_str());
         return error;
     };
     // Exactly this, whatever the umask: the daemon reads by the group, and refuses what others could have
     // written to.
-    if (::fchmod(fd.get(), 0640) != 0) return give_up(failed("set the mode of " + temporary, errno));
+    if (::fchmod(fd.get(), 0640) != 0) return give_up(failed_call("set the mode of " + temporary, errno));
     const auto written = write_record(submission, message, [&](std::string_view octets) -> Result<void> {
         while (!octets.empty()) {
             if (signals.one_came()) return fail(Errc::io, "interrupted");
             const ssize_t put = ::write(fd.get(), octets.data(), octets.size());
             if (put < 0 && errno == EINTR) continue;
-            if (put < 0) return failed("write " + temporary, errno);
+            if (put < 0) return failed_call("write " + temporary, errno);
             octets.remove_prefix(static_cast<std::size_t>(put));
         }
         return {};
     });
     if (!written) return give_up(fail(written.error()));
-    if (::fsync(fd.get()) != 0) return give_up(failed("sync " + temporary, errno));
+    if (::fsync(fd.get()) != 0) return give_up(failed_call("sync " + temporary, errno));
     if (signals.one_came()) return give_up(fail(Errc::io, "interrupted"));
-    if (::rename(temporary.c_str(), name.c_str()) != 0) return give_up(failed("rename " + temporary, errno));
+    if (::rename(temporary.c_str(), name.c_str()) != 0)
+        return give_up(failed_call("rename " + temporary, errno));
     // The new name must be as durable as the octets. In production this program may not read the folder (mode
     // 1730), so not sync it either; then the file is synced again: a rename changes the inode (ctime), so
     // ext4, XFS and btrfs write the rename with it.
@@ -163,7 +159,7 @@ Result<void> leave(const std::string& maildrop_path, const Submission& submissio
     if (::fsync(folder ? folder.get() : fd.get()) != 0) {
         const int error = errno;
         ::unlink(name.c_str());
-        return failed("sync " + maildrop_path, error);
+        return failed_call("sync " + maildrop_path, error);
     }
     signals.ignore_from_now_on();
     return {};

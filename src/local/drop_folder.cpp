@@ -16,7 +16,7 @@ namespace {
 
 constexpr const char* refused_folder = "refused";
 
-tl::unexpected<Error<Errc>> failed(std::string_view what, std::string_view name, int error) {
+tl::unexpected<Error<Errc>> cannot(std::string_view what, std::string_view name, int error) {
     return fail(Errc::io, fmt::format("cannot {} {}: {}", what, name, util::errno_text(error)));
 }
 
@@ -34,15 +34,15 @@ DropName drop_name(std::string_view name) {
 
 Result<DropFolder> DropFolder::open(const std::string& path) {
     util::Fd dir(::open(path.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
-    if (!dir) return failed("open the maildrop", path, errno);
+    if (!dir) return cannot("open the maildrop", path, errno);
     return DropFolder(std::move(dir));
 }
 
 Result<DropFolder::Walk> DropFolder::walk() const {
     util::Fd again(::openat(dir_.get(), ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC));
-    if (!again) return failed("read", "the maildrop", errno);
+    if (!again) return cannot("read", "the maildrop", errno);
     DIR* const names = ::fdopendir(again.get());
-    if (names == nullptr) return failed("read", "the maildrop", errno);
+    if (names == nullptr) return cannot("read", "the maildrop", errno);
     again.release();
     return Walk(*this, names);
 }
@@ -52,7 +52,7 @@ Result<std::vector<DropEntry>> DropFolder::Walk::next(std::size_t most_names, Wa
     for (std::size_t seen = 0; seen < most_names; ++seen) {
         errno = 0;
         const dirent* entry = ::readdir(names_.get());
-        if (entry == nullptr && errno != 0) return failed("read", "the maildrop", errno);
+        if (entry == nullptr && errno != 0) return cannot("read", "the maildrop", errno);
         over_ = entry == nullptr;
         if (over_) break;
         const std::string_view name = entry->d_name;
@@ -73,15 +73,15 @@ Result<DropFile> DropFolder::open_file(const std::string& name, std::uint64_t mo
     struct stat before {};
     struct stat now {};
     if (::fstatat(dir_.get(), name.c_str(), &before, AT_SYMLINK_NOFOLLOW) != 0)
-        return failed("look at", name, errno);
+        return cannot("look at", name, errno);
     if (S_ISLNK(before.st_mode)) return refused("a symbolic link");
     if (!S_ISREG(before.st_mode)) return refused("not a regular file");
     DropFile file;
     file.fd = util::Fd(
         ::openat(dir_.get(), name.c_str(), O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_NOCTTY | O_CLOEXEC));
     if (!file.fd && errno == EACCES) return refused("the daemon may not read it");
-    if (!file.fd) return failed("open", name, errno);
-    if (::fstat(file.fd.get(), &now) != 0) return failed("look at", name, errno);
+    if (!file.fd) return cannot("open", name, errno);
+    if (::fstat(file.fd.get(), &now) != 0) return cannot("look at", name, errno);
     if (now.st_dev != before.st_dev || now.st_ino != before.st_ino || !S_ISREG(now.st_mode))
         return refused("it was exchanged while it was opened");
     if (now.st_nlink != 1) return refused("a file with more than one name (hard links)");
@@ -93,19 +93,19 @@ Result<DropFile> DropFolder::open_file(const std::string& name, std::uint64_t mo
 }
 
 Result<void> DropFolder::remove(const std::string& name) const {
-    if (::unlinkat(dir_.get(), name.c_str(), 0) != 0 && errno != ENOENT) return failed("remove", name, errno);
+    if (::unlinkat(dir_.get(), name.c_str(), 0) != 0 && errno != ENOENT) return cannot("remove", name, errno);
     return {};
 }
 
 Result<void> DropFolder::set_aside(const std::string& name) const {
     if (::mkdirat(dir_.get(), refused_folder, 0700) != 0 && errno != EEXIST)
-        return failed("make the folder", refused_folder, errno);
+        return cannot("make the folder", refused_folder, errno);
     const util::Fd folder(
         ::openat(dir_.get(), refused_folder, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC));
-    if (!folder) return failed("open the folder", refused_folder, errno);
+    if (!folder) return cannot("open the folder", refused_folder, errno);
     // rename moves the name itself: a symbolic link stays one and is not followed
     if (::renameat(dir_.get(), name.c_str(), folder.get(), name.c_str()) != 0)
-        return failed("set aside", name, errno);
+        return cannot("set aside", name, errno);
     return {};
 }
 
@@ -115,7 +115,7 @@ void DropFolder::remove_if_older(const char* name, const struct stat& entry, Wal
 }
 
 Result<void> DropFolder::sync() const {
-    if (::fsync(dir_.get()) != 0) return failed("sync", "the maildrop", errno);
+    if (::fsync(dir_.get()) != 0) return cannot("sync", "the maildrop", errno);
     return {};
 }
 

@@ -20,8 +20,8 @@ namespace {
 constexpr std::size_t names_at_a_time = 20'000;  // ours: a part of a look
 constexpr std::size_t share_of_owner =
     1000;  // ours: records of one user in a part; the rest comes with the next look
-constexpr std::uint64_t most_rejects_a_minute = 10;  // ours: lines about one user's refused files
-constexpr std::size_t at_a_time = 16;                // ours: so many accepts can share a sync
+constexpr std::uint64_t most_bad_files_a_minute = 10;  // ours: lines about one user's refused files
+constexpr std::size_t at_a_time = 16;                  // ours: so many accepts can share a sync
 constexpr std::size_t max_piece = 262'144;
 constexpr auto temporary_life = std::chrono::hours(24);
 
@@ -199,7 +199,7 @@ void Maildrop::report(const DropEntry& entry, std::string_view reason) {
         .kv("file", entry.name)
         .kv("uid", entry.uid)
         .reason(reason)
-        .limited("maildrop " + std::to_string(entry.uid), most_rejects_a_minute);
+        .limited("maildrop " + std::to_string(entry.uid), most_bad_files_a_minute);
 }
 
 asio::awaitable<Result<void>> Maildrop::submit(DropFolder& folder, const std::string& name) {

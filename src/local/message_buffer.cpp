@@ -13,11 +13,6 @@ namespace {
 
 constexpr std::size_t piece_size = 65536;
 
-tl::unexpected<Error<Errc>> failed(const std::string& what, int error) {
-    return fail(error == ENOSPC || error == EDQUOT ? Errc::no_space : Errc::io,
-                what + ": " + util::errno_text(error));
-}
-
 util::Fd nameless_file(const std::string& folder) {
     util::Fd fd(::open(folder.c_str(), O_TMPFILE | O_RDWR | O_CLOEXEC, 0600));
     if (fd) return fd;
@@ -31,13 +26,18 @@ Result<void> write_all(int fd, std::string_view octets) {
     while (!octets.empty()) {
         const ssize_t put = ::write(fd, octets.data(), octets.size());
         if (put < 0 && errno == EINTR) continue;
-        if (put < 0) return failed("cannot write a temporary file", errno);
+        if (put < 0) return failed_call("cannot write a temporary file", errno);
         octets.remove_prefix(static_cast<std::size_t>(put));
     }
     return {};
 }
 
 }  // namespace
+
+tl::unexpected<Error<Errc>> failed_call(std::string_view what, int error) {
+    return fail(error == ENOSPC || error == EDQUOT ? Errc::no_space : Errc::io,
+                std::string(what) + ": " + util::errno_text(error));
+}
 
 Result<void> MessageBuffer::append(std::string_view octets) {
     if (octets.size() > max_spooled - size_)
@@ -49,7 +49,7 @@ Result<void> MessageBuffer::append(std::string_view octets) {
     }
     if (!file_) {
         file_ = nameless_file(folder_);
-        if (!file_) return failed("cannot make a temporary file in " + folder_, errno);
+        if (!file_) return failed_call("cannot make a temporary file in " + folder_, errno);
         if (auto written = write_all(file_.get(), memory_); !written) return written;
         free_memory(memory_);
     }
@@ -62,7 +62,7 @@ Result<std::string> MessageBuffer::read(std::uint64_t offset) const {
     ssize_t got = -1;
     do got = ::pread(file_.get(), piece.data(), piece.size(), static_cast<off_t>(offset));
     while (got < 0 && errno == EINTR);
-    if (got < 0) return failed("cannot read a temporary file", errno);
+    if (got < 0) return failed_call("cannot read a temporary file", errno);
     piece.resize(static_cast<std::size_t>(got));
     return piece;
 }

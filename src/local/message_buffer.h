@@ -15,6 +15,9 @@ namespace sternpost::local {
 /// this program does not read.
 constexpr std::uint64_t max_spooled = 104'857'600;
 
+/// no_space for errno ENOSPC or EDQUOT, else io; `what` is what could not be done.
+tl::unexpected<Error<Errc>> failed_call(std::string_view what, int error);
+
 /// A file without a name leaves nothing behind, however the program ends.
 class MessageBuffer {
   public:

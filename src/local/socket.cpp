@@ -19,7 +19,7 @@
 namespace sternpost::local {
 namespace {
 
-constexpr std::uint64_t most_rejects_a_minute = 60;  // ours: lines about one user's refused mail
+constexpr std::uint64_t most_refusals_a_minute = 60;  // ours: lines about one user's refused mail
 
 using Accepted = store::Result<store::MessageId>;
 
@@ -149,7 +149,7 @@ asio::awaitable<void> SubmissionSocket::serve(std::list<Session>::iterator sessi
             .kv("uid", session->uid)
             .kv("via", "socket")
             .reason(answer->text)
-            .limited(std::to_string(session->uid), most_rejects_a_minute);
+            .limited(std::to_string(session->uid), most_refusals_a_minute);
     // Who does not wait for the answer asks again with the same id.
     const std::string line = answer->line();
     auto sending = asio::async_write(session->stream, asio::buffer(line), asio::deferred);

@@ -11,7 +11,6 @@ namespace {
 
 constexpr auto day = std::chrono::hours(24);
 constexpr auto week = day * 7;
-constexpr std::uint64_t longest_max_age = 31'557'600;  // seconds: a year
 constexpr auto certificate_margin = day * 14;
 constexpr std::size_t read_by_all = 10'240;  // octets of a policy: some senders stop there
 

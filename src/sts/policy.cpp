@@ -10,8 +10,6 @@
 namespace sternpost::sts {
 namespace {
 
-constexpr std::uint64_t longest_max_age = 31557600;  // RFC 8461 §3.2: a year
-
 Result<MxPattern> parse_pattern(std::string_view value) {
     const bool wildcard = value.starts_with("*.");
     const std::string_view name = wildcard ? value.substr(2) : value;

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <chrono>
+#include <cstdint>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -24,12 +25,13 @@ struct MxPattern {
     bool operator==(const MxPattern&) const = default;
 };
 
-constexpr std::size_t max_mx_patterns = 500;  // of a policy that is fetched; ours: the RFC sets none
+constexpr std::uint64_t longest_max_age = 31'557'600;  ///< seconds, a year (RFC 8461 §3.2)
+constexpr std::size_t max_mx_patterns = 500;           // of a policy that is fetched; ours: the RFC sets none
 
 struct Policy {
     Mode mode = Mode::none;
     std::vector<MxPattern> mx;        // each once
-    std::chrono::seconds max_age{0};  // at most 31557600, what is beyond is cut (D-04)
+    std::chrono::seconds max_age{0};  // at most longest_max_age: what is beyond is cut (D-04)
 
     /// Lenient where a sender's mail would suffer for a formality (LF or CRLF, blank lines, a BOM), strict in
     /// every value. bad_policy says which line and why.

@@ -10,7 +10,6 @@ namespace sternpost::tls {
 namespace {
 
 constexpr std::size_t max_pem = 1U << 20U;  // ours: a chain has a few kilobytes
-constexpr int auth_level = 2;               // RSA from 2048 bits, no SHA-1 below the root (RFC 9325 §4.5)
 
 int verify_by_our_measure(X509_STORE_CTX* context, void*) {
     X509_VERIFY_PARAM_set_auth_level(X509_STORE_CTX_get0_param(context), auth_level);

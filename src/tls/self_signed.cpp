@@ -25,7 +25,7 @@ using Bio = std::unique_ptr<BIO, Freed<BIO, BIO_vfree>>;
 constexpr int years = 10;
 constexpr std::size_t max_common_name = 64;  // RFC 5280 Appendix A.1, ub-common-name
 
-std::string text_of(const Bio& bio) {
+std::string contents(const Bio& bio) {
     char* data = nullptr;
     const long size = BIO_get_mem_data(bio.get(), &data);
     return size > 0 ? std::string(data, static_cast<std::size_t>(size)) : std::string();
@@ -70,7 +70,7 @@ bool fill(X509* certificate, EVP_PKEY* key, const std::string& hostname, WallTim
 }  // namespace
 
 Result<SelfSigned> make_self_signed(const std::string& hostname, WallTime now) {
-    const Key key(EVP_EC_gen("P-256"));
+    const Key key(EVP_PKEY_Q_keygen(nullptr, nullptr, "EC", "P-256"));
     const Certificate certificate(X509_new());
     const Bio certificate_pem(BIO_new(BIO_s_mem()));
     const Bio key_pem(BIO_new(BIO_s_mem()));
@@ -82,8 +82,8 @@ Result<SelfSigned> make_self_signed(const std::string& hostname, WallTime now) {
     if (!made)
         return fail(Errc::openssl, "cannot make a certificate for " + hostname + ": " + openssl_error());
     SelfSigned out;
-    out.certificate = text_of(certificate_pem);
-    out.key = text_of(key_pem);
+    out.certificate = contents(certificate_pem);
+    out.key = contents(key_pem);
     return out;
 }
 

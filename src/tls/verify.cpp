@@ -11,8 +11,6 @@
 namespace sternpost::tls {
 namespace {
 
-constexpr int auth_level = 2;  // OpenSSL's for such keys, and no SHA-1 below the root
-
 using X509Ptr = std::unique_ptr<X509, void (*)(X509*)>;
 
 // The chain of the session against the trusted roots, as without DANE.

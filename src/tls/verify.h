@@ -15,6 +15,9 @@
 
 namespace sternpost::tls {
 
+/// OpenSSL's measure of keys and signatures: RSA from 2048 bits, no SHA-1 below the root (RFC 9325 §4.5).
+constexpr int auth_level = 2;
+
 struct Evidence {
     bool encrypted = false;
     std::string version;  // TLSv1.3

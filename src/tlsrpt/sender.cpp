@@ -49,7 +49,6 @@ Sender::Sender(const Runtime& runtime, Options options, dns::Resolver& resolver,
       store_(store),
       clock_(runtime.clock),
       random_(runtime.random),
-      log_(runtime.log),
       ids_(ids) {}
 
 asio::awaitable<Result<Report>> Sender::make(std::string domain, std::chrono::sys_days day) {

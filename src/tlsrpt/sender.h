@@ -93,7 +93,6 @@ class Sender {
     store::Store& store_;
     const Clock& clock_;
     Random& random_;
-    Log& log_;
     store::IdSource& ids_;
     std::chrono::sys_days counted_on_{};
     std::map<std::string, std::size_t> sent_to_;  // on that day

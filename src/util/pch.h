@@ -1,16 +1,7 @@
-// What nearly every shell includes; never included by name.
-
-#include <fmt/format.h>
+// What nearly every shell includes besides; never included by name.
 
 #include <boost/asio.hpp>
 #include <boost/asio/experimental/parallel_group.hpp>
 #include <boost/asio/ssl.hpp>
-#include <chrono>
-#include <functional>
-#include <map>
-#include <memory>
-#include <optional>
-#include <string>
-#include <string_view>
-#include <tl/expected.hpp>
-#include <vector>
+
+#include "util/core_pch.h"

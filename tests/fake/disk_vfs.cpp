@@ -100,7 +100,7 @@ int truncate_file(sqlite3_file* file, sqlite3_int64 size) {
                    SQLITE_IOERR_TRUNCATE);
 }
 
-std::string_view folder_of(std::string_view name) {
+std::string_view parent_of(std::string_view name) {
     const auto slash = name.rfind('/');
     return slash == std::string_view::npos ? std::string_view() : name.substr(0, slash);
 }
@@ -109,7 +109,7 @@ int sync_file(sqlite3_file* base, int) {
     File& file = file_of(base);
     if (const auto synced = file.disk_file->sync(); !synced) return SQLITE_IOERR_FSYNC;
     if (!file.entry_unsynced) return SQLITE_OK;
-    if (const auto synced = file.state->disk.sync_dir(folder_of(file.name)); !synced)
+    if (const auto synced = file.state->disk.sync_dir(parent_of(file.name)); !synced)
         return SQLITE_IOERR_DIR_FSYNC;
     file.entry_unsynced = false;
     return SQLITE_OK;
@@ -275,7 +275,7 @@ int delete_file(sqlite3_vfs* vfs, const char* name, int sync_dir) {
     if (const auto removed = disk.unlink(name); !removed)
         return removed.error().code == Errc::not_found ? SQLITE_IOERR_DELETE_NOENT : SQLITE_IOERR_DELETE;
     if (sync_dir == 0) return SQLITE_OK;
-    return code_of(disk.sync_dir(folder_of(name)), SQLITE_IOERR_DIR_FSYNC);
+    return code_of(disk.sync_dir(parent_of(name)), SQLITE_IOERR_DIR_FSYNC);
 }
 
 int access_file(sqlite3_vfs* vfs, const char* name, int, int* out) {

@@ -88,7 +88,8 @@ class StepWorld final : public Timer {
             if (error) std::rethrow_exception(error);
             done = true;
         });
-        for (settle(); !done;) pass(until_next_wait());
+        settle();
+        while (!done) pass(until_next_wait());
     }
     std::chrono::microseconds until_next_wait() const {
         const auto next = next_wait();

@@ -24,19 +24,19 @@ flags=(-std=c++20 -O0 -g1 "-I$root/src" -fprofile-instr-generate -fcoverage-mapp
 {
     for source in "${measured[@]}" "${others[@]}"; do echo "$root/src/$source.cpp $out/${source//\//_}.o"; done
     for target in "${targets[@]}"; do echo "$root/tests/fuzz/$target.cpp $out/fuzz_$target.o"; done
-} | xargs -P "$(nproc)" -L 1 bash -c 'clang++ '"${flags[*]}"' -fsanitize=fuzzer-no-link -c "$1" -o "$2"' compile
+} | xargs -P "$(nproc)" -L 1 bash -c 'clang++-16 '"${flags[*]}"' -fsanitize=fuzzer-no-link -c "$1" -o "$2"' compile
 objects=()
 for source in "${measured[@]}" "${others[@]}"; do objects+=("$out/${source//\//_}.o"); done
 programs=()
 for target in "${targets[@]}"; do
-    clang++ "${flags[@]}" -fsanitize=fuzzer "$out/fuzz_$target.o" "${objects[@]}" "${libraries[@]}" -o "$out/$target"
+    clang++-16 "${flags[@]}" -fsanitize=fuzzer "$out/fuzz_$target.o" "${objects[@]}" "${libraries[@]}" -o "$out/$target"
     LLVM_PROFILE_FILE="$out/$target.profraw" "$out/$target" -runs=0 "$root/tests/fuzz/corpus/$target" >/dev/null 2>&1
     programs+=(-object "$out/$target")
 done
-llvm-profdata merge -o "$out/all.profdata" "$out"/*.profraw
+llvm-profdata-16 merge -o "$out/all.profdata" "$out"/*.profraw
 failed=0
 for source in "${measured[@]}"; do
-    percent=$(llvm-cov export -summary-only -instr-profile "$out/all.profdata" "${programs[@]:1}" "$root/src/$source.cpp" |
+    percent=$(llvm-cov-16 export -summary-only -instr-profile "$out/all.profdata" "${programs[@]:1}" "$root/src/$source.cpp" |
         grep -oE '"lines":\{[^}]*"percent":[0-9.]+' | tail -1 | grep -oE '[0-9.]+$')
     printf '%-16s %6.1f %%\n' "$source" "$percent"
     if awk -v p="$percent" -v l=$least 'BEGIN { exit !(p < l) }'; then failed=1; fi

@@ -34,8 +34,8 @@ sources=(
 flags=(-std=c++20 -O1 -g1 -fno-omit-frame-pointer -fsanitize=address,undefined -fno-sanitize-recover=undefined "-I$root/src")
 libraries=(-lldns -lssl -lcrypto -lidn2 -lfmt -lz -lboost_json)
 mkdir -p "$out/objects" "$out/found"
-compiler=clang++
-if command -v ccache >/dev/null; then compiler="ccache clang++"; fi
+compiler=clang++-16
+if command -v ccache >/dev/null; then compiler="ccache clang++-16"; fi
 {
     for source in "${sources[@]}"; do echo "$root/src/$source.cpp $out/objects/${source//\//_}.o"; done
     for target in "${targets[@]}"; do echo "$root/tests/fuzz/$target.cpp $out/objects/fuzz_$target.o"; done
@@ -58,7 +58,7 @@ run() {
 }
 
 for target in "${targets[@]}"; do
-    clang++ "${flags[@]}" -fsanitize=fuzzer "$out/objects/fuzz_$target.o" "${objects[@]}" "${libraries[@]}" -o "$out/$target"
+    clang++-16 "${flags[@]}" -fsanitize=fuzzer "$out/objects/fuzz_$target.o" "${objects[@]}" "${libraries[@]}" -o "$out/$target"
     mkdir -p "$out/found/$target"
 done
 if [ -n "$minimize" ]; then

@@ -608,9 +608,9 @@ std::vector<PlantEntry> all_plants() {
          12},
         {"suspension-unheard",
          "a suspension is forgotten with a restart",
-         {"suspended-means-suspended"},
+         {"suspended-means-suspended", "claims-are-true"},
          make<SuspensionUnheard>,
-         6},
+         14},
         {"oversleeps", "what waits is woken hours late", {"nothing-stuck", "turn-comes"}, make<Oversleeps>},
     };
     for (auto& one : untruths()) all.push_back(std::move(one));

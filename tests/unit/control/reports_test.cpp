@@ -5,14 +5,14 @@
 namespace sternpost::control {
 namespace {
 
-constexpr std::chrono::sys_days day = std::chrono::year(2026) / 11 / 23;
+constexpr std::chrono::sys_days report_day = std::chrono::year(2026) / 11 / 23;
 
 TEST(Digest, ShowsTenFailuresOfADomainAndCountsTheirKinds) {
     for (const int kinds : {10, 12}) {
         std::vector<store::StoredOutcome> outcomes;
         for (int n = 0; n < kinds; ++n) {
             store::StoredOutcome one;
-            one.day = day;
+            one.day = report_day;
             one.n = 1;
             one.outcome.domain = one.outcome.policy_domain = "d.test";
             one.outcome.mx_host = "mx" + std::to_string(n) + ".d.test";
@@ -20,7 +20,7 @@ TEST(Digest, ShowsTenFailuresOfADomainAndCountsTheirKinds) {
             one.outcome.result_type = "certificate-expired";
             outcomes.push_back(std::move(one));
         }
-        const auto policy = digest(day, outcomes, {}).at("domains").at(0).at("policies").at(0);
+        const auto policy = digest(report_day, outcomes, {}).at("domains").at(0).at("policies").at(0);
         EXPECT_EQ(policy.at("failures").as_array().size(), 10U) << policy;
         EXPECT_EQ(policy.at("kinds").to_number<int>(), kinds);
         EXPECT_EQ(policy.at("failed").to_number<int>(), kinds);

@@ -23,14 +23,14 @@ smtp::RecipientOutcome broke(Stage stage, Errc code) {
     return out;
 }
 
-struct Case {
+struct MeaningCase {
     const char* name;
     smtp::RecipientOutcome outcome;
     RecipientState state;
     const char* status;
     bool blames_hop;
 };
-class Meanings : public testing::TestWithParam<Case> {};
+class Meanings : public testing::TestWithParam<MeaningCase> {};
 TEST_P(Meanings, AreDecidedHere) {
     const auto meaning = meaning_of(GetParam().outcome, {});
     EXPECT_EQ(meaning.recipient_result.result.state, GetParam().state);
@@ -38,7 +38,7 @@ TEST_P(Meanings, AreDecidedHere) {
     EXPECT_EQ(meaning.recipient_result.blames_hop, GetParam().blames_hop);
     EXPECT_FALSE(meaning.recipient_result.again);
 }
-const Case cases[] = {
+const MeaningCase cases[] = {
     {"MailRefused", said(Stage::mail, 550, "5.7.1 no"), RecipientState::bounced, "5.7.1", false},
     {"NoSuchUser_SMTP14", said(Stage::rcpt, 550, "5.1.1 no"), RecipientState::bounced, "5.1.1", false},
     {"PlainCode_SMTP106", said(Stage::rcpt, 550, "no"), RecipientState::bounced, "5.0.0", false},

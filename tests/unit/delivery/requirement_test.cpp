@@ -35,14 +35,14 @@ smtp::Failure failure(smtp::Stage stage, smtp::Errc code) {
     return out;
 }
 
-struct Case {
+struct RequirementCase {
     const char* name;
     Observation observation;
     std::optional<ResultType> type;
     const char* code;
 };
 
-std::vector<Case> shortcomings() {
+std::vector<RequirementCase> shortcomings() {
     tls::Evidence expired = good();
     expired.chain_error = X509_V_ERR_CERT_HAS_EXPIRED;
     tls::Evidence not_yet = good();
@@ -87,7 +87,7 @@ std::vector<Case> shortcomings() {
     };
 }
 
-class Decision : public testing::TestWithParam<Case> {};
+class Decision : public testing::TestWithParam<RequirementCase> {};
 INSTANTIATE_TEST_SUITE_P(Rfc8461, Decision, testing::ValuesIn(shortcomings()),
                          [](const auto& row) { return row.param.name; });
 

@@ -11,7 +11,7 @@ std::string base64_of(const Digest& digest) {
     return base64({reinterpret_cast<const char*>(digest.data()), digest.size()});
 }
 
-std::string hash_of(std::string_view text) {
+std::string text_hash(std::string_view text) {
     Sha256 hash;
     hash.feed(text);
     return base64_of(hash.finish());
@@ -36,8 +36,8 @@ TEST_P(CanonicalBody, IsHashedTheSameHoweverItIsCut) {
     const BodyRow& row = GetParam();
     for (std::size_t cut = 0; cut <= row.body.size(); ++cut) {
         SCOPED_TRACE(cut);
-        EXPECT_EQ(body_hash(row.body, Form::simple, cut), hash_of(row.simple));
-        EXPECT_EQ(body_hash(row.body, Form::relaxed, cut), hash_of(row.relaxed));
+        EXPECT_EQ(body_hash(row.body, Form::simple, cut), text_hash(row.simple));
+        EXPECT_EQ(body_hash(row.body, Form::relaxed, cut), text_hash(row.relaxed));
     }
 }
 
@@ -73,7 +73,7 @@ TEST(CanonicalBody, IsHashedInPiecesWhateverItsSize) {
         hash.feed(line);
         whole += "forty octets of text, and blanks at\r\n";
     }
-    EXPECT_EQ(base64_of(hash.finish()), hash_of(whole));
+    EXPECT_EQ(base64_of(hash.finish()), text_hash(whole));
 }
 
 struct FieldRow {

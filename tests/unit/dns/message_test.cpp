@@ -58,19 +58,20 @@ TEST(DnsResponse, BelongsToItsQuestionAlone) {
 TEST(DnsResponse, SaysWhetherItFailedOrWasCut) {
     const Octets query = question(type_a);
     Octets wire = response(type_a, 0, "");
+    const auto say = [&](unsigned rcode) { wire[3] = static_cast<std::uint8_t>((wire[3] & 0xF0U) | rcode); };
     EXPECT_TRUE(read_header(wire, query)->settles);
     EXPECT_FALSE(read_header(wire, query)->truncated);
     wire[2] |= 0x02U;
-    wire[3] |= 2U;
+    say(2);
     EXPECT_TRUE(read_header(wire, query)->truncated);
     EXPECT_FALSE(read_header(wire, query)->settles);
     EXPECT_EQ(read_header(wire, query)->rcode, "SERVFAIL");
-    wire[3] ^= 2U ^ 3U;
+    say(3);
     EXPECT_TRUE(read_header(wire, query)->settles) << "NXDOMAIN";
-    wire[3] ^= 3U ^ 4U;
+    say(4);
     EXPECT_TRUE(read_header(wire, query)->no_edns) << "NOTIMP";
     EXPECT_FALSE(read_header(wire, query)->settles);
-    wire[3] ^= 4U ^ 5U;
+    say(5);
     EXPECT_EQ(read_header(wire, query)->rcode, "REFUSED");
     EXPECT_FALSE(read_header(wire, query)->settles);
 }

@@ -52,12 +52,12 @@ TEST(LabCheck, IsReadWithItsWorldAndItsSteps) {
     EXPECT_EQ(check.steps[3].line, 15U);
 }
 
-struct Wrong {
+struct WrongSuite {
     const char* name;
     std::string_view from, to;  // what of the good one is changed
     std::string_view error;
 };
-class WrongCheck : public testing::TestWithParam<Wrong> {};
+class WrongCheck : public testing::TestWithParam<WrongSuite> {};
 TEST_P(WrongCheck, IsToldWithItsLine) {
     std::string text(good);
     const auto at = text.find(GetParam().from);
@@ -68,7 +68,7 @@ TEST_P(WrongCheck, IsToldWithItsLine) {
     ASSERT_FALSE(suite.errors.empty());
     EXPECT_EQ(suite.errors.front(), GetParam().error);
 }
-const Wrong wrong[] = {
+const WrongSuite wrong_suites[] = {
     {"World", "\"none\"", "\"off\"",
      "c.toml:9: mx.\"mx.b.example\": starttls = \"off\": one of \"offered\", \"none\", \"refused\", "
      "\"injected\", "
@@ -92,7 +92,7 @@ const Wrong wrong[] = {
      "c.toml:13: a line of a dialogue is \"C: …\", \"S: …\", \"TLS\", \"no TLS\" or \"closed\", not \"EHLO "
      "x\""},
 };
-INSTANTIATE_TEST_SUITE_P(LabCheck, WrongCheck, testing::ValuesIn(wrong),
+INSTANTIATE_TEST_SUITE_P(LabCheck, WrongCheck, testing::ValuesIn(wrong_suites),
                          [](const auto& row) { return row.param.name; });
 
 TEST(LabCheck, SpansHaveAUnit) {

@@ -7,19 +7,19 @@
 namespace sternpost::lab {
 namespace {
 
-struct Wrong {
+struct WrongText {
     const char* name;
     std::string_view text;
     std::string_view error;  // the first one, without the file's name
 };
-class WrongScenario : public testing::TestWithParam<Wrong> {};
+class WrongScenario : public testing::TestWithParam<WrongText> {};
 TEST_P(WrongScenario, IsToldWithItsLine) {
     const Scenario scenario = read_scenario(GetParam().text, "s.toml");
     ASSERT_FALSE(scenario.errors.empty());
     EXPECT_EQ(scenario.errors.front(), "s.toml:" + std::string(GetParam().error));
 }
 
-const Wrong wrong[] = {
+const WrongText wrong_scenarios[] = {
     {"Section", "\n[domian.\"a.example\"]\n", "2: unknown section \"domian\"; did you mean \"domain\"?"},
     {"Key", "[mx.\"mx.a.example\"]\n\nstartls = \"none\"\n",
      "3: mx.\"mx.a.example\": unknown key \"startls\"; did you mean \"starttls\"?"},
@@ -51,7 +51,7 @@ const Wrong wrong[] = {
      "2: policy_host.\"mta-sts.a.example\": fields = [ \"ETag\" ]: header fields, such as \"ETag: 1\""},
     {"Value", "lab = 1\n", "1: lab is a section: write [lab] on a line of its own"},
 };
-INSTANTIATE_TEST_SUITE_P(Scenario, WrongScenario, testing::ValuesIn(wrong),
+INSTANTIATE_TEST_SUITE_P(Scenario, WrongScenario, testing::ValuesIn(wrong_scenarios),
                          [](const auto& row) { return row.param.name; });
 
 TEST(Scenario, GivesEveryHostAnAddressOfItsOwn) {

@@ -8,7 +8,7 @@
 namespace sternpost::lab {
 namespace {
 
-World world() {
+World two_domains() {
     return read_scenario(R"(
         [domain."a.example"]
         mx = ["mx.a.example"]
@@ -31,7 +31,7 @@ World world() {
 }
 
 TEST(LabWorld, AnswersWhatFollowsFromDomainsAndHosts) {
-    const World w = world();
+    const World w = two_domains();
     EXPECT_EQ(w.look_up("a.example", "MX").records, std::vector<std::string>{"10 mx.a.example."});
     EXPECT_EQ(w.look_up("mx.a.example", "A").records, std::vector<std::string>{"127.9.9.9"});
     EXPECT_EQ(w.look_up("_mta-sts.a.example", "TXT").records,
@@ -40,7 +40,7 @@ TEST(LabWorld, AnswersWhatFollowsFromDomainsAndHosts) {
 }
 
 TEST(LabWorld, KnowsWhichNamesThereAre) {
-    const World w = world();
+    const World w = two_domains();
     EXPECT_TRUE(w.look_up("example", "A").exists);  // an empty non-terminal (RFC 8020 §2)
     EXPECT_TRUE(w.look_up("mx.a.example", "MX").exists);
     EXPECT_TRUE(w.look_up("_mta-sts.a.example", "A").exists);
@@ -49,7 +49,7 @@ TEST(LabWorld, KnowsWhichNamesThereAre) {
 }
 
 TEST(LabWorld, AnswersWhatTheScenarioSaysOfAName) {
-    const World w = world();
+    const World w = two_domains();
     EXPECT_EQ(w.look_up("c.example", "MX").cname, "a.example");
     EXPECT_EQ(w.look_up("_mta-sts.b.example", "TXT").records,
               (std::vector<std::string>{"\"v=STSv1; id=1\"", "\"say \\\"no\\\"\""}));
@@ -60,7 +60,7 @@ TEST(LabWorld, AnswersWhatTheScenarioSaysOfAName) {
 }
 
 TEST(LabWorld, ServesAPolicyThatIsOne) {
-    const World w = world();
+    const World w = two_domains();
     const auto policy = sts::Policy::parse(w.policy_text("mta-sts.a.example"));
     ASSERT_TRUE(policy);
     EXPECT_EQ(policy->mode, sts::Mode::testing);

@@ -22,17 +22,17 @@ const std::string two =
     "Content-Type: multipart/mixed; boundary=\"=_a b\"\r\n\r\npreamble\r\n--=_a b\r\n\r\none\r\n--=_a b \r\n"
     "Content-Type: TEXT/html\r\n\r\n<p>\r\n--=_a b--\r\n--=_a b\r\n\r\nepilogue\r\n";
 
-struct Row {
+struct PartsRow {
     std::string name;
     std::string message;
     std::vector<Part> parts;
 };
 
-void PrintTo(const Row& row, std::ostream* out) {
+void PrintTo(const PartsRow& row, std::ostream* out) {
     *out << row.name;
 }
 
-class Leaves : public testing::TestWithParam<Row> {};
+class Leaves : public testing::TestWithParam<PartsRow> {};
 
 TEST_P(Leaves, AreFoundAndDecoded) {
     EXPECT_EQ(leaves(GetParam().message), GetParam().parts);
@@ -41,43 +41,44 @@ TEST_P(Leaves, AreFoundAndDecoded) {
 INSTANTIATE_TEST_SUITE_P(
     Parts, Leaves,
     testing::Values(
-        Row{"NoMultipart", "Subject: x\r\n\r\nhello\r\n", {{"text/plain", "", "hello\r\n"}}},
-        Row{"OnlyAHeader", "Subject: x\r\n", {{"text/plain", "", ""}}},
-        Row{"TwoParts", two, {{"text/plain", "", "one"}, {"text/html", "", "<p>"}}},
-        Row{"LinesThatEndWithLf",
-            "Content-Type: multipart/mixed; boundary=b\n\n--b\n\none\ntwo\n--b--\n",
-            {{"text/plain", "", "one\r\ntwo"}}},
-        Row{"AMultipartThatIsCutOff",
-            "Content-Type: multipart/mixed; boundary=b\r\n\r\n--b\r\n\r\none",
-            {{"text/plain", "", "one"}}},
-        Row{"AMultipartInside",
-            "Content-Type: multipart/mixed; boundary=b\r\n\r\n--b\r\nContent-Type: multipart/related; "
-            "boundary=bb\r\n"
-            "\r\n--bb\r\n\r\none\r\n--bb--\r\n--b\r\n\r\ntwo\r\n--b--\r\n",
-            {{"text/plain", "", "one"}, {"text/plain", "", "two"}}},
-        Row{"AMessageInside",
+        PartsRow{"NoMultipart", "Subject: x\r\n\r\nhello\r\n", {{"text/plain", "", "hello\r\n"}}},
+        PartsRow{"OnlyAHeader", "Subject: x\r\n", {{"text/plain", "", ""}}},
+        PartsRow{"TwoParts", two, {{"text/plain", "", "one"}, {"text/html", "", "<p>"}}},
+        PartsRow{"LinesThatEndWithLf",
+                 "Content-Type: multipart/mixed; boundary=b\n\n--b\n\none\ntwo\n--b--\n",
+                 {{"text/plain", "", "one\r\ntwo"}}},
+        PartsRow{"AMultipartThatIsCutOff",
+                 "Content-Type: multipart/mixed; boundary=b\r\n\r\n--b\r\n\r\none",
+                 {{"text/plain", "", "one"}}},
+        PartsRow{"AMultipartInside",
+                 "Content-Type: multipart/mixed; boundary=b\r\n\r\n--b\r\nContent-Type: multipart/related; "
+                 "boundary=bb\r\n"
+                 "\r\n--bb\r\n\r\none\r\n--bb--\r\n--b\r\n\r\ntwo\r\n--b--\r\n",
+                 {{"text/plain", "", "one"}, {"text/plain", "", "two"}}},
+        PartsRow{
+            "AMessageInside",
             "Content-Type: multipart/mixed; boundary=b\r\n\r\n--b\r\nContent-Type: message/rfc822\r\n\r\n"
             "Subject: y\r\nContent-Type: application/json\r\n\r\n{}\r\n--b--\r\n",
             {{"application/json", "", "{}"}}},
-        Row{"AMultipartWithoutABoundary",
-            "Content-Type: multipart/mixed\r\n\r\n--b\r\n",
-            {{"multipart/mixed", "", "--b\r\n"}}},
-        Row{"Base64WithWhatDoesNotBelongThere",
-            "Content-Transfer-Encoding: Base64 (as ever)\r\n\r\naGVs\r\n bG8!\r\n",
-            {{"text/plain", "", "hello"}}},
-        Row{"Base64ThatIsCutOff",
-            "Content-Transfer-Encoding: base64\r\n\r\naGVsbG8",
-            {{"text/plain", "", "hello"}}},
-        Row{"QuotedPrintable",
-            "Content-Transfer-Encoding: quoted-printable\r\n\r\na=3Db=3d=\r\nc = d=4",
-            {{"text/plain", "", "a=b=c = d=4"}}},
-        Row{"ANameOfTheType",
-            "Content-Type: application/gzip; name=\"a;b\\\".gz\"\r\n\r\n",
-            {{"application/gzip", "a;b\".gz", ""}}},
-        Row{"ANameOfTheDisposition",
-            "Content-Type: application/gzip; name=one.gz\r\nContent-Disposition: "
-            "attachment;\r\n\tFileName=two.gz\r\n\r\n",
-            {{"application/gzip", "two.gz", ""}}}),
+        PartsRow{"AMultipartWithoutABoundary",
+                 "Content-Type: multipart/mixed\r\n\r\n--b\r\n",
+                 {{"multipart/mixed", "", "--b\r\n"}}},
+        PartsRow{"Base64WithWhatDoesNotBelongThere",
+                 "Content-Transfer-Encoding: Base64 (as ever)\r\n\r\naGVs\r\n bG8!\r\n",
+                 {{"text/plain", "", "hello"}}},
+        PartsRow{"Base64ThatIsCutOff",
+                 "Content-Transfer-Encoding: base64\r\n\r\naGVsbG8",
+                 {{"text/plain", "", "hello"}}},
+        PartsRow{"QuotedPrintable",
+                 "Content-Transfer-Encoding: quoted-printable\r\n\r\na=3Db=3d=\r\nc = d=4",
+                 {{"text/plain", "", "a=b=c = d=4"}}},
+        PartsRow{"ANameOfTheType",
+                 "Content-Type: application/gzip; name=\"a;b\\\".gz\"\r\n\r\n",
+                 {{"application/gzip", "a;b\".gz", ""}}},
+        PartsRow{"ANameOfTheDisposition",
+                 "Content-Type: application/gzip; name=one.gz\r\nContent-Disposition: "
+                 "attachment;\r\n\tFileName=two.gz\r\n\r\n",
+                 {{"application/gzip", "two.gz", ""}}}),
     [](const auto& one) { return one.param.name; });
 
 std::string nested(int deep) {

@@ -12,7 +12,7 @@
 namespace sternpost::mail {
 namespace {
 
-struct Row {
+struct RepairRow {
     const char* name;
     std::string in;   // without the final CRLF
     std::string out;  // the same; empty: nothing changes
@@ -20,9 +20,9 @@ struct Row {
     bool utf8_address = false;
 };
 
-class RepairedField : public testing::TestWithParam<Row> {};
+class RepairedField : public testing::TestWithParam<RepairRow> {};
 TEST_P(RepairedField, IsSoundAndStaysSo) {
-    const Row& row = GetParam();
+    const RepairRow& row = GetParam();
     Repairs repairs;
     const std::string out = repaired(row.in + "\r\n", "host.example", repairs);
     EXPECT_EQ(out, (row.out.empty() ? row.in : row.out) + "\r\n");
@@ -36,7 +36,7 @@ TEST_P(RepairedField, IsSoundAndStaysSo) {
 }
 
 // D-42; RFC 2047
-const Row encoded[] = {
+const RepairRow encoded[] = {
     {"AsciiStays", "Subject: plain  text\r\n folded", ""},
     {"Subject", "Subject: Bestellung best\xc3\xa4tigt",
      "Subject: Bestellung =?UTF-8?B?YmVzdMOkdGlndA==?=", "encoded"},
@@ -84,7 +84,7 @@ INSTANTIATE_TEST_SUITE_P(Encoded, RepairedField, testing::ValuesIn(encoded),
                          [](const auto& row) { return row.param.name; });
 
 // D-43; RFC 6409 §8.1
-const Row qualified[] = {
+const RepairRow qualified[] = {
     {"Cron", "From: root (Cron Daemon)", "From: root@host.example (Cron Daemon)", "qualified"},
     {"Bare", "To: root", "To: root@host.example", "qualified"},
     {"Angle", "Sender: Root User <root>", "Sender: Root User <root@host.example>", "qualified"},

@@ -30,19 +30,19 @@ std::string_view error_of(std::string_view message) {
     return "";
 }
 
-struct Row {
+struct SevenBitRow {
     const char* name;
     std::string_view in;
     std::string_view out;
 };
-class SevenBit : public testing::TestWithParam<Row> {};
+class SevenBit : public testing::TestWithParam<SevenBitRow> {};
 TEST_P(SevenBit, SaysTheSameAsBefore) {  // SMTP-78, D-28
     const std::string out = converted(GetParam().in);
     EXPECT_EQ(out, GetParam().out);
     EXPECT_EQ(converted(out), out);  // and is done
 }
 
-const Row rows[] = {
+const SevenBitRow rows[] = {
     {"AsciiStays", "Subject: x\r\n\r\nhello\r\n", "Subject: x\r\n\r\nhello\r\n"},
     {"HeaderAlone", "Subject: x\r\n", "Subject: x\r\n"},
     {"Nothing", "", "\r\n"},

@@ -20,7 +20,7 @@ mail::Envelope from(const char* path) {
 
 // Plays a server: answers each command by `answers` ("MAIL", "RCPT a@x", "DATA", ".", "RSET") or 250/354, and
 // writes down what it saw. An answer "" cuts the connection there.
-struct Server {
+struct ServerDialogue {
     std::map<std::string, std::string> answers;
     std::vector<std::string> seen;
     std::deque<std::string> owed;
@@ -50,7 +50,8 @@ Reply reply(const std::string& text) {
     return parser.next().value().value();
 }
 
-std::vector<RecipientOutcome> play(Transaction& transaction, Server& server, bool* reusable = nullptr) {
+std::vector<RecipientOutcome> play(Transaction& transaction, ServerDialogue& server,
+                                   bool* reusable = nullptr) {
     for (int steps = 0; steps < 10000; ++steps) {
         auto action = transaction.next();
         if (auto* send = std::get_if<Transaction::Send>(&action)) {
@@ -91,7 +92,7 @@ INSTANTIATE_TEST_SUITE_P(BothWays, Pipelining, testing::Bool(),
 
 TEST_P(Pipelining, KeepsTheRecipientsApart) {  // SMTP-14, SMTP-73
     Transaction transaction(from("s@x"), {to("a@x"), to("b@x"), to("c@x")}, 10, false, offered());
-    Server server{{{"RCPT b@x", "550 5.1.1 unknown"}, {"RCPT c@x", "450 4.2.0 later"}}, {}, {}};
+    ServerDialogue server{{{"RCPT b@x", "550 5.1.1 unknown"}, {"RCPT c@x", "450 4.2.0 later"}}, {}, {}};
     bool reusable = false;
     const auto outcomes = play(transaction, server, &reusable);
     EXPECT_FALSE(outcomes[0].failure);
@@ -103,7 +104,8 @@ TEST_P(Pipelining, KeepsTheRecipientsApart) {  // SMTP-14, SMTP-73
 
 TEST_P(Pipelining, SendsNothingWhenAllAreRefused) {  // SMTP-23
     Transaction transaction(from("s@x"), {to("a@x"), to("b@x")}, 10, false, offered());
-    Server server{{{"RCPT a@x", "550 no"}, {"RCPT b@x", "550 no"}, {"DATA", "554 no recipients"}}, {}, {}};
+    ServerDialogue server{
+        {{"RCPT a@x", "550 no"}, {"RCPT b@x", "550 no"}, {"DATA", "554 no recipients"}}, {}, {}};
     const auto outcomes = play(transaction, server);
     EXPECT_EQ(outcomes[0].failure->stage, Stage::rcpt);
     for (const auto& line : server.seen) EXPECT_NE(line, "(message)");
@@ -113,7 +115,8 @@ TEST_P(Pipelining, SendsNothingWhenAllAreRefused) {  // SMTP-23
 TEST_P(Pipelining, ASessionWhoseRsetIsRefusedCarriesNoMore) {
     for (const char* answer : {"250 ok", "500 what?"}) {
         Transaction transaction(from("s@x"), {to("a@x")}, 10, false, offered());
-        Server server{{{"RCPT a@x", "550 no"}, {"DATA", "554 no recipients"}, {"RSET", answer}}, {}, {}};
+        ServerDialogue server{
+            {{"RCPT a@x", "550 no"}, {"DATA", "554 no recipients"}, {"RSET", answer}}, {}, {}};
         bool reusable = false;
         play(transaction, server, &reusable);
         EXPECT_EQ(server.seen.back(), "RSET");
@@ -131,7 +134,7 @@ TEST(PipelinedData, EndsWithALoneDotWhenNobodyMayHaveIt) {  // SMTP-23: 354 thou
     Extensions offered;
     offered.esmtp = offered.pipelining = true;
     Transaction transaction(from("s@x"), {to("a@x")}, 10, false, offered);
-    Server server{{{"RCPT a@x", "550 no"}, {".", "554 no"}}, {}, {}};
+    ServerDialogue server{{{"RCPT a@x", "550 no"}, {".", "554 no"}}, {}, {}};
     const auto outcomes = play(transaction, server);
     EXPECT_EQ(outcomes[0].failure->reply->code, 550);
     EXPECT_EQ(server.seen, (std::vector<std::string>{"MAIL FROM:<s@x>", "RCPT TO:<a@x>", "DATA", "."}));
@@ -139,7 +142,7 @@ TEST(PipelinedData, EndsWithALoneDotWhenNobodyMayHaveIt) {  // SMTP-23: 354 thou
 
 TEST_P(Pipelining, RefusedMailFailsEverybody) {
     Transaction transaction(from("s@x"), {to("a@x"), to("b@x")}, 10, false, offered());
-    Server server{
+    ServerDialogue server{
         {{"MAIL", "550 5.7.1 no"}, {"RCPT a@x", "503 no"}, {"RCPT b@x", "503 no"}, {"DATA", "503 no"}},
         {},
         {}};
@@ -152,7 +155,7 @@ TEST_P(Pipelining, EveryLostReplyFailsTheRest) {  // SMTP-17: each step in turn
     for (const char* step : {"MAIL", "RCPT a@x", "RCPT b@x", "DATA", "(message)"}) {
         SCOPED_TRACE(step);
         Transaction transaction(from("s@x"), {to("a@x"), to("b@x")}, 10, false, offered());
-        Server server{{{step, ""}}, {}, {}};
+        ServerDialogue server{{{step, ""}}, {}, {}};
         bool reusable = true;
         const auto outcomes = play(transaction, server, &reusable);
         EXPECT_FALSE(reusable);
@@ -170,7 +173,7 @@ TEST_P(Pipelining, A421AnywhereEndsTheSession) {  // SMTP-18
     for (const char* step : {"MAIL", "RCPT b@x", "DATA", "(message)"}) {
         SCOPED_TRACE(step);
         Transaction transaction(from("s@x"), {to("a@x"), to("b@x")}, 10, false, offered());
-        Server server{{{step, "421 4.3.2 closing"}}, {}, {}};
+        ServerDialogue server{{{step, "421 4.3.2 closing"}}, {}, {}};
         bool reusable = true;
         const auto outcomes = play(transaction, server, &reusable);
         EXPECT_FALSE(reusable);
@@ -181,7 +184,7 @@ TEST_P(Pipelining, A421AnywhereEndsTheSession) {  // SMTP-18
 TEST(Data, IsNeverSentUnlessAskedFor) {  // SMTP-09
     for (const char* answer : {"250 ok", "451 later", "554 no"}) {
         Transaction transaction(from("s@x"), {to("a@x")}, 10, false, Extensions());
-        Server server{{{"DATA", answer}}, {}, {}};
+        ServerDialogue server{{{"DATA", answer}}, {}, {}};
         const auto outcomes = play(transaction, server);
         EXPECT_EQ(outcomes[0].failure->stage, Stage::data) << answer;
         for (const auto& line : server.seen) EXPECT_NE(line, "(message)") << answer;
@@ -197,7 +200,7 @@ TEST(PipelineWindow, KeepsManyRecipientsFromFillingBothPipes) {  // SMTP-73
     Transaction transaction(from("s@x"), many, 10, false, offered);
     const auto first = std::get<Transaction::Send>(transaction.next());
     EXPECT_LE(first.octets.size(), 4096U + 512U);
-    Server server;
+    ServerDialogue server;
     server.take(first.octets);
     const auto outcomes = play(transaction, server);
     for (const auto& outcome : outcomes) EXPECT_FALSE(outcome.failure);

@@ -48,16 +48,16 @@ TEST(LocalMailData, MayEndItsLinesWithLineFeedsAlone) {
         }
 }
 
-struct Case {
+struct DataCase {
     const char* name;
     std::string_view stream;
     Read expected;
 };
 
-class MailData : public testing::TestWithParam<Case> {};
+class MailData : public testing::TestWithParam<DataCase> {};
 
 TEST_P(MailData, ReadsTheSameHoweverItIsCut) {
-    const Case& c = GetParam();
+    const DataCase& c = GetParam();
     EXPECT_EQ(read(c.stream, {}), c.expected);
     for (std::size_t a = 0; a <= c.stream.size(); ++a)
         for (std::size_t b = a; b <= c.stream.size(); ++b) {
@@ -73,7 +73,7 @@ TEST_P(MailData, ReadsTheSameHoweverItIsCut) {
 
 using namespace std::string_view_literals;
 
-const Case cases[] = {
+const DataCase cases[] = {
     {"Empty", ".\r\n", {"", "", true}},
     {"OneLine", "a\r\n.\r\n", {"a\r\n", "", true}},
     {"CommandsFollow", "a\r\n.\r\nQUIT\r\n", {"a\r\n", "QUIT\r\n", true}},

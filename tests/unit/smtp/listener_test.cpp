@@ -83,10 +83,10 @@ class ListenerTest : public testing::Test {
 };
 
 // A client that blocks.
-class Client {
+class SmtpClient {
   public:
     /// `room`: octets of a send that need not wait for the listener; 0: as is usual.
-    explicit Client(std::uint16_t port, int room = 0) : socket_(context_, tcp::v4()) {
+    explicit SmtpClient(std::uint16_t port, int room = 0) : socket_(context_, tcp::v4()) {
         if (room > 0) socket_.set_option(tcp::socket::send_buffer_size(room));
         socket_.connect(tcp::endpoint(asio::ip::address_v4::loopback(), port));
     }
@@ -158,7 +158,7 @@ class Client {
 TEST_F(ListenerTest, TakesMessagesOnAllItsThreads) {
     open();
     for (int i = 0; i < 4; ++i) {
-        Client client(port_);
+        SmtpClient client(port_);
         client.open_transaction();
         EXPECT_EQ(client.say("DATA").substr(0, 3), "354");
         std::string body;
@@ -189,7 +189,7 @@ TEST_F(ListenerTest, Reads64KiBOfAMessageAtATime) {
         pieces.push_back(octets.size());
     };
     open();
-    Client client(port_, 1'000'000);
+    SmtpClient client(port_, 1'000'000);
     client.open_transaction();
     EXPECT_EQ(client.say("DATA").substr(0, 3), "354");
     std::string body = "Subject: x\r\n\r\n";
@@ -204,7 +204,7 @@ TEST_F(ListenerTest, Reads64KiBOfAMessageAtATime) {
 
 TEST_F(ListenerTest, LogsWhatItRefuses) {
     open();
-    Client client(port_);
+    SmtpClient client(port_);
     client.open_transaction();
     EXPECT_EQ(client.say("RCPT TO:<x@gone.example>").substr(0, 9), "550 5.1.2");
     EXPECT_EQ(log_.find("reject "),
@@ -217,11 +217,11 @@ TEST_F(ListenerTest, HoldsClientsToTheirLimits) {
     o.connections.per_client = 1;
     o.sender_limit = {1, 0};
     open(o);
-    Client one(port_);
+    SmtpClient one(port_);
     one.open_transaction();
     EXPECT_EQ(one.say("RSET").substr(0, 3), "250");
     EXPECT_EQ(one.say("MAIL FROM:<a@corp.example>").substr(0, 9), "450 4.7.1");
-    Client two(port_);
+    SmtpClient two(port_);
     EXPECT_EQ(two.reply(),
               "421 4.7.0 relay.example too many connections from 127.0.0.1, try again later\r\n");
     EXPECT_EQ(two.reply(), "");
@@ -241,7 +241,7 @@ TEST_F(ListenerTest, EndsAStrangersSessionInTimeHoweverBusyItIs) {
     o.stranger_time = 1s;
     o.max_stranger_commands = 1'000'000;
     open(o);
-    Client stranger(port_);
+    SmtpClient stranger(port_);
     EXPECT_EQ(stranger.reply().substr(0, 3), "220");
     const auto began = clock_.steady();
     std::string last;
@@ -255,7 +255,7 @@ TEST_F(ListenerTest, LogsWhatStrangersDoUnderOneKey) {
     ServerOptions o = options();
     o.networks.clear();
     open(o);
-    Client stranger(port_);
+    SmtpClient stranger(port_);
     EXPECT_EQ(stranger.reply().substr(0, 3), "220");
     stranger.say("EHLO x");
     stranger.say("MAIL FROM:<a@corp.example>");
@@ -267,7 +267,7 @@ TEST_F(ListenerTest, EndsIdleSessionsWith421) {  // SMTP-66
     ServerOptions o = options();
     o.command_timeout = 1s;
     open(o);
-    Client client(port_);
+    SmtpClient client(port_);
     EXPECT_EQ(client.reply().substr(0, 3), "220");
     EXPECT_EQ(client.reply(), "421 4.4.2 relay.example waited too long, closing\r\n");
     EXPECT_EQ(client.reply(), "");
@@ -279,11 +279,11 @@ TEST_F(ListenerTest, ForgetsWhatAClientLeavesUnfinished) {
          {"", "EHLO c",
           "EHLO c.example\r\nMAIL FROM:<a@corp.example>\r\nRCPT TO:<b@dest.example>\r\nDATA\r\n",
           "EHLO c.example\r\nMAIL FROM:<>\r\n"}) {
-        Client client(port_);
+        SmtpClient client(port_);
         client.send(sent);
         client.reply();
     }
-    Client client(port_);
+    SmtpClient client(port_);
     client.open_transaction();
     client.say("DATA");
     client.send("half a mess");
@@ -296,14 +296,14 @@ TEST_F(ListenerTest, ForgetsWhatAClientLeavesUnfinished) {
 
 TEST_F(ListenerTest, StopsWithAWordToEverySession) {
     open();
-    Client idle(port_);
+    SmtpClient idle(port_);
     EXPECT_EQ(idle.reply().substr(0, 3), "220");
-    Client in_data(port_);
+    SmtpClient in_data(port_);
     in_data.open_transaction();
     in_data.say("DATA");
     in_data.send("half a mess");
     store_.hold_replies = true;
-    Client past_dot(port_);
+    SmtpClient past_dot(port_);
     past_dot.open_transaction();
     EXPECT_EQ(past_dot.say("DATA").substr(0, 3), "354");
     past_dot.send("x\r\n.\r\n");
@@ -326,7 +326,7 @@ TEST_F(ListenerTest, TakesMailInsideTls) {  // RTLS-01, RTLS-15, TLS-04
     open();
     use_tls("relay.example");
     for (const int version : {TLS1_2_VERSION, TLS1_3_VERSION}) {
-        Client client(port_);
+        SmtpClient client(port_);
         EXPECT_EQ(client.reply().substr(0, 3), "220");
         EXPECT_NE(client.say("EHLO client.example").find("250-STARTTLS\r\n"), std::string::npos);
         EXPECT_EQ(client.say("STARTTLS"), "220 2.0.0 begin the TLS handshake\r\n");
@@ -360,12 +360,12 @@ TEST_F(ListenerTest, TakesMailInsideTls) {  // RTLS-01, RTLS-15, TLS-04
 TEST_F(ListenerTest, HandshakesWithTls12AndLaterOnly) {  // RFC 9325 §3.1.1
     open();
     use_tls("relay.example");
-    Client client(port_);
+    SmtpClient client(port_);
     client.reply();
     EXPECT_EQ(client.say("STARTTLS").substr(0, 3), "220");
     EXPECT_NE(client.handshake(TLS1_1_VERSION), "");
     EXPECT_EQ(client.reply(), "");
-    Client next(port_);
+    SmtpClient next(port_);
     EXPECT_EQ(next.reply().substr(0, 3), "220");  // which shows that the first one has been dealt with
     while (log_.find("reject ").empty()) std::this_thread::yield();
     EXPECT_NE(log_.find("reject client=127.0.0.1 at=handshake reason=\"the TLS handshake failed: "), "");
@@ -374,7 +374,7 @@ TEST_F(ListenerTest, HandshakesWithTls12AndLaterOnly) {  // RFC 9325 §3.1.1
 TEST_F(ListenerTest, DropsWhatWasInjectedBehindStartTls) {  // TLS-05, TLS-19
     open();
     use_tls("relay.example");
-    Client client(port_);
+    SmtpClient client(port_);
     client.reply();
     client.say("EHLO client.example");
     client.send("STARTTLS\r\nMAIL FROM:<x@evil.example>\r\n");
@@ -382,7 +382,7 @@ TEST_F(ListenerTest, DropsWhatWasInjectedBehindStartTls) {  // TLS-05, TLS-19
     EXPECT_EQ(client.reply(), "");
     EXPECT_NE(log_.find("reject client=127.0.0.1 at=STARTTLS"), "");
     // sent after the 220, in clear, where the handshake is due
-    Client late(port_);
+    SmtpClient late(port_);
     late.reply();
     EXPECT_EQ(late.say("STARTTLS").substr(0, 3), "220");
     late.send("NOOP\r\nMAIL FROM:<x@evil.example>\r\n");
@@ -391,14 +391,14 @@ TEST_F(ListenerTest, DropsWhatWasInjectedBehindStartTls) {  // TLS-05, TLS-19
 
 TEST_F(ListenerTest, ShowsNewSessionsANewCertificate) {
     open();
-    Client before(port_);
+    SmtpClient before(port_);
     before.reply();
     EXPECT_EQ(before.say("STARTTLS").substr(0, 9), "502 5.5.1");
     use_tls("one.example");
-    Client one(port_);
+    SmtpClient one(port_);
     one.reply();
     use_tls("two.example");
-    Client two(port_);
+    SmtpClient two(port_);
     two.reply();
     EXPECT_EQ(one.say("STARTTLS").substr(0, 3), "220");
     ASSERT_EQ(one.handshake(), "");
@@ -414,11 +414,11 @@ TEST_F(ListenerTest, DoesNotWaitForAHandshakeForEver) {
     o.handshake_timeout = 1s;
     open(o);
     use_tls("relay.example");
-    Client silent(port_);
+    SmtpClient silent(port_);
     silent.reply();
     EXPECT_EQ(silent.say("STARTTLS").substr(0, 3), "220");
     EXPECT_EQ(silent.reply(), "");
-    Client stopped(port_);
+    SmtpClient stopped(port_);
     stopped.reply();
     EXPECT_EQ(stopped.say("STARTTLS").substr(0, 3), "220");
     drain(10s);  // nor does a stop
@@ -430,12 +430,12 @@ TEST_F(ListenerTest, SaysInsideTlsToo) {  // SMTP-66
     o.command_timeout = 1s;
     open(o);
     use_tls("relay.example");
-    Client idle(port_);
+    SmtpClient idle(port_);
     idle.reply();
     EXPECT_EQ(idle.say("STARTTLS").substr(0, 3), "220");
     ASSERT_EQ(idle.handshake(), "");
     EXPECT_EQ(idle.reply(), "421 4.4.2 relay.example waited too long, closing\r\n");
-    Client stopped(port_);
+    SmtpClient stopped(port_);
     stopped.reply();
     EXPECT_EQ(stopped.say("STARTTLS").substr(0, 3), "220");
     ASSERT_EQ(stopped.handshake(), "");

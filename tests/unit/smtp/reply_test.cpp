@@ -7,15 +7,15 @@
 namespace sternpost::smtp {
 namespace {
 
-struct Case {
+struct ReplyCase {
     const char* name;
     std::string_view wire;
     int code;
     std::vector<std::string> lines;
 };
-class WellFormedReply : public testing::TestWithParam<Case> {};
+class WellFormedReply : public testing::TestWithParam<ReplyCase> {};
 TEST_P(WellFormedReply, ReadsTheSameHoweverItIsCut) {  // SMTP-08
-    const Case& c = GetParam();
+    const ReplyCase& c = GetParam();
     for (std::size_t cut = 0; cut < c.wire.size(); ++cut) {
         SCOPED_TRACE(cut);
         ReplyParser parser;
@@ -27,7 +27,7 @@ TEST_P(WellFormedReply, ReadsTheSameHoweverItIsCut) {  // SMTP-08
     }
 }
 
-const Case well_formed[] = {
+const ReplyCase well_formed[] = {
     {"OneLine", "250 OK\r\n", 250, {"OK"}},
     {"CodeAlone", "354\r\n", 354, {""}},
     {"ManyLines", "250-mx.example\r\n250 STARTTLS\r\n", 250, {"mx.example", "STARTTLS"}},

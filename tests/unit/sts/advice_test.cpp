@@ -26,13 +26,13 @@ Published sound() {
     return out;
 }
 
-struct Row {
+struct AdviceRow {
     const char* name;
     void (*change)(Published&);
     Severity severity;
     const char* text;
 };
-class PublishedPolicy : public ::testing::TestWithParam<Row> {};
+class PublishedPolicy : public ::testing::TestWithParam<AdviceRow> {};
 TEST_P(PublishedPolicy, IsFoundWanting) {
     Published published = sound();
     GetParam().change(published);
@@ -49,108 +49,108 @@ void replace(Published& published, const std::string& what, const std::string& w
 INSTANTIATE_TEST_SUITE_P(
     If, PublishedPolicy,
     ::testing::Values(
-        Row{"Sts02NoRecord", [](Published& p) { p.records->pop_back(); }, Severity::error, "no TXT record"},
-        Row{"Sts02Case", [](Published& p) { p.records->back() = "V=STSV1; id=1"; }, Severity::error,
+        AdviceRow{"Sts02NoRecord", [](Published& p) { p.records->pop_back(); }, Severity::error, "no TXT record"},
+        AdviceRow{"Sts02Case", [](Published& p) { p.records->back() = "V=STSV1; id=1"; }, Severity::error,
             "just these letters"},
-        Row{"Sts03TwoRecords", [](Published& p) { p.records->push_back("v=STSv1; id=2"); }, Severity::error,
+        AdviceRow{"Sts03TwoRecords", [](Published& p) { p.records->push_back("v=STSv1; id=2"); }, Severity::error,
             "exactly one"},
-        Row{"Sts04NoId", [](Published& p) { p.records->back() = "v=STSv1; foo=1"; }, Severity::error,
+        AdviceRow{"Sts04NoId", [](Published& p) { p.records->back() = "v=STSv1; foo=1"; }, Severity::error,
             "no id"},
-        Row{"Sts05OddId", [](Published& p) { p.records->back() = "v=STSv1; id=2024-01"; }, Severity::error,
+        AdviceRow{"Sts05OddId", [](Published& p) { p.records->back() = "v=STSv1; id=2024-01"; }, Severity::error,
             "letters and digits"},
-        Row{"D01BlankBeforeDelimiter", [](Published& p) { p.records->back() = "v=STSv1 ; id=1"; },
+        AdviceRow{"D01BlankBeforeDelimiter", [](Published& p) { p.records->back() = "v=STSv1 ; id=1"; },
             Severity::warning, "blanks"},
-        Row{"D46ManyMxPatterns",
+        AdviceRow{"D46ManyMxPatterns",
             [](Published& p) {
                 for (int i = 0; i < 500; ++i) p.policy->insert(p.policy->find("mx:"), "mx: h" + std::to_string(i) + ".test\r\n");
             },
             Severity::error, "takes no policy with more than 500"},
-        Row{"RecordUnknown", [](Published& p) { p.records.reset(); }, Severity::error, "cannot be looked up"},
-        Row{"PolicyUnknown",
+        AdviceRow{"RecordUnknown", [](Published& p) { p.records.reset(); }, Severity::error, "cannot be looked up"},
+        AdviceRow{"PolicyUnknown",
             [](Published& p) {
                 p.policy.reset();
                 p.policy_problem = "404";
             },
             Severity::error, "404"},
-        Row{"Sts18Type", [](Published& p) { p.content_type = "text/html"; }, Severity::error, "text/html"},
-        Row{"D03NoType", [](Published& p) { p.content_type.reset(); }, Severity::warning,
+        AdviceRow{"Sts18Type", [](Published& p) { p.content_type = "text/html"; }, Severity::error, "text/html"},
+        AdviceRow{"D03NoType", [](Published& p) { p.content_type.reset(); }, Severity::warning,
             "without Content-Type"},
-        Row{"Sts20CertificateEnds",
+        AdviceRow{"Sts20CertificateEnds",
             [](Published& p) { p.certificate_ends = now + std::chrono::hours(24 * 13); }, Severity::warning,
             "ends at"},
-        Row{"Sts33Mode", [](Published& p) { replace(p, "enforce", "Enforce"); }, Severity::error,
+        AdviceRow{"Sts33Mode", [](Published& p) { replace(p, "enforce", "Enforce"); }, Severity::error,
             "must be in small letters: `enforce`"},
-        Row{"Sts34MaxAge", [](Published& p) { replace(p, "2592000", "30d"); }, Severity::error,
+        AdviceRow{"Sts34MaxAge", [](Published& p) { replace(p, "2592000", "30d"); }, Severity::error,
             "max_age is not"},
-        Row{"MaxAgeBelowADay", [](Published& p) { replace(p, "2592000", "86399"); }, Severity::warning,
+        AdviceRow{"MaxAgeBelowADay", [](Published& p) { replace(p, "2592000", "86399"); }, Severity::warning,
             "less than a day"},
-        Row{"MaxAgeBelowAWeek", [](Published& p) { replace(p, "2592000", "86400"); }, Severity::hint,
+        AdviceRow{"MaxAgeBelowAWeek", [](Published& p) { replace(p, "2592000", "86400"); }, Severity::hint,
             "less than a week"},
-        Row{"Sts38UnknownKey", [](Published& p) { replace(p, "mode:", "nmx: x\r\nmode:"); },
+        AdviceRow{"Sts38UnknownKey", [](Published& p) { replace(p, "mode:", "nmx: x\r\nmode:"); },
             Severity::warning, "did you mean `mx`"},
-        Row{"Sts37Twice", [](Published& p) { replace(p, "mode:", "mode: testing\r\nmode:"); },
+        AdviceRow{"Sts37Twice", [](Published& p) { replace(p, "mode:", "mode: testing\r\nmode:"); },
             Severity::warning, "stands there twice"},
-        Row{"Sts40ULabel",
+        AdviceRow{"Sts40ULabel",
             [](Published& p) {
                 replace(p, "mx1.example.com",
                         "mx1.b\xc3\xbc"
                         "cher.example");
             },
             Severity::error, "A-label"},
-        Row{"Sts41BlankLine", [](Published& p) { replace(p, "mode:", "\r\nmode:"); }, Severity::warning,
+        AdviceRow{"Sts41BlankLine", [](Published& p) { replace(p, "mode:", "\r\nmode:"); }, Severity::warning,
             "empty line"},
-        Row{"Sts41Bom", [](Published& p) { replace(p, "version", "\xef\xbb\xbfversion"); }, Severity::error,
+        AdviceRow{"Sts41Bom", [](Published& p) { replace(p, "version", "\xef\xbb\xbfversion"); }, Severity::error,
             "byte order mark"},
-        Row{"Sts57MxMissing", [](Published& p) { p.mx->push_back("mx9.example.org"); }, Severity::error,
+        AdviceRow{"Sts57MxMissing", [](Published& p) { p.mx->push_back("mx9.example.org"); }, Severity::error,
             "mx9.example.org is not in the policy"},
-        Row{"Sts62WildcardDepth", [](Published& p) { p.mx->push_back("a.b.example.net"); }, Severity::error,
+        AdviceRow{"Sts62WildcardDepth", [](Published& p) { p.mx->push_back("a.b.example.net"); }, Severity::error,
             "covers one label only"},
-        Row{"NoMxAllowed", [](Published& p) { p.mx = {"mx.example.org"}; }, Severity::error,
+        AdviceRow{"NoMxAllowed", [](Published& p) { p.mx = {"mx.example.org"}; }, Severity::error,
             "mx.example.org"},
-        Row{"PatternWithoutHost", [](Published& p) { p.mx->pop_back(); }, Severity::hint, "*.example.net"},
-        Row{"ModeTesting", [](Published& p) { replace(p, "enforce", "testing"); }, Severity::hint,
+        AdviceRow{"PatternWithoutHost", [](Published& p) { p.mx->pop_back(); }, Severity::hint, "*.example.net"},
+        AdviceRow{"ModeTesting", [](Published& p) { replace(p, "enforce", "testing"); }, Severity::hint,
             "publish enforce"},
-        Row{"ModeNone", [](Published& p) { replace(p, "enforce", "none"); }, Severity::hint, "mode none"},
-        Row{"AnotherRecord", [](Published& p) { p.records->insert(p.records->begin(), "v=spf1 -all"); }, Severity::hint,
+        AdviceRow{"ModeNone", [](Published& p) { replace(p, "enforce", "none"); }, Severity::hint, "mode none"},
+        AdviceRow{"AnotherRecord", [](Published& p) { p.records->insert(p.records->begin(), "v=spf1 -all"); }, Severity::hint,
             "another TXT record"},
-        Row{"NoDelimiter", [](Published& p) { p.records->push_back("v=STSv1"); }, Severity::warning, "lacks the `;`"},
-        Row{"D51FinalDot", [](Published& p) { replace(p, "mx1.example.com", "mx1.example.com."); }, Severity::warning,
+        AdviceRow{"NoDelimiter", [](Published& p) { p.records->push_back("v=STSv1"); }, Severity::warning, "lacks the `;`"},
+        AdviceRow{"D51FinalDot", [](Published& p) { replace(p, "mx1.example.com", "mx1.example.com."); }, Severity::warning,
             "ends with a dot"},
-        Row{"D04MaxAge", [](Published& p) { replace(p, "2592000", "9999999999"); }, Severity::warning,
+        AdviceRow{"D04MaxAge", [](Published& p) { replace(p, "2592000", "9999999999"); }, Severity::warning,
             "above the maximum"},
-        Row{"KeyInCapitals", [](Published& p) { replace(p, "version", "Version"); }, Severity::error,
+        AdviceRow{"KeyInCapitals", [](Published& p) { replace(p, "version", "Version"); }, Severity::error,
             "the key `Version` must be in small letters"},
-        Row{"TrailingBlank", [](Published& p) { p.records->back() += " "; }, Severity::warning, "blanks at the end"},
-        Row{"ControlCharacter", [](Published& p) { replace(p, "mode:", "x-note: a\tb\r\nmode:"); }, Severity::warning,
+        AdviceRow{"TrailingBlank", [](Published& p) { p.records->back() += " "; }, Severity::warning, "blanks at the end"},
+        AdviceRow{"ControlCharacter", [](Published& p) { replace(p, "mode:", "x-note: a\tb\r\nmode:"); }, Severity::warning,
             "a control character"},
-        Row{"IdInCapitals", [](Published& p) { p.records->back() = "v=STSv1; ID=1;"; }, Severity::error,
+        AdviceRow{"IdInCapitals", [](Published& p) { p.records->back() = "v=STSv1; ID=1;"; }, Severity::error,
             "must be in small letters: `id`"},
-        Row{"BlankBeforeEquals", [](Published& p) { p.records->back() = "v=STSv1; id =1;"; }, Severity::error,
+        AdviceRow{"BlankBeforeEquals", [](Published& p) { p.records->back() = "v=STSv1; id =1;"; }, Severity::error,
             "a blank stands before the `=`"},
-        Row{"AnotherVersion", [](Published& p) { p.records->push_back("v=STSv12; id=2;"); }, Severity::warning,
+        AdviceRow{"AnotherVersion", [](Published& p) { p.records->push_back("v=STSv12; id=2;"); }, Severity::warning,
             "no version that senders know"},
-        Row{"D51TwoIds", [](Published& p) { p.records->back() = "v=STSv1; id=1; id=2;"; }, Severity::warning,
+        AdviceRow{"D51TwoIds", [](Published& p) { p.records->back() = "v=STSv1; id=1; id=2;"; }, Severity::warning,
             "`id` stands twice"},
-        Row{"MxUnknown",
+        AdviceRow{"MxUnknown",
             [](Published& p) {
                 p.mx.reset();
                 p.mx_problem = "SERVFAIL";
             },
             Severity::error, "the MX records of example.com cannot be looked up: SERVFAIL"},
-        Row{"NullMx", [](Published& p) { p.mx = {""}; }, Severity::hint, "takes no mail"},
-        Row{"ReportsUnknown", [](Published& p) { p.reports_problem = "SERVFAIL"; }, Severity::warning,
+        AdviceRow{"NullMx", [](Published& p) { p.mx = {""}; }, Severity::hint, "takes no mail"},
+        AdviceRow{"ReportsUnknown", [](Published& p) { p.reports_problem = "SERVFAIL"; }, Severity::warning,
             "_smtp._tls.example.com cannot be looked up"},
-        Row{"LargePolicy", [](Published& p) { *p.policy += "x-note: " + std::string(11000, 'x') + "\r\n"; },
+        AdviceRow{"LargePolicy", [](Published& p) { *p.policy += "x-note: " + std::string(11000, 'x') + "\r\n"; },
             Severity::warning, "read only the first 10240"},
-        Row{"NotAscii", [](Published& p) { *p.policy += "x-note: \xc3\xa4\r\n"; }, Severity::warning, "not ASCII"},
-        Row{"SecondColon", [](Published& p) { *p.policy += "x-note: a:b\r\n"; }, Severity::warning, "a second `:`"},
-        Row{"UnusableReports",
+        AdviceRow{"NotAscii", [](Published& p) { *p.policy += "x-note: \xc3\xa4\r\n"; }, Severity::warning, "not ASCII"},
+        AdviceRow{"SecondColon", [](Published& p) { *p.policy += "x-note: a:b\r\n"; }, Severity::warning, "a second `:`"},
+        AdviceRow{"UnusableReports",
             [](Published& p) {
                 p.reports_usable = false;
                 p.report_problems = {"_smtp._tls.example.com: no sender can send a report"};
             },
             Severity::error, "no sender can send"},
-        Row{"NoReports", [](Published& p) { p.reports_usable = false; }, Severity::hint, "no TLS reports"}),
+        AdviceRow{"NoReports", [](Published& p) { p.reports_usable = false; }, Severity::hint, "no TLS reports"}),
     [](const auto& row) { return std::string(row.param.name); });
 
 TEST(PublishedPolicy, IsNotFaultedForWhatIsAllowed) {  // STS-30

@@ -5,7 +5,7 @@
 namespace sternpost::sts {
 namespace {
 
-struct Row {
+struct ChangeRow {
     const char* name;
     store::PolicyVersion before;
     store::PolicyVersion after;
@@ -23,7 +23,7 @@ store::PolicyVersion version(const std::string& id, const std::string& mode, con
     return {id, text + "max_age: " + std::to_string(max_age) + "\n", "", {}, {}};
 }
 
-class PolicyChange : public ::testing::TestWithParam<Row> {};
+class PolicyChange : public ::testing::TestWithParam<ChangeRow> {};
 TEST_P(PolicyChange, IsRemarkedOn) {
     std::vector<std::string> kinds;
     for (const auto& change : changes(GetParam().before, GetParam().after)) {
@@ -37,36 +37,37 @@ const auto usual = version("1", "enforce", "mx1.a.example mx2.a.example", 1000);
 INSTANTIATE_TEST_SUITE_P(
     As, PolicyChange,
     ::testing::Values(
-        Row{"Nothing", usual, usual, {}},
-        Row{"NewIdAlone", usual, version("2", "enforce", "mx1.a.example mx2.a.example", 1000), {}},
-        Row{"TextWithoutId",
-            usual,
-            version("1", "enforce", "mx1.a.example mx2.a.example", 999),
-            {"policy-changed-without-id"}},
-        Row{"Testing",
-            usual,
-            version("2", "testing", "mx1.a.example mx2.a.example", 1000),
-            {"policy-weakened"}},
-        Row{"None", usual, version("2", "none", "", 1000), {"policy-weakened"}},
-        Row{"TestingToNone",
-            version("1", "testing", "mx1.a.example", 1000),
-            version("2", "none", "", 1000),
-            {}},
-        Row{"Stronger", version("0", "testing", "mx1.a.example", 1000), usual, {}},
-        Row{"MxGone", usual, version("2", "enforce", "mx1.a.example", 1000), {"mx-set-shrunk"}},
-        Row{"MxReplaced",
-            usual,
-            version("2", "enforce", "mx1.a.example mx3.a.example", 1000),
-            {"mx-set-shrunk"}},
-        Row{"MxCoveredByWildcard", usual, version("2", "enforce", "*.a.example", 1000), {}},
-        Row{"WildcardGone", version("0", "enforce", "*.a.example", 1000), usual, {"mx-set-shrunk"}},
-        Row{"MaxAgeQuarter", usual, version("2", "enforce", "mx1.a.example mx2.a.example", 250), {}},
-        Row{"MaxAgeCut", usual, version("2", "enforce", "mx1.a.example mx2.a.example", 249), {"max-age-cut"}},
-        Row{"All",
-            usual,
-            version("1", "testing", "mx3.a.example", 1),
-            {"policy-changed-without-id", "policy-weakened", "mx-set-shrunk", "max-age-cut"}},
-        Row{"NoPolicyAnyMore", usual, store::PolicyVersion{"2", "garbage", "", {}, {}}, {}}),
+        ChangeRow{"Nothing", usual, usual, {}},
+        ChangeRow{"NewIdAlone", usual, version("2", "enforce", "mx1.a.example mx2.a.example", 1000), {}},
+        ChangeRow{"TextWithoutId",
+                  usual,
+                  version("1", "enforce", "mx1.a.example mx2.a.example", 999),
+                  {"policy-changed-without-id"}},
+        ChangeRow{"Testing",
+                  usual,
+                  version("2", "testing", "mx1.a.example mx2.a.example", 1000),
+                  {"policy-weakened"}},
+        ChangeRow{"None", usual, version("2", "none", "", 1000), {"policy-weakened"}},
+        ChangeRow{"TestingToNone",
+                  version("1", "testing", "mx1.a.example", 1000),
+                  version("2", "none", "", 1000),
+                  {}},
+        ChangeRow{"Stronger", version("0", "testing", "mx1.a.example", 1000), usual, {}},
+        ChangeRow{"MxGone", usual, version("2", "enforce", "mx1.a.example", 1000), {"mx-set-shrunk"}},
+        ChangeRow{"MxReplaced",
+                  usual,
+                  version("2", "enforce", "mx1.a.example mx3.a.example", 1000),
+                  {"mx-set-shrunk"}},
+        ChangeRow{"MxCoveredByWildcard", usual, version("2", "enforce", "*.a.example", 1000), {}},
+        ChangeRow{"WildcardGone", version("0", "enforce", "*.a.example", 1000), usual, {"mx-set-shrunk"}},
+        ChangeRow{"MaxAgeQuarter", usual, version("2", "enforce", "mx1.a.example mx2.a.example", 250), {}},
+        ChangeRow{
+            "MaxAgeCut", usual, version("2", "enforce", "mx1.a.example mx2.a.example", 249), {"max-age-cut"}},
+        ChangeRow{"All",
+                  usual,
+                  version("1", "testing", "mx3.a.example", 1),
+                  {"policy-changed-without-id", "policy-weakened", "mx-set-shrunk", "max-age-cut"}},
+        ChangeRow{"NoPolicyAnyMore", usual, store::PolicyVersion{"2", "garbage", "", {}, {}}, {}}),
     [](const auto& row) { return std::string(row.param.name); });
 
 }  // namespace

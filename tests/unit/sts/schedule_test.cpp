@@ -11,7 +11,7 @@ using std::chrono::seconds;
 
 const WallTime start{std::chrono::sys_days(std::chrono::year(2026) / 3 / 1)};
 
-struct Row {
+struct ScheduleRow {
     const char* name;
     seconds max_age;
     double spread;
@@ -20,9 +20,9 @@ struct Row {
     std::optional<seconds> due;
 };
 
-class RefreshTime : public ::testing::TestWithParam<Row> {};
+class RefreshTime : public ::testing::TestWithParam<ScheduleRow> {};
 TEST_P(RefreshTime, IsWellBeforeExpiry) {  // STS-48
-    const Row& row = GetParam();
+    const ScheduleRow& row = GetParam();
     RefreshFacts facts;
     facts.fetched = facts.mailed = start;
     facts.expires = start + row.max_age;
@@ -37,16 +37,16 @@ TEST_P(RefreshTime, IsWellBeforeExpiry) {  // STS-48
 }
 INSTANTIATE_TEST_SUITE_P(
     At, RefreshTime,
-    ::testing::Values(Row{"Daily", hours(24 * 365), 0, 0, {}, hours(24)},
-                      Row{"DailySpread", hours(24 * 365), 1, 0, {}, seconds(77760)},
-                      Row{"HalfOfADay", hours(24), 0, 0, {}, hours(12)},
-                      Row{"NoMoreThanHourly", minutes(90), 0, 0, {}, hours(1)},
-                      Row{"LongerThanItsLife", hours(1), 0, 0, {}, std::nullopt},
-                      Row{"ExpiredAtOnce", seconds(0), 0, 0, {}, std::nullopt},
-                      Row{"FirstFailure", hours(24 * 7), 0, 1, hours(24), hours(24) + minutes(5)},
-                      Row{"ThirdFailure", hours(24 * 7), 0, 3, hours(24), hours(24) + minutes(20)},
-                      Row{"ManyFailures", hours(24 * 7), 0, 99, hours(24), hours(30)},
-                      Row{"FailuresOfAShortLife", hours(8), 0, 99, hours(4), hours(5)}),
+    ::testing::Values(ScheduleRow{"Daily", hours(24 * 365), 0, 0, {}, hours(24)},
+                      ScheduleRow{"DailySpread", hours(24 * 365), 1, 0, {}, seconds(77760)},
+                      ScheduleRow{"HalfOfADay", hours(24), 0, 0, {}, hours(12)},
+                      ScheduleRow{"NoMoreThanHourly", minutes(90), 0, 0, {}, hours(1)},
+                      ScheduleRow{"LongerThanItsLife", hours(1), 0, 0, {}, std::nullopt},
+                      ScheduleRow{"ExpiredAtOnce", seconds(0), 0, 0, {}, std::nullopt},
+                      ScheduleRow{"FirstFailure", hours(24 * 7), 0, 1, hours(24), hours(24) + minutes(5)},
+                      ScheduleRow{"ThirdFailure", hours(24 * 7), 0, 3, hours(24), hours(24) + minutes(20)},
+                      ScheduleRow{"ManyFailures", hours(24 * 7), 0, 99, hours(24), hours(30)},
+                      ScheduleRow{"FailuresOfAShortLife", hours(8), 0, 99, hours(4), hours(5)}),
     [](const auto& row) { return std::string(row.param.name); });
 
 TEST(RefreshTime, NeverComesForWhatNobodyMails) {  // D-39

@@ -15,15 +15,15 @@ namespace sternpost::store::engine {
 namespace {
 
 using testing::message_to;
-constexpr const char* vfs_name = "engine-core-test";
+constexpr const char* core_vfs = "engine-core-test";
 const SteadyTime start{};
 
 class PumpedEngine : public ::testing::Test {
   protected:
-    PumpedEngine() : disk_(std::make_shared<fake::SimDisk>()), vfs_(vfs_name, *disk_, clock_, random_) {
+    PumpedEngine() : disk_(std::make_shared<fake::SimDisk>()), vfs_(core_vfs, *disk_, clock_, random_) {
         Options options;
         options.fatal = [this](const std::string& why) { died_ = why; };
-        const StorePlace place{disk_, {index_name, vfs_name}};
+        const StorePlace place{disk_, {index_name, core_vfs}};
         engine_ = std::make_unique<EngineCore>(
             place, options, EngineTaskQueues{writer_, follower_, reader_, pool_}, log_, trusted_clock_);
         EXPECT_TRUE(engine_->recover(random_, {}));
@@ -60,7 +60,7 @@ TEST_F(PumpedEngine, SaysNothingOfWhatIsDueWhileTheIndexCannotFollow) {
         return due;
     };
     ASSERT_EQ(ask().value().messages.size(), 1U);
-    auto other = sqlite::Database::open({index_name, vfs_name}, sqlite::Access::write).value();
+    auto other = sqlite::Database::open({index_name, core_vfs}, sqlite::Access::write).value();
     other->run("BEGIN IMMEDIATE");
     engine_->record(testing::sent(message), {}, Completion<Result<void>>([](const Result<void>&) {}));
     writer_.run_all();

@@ -22,7 +22,7 @@ namespace {
 
 using testing::message_to;
 
-constexpr const char* vfs_name = "spool-test";
+constexpr const char* spool_vfs = "spool-test";
 
 JournaledStoreOptions small_options() {
     JournaledStoreOptions options;
@@ -57,8 +57,8 @@ class Machine {
 
     Result<void> start(JournaledStoreOptions options = small_options()) {
         stop();
-        vfs_ = std::make_unique<fake::DiskVfs>(vfs_name, disk_, clock_, random_);
-        JournaledStoreParts parts{disk_,   {index_name, vfs_name},
+        vfs_ = std::make_unique<fake::DiskVfs>(spool_vfs, disk_, clock_, random_);
+        JournaledStoreParts parts{disk_,   {index_name, spool_vfs},
                                   log_,    trusted_clock_.emplace(clock_),
                                   random_, [this](const std::string& why) { died_ = why; },
                                   nullptr};
@@ -85,7 +85,7 @@ class Machine {
     }
     std::vector<StoredMessage> queue() {
         spool_->apply();
-        auto reader = sqlite::Reader::open({index_name, vfs_name});
+        auto reader = sqlite::Reader::open({index_name, spool_vfs});
         if (!reader) {
             ADD_FAILURE() << reader.error().text;
             return {};
@@ -298,7 +298,7 @@ void expect_kept(Machine& machine, const Ledger& ledger, bool held = false) {
             EXPECT_TRUE(queue.contains(id)) << "lost " << id;
         }
     }
-    auto reader = sqlite::Reader::open({index_name, vfs_name});
+    auto reader = sqlite::Reader::open({index_name, spool_vfs});
     expect_told(machine, ledger);
     std::set<std::string> policies;
     const auto stored = (*reader)->policies().value();
@@ -822,7 +822,7 @@ class WhatIsDoneAtOnce : public ::testing::TestWithParam<StepsRow> {
                        std::string(name_of(r.state)) + ' ' + rfc3339(r.next_at) + ' ' +
                        std::to_string(r.tries) + ' ' + r.status + ' ' + r.text + '\n';
         }
-        auto reader = sqlite::Reader::open({index_name, vfs_name}).value();
+        auto reader = sqlite::Reader::open({index_name, spool_vfs}).value();
         // To the minute: in which order what is due goes is another matter.
         const auto minute = [](WallTime time) { return rfc3339(time).substr(0, 16); };
         std::set<std::string> lines;
@@ -1129,7 +1129,7 @@ TEST(JournaledStore, KeepsASegmentWhileAReaderHoldsTheCheckpointBack) {
     driver.submit(first);
     machine.spool().commit();
     machine.spool().apply();
-    auto reader = sqlite::Database::open({index_name, vfs_name}, sqlite::Access::read).value();
+    auto reader = sqlite::Database::open({index_name, spool_vfs}, sqlite::Access::read).value();
     reader->run("BEGIN");
     ASSERT_EQ(reader->number("SELECT count(*) FROM message"), 1);
     driver.record(first, {0}, RecipientState::sent);
@@ -1159,7 +1159,7 @@ class HistoryBehindTheIndex : public ::testing::Test {
         machine_.spool().commit();
         machine_.spool().close();  // all of it is on stable storage
         const auto day = machine_.spool().history_place().folder + "2023-11-14.db";
-        reader_ = sqlite::Database::open({day, vfs_name}, sqlite::Access::read).value();
+        reader_ = sqlite::Database::open({day, spool_vfs}, sqlite::Access::read).value();
         reader_->run("BEGIN");
         EXPECT_EQ(reader_->number("SELECT count(*) FROM message"), 1);
         for (std::uint64_t id = 2; id < 5; ++id) {  // a segment each
@@ -1266,7 +1266,7 @@ TEST(JournaledStore, MergesOutcomesThatAreTooManyAndKeepsTheTotal) {
         machine.spool().commit();
         machine.spool().apply();
     }
-    auto reader = sqlite::Reader::open({index_name, vfs_name}).value();
+    auto reader = sqlite::Reader::open({index_name, spool_vfs}).value();
     const auto outcomes = reader->outcomes({}).value();
     std::uint64_t total = 0;
     for (const auto& [outcome, n, day] : outcomes) total += n;
@@ -1296,7 +1296,7 @@ TEST(JournaledStore, ASessionCountsOnTheDayOnWhichItEnded) {
     machine.spool().writer().record(results, {}, Completion<Result<void>>([](const Result<void>&) {}));
     machine.spool().commit();
     machine.spool().apply();
-    auto reader = sqlite::Reader::open({index_name, vfs_name}).value();
+    auto reader = sqlite::Reader::open({index_name, spool_vfs}).value();
     std::map<std::chrono::sys_days, std::uint64_t> seen;
     const auto outcomes = reader->outcomes({}).value();
     for (const auto& one : outcomes) seen[one.day] += one.n;
@@ -1319,7 +1319,7 @@ TEST(JournaledStore, ADayThatIsClosedChangesNoMore) {
         machine.spool().writer().record(results, {}, Completion<Result<void>>([](const Result<void>&) {}));
     };
     const auto sessions_on = [](std::chrono::sys_days day) {
-        auto reader = sqlite::Reader::open({index_name, vfs_name}).value();
+        auto reader = sqlite::Reader::open({index_name, spool_vfs}).value();
         std::uint64_t out = 0;
         const auto outcomes = reader->outcomes(OutcomeFilter{day, day, {}}).value();
         for (const auto& one : outcomes) {
@@ -1351,7 +1351,7 @@ TEST(JournaledStore, ADayThatIsClosedChangesNoMore) {
     machine.spool().apply();
     EXPECT_EQ(sessions_on(today), 2U);
     EXPECT_EQ(sessions_on(today + std::chrono::days(1)), 2U);
-    auto reader = sqlite::Reader::open({index_name, vfs_name}).value();
+    auto reader = sqlite::Reader::open({index_name, spool_vfs}).value();
     EXPECT_EQ(reader->reports({}).value(), std::vector{report});
     ReportFilter by_id;
     by_id.id = "2@example.net";
@@ -1385,7 +1385,7 @@ TEST(JournaledStore, ForgetsOutcomesAndHistoryAfterTheirTime) {
                              [](const std::string& name) { return name.ends_with(".db"); });
     };
     const auto counted = [&] {
-        return sqlite::Reader::open({index_name, vfs_name}).value()->outcomes({}).value().size();
+        return sqlite::Reader::open({index_name, spool_vfs}).value()->outcomes({}).value().size();
     };
     EXPECT_EQ(days_there(), 1);
     EXPECT_EQ(counted(), 1U);
@@ -1407,7 +1407,7 @@ TEST(JournaledStore, ForgetsOutcomesAndHistoryAfterTheirTime) {
     ASSERT_TRUE(machine.start());
     machine.spool().maintain();
     EXPECT_EQ(counted(), 0U);
-    EXPECT_EQ(sqlite::Reader::open({index_name, vfs_name}).value()->versions("example.com").value().size(),
+    EXPECT_EQ(sqlite::Reader::open({index_name, spool_vfs}).value()->versions("example.com").value().size(),
               1U)
         << "its text is still referred to";
 }
@@ -1416,11 +1416,11 @@ TEST(JournaledStore, KeepsSoManyVersionsOfPoliciesAndNoMore) {
     Machine machine(12);
     ASSERT_TRUE(machine.start());
     const auto count = [](const char* where) {
-        auto database = sqlite::Database::open({index_name, vfs_name}, sqlite::Access::read).value();
+        auto database = sqlite::Database::open({index_name, spool_vfs}, sqlite::Access::read).value();
         return database->number((std::string("SELECT count(*) FROM policy_version WHERE ") + where).c_str());
     };
     {
-        auto database = sqlite::Database::open({index_name, vfs_name}, sqlite::Access::write).value();
+        auto database = sqlite::Database::open({index_name, spool_vfs}, sqlite::Access::write).value();
         sqlite::Statement(
             *database,
             "WITH RECURSIVE one(n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM one WHERE n < 200003) "
@@ -1454,7 +1454,7 @@ TEST_P(WhatIsNotMail, IsForgottenAfterItsTime) {
         machine.clock().now += time;
         EXPECT_TRUE(machine.start());
         machine.spool().maintain();
-        return sqlite::Database::open({index_name, vfs_name}, sqlite::Access::read)
+        return sqlite::Database::open({index_name, spool_vfs}, sqlite::Access::read)
             .value()
             ->number(count.c_str());
     };
@@ -1511,7 +1511,7 @@ TEST(JournaledStore, ForgetsNothingWhenTheClockJumps) {
     machine.spool().apply();
     machine.clock().now += std::chrono::days(4000);
     machine.spool().maintain();
-    EXPECT_EQ(sqlite::Reader::open({index_name, vfs_name}).value()->outcomes({}).value().size(), 1U);
+    EXPECT_EQ(sqlite::Reader::open({index_name, spool_vfs}).value()->outcomes({}).value().size(), 1U);
     EXPECT_EQ(sqlite::read_history(machine.spool().history_place(), {}).value().messages.size(), 1U);
 }
 
@@ -1532,7 +1532,7 @@ TEST(JournaledStore, KeepsTwentyVersionsOfAPolicy) {
     put(20);  // seen again: the same version
     machine.spool().commit();
     machine.spool().apply();
-    auto reader = sqlite::Reader::open({index_name, vfs_name}).value();
+    auto reader = sqlite::Reader::open({index_name, spool_vfs}).value();
     const auto versions = reader->versions("example.com").value();
     ASSERT_EQ(versions.size(), 20U);
     EXPECT_EQ(versions.front().id, "10");
@@ -1548,8 +1548,8 @@ TEST(DiskVfs, LetsSqliteRecoverAtEveryCut) {
     const auto fill = [](fake::SimDisk& disk, std::uint64_t& committed) {
         testing::FixedClock clock;
         testing::SeededRandom random(1);
-        const fake::DiskVfs vfs(vfs_name, disk, clock, random);
-        auto database = sqlite::Database::open({"test.db", vfs_name}, sqlite::Access::write);
+        const fake::DiskVfs vfs(spool_vfs, disk, clock, random);
+        auto database = sqlite::Database::open({"test.db", spool_vfs}, sqlite::Access::write);
         if (!database) return;
         if (!(*database)->transaction(
                 [&] { (*database)->run("CREATE TABLE t (n INTEGER PRIMARY KEY, text TEXT)"); }))
@@ -1582,8 +1582,8 @@ TEST(DiskVfs, LetsSqliteRecoverAtEveryCut) {
         testing::SeededRandom chance(cut);
         disk.crash(chance);
         testing::FixedClock clock;
-        const fake::DiskVfs vfs(vfs_name, disk, clock, chance);
-        auto database = sqlite::Database::open({"test.db", vfs_name}, sqlite::Access::write);
+        const fake::DiskVfs vfs(spool_vfs, disk, clock, chance);
+        auto database = sqlite::Database::open({"test.db", spool_vfs}, sqlite::Access::write);
         ASSERT_TRUE(database) << database.error().text;
         if ((*database)->number("SELECT count(*) FROM sqlite_schema") == 0) {
             EXPECT_EQ(committed, 0U);

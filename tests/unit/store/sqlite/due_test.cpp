@@ -18,16 +18,16 @@ using engine::JournaledStore;
 using engine::JournaledStoreOptions;
 using engine::JournaledStoreParts;
 using testing::message_to;
-constexpr const char* vfs_name = "due-test";
+constexpr const char* due_vfs = "due-test";
 
 class WhatSleeps : public ::testing::Test {
   protected:
-    WhatSleeps() : vfs_(vfs_name, disk_, clock_, random_) {
+    WhatSleeps() : vfs_(due_vfs, disk_, clock_, random_) {
         clock_.now = start;
-        JournaledStoreParts parts{disk_,   {index_name, vfs_name},    log_,   trusted_clock_.emplace(clock_),
+        JournaledStoreParts parts{disk_,   {index_name, due_vfs},     log_,   trusted_clock_.emplace(clock_),
                                   random_, [](const std::string&) {}, nullptr};
         spool_ = JournaledStore::open(std::move(parts), JournaledStoreOptions()).value();
-        reader_ = Reader::open({index_name, vfs_name}).value();
+        reader_ = Reader::open({index_name, due_vfs}).value();
     }
 
     void accept(std::uint64_t id, const std::vector<std::string>& recipients,
@@ -81,7 +81,7 @@ class WhatSleeps : public ::testing::Test {
     }
     // What each hop's row says of what waits for it must be so.
     std::string inconsistent() {
-        auto database = Database::open({index_name, vfs_name}, Access::read).value();
+        auto database = Database::open({index_name, due_vfs}, Access::read).value();
         Statement row(
             *database,
             "SELECT h.name FROM hop h WHERE h.waiting <> "
@@ -415,7 +415,7 @@ TEST_F(WhatSleeps, SuspensionsAreKept) {
 
 // A million messages are a line of a million only if every question goes by an index.
 TEST_F(WhatSleeps, IsFoundWithoutReadingAllOfIt) {
-    auto database = Database::open({index_name, vfs_name}, Access::read).value();
+    auto database = Database::open({index_name, due_vfs}, Access::read).value();
     for (const auto& sql : Reader::queries_of_the_queue()) {
         SCOPED_TRACE(sql);
         Statement plan(*database, ("EXPLAIN QUERY PLAN " + sql).c_str());

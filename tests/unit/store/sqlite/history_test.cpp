@@ -10,7 +10,7 @@
 namespace sternpost::store::sqlite {
 namespace {
 
-constexpr const char* vfs_name = "history-test";
+constexpr const char* history_vfs = "history-test";
 
 class HistoryOfAMessage : public ::testing::Test {
   protected:
@@ -39,8 +39,8 @@ class HistoryOfAMessage : public ::testing::Test {
     fake::SimDisk disk_;
     testing::FixedClock clock_;
     testing::SeededRandom random_{1};
-    fake::DiskVfs vfs_{vfs_name, disk_, clock_, random_};
-    const HistoryPlace place_ = HistoryPlace::beside(disk_, {"queue.db", vfs_name});
+    fake::DiskVfs vfs_{history_vfs, disk_, clock_, random_};
+    const HistoryPlace place_ = HistoryPlace::beside(disk_, {"queue.db", history_vfs});
     HistoryFiles files_{place_, std::chrono::days(14)};
     const NewMessage message_ = [this] {
         auto message = testing::message_to(7, {"bob@example.com"}, "x");

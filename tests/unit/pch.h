@@ -1,0 +1,6 @@
+// What nearly every unit test includes; never included by name.
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include "util/pch.h"
