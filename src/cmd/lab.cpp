@@ -190,20 +190,18 @@ util::Result<std::vector<lab::Ports>> choose_ports(const RunOptions& options) {
 }
 
 /// Starts the lab on the first ports that are free.
-std::unique_ptr<lab::Lab> start_lab(asio::io_context& context, const lab::Scenario& scenario,
-                                    const fs::path& folder, const std::vector<lab::Ports>& choices, Log& log,
-                                    const std::function<void()>& on_stop, std::string& trouble) {
+util::Result<std::unique_ptr<lab::Lab>> start_lab(asio::io_context& context, const lab::Scenario& scenario,
+                                                  const fs::path& folder,
+                                                  const std::vector<lab::Ports>& choices, Log& log,
+                                                  const std::function<void()>& on_stop) {
+    std::string trouble;  // of the last choice
     for (const auto& ports : choices) {
         auto authority = lab::Authority::make();
-        if (!authority) {
-            trouble = authority.error().text;
-            return nullptr;
-        }
+        if (!authority) return fail(util::Errc::io, authority.error().text);
         auto started =
             std::make_unique<lab::Lab>(context, scenario, std::move(*authority), folder, log, on_stop);
         const auto done = started->start(ports);
         if (done) {
-            trouble.clear();
             fmt::print("ready: DNS 127.0.0.53:{}, HTTPS port {}, SMTP port {}; {}\n", ports.dns, ports.https,
                        ports.smtp, (folder / "sternpost.toml").string());
             std::cout << std::flush;
@@ -215,7 +213,7 @@ std::unique_ptr<lab::Lab> start_lab(asio::io_context& context, const lab::Scenar
         context.run();
         context.restart();
     }
-    return nullptr;
+    return fail(util::Errc::io, trouble);
 }
 
 int run(const RunOptions& options) {
@@ -254,9 +252,10 @@ int run(const RunOptions& options) {
             if (!ec) command.signal(SIGKILL);
         });
     };
+    auto started = start_lab(context, scenario, folder->path(), *choices, *log, stop);
+    if (!started) return complain(ExitCode::internal, started.error().text);
+    running = std::move(*started);
     std::string trouble;
-    running = start_lab(context, scenario, folder->path(), *choices, *log, stop, trouble);
-    if (!running) return complain(ExitCode::internal, trouble);
 
     const std::function<void()> wait_for_signals = [&] {
         signals.async_wait([&](const boost::system::error_code& ec, int number) {
@@ -272,9 +271,8 @@ int run(const RunOptions& options) {
     };
     wait_for_signals();
     if (!options.command.empty()) {
-        const auto started = command.start(options.command, folder->path());
-        if (!started) {
-            trouble = started.error().text;
+        if (const auto begun = command.start(options.command, folder->path()); !begun) {
+            trouble = begun.error().text;
             end();
         }
     }

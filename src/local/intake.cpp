@@ -4,6 +4,7 @@
 
 #include <algorithm>
 
+#include "mail/encoded_word.h"
 #include "mail/local_names.h"
 #include "mail/trace.h"
 #include "util/text.h"

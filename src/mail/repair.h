@@ -44,11 +44,4 @@ std::string shorter_lines(std::string_view whole, Repairs& repairs);
 
 bool has_long_line(std::string_view text);  // CRLF line ends
 
-/// `text`, which is UTF-8, as encoded-words of at most 75 octets with a blank between (RFC 2047 §2). No
-/// character is cut in two (§5). `first`: the most octets that the first word may have.
-std::string encoded_words(std::string_view text, std::size_t first = 75);
-
-/// Octets that are no UTF-8 become the characters that they are in ISO 8859-1; `changed`: there were some.
-std::string utf8_or_latin1(std::string_view text, bool& changed);
-
 }  // namespace sternpost::mail

@@ -7,7 +7,7 @@ mkdir -p "$out"
 least=95
 # Not those of which half reads nothing: control/protocol, local/drop_folder.
 measured=(
-    dkim/canon dkim/sign dns/message local/record mail/header_filter mail/repair
+    dkim/canon dkim/sign dns/message local/record mail/header_filter mail/repair mail/address_repair mail/encoded_word
     smtp/extensions smtp/reply sts/policy sts/record tls/dane tls/leaf tlsrpt/incoming tlsrpt/record util/incoming_answer
 )
 others=(

@@ -4,6 +4,7 @@
 
 #include <string>
 
+#include "mail/encoded_word.h"
 #include "mail/header.h"
 #include "mail/header_filter.h"
 #include "mail/seven_bit.h"
