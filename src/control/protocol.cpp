@@ -81,6 +81,12 @@ std::string text_of(const json::object& request, std::string_view key) {
     return value != nullptr && value->is_string() ? std::string(value->as_string()) : std::string();
 }
 
+std::uint64_t number_of(const json::object& object, std::string_view key) {
+    boost::system::error_code ec;
+    const auto* value = object.if_contains(key);
+    return value == nullptr ? 0 : value->to_number<std::uint64_t>(ec);
+}
+
 bool flag_of(const json::object& request, std::string_view key) {
     const auto* value = request.if_contains(key);
     return value != nullptr && value->is_bool() && value->as_bool();

@@ -3,6 +3,7 @@
 #pragma once
 
 #include <boost/json.hpp>
+#include <cstdint>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -40,9 +41,10 @@ struct Request {
 };
 /// Reads a line of the socket; nullopt: it is not a request.
 std::optional<Request> request_of(std::string_view line);
-/// A member of a request. Empty, or false: there is none of that type.
+/// A member of a request or an answer. Empty, false or 0: there is none of that type.
 std::string text_of(const json::object& request, std::string_view key);
 bool flag_of(const json::object& request, std::string_view key);
+std::uint64_t number_of(const json::object& object, std::string_view key);
 
 /// An answer: `code` as above, `text` for people when it is not done, `data` for programs.
 struct Answer {

@@ -22,17 +22,6 @@ std::vector<std::string> lines_of(const std::string& text) {
     return out;
 }
 
-std::string text(const json::object& object, std::string_view key) {
-    const auto* value = object.if_contains(key);
-    return value != nullptr && value->is_string() ? std::string(value->as_string()) : std::string();
-}
-
-std::uint64_t number(const json::object& object, std::string_view key) {
-    boost::system::error_code ec;
-    const auto* value = object.if_contains(key);
-    return value == nullptr ? 0 : value->to_number<std::uint64_t>(ec);
-}
-
 }  // namespace
 
 std::string day_text(std::chrono::sys_days day) {
@@ -159,25 +148,25 @@ std::string digest_in_words(const json::object& digest) {
     const auto& domains = digest.at("domains").as_array();
     std::string out =
         fmt::format("TLS on {} (UTC): {} domain(s), {} with failures; {} good and {} failed session(s).\n",
-                    text(digest, "day"), domains.size(), number(digest, "failing_domains"),
-                    number(digest, "good"), number(digest, "failed"));
+                    text_of(digest, "day"), domains.size(), number_of(digest, "failing_domains"),
+                    number_of(digest, "good"), number_of(digest, "failed"));
     for (const auto& item : domains) {
         const auto& domain = item.as_object();
-        const std::string report = text(domain, "report");
-        out += fmt::format("\n{}: {} good, {} failed{}\n", text(domain, "domain"), number(domain, "good"),
-                           number(domain, "failed"),
+        const std::string report = text_of(domain, "report");
+        out += fmt::format("\n{}: {} good, {} failed{}\n", text_of(domain, "domain"),
+                           number_of(domain, "good"), number_of(domain, "failed"),
                            report.empty()          ? ""
                            : report == "not-asked" ? "; asks for no report"
                                                    : "; its report: " + report);
         for (const auto& entry : domain.at("policies").as_array()) {
             const auto& policy = entry.as_object();
-            out += fmt::format("  {}: {} good, {} failed\n", text(policy, "policy"), number(policy, "good"),
-                               number(policy, "failed"));
+            out += fmt::format("  {}: {} good, {} failed\n", text_of(policy, "policy"),
+                               number_of(policy, "good"), number_of(policy, "failed"));
             const auto& failures = policy.at("failures").as_array();
             for (const auto& failure : failures) out += "    " + std::string(failure.as_string()) + "\n";
-            if (number(policy, "kinds") > failures.size())
+            if (number_of(policy, "kinds") > failures.size())
                 out += fmt::format("    and {} kinds of failures more\n",
-                                   number(policy, "kinds") - failures.size());
+                                   number_of(policy, "kinds") - failures.size());
         }
     }
     return out;

@@ -10,6 +10,7 @@
 #include <variant>
 
 #include "lab/dialogue.h"
+#include "lab/toml_text.h"
 #include "util/file.h"
 #include "util/text.h"
 
@@ -80,12 +81,6 @@ const std::array<Option, 18> options{{
     {"exit", &Step::exit},
     {"with", &Step::with},
 }};
-
-std::string shown(const toml::node& node) {
-    std::ostringstream out;
-    node.visit([&](const auto& n) { out << toml::toml_formatter(n, toml::format_flags::none); });
-    return printable(out.str(), 80);
-}
 
 // ---- values: empty where `node` is one, else what would be
 

@@ -8,8 +8,8 @@ namespace sternpost::lab {
 namespace {
 
 constexpr auto longest_silence =
-    std::chrono::minutes(10);            // with a silent peer; longer than anyone sulks in a test
-constexpr std::size_t max_lines = 2000;  // of a session, kept
+    std::chrono::minutes(10);                 // with a silent peer; longer than anyone sulks in a test
+constexpr std::size_t max_kept_lines = 2000;  // of a session, kept
 
 Deadline soon() {
     return std::chrono::steady_clock::now() + longest_silence;
@@ -65,10 +65,10 @@ class Session {
   private:
     void note(std::vector<std::string> lines) {
         for (auto& line : lines)
-            if (seen_->lines.size() < max_lines) seen_->lines.push_back(std::move(line));
+            if (seen_->lines.size() < max_kept_lines) seen_->lines.push_back(std::move(line));
     }
     void note(std::string line) {
-        if (seen_->lines.size() < max_lines) seen_->lines.push_back(std::move(line));
+        if (seen_->lines.size() < max_kept_lines) seen_->lines.push_back(std::move(line));
     }
 
     asio::awaitable<bool> receive() {

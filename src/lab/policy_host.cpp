@@ -18,7 +18,7 @@ constexpr std::size_t max_head = 16384;
 constexpr std::size_t oversize = 1UL << 20U;
 constexpr auto request_patience = std::chrono::minutes(5);
 
-Deadline soon() {
+Deadline in_time() {
     return std::chrono::steady_clock::now() + request_patience;
 }
 
@@ -124,7 +124,7 @@ asio::awaitable<std::string> read_head(Connection& connection) {
     std::array<char, 4096> chunk{};
     std::string head;
     while (head.size() < max_head && head.find("\r\n\r\n") == std::string::npos) {
-        const auto got = co_await connection.read_some(chunk, soon());
+        const auto got = co_await connection.read_some(chunk, in_time());
         if (!got) co_return std::string();
         head.append(chunk.data(), *got);
     }
@@ -134,7 +134,7 @@ asio::awaitable<std::string> read_head(Connection& connection) {
 asio::awaitable<void> drip(Connection& connection, const std::string& octets) {
     asio::steady_timer timer(co_await asio::this_coro::executor);
     for (std::size_t i = 0; i < octets.size(); ++i) {
-        const auto sent = co_await connection.write(std::string_view(octets).substr(i, 1), soon());
+        const auto sent = co_await connection.write(std::string_view(octets).substr(i, 1), in_time());
         if (!sent) co_return;
         timer.expires_after(std::chrono::seconds(1));
         co_await timer.async_wait(asio::use_awaitable);
@@ -160,14 +160,14 @@ asio::awaitable<void> serve_policy(asio::ip::tcp::socket socket, const std::stri
         seen.answer = "ClientHello: " + std::string(words<Hello>()[static_cast<std::size_t>(host.hello)]);
         const Hello hello = host.hello;
         sightings.keep(std::move(seen));
-        co_await connection.answer_hello(hello, soon());
+        co_await connection.answer_hello(hello, in_time());
         co_await connection.close();
         co_return;
     }
     auto context = identities.context(name, host);
     if (!context) co_return;
     std::shared_ptr<asio::ssl::context> held = *context;
-    const auto shaken = co_await connection.start_tls(std::move(held), soon());
+    const auto shaken = co_await connection.start_tls(std::move(held), in_time());
     seen.sni = connection.sni();
     if (!shaken) {
         seen.answer = "no TLS: " + shaken.error().text;
@@ -182,7 +182,7 @@ asio::awaitable<void> serve_policy(asio::ip::tcp::socket socket, const std::stri
         seen.answer = head.empty() ? "no request came" : "400";
         sightings.keep(std::move(seen));
         const std::string refusal = "HTTP/1.1 400 Trouble\r\nContent-Length: 0\r\nConnection: close\r\n\r\n";
-        if (!head.empty()) (void)co_await connection.write(refusal, soon());
+        if (!head.empty()) (void)co_await connection.write(refusal, in_time());
         co_await connection.close();
         co_return;
     }
@@ -194,11 +194,11 @@ asio::awaitable<void> serve_policy(asio::ip::tcp::socket socket, const std::stri
         seen.answer += fault == HttpsFault::drip ? " drip" : " oversize";
     sightings.keep(std::move(seen));
     if (fault == HttpsFault::hang)
-        co_await connection.sit_still(soon());
+        co_await connection.sit_still(in_time());
     else if (fault == HttpsFault::drip)
         co_await drip(connection, octets);
     else
-        (void)co_await connection.write(octets, soon());
+        (void)co_await connection.write(octets, in_time());
     co_await connection.close();
 }
 

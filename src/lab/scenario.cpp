@@ -12,18 +12,13 @@
 #include "dns/name.h"
 #include "dns/record.h"
 #include "lab/tlsa.h"
+#include "lab/toml_text.h"
 #include "util/text.h"
 
 namespace sternpost::lab {
 namespace {
 
 constexpr std::size_t max_names = 20000;  // ours: of each kind
-
-std::string shown(const toml::node& node) {
-    std::ostringstream out;
-    node.visit([&](const auto& n) { out << toml::toml_formatter(n, toml::format_flags::none); });
-    return printable(out.str(), 80);
-}
 
 // ---- values: read(node, into) is false where the node is not one; allowed() says what would be
 
@@ -417,6 +412,12 @@ void merge(toml::table& into, const toml::table& from) {
 }
 
 }  // namespace
+
+std::string shown(const toml::node& node) {
+    std::ostringstream out;
+    node.visit([&](const auto& n) { out << toml::toml_formatter(n, toml::format_flags::none); });
+    return printable(out.str(), 80);
+}
 
 Scenario read_scenario(std::string_view text, std::string_view name) {
     Scenario scenario;

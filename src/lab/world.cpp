@@ -30,7 +30,7 @@ MxEntry mx_entry(std::string_view text, std::size_t position) {
 }
 
 // A TXT record's character-strings: quoted, 255 octets each.
-std::string quoted(std::string_view text) {
+std::string in_quotes(std::string_view text) {
     std::string out;
     do {
         out += out.empty() ? "\"" : " \"";
@@ -147,7 +147,7 @@ void World::add_records(DnsView& view, std::string_view name, std::string_view t
     if (type == "TXT" && !alias && name.starts_with(record_label))
         if (const auto domain = domains.find(name.substr(record_label.size()));
             domain != domains.end() && !domain->second.sts.empty())
-            records.push_back(quoted("v=STSv1; id=" + domain->second.sts_id + ";"));
+            records.push_back(in_quotes("v=STSv1; id=" + domain->second.sts_id + ";"));
 
     if (type == "TLSA" && !alias)
         if (const auto host = host_of_tlsa(name); host != mx.end())
@@ -168,7 +168,7 @@ void World::add_records(DnsView& view, std::string_view name, std::string_view t
         return fmt::format("{} {}", entry.preference, absolute(entry.name));
     });
     take("TXT", own->second.txt,
-         [](const std::string& text) { return text.starts_with('"') ? text : quoted(text); });
+         [](const std::string& text) { return text.starts_with('"') ? text : in_quotes(text); });
     take("TLSA", own->second.tlsa, [&](const std::string& text) {
         const auto wish = TlsaWish::read(text);
         return wish ? made_tlsa(wish->host, text) : text;

@@ -1,4 +1,4 @@
-// The words of a client's command line (RFC 5321 §4.1, RFC 3461 §4). Pure.
+// The words of a client's command line (RFC 5321 §4.1.2, RFC 3461 §4). Pure.
 #pragma once
 
 #include <cstddef>

@@ -25,7 +25,6 @@ constexpr std::size_t most_memory = 64UL
 constexpr std::size_t most_entries = 10'000;  // policies, and details of one; ours
 constexpr std::size_t most_details = 50'000;  // of all policies; ours
 constexpr std::size_t most_text = 1000;       // of one value that is kept
-constexpr std::uint64_t most_integer = (1ULL << 53U) - 1;  // RFC 7493 §2.2
 constexpr std::string_view bom = "\xEF\xBB\xBF";
 
 // Memory up to a limit; beyond it std::bad_alloc.

@@ -22,7 +22,6 @@ namespace json = boost::json;
 
 constexpr std::size_t most_policy_text = 4UL * 1024 * 1024;  // ours: receivers stop at 10 MB
 constexpr std::size_t most_in_words = 20;                    // failures of a policy that people read
-constexpr std::uint64_t most_integer = (1ULL << 53U) - 1;    // RFC 7493 §2.2
 
 std::string day_text(std::chrono::sys_days day) {
     return rfc3339(begin_of(day)).substr(0, 10);

@@ -1,9 +1,12 @@
 // RFC 8460 §4.3: what can be wrong with a TLS session or a policy, and the names to report.
 #pragma once
 
+#include <cstdint>
 #include <string_view>
 
 namespace sternpost::tlsrpt {
+
+constexpr std::uint64_t most_integer = (1ULL << 53U) - 1;  ///< in a report, which is I-JSON (RFC 7493 §2.2)
 
 enum class ResultType {
     starttls_not_supported,

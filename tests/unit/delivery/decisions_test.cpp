@@ -160,7 +160,7 @@ Requirement requirement_at(const Point& at) {
     return out;
 }
 
-smtp::Failure failure(smtp::Stage stage, smtp::Errc code) {
+smtp::Failure failure_at(smtp::Stage stage, smtp::Errc code) {
     smtp::Failure out;
     out.stage = stage;
     out.code = code;
@@ -172,15 +172,15 @@ Observation observation_at(const Point& at) {
     const std::string& seen = at[a_seen];
     if (seen == "name") return Observation::of_name();
     if (seen == "unreachable")
-        return Observation::of_failure(failure(smtp::Stage::connect, smtp::Errc::connect_refused));
+        return Observation::of_failure(failure_at(smtp::Stage::connect, smtp::Errc::connect_refused));
     if (seen == "injected")
-        return Observation::of_failure(failure(smtp::Stage::starttls, smtp::Errc::injected_octets));
+        return Observation::of_failure(failure_at(smtp::Stage::starttls, smtp::Errc::injected_octets));
     if (seen == "handshake")
-        return Observation::of_failure(failure(smtp::Stage::handshake, smtp::Errc::handshake_failed));
+        return Observation::of_failure(failure_at(smtp::Stage::handshake, smtp::Errc::handshake_failed));
     if (seen == "clear") return Observation::of_session({});
     if (seen == "refused")
         return Observation::of_session({}, false,
-                                       failure(smtp::Stage::starttls, smtp::Errc::starttls_refused));
+                                       failure_at(smtp::Stage::starttls, smtp::Errc::starttls_refused));
     tls::Evidence evidence;
     evidence.encrypted = evidence.has_certificate = true;
     evidence.version = "TLSv1.3";

@@ -27,7 +27,7 @@ tls::Evidence good() {
     return out;
 }
 
-smtp::Failure failure(smtp::Stage stage, smtp::Errc code) {
+smtp::Failure failed_at(smtp::Stage stage, smtp::Errc code) {
     smtp::Failure out;
     out.stage = stage;
     out.code = code;
@@ -57,19 +57,19 @@ std::vector<RequirementCase> shortcomings() {
         {"NoTls_STS58", Observation::of_session({}), ResultType::starttls_not_supported,
          "starttls-not-offered"},
         {"NotOffered_MAP01",
-         Observation::of_failure(failure(smtp::Stage::starttls, smtp::Errc::starttls_not_offered)),
+         Observation::of_failure(failed_at(smtp::Stage::starttls, smtp::Errc::starttls_not_offered)),
          ResultType::starttls_not_supported, "starttls-not-offered"},
         {"Refused_MAP01",
-         Observation::of_failure(failure(smtp::Stage::starttls, smtp::Errc::starttls_refused)),
+         Observation::of_failure(failed_at(smtp::Stage::starttls, smtp::Errc::starttls_refused)),
          ResultType::starttls_not_supported, "starttls-refused"},
         {"Injected_TLS03",
-         Observation::of_failure(failure(smtp::Stage::starttls, smtp::Errc::injected_octets)),
+         Observation::of_failure(failed_at(smtp::Stage::starttls, smtp::Errc::injected_octets)),
          ResultType::validation_failure, "starttls-injection"},
         {"Handshake_MAP05",
-         Observation::of_failure(failure(smtp::Stage::handshake, smtp::Errc::handshake_failed)),
+         Observation::of_failure(failed_at(smtp::Stage::handshake, smtp::Errc::handshake_failed)),
          ResultType::validation_failure, "handshake-failed"},
         {"HandshakeHangs_STS72",
-         Observation::of_failure(failure(smtp::Stage::handshake, smtp::Errc::timed_out)),
+         Observation::of_failure(failed_at(smtp::Stage::handshake, smtp::Errc::timed_out)),
          ResultType::validation_failure, "handshake-failed"},
         {"Expired_MAP03", Observation::of_session(expired), ResultType::certificate_expired,
          "certificate-expired"},
@@ -82,7 +82,7 @@ std::vector<RequirementCase> shortcomings() {
         {"WeakKey_TLS10", Observation::of_session(weak), ResultType::validation_failure,
          "certificate-too-weak"},
         {"Unreachable_MAP15",
-         Observation::of_failure(failure(smtp::Stage::connect, smtp::Errc::connect_refused)), std::nullopt,
+         Observation::of_failure(failed_at(smtp::Stage::connect, smtp::Errc::connect_refused)), std::nullopt,
          "unreachable"},
     };
 }
@@ -183,7 +183,7 @@ TEST(Decision, AConnectionMadeWithoutVerificationServesNoPolicy) {  // STS-74
 }
 
 TEST(Decision, AHostThatHangsUpAfterTheHandshakeHasShownItsCertificate) {  // MAP-04
-    smtp::Failure hung_up = failure(smtp::Stage::helo, smtp::Errc::closed);
+    smtp::Failure hung_up = failed_at(smtp::Stage::helo, smtp::Errc::closed);
     hung_up.evidence = good();
     hung_up.evidence->chain_error = X509_V_ERR_DEPTH_ZERO_SELF_SIGNED_CERT;
     const auto verdict = decide(requirement("enforce"), Observation::of_failure(hung_up));

@@ -5,11 +5,12 @@
 namespace sternpost::delivery {
 namespace {
 
-constexpr WallTime now = std::chrono::sys_days(std::chrono::year(2026) / 11 / 23) + std::chrono::hours(12);
+constexpr WallTime that_noon =
+    std::chrono::sys_days(std::chrono::year(2026) / 11 / 23) + std::chrono::hours(12);
 
 store::TlsOutcome session(const std::string& host, bool with_tls) {
     store::TlsOutcome out;
-    out.at = now;
+    out.at = that_noon;
     out.domain = "d.test";
     out.mx_host = host;
     if (with_tls)
@@ -24,7 +25,7 @@ TEST(TlsLossDetector, KnowsAHundredThousandHosts) {
     for (std::size_t n = 0; n < hosts.size(); ++n) {
         hosts[n].name = "mx" + std::to_string(100'000 + n) + ".test";  // ascending
         hosts[n].tls_sessions = 3;
-        hosts[n].last_tls = now;
+        hosts[n].last_tls = that_noon;
     }
     TlsLossDetector watch;
     watch.restore(hosts);

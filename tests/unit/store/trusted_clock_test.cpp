@@ -24,7 +24,7 @@ void PrintTo(const Row& row, std::ostream* out) {
     *out << row.name;
 }
 
-class ClockOf : public testing::TestWithParam<Row> {};
+class ClockOf : public ::testing::TestWithParam<Row> {};
 
 struct TwoClocks final : Clock {
     WallTime wall() const override { return wall_time; }
@@ -51,14 +51,14 @@ TEST_P(ClockOf, IsBelievedOrMadeUpFor) {
 
 INSTANTIATE_TEST_SUITE_P(
     Clock, ClockOf,
-    testing::Values(Row{"AtTheStart", 0s, 0s, true, 0s}, Row{"ADayLater", 24h, 24h, true, 24h},
-                    Row{"AStepWithinTheBound", 24h + 10min, 24h, true, 24h + 10min},
-                    Row{"AStepAhead", 24h + 11min, 24h, false, 24h},
-                    Row{"AStepBack", 24h - 11min, 24h, false, 24h},
-                    Row{"AWeekBehind", 1h - 7 * 24h, 1h, false, 1h}, Row{"SetRightAgain", 2h, 2h, true, 2h},
-                    Row{"ALittleBehindTheNewestMail", 0s, 0s, true, 0s, 10min},
-                    Row{"BehindTheNewestMail", 1h, 1h, false, 7 * 24h + 1h, 7 * 24h},
-                    Row{"SetRightAfterAStartBehind", 7 * 24h + 2h, 2h, false, 7 * 24h + 2h, 7 * 24h}),
+    ::testing::Values(Row{"AtTheStart", 0s, 0s, true, 0s}, Row{"ADayLater", 24h, 24h, true, 24h},
+                      Row{"AStepWithinTheBound", 24h + 10min, 24h, true, 24h + 10min},
+                      Row{"AStepAhead", 24h + 11min, 24h, false, 24h},
+                      Row{"AStepBack", 24h - 11min, 24h, false, 24h},
+                      Row{"AWeekBehind", 1h - 7 * 24h, 1h, false, 1h}, Row{"SetRightAgain", 2h, 2h, true, 2h},
+                      Row{"ALittleBehindTheNewestMail", 0s, 0s, true, 0s, 10min},
+                      Row{"BehindTheNewestMail", 1h, 1h, false, 7 * 24h + 1h, 7 * 24h},
+                      Row{"SetRightAfterAStartBehind", 7 * 24h + 2h, 2h, false, 7 * 24h + 2h, 7 * 24h}),
     [](const auto& one) { return one.param.name; });
 
 TEST(TrustedClock, BelievesNoTimeThatWasReadBeforeItWasSetRight) {

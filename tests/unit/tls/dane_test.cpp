@@ -68,7 +68,8 @@ TEST(DigestAgility, TakesOnlyTheStrongestDigestOfEachUsageAndSelector) {  // DAN
 }
 
 TEST(DigestAgility, LeavesWhatIsNoDigest) {  // RFC 7671 §9
-    const std::unique_ptr<EVP_PKEY, void (*)(EVP_PKEY*)> key(EVP_EC_gen("P-256"), EVP_PKEY_free);
+    const std::unique_ptr<EVP_PKEY, void (*)(EVP_PKEY*)> key(
+        EVP_PKEY_Q_keygen(nullptr, nullptr, "EC", "P-256"), EVP_PKEY_free);
     unsigned char* octets = nullptr;
     const int size = i2d_PUBKEY(key.get(), &octets);
     ASSERT_GT(size, 0);

@@ -26,7 +26,7 @@ const WallTime begins{std::chrono::sys_days(std::chrono::year(2026) / 11 / 1)};
 const WallTime ends = begins + hours(24 * 90);
 
 Key ec_key() {
-    return Key(EVP_EC_gen("P-256"));
+    return Key(EVP_PKEY_Q_keygen(nullptr, nullptr, "EC", "P-256"));
 }
 
 // For the common name mx.d.test; `names`: subjectAltName as OpenSSL's configuration has it, empty: none.
