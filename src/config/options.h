@@ -14,7 +14,7 @@
 #include "delivery/route.h"
 #include "dns/record.h"
 #include "intake/sender_limits.h"
-#include "store/records.h"
+#include "store/admin.h"
 
 namespace sternpost::config {
 

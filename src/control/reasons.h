@@ -8,7 +8,11 @@
 
 #include "control/protocol.h"
 #include "delivery/why.h"
-#include "store/records.h"
+#include "store/admin.h"
+#include "store/message.h"
+#include "store/policy.h"
+#include "store/report.h"
+#include "store/results.h"
 #include "store/store.h"
 
 namespace sternpost::control {

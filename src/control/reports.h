@@ -7,7 +7,7 @@
 #include <vector>
 
 #include "control/protocol.h"
-#include "store/records.h"
+#include "store/report.h"
 #include "tlsrpt/record.h"
 #include "tlsrpt/report.h"
 

@@ -6,7 +6,7 @@
 #include <unordered_map>
 
 #include "mail/address.h"
-#include "store/records.h"
+#include "store/message.h"
 #include "util/clock.h"
 
 namespace sternpost::delivery {

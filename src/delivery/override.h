@@ -7,7 +7,7 @@
 #include <vector>
 
 #include "delivery/requirement.h"
-#include "store/records.h"
+#include "store/admin.h"
 
 namespace sternpost::delivery {
 

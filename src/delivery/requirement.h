@@ -8,7 +8,7 @@
 
 #include "dns/name.h"
 #include "smtp/client.h"
-#include "store/records.h"
+#include "store/results.h"
 #include "sts/policy.h"
 #include "tls/dane.h"
 #include "tls/verify.h"

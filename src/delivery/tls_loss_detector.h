@@ -7,7 +7,9 @@
 #include <string>
 #include <vector>
 
-#include "store/records.h"
+#include "store/admin.h"
+#include "store/policy.h"
+#include "store/results.h"
 
 namespace sternpost::delivery {
 

@@ -7,7 +7,9 @@
 #include <vector>
 
 #include "queue/obstacle.h"
-#include "store/records.h"
+#include "store/admin.h"
+#include "store/history.h"
+#include "store/message.h"
 
 namespace sternpost::delivery {
 

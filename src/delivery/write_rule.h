@@ -6,7 +6,7 @@
 #include <string>
 
 #include "mail/sender_domains.h"
-#include "store/records.h"
+#include "store/message.h"
 
 namespace sternpost::delivery {
 

@@ -11,7 +11,7 @@
 #include "mail/header_filter.h"
 #include "mail/sender_domains.h"
 #include "mail/trace.h"
-#include "store/records.h"
+#include "store/message.h"
 
 namespace sternpost::intake {
 

@@ -9,7 +9,7 @@
 
 #include "mail/address.h"
 #include "mail/envelope.h"
-#include "store/records.h"
+#include "store/message.h"
 
 namespace sternpost::intake {
 

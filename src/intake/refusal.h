@@ -6,7 +6,7 @@
 #include <string_view>
 
 #include "mail/address.h"
-#include "store/records.h"
+#include "store/errc.h"
 #include "util/result.h"
 
 namespace sternpost::intake {

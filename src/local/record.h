@@ -10,7 +10,7 @@
 
 #include "intake/refusal.h"
 #include "mail/envelope.h"
-#include "store/records.h"
+#include "store/message.h"
 #include "util/result.h"
 
 namespace sternpost::local {

@@ -5,7 +5,9 @@
 #include <optional>
 #include <string>
 
-#include "store/records.h"
+#include "store/admin.h"
+#include "store/message.h"
+#include "store/results.h"
 
 namespace sternpost::queue {
 

@@ -4,7 +4,7 @@
 #include <chrono>
 #include <vector>
 
-#include "store/records.h"
+#include "store/message.h"
 #include "store/trusted_clock.h"
 #include "util/clock.h"
 #include "util/random.h"

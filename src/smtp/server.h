@@ -19,7 +19,8 @@
 #include "mail/sender_domains.h"
 #include "smtp/client_limits.h"
 #include "smtp/data_reader.h"
-#include "store/records.h"
+#include "store/errc.h"
+#include "store/message.h"
 
 namespace sternpost::smtp {
 

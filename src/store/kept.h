@@ -6,7 +6,11 @@
 #include <cstdint>
 #include <variant>
 
-#include "store/records.h"
+#include "store/admin.h"
+#include "store/message.h"
+#include "store/policy.h"
+#include "store/report.h"
+#include "store/results.h"
 
 namespace sternpost::store {
 

@@ -8,7 +8,13 @@
 #include <string_view>
 #include <vector>
 
-#include "store/records.h"
+#include "store/admin.h"
+#include "store/errc.h"
+#include "store/history.h"
+#include "store/message.h"
+#include "store/policy.h"
+#include "store/report.h"
+#include "store/results.h"
 #include "util/task_queue.h"
 
 namespace sternpost::store {

@@ -7,7 +7,7 @@
 #include <string>
 #include <string_view>
 
-#include "store/records.h"
+#include "store/message.h"
 
 namespace sternpost::store {
 

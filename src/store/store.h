@@ -10,9 +10,12 @@
 #include <string_view>
 #include <vector>
 
+#include "store/admin.h"
+#include "store/errc.h"
 #include "store/kept.h"
+#include "store/message.h"
 #include "store/questions.h"
-#include "store/records.h"
+#include "store/results.h"
 #include "util/task_queue.h"
 
 namespace sternpost::store {

@@ -4,7 +4,8 @@
 #include <string>
 #include <vector>
 
-#include "store/records.h"
+#include "store/admin.h"
+#include "store/policy.h"
 
 namespace sternpost::sts {
 

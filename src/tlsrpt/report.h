@@ -6,7 +6,8 @@
 #include <string>
 #include <vector>
 
-#include "store/records.h"
+#include "store/report.h"
+#include "store/results.h"
 #include "util/clock.h"
 
 namespace sternpost::tlsrpt {

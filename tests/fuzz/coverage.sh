@@ -12,7 +12,7 @@ measured=(
 )
 others=(
     control/access control/protocol dkim/key dkim/keys dns/name dns/record local/drop_folder mail/address mail/header mail/line_ends mail/parts
-    mail/seven_bit mail/trace queue/obstacle store/records sts/advice util/clock util/crc32c util/file util/gzip
+    mail/seven_bit mail/trace queue/obstacle store/message sts/advice util/clock util/crc32c util/file util/gzip
     util/random util/text
 )
 targets=(

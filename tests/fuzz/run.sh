@@ -28,7 +28,7 @@ sources=(
     control/access control/protocol dkim/canon dkim/key dkim/keys dkim/sign dns/message dns/name dns/record
     local/drop_folder local/record mail/address mail/header mail/header_filter mail/line_ends mail/parts
     mail/address_repair mail/encoded_word mail/repair mail/seven_bit mail/trace queue/obstacle smtp/extensions smtp/reply
-    store/hop_group store/records sts/advice
+    store/hop_group store/message sts/advice
     sts/policy sts/record tls/dane tls/leaf tlsrpt/incoming tlsrpt/record util/clock util/crc32c util/file
     util/gzip util/incoming_answer util/random util/text
 )

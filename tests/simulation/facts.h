@@ -9,7 +9,9 @@
 #include <string>
 #include <utility>
 
-#include "store/records.h"
+#include "store/admin.h"
+#include "store/message.h"
+#include "store/results.h"
 #include "store/store.h"
 #include "util/clock.h"
 

@@ -10,10 +10,9 @@
 #include "store/engine/layout.h"
 #include "store/journal/body.h"
 #include "store/journal/codec.h"
-#include "store/journal/journal.h"
+#include "store/journal/segment.h"
 #include "store/open.h"
-#include "store/sqlite/database.h"
-#include "store/sqlite/schema.h"
+#include "store/sqlite/index_check.h"
 #include "util/file.h"
 
 namespace sternpost::store::engine {
@@ -22,43 +21,10 @@ namespace {
 constexpr int looks_while_running = 3;       // ours: what stays wrong so often is wrong
 constexpr std::size_t most_findings = 1000;  // ours: of one rule; the rest is counted
 constexpr std::uint64_t alignment = 8;
-
-// What each hop's row is to say of those that wait for it (see doc/formats.md).
-constexpr const char* wrong_hops =
-    "SELECT h.name FROM hop h WHERE h.waiting <> "
-    "(SELECT count(*) FROM recipient r WHERE r.hop = h.id AND r.state = 0) OR "
-    "(h.waiting > 0 AND (h.due_at = 9223372036854775807) <> (NOT EXISTS "
-    "(SELECT 1 FROM recipient r WHERE r.hop = h.id AND r.state = 0 AND r.tier < 2)))";
-constexpr const char* mend_hops =
-    "UPDATE hop SET waiting = (SELECT count(*) FROM recipient r WHERE r.hop = hop.id AND r.state = 0);"
-    "UPDATE hop SET due_at = max(next_at, ifnull((SELECT min(CASE r.tier WHEN 0 THEN 0 ELSE r.next_at END) "
-    "FROM recipient r WHERE r.hop = hop.id AND r.state = 0 AND r.tier < 2), 9223372036854775807))";
-
-constexpr const char* wrong_messages =
-    "SELECT m.id FROM message m WHERE m.unfinished <> "
-    "(SELECT count(*) FROM recipient r WHERE r.message = m.id AND r.state = 0) OR m.unfinished = 0";
-constexpr const char* mend_messages =
-    "UPDATE message SET unfinished = (SELECT count(*) FROM recipient r WHERE r.message = message.id AND "
-    "r.state = 0);"
-    "DELETE FROM recipient WHERE message IN (SELECT id FROM message WHERE unfinished = 0);"
-    "DELETE FROM message WHERE unfinished = 0";
-
-constexpr const char* lost_recipients =
-    "SELECT DISTINCT r.message FROM recipient r WHERE NOT EXISTS (SELECT 1 FROM message m WHERE m.id = "
-    "r.message) "
-    "OR NOT EXISTS (SELECT 1 FROM hop h WHERE h.id = r.hop)";
-constexpr const char* mend_recipients =
-    "DELETE FROM recipient WHERE NOT EXISTS (SELECT 1 FROM message m WHERE m.id = recipient.message)";
-
-constexpr const char* wrong_segments =
-    "SELECT s.id FROM segment s WHERE s.messages <> (SELECT count(*) FROM message m WHERE m.segment = s.id) "
-    "OR "
-    "s.recipients <> (SELECT total(unfinished) FROM message m WHERE m.segment = s.id) OR "
-    "s.octets <> (SELECT total(size) FROM message m WHERE m.segment = s.id)";
-constexpr const char* mend_segments =
-    "UPDATE segment SET messages = (SELECT count(*) FROM message m WHERE m.segment = segment.id), "
-    "recipients = (SELECT total(unfinished) FROM message m WHERE m.segment = segment.id), "
-    "octets = (SELECT total(size) FROM message m WHERE m.segment = segment.id)";
+constexpr const char* index_repair =
+    "queue.db is set aside as queue.db.damaged; the next start rebuilds it from the journal and holds all "
+    "mail until it "
+    "is released";
 
 // One look at everything.
 class Look {
@@ -69,10 +35,8 @@ class Look {
 
   private:
     void say(const std::string& rule, std::string text, std::string repair = "", bool repaired = false);
-    Result<void> index(sqlite::Database& database, bool mend);
-    void rows(sqlite::Database& database, bool mend, const char* rule, const char* wrong, const char* what,
-              const char* mend_sql, const char* repair);
-    Result<void> places(sqlite::Database& database);
+    Result<void> index(bool mend);
+    Result<void> rows(sqlite::IndexCheck& check);
     Result<void> journal();
     void segment(std::uint64_t id, std::string_view octets, bool last);
     Result<void> files(bool mend);
@@ -81,10 +45,7 @@ class Look {
     Disk& disk_;
     std::string state_dir_;
     SpoolReport report_;
-    JournalPosition position_;
-    std::map<std::string, std::uint64_t> body_sizes_;  // that messages have
-    std::map<std::uint64_t, std::map<std::uint64_t, std::pair<std::uint64_t, std::uint64_t>>>
-        wanted_;  // by segment and offset: id and size of the message that is to be there
+    sqlite::IndexContents wanted_;          // what was found of it is taken out
     std::set<std::string> bodies_to_come_;  // of records that the index has not read
     std::map<std::string, std::size_t> said_;
     std::map<std::string, SpoolFinding> more_;  // by rule, one for all beyond the limit
@@ -102,83 +63,49 @@ void Look::say(const std::string& rule, std::string text, std::string repair, bo
     more->second = {rule, fmt::format("and {} more", count - most_findings), std::move(repair), all};
 }
 
-void Look::rows(sqlite::Database& database, bool mend, const char* rule, const char* wrong, const char* what,
-                const char* mend_sql, const char* repair) {
-    std::vector<SpoolFinding> found;
-    std::size_t more = 0;
-    {
-        sqlite::Statement row(database, wrong);
-        while (row.row()) {
-            if (found.size() >= 20)
-                ++more;
-            else
-                found.push_back({rule, fmt::format("{} {}", what, row.text(0)), repair, false});
-        }
-    }
-    if (found.empty()) return;
-    if (more > 0) found.push_back({rule, fmt::format("and {} more", more), repair, false});
-    if (mend && mend_sql != nullptr) {
-        const auto done = database.transaction([&] { database.run(mend_sql); });
-        for (auto& finding : found) finding.repaired = done.has_value();
-    }
-    std::move(found.begin(), found.end(), std::back_inserter(report_.findings));
-}
-
-// Where the index says that messages are.
-Result<void> Look::places(sqlite::Database& database) {
-    sqlite::Statement row(database, "SELECT id, segment, offset, size, file FROM message");
-    while (row.row()) {
-        ++report_.messages;
-        if (row.octets(4).empty())
-            wanted_[row.id(1)][row.id(2)] = {row.id(0), row.id(3)};
-        else
-            body_sizes_[row.text(4)] = row.id(3);
-    }
-    sqlite::Statement position(database, "SELECT segment, offset, sequence FROM position");
-    if (position.row()) position_ = {position.id(0), position.id(1), position.id(2)};
-    position.reset();
-    if (auto error = database.take_error()) return fail(std::move(*error));
+Result<void> Look::rows(sqlite::IndexCheck& check) {
+    const auto damage = check.damage();
+    if (!damage) return fail(damage.error());
+    for (const auto& wrong : *damage) say("index-damaged", "queue.db: " + wrong, index_repair);
+    if (!damage->empty()) return {};
+    report_.findings = check.wrong_rows();
+    auto contents = check.contents();
+    if (!contents) return fail(std::move(contents).error());
+    wanted_ = std::move(*contents);
+    report_.messages = wanted_.messages;
     return {};
 }
 
-Result<void> Look::index(sqlite::Database& database, bool mend) {
+Result<void> Look::index(bool mend) {
+    const std::string path = state_dir_ + '/' + index_name;
     {
-        sqlite::Statement sound(database, "PRAGMA quick_check(20)");
-        while (sound.row())
-            if (sound.octets(0) != "ok")
-                say("index-damaged", "queue.db: " + sound.text(0),
-                    "queue.db is set aside as queue.db.damaged; the next start rebuilds it from the journal "
-                    "and holds "
-                    "all mail until it is released");
+        auto check = sqlite::IndexCheck::open({path, ""}, mend);
+        if (check) {
+            if (auto done = rows(*check); !done) return done;
+        } else if (check.error().code == Errc::not_found) {
+            say("index-missing", path + " is not there",
+                "nothing to do: the next start rebuilds it from the journal and holds all mail until it is "
+                "released");
+        } else if (check.error().code == Errc::damaged) {
+            say("index-damaged", check.error().text, index_repair);
+        } else {
+            return fail(std::move(check).error());
+        }
     }
-    if (auto error = database.take_error())
-        say("index-damaged", "queue.db: " + error->text,
-            "queue.db is set aside as queue.db.damaged; the next start rebuilds it from the journal and "
-            "holds "
-            "all mail "
-            "until it is released");
-    if (!report_.findings.empty()) return {};
-    rows(database, mend, "index-recipients", lost_recipients,
-         "a recipient has no message, or no next hop: message", mend_recipients,
-         "recipients without a message are dropped");
-    rows(database, mend, "index-messages", wrong_messages,
-         "the count of unfinished recipients is wrong: message", mend_messages,
-         "recounted; messages without an unfinished recipient are dropped");
-    rows(database, mend, "index-segments", wrong_segments, "the count of what lives in it is wrong: segment",
-         mend_segments, "recounted");
-    rows(database, mend, "index-hops", wrong_hops,
-         "the count of who waits for it, or when, is wrong: next hop", mend_hops, "recounted");
-    return places(database);
+    if (mend && !report_.findings.empty() && report_.findings.front().rule == "index-damaged")
+        for (const bool done = set_index_aside(disk_).has_value(); auto& finding : report_.findings)
+            finding.repaired = done;
+    return {};
 }
 
 // Every record up to the end, and the messages that are to be there.
 void Look::segment(std::uint64_t id, std::string_view octets, bool last) {
     const std::string name = segment_name(id);
-    auto wanted = wanted_.find(id);
+    auto wanted = wanted_.in_journal.find(id);
     const auto header = decode_segment_header(octets, id);
     if (!header) {
-        const bool needed = wanted != wanted_.end();
-        if (needed || (!last && id < position_.segment))
+        const bool needed = wanted != wanted_.in_journal.end();
+        if (needed || (!last && id < wanted_.position.segment))
             say("journal-header", name + ": its header is damaged" + (needed ? "; messages are in it" : ""));
         return;
     }
@@ -186,14 +113,15 @@ void Look::segment(std::uint64_t id, std::string_view octets, bool last) {
     while (const auto record = decode_record(octets, offset, *header)) {
         ++report_.records;
         // Mail that the index has not heard of yet has its body all the same.
-        const bool beyond = id > position_.segment || (id == position_.segment && offset >= position_.offset);
+        const bool beyond = id > wanted_.position.segment ||
+                            (id == wanted_.position.segment && offset >= wanted_.position.offset);
         if (beyond && static_cast<RecordType>(record->type) == RecordType::accept)
-            if (const auto read = decode_message(record->fields); read && !read->body.file.empty())
-                bodies_to_come_.insert(read->body.file);
+            if (const auto read = decode_message(record->fields); read && has_file(read->body))
+                bodies_to_come_.insert(file_of(read->body.ref));
         if (record->body_damaged)
             say("journal-body",
                 fmt::format("{}: the text of the message at octet {} is damaged", name, offset));
-        if (wanted != wanted_.end()) {
+        if (wanted != wanted_.in_journal.end()) {
             const auto message = wanted->second.find(offset);
             if (message != wanted->second.end() &&
                 static_cast<RecordType>(record->type) == RecordType::accept) {
@@ -213,10 +141,10 @@ void Look::segment(std::uint64_t id, std::string_view octets, bool last) {
             fmt::format("{}: octets {} to {} cannot be read, and sound records follow", name, offset, at));
         break;
     }
-    if (id == position_.segment && position_.offset > offset)
+    if (id == wanted_.position.segment && wanted_.position.offset > offset)
         say("journal-short",
             fmt::format("{}: its records end at octet {}, but the index has read it up to {}", name, offset,
-                        position_.offset));
+                        wanted_.position.offset));
 }
 
 Result<void> Look::journal() {
@@ -229,7 +157,7 @@ Result<void> Look::journal() {
         ++report_.segments;
         segment(id, *octets, id == ids->back());
     }
-    for (const auto& [id, messages] : wanted_)
+    for (const auto& [id, messages] : wanted_.in_journal)
         for (const auto& [offset, message] : messages)
             say("message-place", fmt::format("message {} is to be at octet {} of {}, and is not there",
                                              MessageId{message.first}.text(), offset, segment_name(id)));
@@ -246,9 +174,9 @@ Result<void> Look::files(bool mend) {
     };
     for (const auto& name : *bodies) {
         ++report_.bodies;
-        const auto wanted = body_sizes_.find(name);
-        if (wanted == body_sizes_.end() && bodies_to_come_.contains(name)) continue;
-        if (wanted == body_sizes_.end()) {
+        const auto wanted = wanted_.body_sizes.find(name);
+        if (wanted == wanted_.body_sizes.end() && bodies_to_come_.contains(name)) continue;
+        if (wanted == wanted_.body_sizes.end()) {
             drop("body-without-message", body_path(name),
                  body_path(name) + ": no message in the index has it");
             continue;
@@ -258,9 +186,9 @@ Result<void> Look::files(bool mend) {
         if (!size || *size != wanted->second)
             say("body-size", fmt::format("{}: {} octets are to be there{}", body_path(name), wanted->second,
                                          size ? fmt::format(", {} are", *size) : ", it cannot be read"));
-        body_sizes_.erase(wanted);
+        wanted_.body_sizes.erase(wanted);
     }
-    for (const auto& [name, size] : body_sizes_)
+    for (const auto& [name, size] : wanted_.body_sizes)
         say("body-missing",
             body_path(name) + ": a message has it, and it is not there; its sender will be told");
     const auto names = disk_.list("journal");
@@ -281,14 +209,7 @@ Result<void> Look::history() {
     if (!names) return fail(names.error());
     for (const std::string& name : *names) {
         if (!name.ends_with(".db")) continue;
-        auto database = sqlite::Database::open({state_dir_ + "/history/" + name, ""}, sqlite::Access::read);
-        std::string wrong = database ? "" : database.error().text;
-        if (database) {
-            sqlite::Statement sound(**database, "PRAGMA quick_check(1)");
-            if (sound.row() && sound.octets(0) != "ok") wrong = sound.text(0);
-            sound.reset();
-            if (auto error = (*database)->take_error()) wrong = error->text;
-        }
+        const std::string wrong = sqlite::damage_of({state_dir_ + "/history/" + name, ""});
         if (!wrong.empty())
             say("history-damaged",
                 "history/" + name + ": " + wrong +
@@ -298,34 +219,7 @@ Result<void> Look::history() {
 }
 
 Result<SpoolReport> Look::run(bool mend) {
-    const std::string path = state_dir_ + '/' + index_name;
-    auto database = sqlite::Database::open({path, ""}, mend ? sqlite::Access::write : sqlite::Access::read);
-    if (!database && database.error().code == Errc::not_found) {
-        say("index-missing", path + " is not there",
-            "nothing to do: the next start rebuilds it from the journal and holds all mail until it is "
-            "released");
-    } else if (!database) {
-        if (database.error().code == Errc::io) return fail(std::move(database).error());
-        say("index-damaged", database.error().text);
-    } else {
-        const auto empty = sqlite::check_schema(**database, path);
-        if (!empty && empty.error().code == Errc::newer_schema) return fail(empty.error());
-        if (!empty) say("index-damaged", empty.error().text);
-        const auto version = (*database)->number("PRAGMA user_version");
-        if (empty && !*empty && version != sqlite::newest_schema())
-            return fail(
-                Errc::busy,
-                path + " was made by an earlier release: start the daemon once to bring it up to date");
-        if (!mend) (*database)->run("BEGIN");
-        if (empty && !*empty)
-            if (auto done = index(**database, mend); !done) return fail(std::move(done).error());
-        if (!mend) (*database)->run("COMMIT");
-        const bool damaged = !report_.findings.empty() && report_.findings.front().rule == "index-damaged";
-        database->reset();
-        if (damaged && mend)
-            for (const bool done = set_index_aside(disk_).has_value(); auto& finding : report_.findings)
-                finding.repaired = done;
-    }
+    if (auto done = index(mend); !done) return fail(std::move(done).error());
     if (auto done = journal(); !done) return fail(std::move(done).error());
     const bool knows_bodies =
         report_.findings.empty() || !report_.findings.front().rule.starts_with("index-");

@@ -1,23 +1,8 @@
 #include "store/engine/damage.h"
 
 #include "store/engine/layout.h"
-#include "store/sqlite/schema.h"
 
 namespace sternpost::store::engine {
-
-bool index_is_damaged(const sqlite::DatabasePlace& place) {
-    auto database = sqlite::Database::open(place, sqlite::Access::read);
-    if (!database) return database.error().code == Errc::damaged;
-    const auto schema = sqlite::check_schema(**database, index_name);
-    if (!schema) return schema.error().code == Errc::damaged;
-    bool sound = true;
-    {
-        sqlite::Statement row(**database, "PRAGMA quick_check(1)");
-        while (row.row()) sound = sound && row.octets(0) == "ok";
-    }
-    const auto error = (*database)->take_error();
-    return !sound || (error && error->code == Errc::damaged);
-}
 
 Result<void> set_index_aside(Disk& disk) {
     // The log first: a database without it is older, and one with it is the damaged one.

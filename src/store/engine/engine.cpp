@@ -9,6 +9,7 @@
 #include "store/engine/damage.h"
 #include "store/engine/layout.h"
 #include "store/open.h"
+#include "store/sqlite/index_check.h"
 
 namespace sternpost::store::engine {
 namespace {
@@ -56,7 +57,7 @@ Result<std::unique_ptr<SqliteStore>> SqliteStore::open(const std::string& state_
     const StorePlace place{disk, {state_dir + '/' + index_name, ""}};
     auto store = open(place, options, log, clock, random, events);
     std::string damage;
-    if (!store && store.error().code == Errc::damaged && index_is_damaged(place.database)) {
+    if (!store && store.error().code == Errc::damaged && sqlite::is_damaged(place.database)) {
         damage = store.error().text;
         if (auto aside = set_index_aside(*disk); !aside) return fail(std::move(aside).error());
         if (auto file = disk->open(index_name, OpenMode::create); !file) return fail(std::move(file).error());

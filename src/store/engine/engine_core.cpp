@@ -12,7 +12,7 @@ constexpr std::chrono::seconds hop_gather(1);  // a next hop's state alone is wo
 constexpr std::chrono::seconds idle_tick(1);   // for the free space, when nothing happens
 
 bool is_large(const Body& body) {
-    return !body.file.empty() || (body.octets && body.octets->size() > max_inline_body);
+    return has_file(body) || (body.octets && body.octets->size() > max_inline_body);
 }
 
 }  // namespace
@@ -254,11 +254,11 @@ void EngineCore::read_body(const StoredMessage& message, std::uint64_t offset, s
                         [this, id = message.id, body = message.body, offset,
                          most](Completion<Result<std::string>> answer) mutable {
                             auto octets = store::read_body(*place_.disk, body, offset, most);
-                            if (octets || !body.place) return answer(std::move(octets));
+                            if (octets || !place_of(body.ref)) return answer(std::move(octets));
                             // Its record may have been copied forward since, and the segment be gone.
                             task_queues_.reader.post([this, id, known = std::move(body), offset, most,
                                                       held = std::move(answer)]() mutable {
-                                if (const auto place = reader_->place_of(id)) known.place = *place;
+                                if (const auto place = reader_->place_of(id)) known.ref = ref_to(*place);
                                 held(store::read_body(*place_.disk, known, offset, most));
                             });
                         });

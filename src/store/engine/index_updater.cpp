@@ -6,6 +6,7 @@
 
 #include "store/engine/layout.h"
 #include "store/journal/codec.h"
+#include "store/journal/replay.h"
 
 namespace sternpost::store::engine {
 namespace {
@@ -290,7 +291,7 @@ void IndexUpdater::take(CommittedEntries handed) {
     waiting_.clear();
     for (auto& file : *released) {
         Body body;
-        body.file = std::move(file);
+        body.ref = ref_to_file(file).value_or(BodyRef());
         // Their messages are finished in the synced journal: a crash that undoes this transaction repeats it.
         parts_.bodies.discard(body);
     }
@@ -363,8 +364,8 @@ std::optional<std::uint64_t> IndexUpdater::thin_segment() const {
     return out;
 }
 
-std::vector<NewMessage> IndexUpdater::copies(std::uint64_t segment) {
-    std::vector<NewMessage> out;
+std::vector<Accepted> IndexUpdater::copies(std::uint64_t segment) {
+    std::vector<Accepted> out;
     const auto use = index_->segments().find(segment);
     if (!current() || use == index_->segments().end()) return out;
     const std::uint64_t messages = use->second.messages;
@@ -381,12 +382,11 @@ std::vector<NewMessage> IndexUpdater::copies(std::uint64_t segment) {
         if (found.body_damaged || static_cast<RecordType>(found.type) != RecordType::accept) continue;
         auto message = decode_message(found.fields);
         if (!message) continue;
-        message->copied = index_->copied(*message, found.place);
-        if (!message->copied) continue;
+        auto copied = index_->copied(*message, found.place);
+        if (!copied) continue;
         size += found.size;
-        if (message->body.file.empty())
-            message->body.octets = std::make_shared<const std::string>(found.body);
-        out.push_back(std::move(*message));
+        if (!has_file(message->body)) message->body.octets = std::make_shared<const std::string>(found.body);
+        out.push_back({std::move(*message), std::move(copied)});
     }
     note("thinning", records ? Result<void>{} : Result<void>(fail(records.error())));
     if (out.size() == messages && size <= most) not_thin_.erase(segment);

@@ -77,7 +77,7 @@ class IndexUpdater {
     /// What lives in the segment, to be written once more so that it can go: each message with its copied
     /// state and its small body. Nothing where that is more than an eighth of a segment, or the index is not
     /// current.
-    std::vector<NewMessage> copies(std::uint64_t segment);
+    std::vector<Accepted> copies(std::uint64_t segment);
     /// The files of these segments are gone.
     void gone(const std::vector<std::uint64_t>& segments);
     /// Moves the WAL into the database: as much as readers let it, or all of it, waiting for them.

@@ -6,14 +6,6 @@
 
 namespace sternpost::store::engine {
 
-// What the writing thread asks the index by itself.
-struct JournaledStore::Submissions {
-    explicit Submissions(std::unique_ptr<sqlite::Database> opened)
-        : database(std::move(opened)), find(*database, "SELECT message FROM submission WHERE id = ?1") {}
-    std::unique_ptr<sqlite::Database> database;
-    sqlite::Statement find;
-};
-
 JournaledStore::JournaledStore(JournaledStoreParts parts, const JournaledStoreOptions& options)
     : parts_(std::move(parts)),
       options_(options),
@@ -41,9 +33,9 @@ Result<void> JournaledStore::recover() {
     auto end = follower_.recover(opened_);
     if (!end) return fail(std::move(end).error());
     if (auto opened = journal_.open(*end); !opened) return opened;
-    auto database = sqlite::Database::open(parts_.database, sqlite::Access::read);
-    if (!database) return fail(std::move(database).error());
-    submissions_ = std::make_unique<Submissions>(std::move(*database));
+    auto submissions = sqlite::Submissions::open(parts_.database);
+    if (!submissions) return fail(std::move(submissions).error());
+    submissions_ = std::move(*submissions);
     if (options_.write_ahead && end->segment == 0) journal_.write_ahead();
     followed_ = *end;
     parts_.clock.learn(opened_.newest.time());
@@ -53,13 +45,8 @@ Result<void> JournaledStore::recover() {
 
 std::optional<MessageId> JournaledStore::known(const SubmissionId& id) {
     if (const auto it = unfollowed_.find(id); it != unfollowed_.end()) return it->second.message;
-    auto& find = submissions_->find.with(sqlite::Blob{std::string(id.octets.begin(), id.octets.end())});
-    std::optional<MessageId> found;
-    if (find.row()) found = MessageId{find.id(0)};
-    find.reset();
     // Unreadable is not unknown, but a message twice is better than one refused.
-    submissions_->database->take_error();
-    return found;
+    return submissions_->find(id).value_or(std::nullopt);
 }
 
 void JournaledStore::accept(NewMessage message, Completion<Result<MessageId>> reply) {
@@ -118,9 +105,9 @@ std::vector<std::uint64_t> JournaledStore::retire(const std::vector<std::uint64_
     return gone;
 }
 
-void JournaledStore::copy(std::vector<NewMessage> copies) {
+void JournaledStore::copy(std::vector<Accepted> copies) {
     commit();
-    std::erase_if(copies, [&](const NewMessage& copy) { return changed_->contains(copy.id); });
+    std::erase_if(copies, [&](const Accepted& copy) { return changed_->contains(copy.message.id); });
     changed_.reset();
     if (copies.empty()) return;
     writer_.copy(std::move(copies));

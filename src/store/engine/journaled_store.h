@@ -16,6 +16,7 @@
 #include "store/journal/body.h"
 #include "store/journal/journal.h"
 #include "store/journal/writer.h"
+#include "store/sqlite/submissions.h"
 #include "store/trusted_clock.h"
 #include "util/log.h"
 
@@ -83,7 +84,7 @@ class JournaledStore {
     /// IndexUpdater::copies() once more that have not. What was committed before begin_copy() must have been
     /// handed to the follower before it is asked.
     void begin_copy() { changed_.emplace(); }
-    void copy(std::vector<NewMessage> copies);
+    void copy(std::vector<Accepted> copies);
 
     // ---- both on one thread
     /// Brings the index to the journal's end.
@@ -98,7 +99,6 @@ class JournaledStore {
     }
 
   private:
-    struct Submissions;
     struct Unfollowed {
         MessageId message;
         std::uint64_t sequence = 0;
@@ -115,7 +115,7 @@ class JournaledStore {
     Writer writer_;
     IndexUpdater follower_;
     RepeatedErrors troubles_;
-    std::unique_ptr<Submissions> submissions_;
+    std::unique_ptr<sqlite::Submissions> submissions_;
     std::vector<JournalEntry> pending_;              // committed, and not handed over yet
     std::map<SubmissionId, Unfollowed> unfollowed_;  // of what may not be in the index yet
     JournalPosition followed_;

@@ -6,6 +6,7 @@
 #include "store/hop_group.h"
 #include "store/journal/body.h"
 #include "store/journal/codec.h"
+#include "store/journal/replay.h"
 
 namespace sternpost::store::engine {
 namespace {
@@ -82,9 +83,9 @@ Result<void> Offline::take(JournalEntry entry) {
         auto touched = touch(accepted->message.id);
         if (!touched) return fail(std::move(touched).error());
         if ((*touched)->after)
-            (*touched)->after->body.place = accepted->message.body.place;  // copied forward
+            (*touched)->after->body.ref = accepted->message.body.ref;  // copied forward
         else
-            (*touched)->after = StoredMessage::of(accepted->message);
+            (*touched)->after = accepted->stored();
     } else if (auto* result = std::get_if<DeliveryResult>(&entry.what)) {
         tally_.add(result->detail);
         auto touched = touch(result->message);

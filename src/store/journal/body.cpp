@@ -4,7 +4,7 @@
 
 #include <algorithm>
 
-#include "store/journal/journal.h"
+#include "store/journal/segment.h"
 #include "util/crc32c.h"
 #include "util/free_memory.h"
 #include "util/text.h"
@@ -62,7 +62,7 @@ class Bodies::Sink final : public BodySink {
     ~Sink() override {
         close();
         bodies_.budget_->give(reserved_);
-        if (body_.file.empty()) return;
+        if (!has_file(body_)) return;
         file_.reset();
         bodies_.discard(body_);
     }
@@ -93,7 +93,8 @@ class Bodies::Sink final : public BodySink {
             const auto more = file_->read(got, std::span(out).subspan(got));
             if (!more) return fail(more.error());
             if (*more == 0)
-                return fail(Errc::io, body_path(body_.file) + ": it is shorter than what was written");
+                return fail(Errc::io,
+                            body_path(file_of(body_.ref)) + ": it is shorter than what was written");
             got += *more;
         }
         return out;
@@ -102,7 +103,7 @@ class Bodies::Sink final : public BodySink {
     Result<Body> finish() override {
         close();
         file_.reset();
-        if (body_.file.empty()) {
+        if (!has_file(body_)) {
             const auto octets = new std::string(std::move(memory_));  // owned by the next line's pointer
             body_.octets = std::shared_ptr<const std::string>(octets, Release(bodies_.budget_, reserved_));
             reserved_ = 0;
@@ -124,10 +125,10 @@ class Bodies::Sink final : public BodySink {
     }
 
     Result<void> to_file() {
-        std::string name = SubmissionId::make(bodies_.random_).text();
+        const std::string name = SubmissionId::make(bodies_.random_).text();
         auto file = bodies_.disk_.open(body_path(name), OpenMode::create_new);
         if (!file) return fail(std::move(file).error());
-        body_.file = std::move(name);
+        body_.ref = ref_to_file(name).value_or(BodyRef());
         file_ = std::move(*file);
         if (auto put = file_->write(0, memory_); !put) return put;
         free_memory(memory_);
@@ -163,7 +164,7 @@ Result<void> Bodies::make_durable(Body& body) {
         settle(body);
         body = std::move(*moved);
     }
-    auto file = disk_.open(body_path(body.file), OpenMode::read_write);
+    auto file = disk_.open(body_path(file_of(body.ref)), OpenMode::read_write);
     if (!file) return fail(std::move(file).error());
     auto synced = (*file)->sync();
     if (synced) synced = disk_.sync_dir("bodies");
@@ -176,26 +177,25 @@ void Bodies::settle(const Body& body) {
 }
 
 void Bodies::discard(const Body& body) {
-    if (body.file.empty()) return;
+    if (!has_file(body)) return;
     // A file that stays is found and removed at the next start.
-    [[maybe_unused]] const auto removed = disk_.unlink(body_path(body.file));
+    [[maybe_unused]] const auto removed = disk_.unlink(body_path(file_of(body.ref)));
 }
 
 Result<std::string> read_body(Disk& disk, const Body& body, std::uint64_t offset, std::size_t most) {
     if (body.damaged) return fail(Errc::damaged, "the message's text was damaged on disk");
     if (body.octets) return offset < body.octets->size() ? body.octets->substr(offset, most) : std::string();
-    if (body.file.empty()) {
-        if (!body.place) return fail(Errc::not_found, "the message's text is nowhere");
-        return read_record_body(disk, body, offset, most);
-    }
-    auto file = disk.open(body_path(body.file), OpenMode::read);
+    if (place_of(body.ref)) return read_record_body(disk, body, offset, most);
+    if (!has_file(body)) return fail(Errc::not_found, "the message's text is nowhere");
+    const std::string path = body_path(file_of(body.ref));
+    auto file = disk.open(path, OpenMode::read);
     if (!file) return fail(std::move(file).error());
     if (offset == 0) {
         const auto size = (*file)->size();
         const auto crc = size ? crc_of(**file) : fail(size.error());
         if (!crc) return fail(crc.error());
         if (*size != body.size || *crc != body.crc)
-            return fail(Errc::damaged, body_path(body.file) + ": the message's text is damaged");
+            return fail(Errc::damaged, path + ": the message's text is damaged");
     }
     if (offset >= body.size) return std::string();
     std::string out(std::min<std::uint64_t>(most, body.size - offset), '\0');

@@ -133,8 +133,7 @@ std::string encode_recipient(const QueuedRecipient& recipient, const RecipientPr
     return out.take();
 }
 
-void put_recipients(FieldWriter& out, const NewMessage& message) {
-    const CopiedState* copied = message.copied ? &*message.copied : nullptr;
+void put_recipients(FieldWriter& out, const NewMessage& message, const CopiedState* copied = nullptr) {
     for (std::size_t n = 0; n < message.recipients.size(); ++n)
         out.octets(message_recipient,
                    encode_recipient(message.recipients[n], copied != nullptr && n < copied->recipients.size()
@@ -219,7 +218,7 @@ void put_head(FieldWriter& out, const NewMessage& message, Keep keep) {
     if (message.origin.uid) out.number(message_origin_uid, *message.origin.uid);
     out.number(message_body_size, message.body.size);
     if (keep == Keep::for_history) return;
-    out.some_octets(message_body_file, message.body.file);
+    out.some_octets(message_body_file, file_of(message.body.ref));
     out.number(message_body_crc, message.body.crc);
     out.some_number(message_body_eight_bit, message.body.eight_bit ? 1 : 0);
 }
@@ -240,15 +239,23 @@ mail::Notify notify_of(std::uint64_t bits) {
     return notify;
 }
 
+std::string encode(const Accepted& accepted) {
+    FieldWriter out;
+    put_head(out, accepted.message, Keep::all);
+    const CopiedState* state = accepted.copied ? &*accepted.copied : nullptr;
+    if (state != nullptr) {
+        std::uint64_t flags = copied;
+        if (state->held) flags |= copied_held;
+        if (state->warned) flags |= copied_warned;
+        out.number(message_copied, flags);
+    }
+    put_recipients(out, accepted.message, state);
+    return out.take();
+}
+
 std::string encode(const NewMessage& message) {
     FieldWriter out;
     put_head(out, message, Keep::all);
-    if (message.copied) {
-        std::uint64_t flags = copied;
-        if (message.copied->held) flags |= copied_held;
-        if (message.copied->warned) flags |= copied_warned;
-        out.number(message_copied, flags);
-    }
     put_recipients(out, message);
     return out.take();
 }
@@ -302,6 +309,13 @@ void take_envelope(const Field& field, Into& into, mail::Envelope& envelope) {
     }
 }
 
+// The name becomes part of a path: only what we make ourselves may stand there.
+void take_file(const Field& field, Into& into, Body& body) {
+    const auto ref = ref_to_file(field.octets);
+    if (!ref) return into.refuse();
+    body.ref = *ref;
+}
+
 void take_origin_and_body(const Field& field, Into& into, NewMessage& message) {
     switch (field.tag) {
         case message_origin_address:
@@ -317,7 +331,7 @@ void take_origin_and_body(const Field& field, Into& into, NewMessage& message) {
             into.number(message.origin.uid.emplace());
             break;
         case message_body_file:
-            into.text(message.body.file);
+            take_file(field, into, message.body);
             break;
         case message_body_size:
             into.number(message.body.size);
@@ -335,8 +349,9 @@ void take_origin_and_body(const Field& field, Into& into, NewMessage& message) {
 
 }  // namespace
 
-Result<NewMessage> decode_message(std::string_view fields) {
-    NewMessage message;
+Result<Accepted> decode_accepted(std::string_view fields) {
+    Accepted out;
+    NewMessage& message = out.message;
     bool has_id = false;
     std::uint64_t copy = 0;
     CopiedState copied;
@@ -374,12 +389,16 @@ Result<NewMessage> decode_message(std::string_view fields) {
     if (copy != 0) {
         copied.held = (copy & copied_held) != 0;
         copied.warned = (copy & copied_warned) != 0;
-        message.copied = std::move(copied);
+        out.copied = std::move(copied);
     }
-    // A body file's name becomes part of a path: nothing but what we make ourselves may stand there.
-    const auto odd = message.body.file.find_first_not_of("0123456789abcdef");
-    if (!ok || !has_id || odd != std::string::npos) return damaged("message");
-    return message;
+    if (!ok || !has_id) return damaged("message");
+    return out;
+}
+
+Result<NewMessage> decode_message(std::string_view fields) {
+    auto accepted = decode_accepted(fields);
+    if (!accepted) return fail(std::move(accepted).error());
+    return std::move(accepted->message);
 }
 
 namespace {

@@ -5,17 +5,21 @@
 #include <string>
 #include <string_view>
 
+#include "store/errc.h"
+#include "store/journal/accepted.h"
 #include "store/journal/fields.h"
 #include "store/kept.h"
 
 namespace sternpost::store {
 
-std::string encode(const NewMessage& message);       // without the octets of the body
+std::string encode(const Accepted& accepted);        // without the octets of the body
+std::string encode(const NewMessage& message);       // as one that was just accepted
 std::string encode_head(const NewMessage& message);  // without the recipients too
 /// For history: recipients, but nothing of the submission and of where the body is.
 std::string encode_for_history(const NewMessage& message);
 /// Errors: damaged. An encode_head() gives a message without recipients.
-Result<NewMessage> decode_message(std::string_view fields);
+Result<Accepted> decode_accepted(std::string_view fields);
+Result<NewMessage> decode_message(std::string_view fields);  // likewise, without what had become of it
 
 /// For each value that store/kept.h describes. Without outcomes: for the history and the index.
 enum class WithOutcomes { no, yes };

@@ -9,7 +9,7 @@
 #include <string_view>
 #include <vector>
 
-#include "store/records.h"
+#include "store/errc.h"
 
 namespace sternpost::store {
 

@@ -42,11 +42,12 @@ auto shared(Completion<Value> reply) {
 Result<std::optional<JournalEntry>> decode_entry(const RecordView& record) {
     const auto type = static_cast<RecordType>(record.type);
     if (type != RecordType::accept) return decode_described(record, static_cast<JournalValue*>(nullptr));
-    auto message = decode_message(record.fields);
-    if (!message) return fail(std::move(message).error());
-    if (message->body.file.empty()) message->body.place = record.place;
-    message->body.damaged = record.body_damaged;
-    return JournalEntry{record.sequence, record.place, Accepted{std::move(*message)}};
+    auto accepted = decode_accepted(record.fields);
+    if (!accepted) return fail(std::move(accepted).error());
+    Body& body = accepted->message.body;
+    if (!has_file(body)) body.ref = ref_to(record.place);
+    body.damaged = record.body_damaged;
+    return JournalEntry{record.sequence, record.place, std::move(*accepted)};
 }
 
 // Errors: duplicate (the text is the earlier message's queue id).
@@ -80,15 +81,15 @@ void Writer::add(Request request) {
     requests_.push_back(std::move(request));
 }
 
-void Writer::copy(std::vector<NewMessage> messages) {
+void Writer::copy(std::vector<Accepted> messages) {
     Request request;
     for (auto& message : messages) {
         Item item;
-        item.octets = std::move(message.body.octets);
+        item.octets = std::move(message.message.body.octets);
         item.record = {RecordType::accept, encode(message), item.octets};
         request.octets +=
             item.record.fields.size() + record_overhead + (item.octets ? item.octets->size() : 0);
-        item.what = Accepted{std::move(message)};
+        item.what = std::move(message);
         request.items.push_back(std::move(item));
     }
     request.answer = [](const Result<void>&) {};
@@ -175,8 +176,8 @@ Result<void> Writer::write(std::vector<Request> batch, std::vector<JournalEntry>
     for (auto& request : batch) {
         for (auto& item : request.items) {
             if (auto* accepted = std::get_if<Accepted>(&item.what)) {
-                if (item.octets) accepted->message.body.place = *place;
-                if (on_accepted_ && !accepted->message.copied) {
+                if (item.octets) accepted->message.body.ref = ref_to(*place);
+                if (on_accepted_ && !accepted->copied) {
                     news.push_back(StoredMessage::of(accepted->message));
                     news.back().body.octets = item.octets;
                     Bodies::settle(news.back().body);
@@ -229,7 +230,7 @@ void Writer::refuse(std::vector<Request>& batch, const Error<Errc>& why) {
     for (auto& request : batch) {
         for (const auto& item : request.items)
             if (const auto* accepted = std::get_if<Accepted>(&item.what);
-                accepted != nullptr && !accepted->message.copied)
+                accepted != nullptr && !accepted->copied)
                 bodies_.discard(accepted->message.body);
         request.answer(refused);
     }

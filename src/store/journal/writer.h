@@ -11,17 +11,12 @@
 #include <variant>
 #include <vector>
 
+#include "store/journal/accepted.h"
 #include "store/journal/body.h"
 #include "store/journal/journal.h"
 #include "store/store.h"
 
 namespace sternpost::store {
-
-/// A message that the journal holds. A copy of it that was made later has its copied state. Its body's octets
-/// are not kept here.
-struct Accepted {
-    NewMessage message;  // body.place is set
-};
 
 /// What a record says: an accepted message, a result, an act, or one of what is Kept.
 using JournalValue = std::variant<Accepted, DeliveryResult, Act, StoredPolicy, HopState, StoredDiscovery,
@@ -58,7 +53,7 @@ class Writer {
     void act(const std::vector<Act>& acts, Completion<Result<void>> reply);
     /// Copies of messages that the journal has, with their copied state and small bodies: one batch, whole or
     /// not at all. Nobody waits for it.
-    void copy(std::vector<NewMessage> messages);
+    void copy(std::vector<Accepted> messages);
     void keep(Kept kept, Completion<Result<void>> reply);
 
     /// Nothing waits to be written or answered.

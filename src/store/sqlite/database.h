@@ -11,7 +11,8 @@
 #include <string_view>
 #include <vector>
 
-#include "store/records.h"
+#include "store/errc.h"
+#include "util/clock.h"
 
 namespace sternpost::store::sqlite {
 

@@ -252,7 +252,7 @@ Result<void> HistoryFiles::apply(std::span<const JournalEntry> entries, WallTime
     };
     for (const auto& entry : entries) {
         if (const auto* accepted = std::get_if<Accepted>(&entry.what)) {
-            if (accepted->message.copied) continue;  // known, and nothing happened to it
+            if (accepted->copied) continue;  // known, and nothing happened to it
             if (Rows* rows = rows_at(accepted->message.arrived))
                 rows->messages[accepted->message.id.value].message = &accepted->message;
         } else if (const auto* result = std::get_if<DeliveryResult>(&entry.what)) {
@@ -328,7 +328,7 @@ void HistoryOverlay::add(const JournalEntry& entry) {
     HistoryEntry out;
     out.sequence = entry.sequence;
     if (const auto* accepted = std::get_if<Accepted>(&entry.what)) {
-        if (accepted->message.copied) return;
+        if (accepted->copied) return;
         messages_.push_back(StoredMessage::of(accepted->message));
         return;
     }

@@ -90,7 +90,7 @@ Result<void> Index::set_complete() {
 
 Result<std::vector<std::string>> Index::apply(std::span<const JournalEntry> entries,
                                               const JournalPosition& after, bool held) {
-    Application application(*statements_, segments_, crowded_, ranks_, newest_, closed_, held);
+    Application application(*statements_, {segments_, newest_, closed_}, crowded_, ranks_, held);
     auto done = database_->transaction([&] {
         for (const auto& entry : entries) application.take(entry);
         application.finish();

@@ -10,7 +10,7 @@
 #include <vector>
 
 #include "store/fair_order.h"
-#include "store/journal/journal.h"
+#include "store/journal/segment.h"
 #include "store/journal/writer.h"
 #include "store/sqlite/database.h"
 #include "store/sqlite/outcome_counts.h"

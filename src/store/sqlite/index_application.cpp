@@ -50,7 +50,7 @@ bool Index::Application::moved(const JournalEntry& entry, const NewMessage& mess
 void Index::Application::take(const JournalEntry& entry, const Accepted& accepted) {
     const NewMessage& message = accepted.message;
     auto& segment = use(entry.place.segment);
-    if (message.copied) {
+    if (accepted.copied) {
         sql_.note_copy.with(message.id.value, entry.place.segment).run();
     } else {
         segment.min_message = std::min(segment.min_message, message.id);
@@ -73,10 +73,10 @@ void Index::Application::take(const JournalEntry& entry, const Accepted& accepte
     Recipient queued;
     queued.next_at = message.arrived;
     fresh.recipients.assign(message.recipients.size(), queued);
-    if (message.copied) {
-        fresh.held = held_ || message.copied->held;
-        fresh.warned = message.copied->warned;
-        fresh.recipients = message.copied->recipients;
+    if (accepted.copied) {
+        fresh.held = held_ || accepted.copied->held;
+        fresh.warned = accepted.copied->warned;
+        fresh.recipients = accepted.copied->recipients;
         fresh.recipients.resize(message.recipients.size(), queued);
         fresh.unfinished = static_cast<std::size_t>(
             std::count_if(fresh.recipients.begin(), fresh.recipients.end(),
@@ -367,7 +367,7 @@ void Index::Application::write(const Fresh& fresh) {
     const auto& reverse_path = message.envelope.reverse_path;
     sql_.add_message
         .with(message.id.value, fresh.place.segment, fresh.place.offset, message.body.size,
-              std::uint64_t{fresh.unfinished}, fresh.held, message.body.damaged, message.body.file,
+              std::uint64_t{fresh.unfinished}, fresh.held, message.body.damaged, file_of(message.body.ref),
               reverse_path.is_null() ? std::string("<>") : reverse_path.text(), Blob{encode_head(message)},
               fresh.warned)
         .run();
@@ -398,7 +398,7 @@ void Index::Application::finish() {
         if (fresh.unfinished != 0)
             write(fresh);
         else
-            release(fresh.message->body.file);
+            release(file_of(fresh.message->body.ref));
     }
     for (const auto& [hop, more] : hop_changes_) sql_.settle_hop.with(hop, more, latest_).run();
     std::sort(changed_.begin(), changed_.end());

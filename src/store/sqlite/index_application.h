@@ -137,14 +137,19 @@ struct Index::Statements {
 class Index::Application {
   public:
     using Crowded = std::map<std::pair<std::chrono::sys_days, std::string>, Coarseness>;
-    Application(Statements& statements, std::map<std::uint64_t, SegmentUse> segments, Crowded& crowded,
-                FairRanks& ranks, MessageId newest, std::chrono::sys_days closed, bool held)
+    /// What the index knew before.
+    struct Known {
+        std::map<std::uint64_t, SegmentUse> segments;
+        MessageId newest;
+        std::chrono::sys_days closed;  // the newest day that is
+    };
+    Application(Statements& statements, Known known, Crowded& crowded, FairRanks& ranks, bool held)
         : sql_(statements),
-          segments_(std::move(segments)),
-          tally_(closed),
+          segments_(std::move(known.segments)),
+          tally_(known.closed),
           crowded_(crowded),
           ranks_(ranks),
-          newest_(newest),
+          newest_(known.newest),
           held_(held) {}
 
     void take(const JournalEntry& entry) {

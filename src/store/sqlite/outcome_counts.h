@@ -9,7 +9,10 @@
 #include <map>
 #include <string>
 
-#include "store/records.h"
+#include "store/admin.h"
+#include "store/errc.h"
+#include "store/policy.h"
+#include "store/results.h"
 
 namespace sternpost::store {
 

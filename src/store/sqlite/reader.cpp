@@ -162,7 +162,7 @@ Result<StoredMessage> Reader::message(Statement& query, bool for_people) {
     message.held = query.integer(3) != 0;
     message.warned = query.integer(6) != 0;
     message.body.damaged = query.integer(4) != 0;
-    if (message.body.file.empty()) message.body.place = JournalPlace{query.id(1), query.id(2)};
+    if (!has_file(message.body)) message.body.ref = ref_to({query.id(1), query.id(2)});
     auto& rows = statements_->recipients.with(id.value);
     while (rows.row()) {
         auto path = mail::ForwardPath::parse(rows.octets(5), true);

@@ -7,7 +7,7 @@
 #include <utility>
 #include <vector>
 
-#include "store/journal/journal.h"
+#include "store/journal/segment.h"
 #include "store/sqlite/database.h"
 #include "store/sqlite/history.h"
 #include "store/store.h"

@@ -7,7 +7,9 @@
 #include <type_traits>
 #include <vector>
 
-#include "store/records.h"
+#include "store/errc.h"
+#include "store/message.h"
+#include "store/results.h"
 #include "store/store.h"
 #include "util/log.h"
 #include "util/random.h"

@@ -204,7 +204,7 @@ TEST_F(Engine, StreamsALargeBodyToAFileOfItsOwn) {
     NewMessage message = message_to(1, {"bob@example.com"}, "");
     message.body = sink->finish().value();
     sink.reset();
-    EXPECT_FALSE(message.body.file.empty());
+    EXPECT_TRUE(has_file(message.body));
     ASSERT_TRUE(accept(*store, message));
     const auto found = find(*store).value();
     const auto part = await<Result<std::string>>(

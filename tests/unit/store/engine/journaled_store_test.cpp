@@ -11,6 +11,7 @@
 #include "fake/sim_disk.h"
 #include "store/engine/layout.h"
 #include "store/journal/codec.h"
+#include "store/journal/replay.h"
 #include "store/sqlite/database.h"
 #include "store/sqlite/history.h"
 #include "store/sqlite/reader.h"
@@ -125,7 +126,7 @@ class Driver {
     void submit(NewMessage message) {
         const std::uint64_t id = message.id.value;
         ledger_.submitted.emplace(id, message);
-        if (!message.body.file.empty() && !machine_.spool().bodies().make_durable(message.body)) return;
+        if (has_file(message.body) && !machine_.spool().bodies().make_durable(message.body)) return;
         machine_.spool().accept(
             std::move(message),
             Completion<Result<MessageId>>([&ledger = ledger_, id](const Result<MessageId>& answer) {
@@ -541,7 +542,7 @@ void work_around_a_sleeper(Machine& machine, Ledger& ledger) {
 
 std::uint64_t segment_of(Machine& machine, std::uint64_t id) {
     for (const auto& message : machine.queue())
-        if (message.id.value == id) return message.body.place->segment;
+        if (message.id.value == id) return place_of(message.body.ref)->segment;
     return 0;
 }
 
@@ -924,12 +925,12 @@ TEST_P(LargeBody, HarmsItsMessageAloneWhenItIsLost) {
     machine.spool().commit();
     machine.spool().close();
     machine.stop();
-    GetParam().lose(machine.disk(), "bodies/" + lost.body.file);
+    GetParam().lose(machine.disk(), "bodies/" + file_of(lost.body.ref));
     ASSERT_TRUE(machine.start());
     const auto& warnings = machine.spool().opened().warnings;
     EXPECT_EQ(warnings.size(), GetParam().seen_at_the_start ? 1U : 0U) << ::testing::PrintToString(warnings);
     if (!warnings.empty()) {
-        EXPECT_EQ(warnings[0], "message " + lost.id.text() + ": its text, bodies/" + lost.body.file +
+        EXPECT_EQ(warnings[0], "message " + lost.id.text() + ": its text, bodies/" + file_of(lost.body.ref) +
                                    ", is missing; its sender will be told");
     }
     const auto queue = machine.queue();

@@ -59,6 +59,8 @@ TEST(IdSource, NeverGoesBackWithTheClock) {
     EXPECT_GT(restarted.next(), first);
 }
 
+const std::string body_file = "0123456789abcdeffedcba9876543210";
+
 NewMessage full_message() {
     NewMessage message = message_to(77, {"bob@example.com", "\"odd one\"@[192.0.2.7]"}, "text \xe9\r\n");
     testing::SeededRandom random(1);
@@ -75,7 +77,7 @@ NewMessage full_message() {
     message.recipients[0].recipient.notify.failure = true;
     message.recipients[0].recipient.orcpt = "rfc822;bob+40example.com";
     message.origin.uid = 1000;
-    message.body.file = "0123456789abcdef";
+    message.body.ref = ref_to_file(body_file).value();
     return message;
 }
 
@@ -134,7 +136,7 @@ void expect_equal(const NewMessage& a, const NewMessage& b) {
     EXPECT_EQ(a.message_class, b.message_class);
     EXPECT_EQ(a.envelope, b.envelope);
     EXPECT_EQ(a.origin, b.origin);
-    EXPECT_EQ(a.body.file, b.body.file);
+    EXPECT_EQ(a.body.ref, b.body.ref);
     EXPECT_EQ(a.body.size, b.body.size);
     EXPECT_EQ(a.body.crc, b.body.crc);
     EXPECT_EQ(a.body.eight_bit, b.body.eight_bit);
@@ -186,7 +188,7 @@ TEST(Codec, KeepsOutcomesOutOfHistory) {
     NewMessage message = full_message();
     const NewMessage kept = decode_message(encode_for_history(message)).value();
     EXPECT_FALSE(kept.submission);
-    EXPECT_TRUE(kept.body.file.empty());
+    EXPECT_EQ(kept.body.ref, BodyRef());
     ASSERT_EQ(kept.recipients.size(), 2U);
     EXPECT_EQ(kept.recipients[1].next_hop, message.recipients[1].next_hop);
 }
@@ -209,9 +211,10 @@ TEST(Codec, PassesOverFieldsOfLaterReleases) {
 }
 
 TEST(Codec, RefusesABodyFileOutsideOfItsFolder) {
-    NewMessage message = full_message();
-    message.body.file = "../queue.db";
-    EXPECT_FALSE(decode_message(encode(message)));
+    std::string octets = encode(full_message());
+    ASSERT_TRUE(decode_message(octets));
+    octets.replace(octets.find(body_file), body_file.size(), "../../../../../../../../queue.db");
+    EXPECT_FALSE(decode_message(octets));
 }
 
 // Whatever the octets are, they are read or refused, and what was read can be written.

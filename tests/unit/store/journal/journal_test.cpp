@@ -6,6 +6,7 @@
 
 #include "fake/sim_disk.h"
 #include "store/journal/codec.h"
+#include "store/journal/replay.h"
 #include "unit/store/store_testing.h"
 #include "util/text.h"
 

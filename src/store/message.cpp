@@ -1,4 +1,4 @@
-#include "store/records.h"
+#include "store/message.h"
 
 #include <algorithm>
 
@@ -29,44 +29,6 @@ std::string_view name_of(RecipientState state) {
             return "deleted";
     }
     return "?";
-}
-
-std::string_view name_of(ReportState state) {
-    switch (state) {
-        case ReportState::waiting:
-            return "waiting";
-        case ReportState::done:
-            return "done";
-        case ReportState::not_asked:
-            return "not-asked";
-        case ReportState::given_up:
-            return "given-up";
-    }
-    return "";
-}
-
-std::string_view name_of(PlaceState state) {
-    switch (state) {
-        case PlaceState::waiting:
-            return "waiting";
-        case PlaceState::accepted:
-            return "accepted";
-        case PlaceState::given_up:
-            return "given-up";
-    }
-    return "";
-}
-
-std::string_view name_of(PolicyType type) {
-    switch (type) {
-        case PolicyType::no_policy_found:
-            return "no-policy-found";
-        case PolicyType::sts:
-            return "sts";
-        case PolicyType::tlsa:
-            return "tlsa";
-    }
-    return "no-policy-found";
 }
 
 std::string MessageId::text() const {
@@ -133,10 +95,6 @@ Body Body::of(std::string octets) {
     return body;
 }
 
-RecipientProgress RecipientProgress::after(const DeliveryResult& result) {
-    return {result.state, result.next_at, result.tries, result.lost_replies, result.status, result.text};
-}
-
 void RecipientProgress::move_on(WallTime at) {
     if (tries > 0 || !status.empty()) next_at = at;
     tries = 0;
@@ -156,13 +114,6 @@ StoredMessage StoredMessage::of(const NewMessage& message) {
     for (const auto& recipient : message.recipients) {
         out.recipients.emplace_back(recipient);
         out.recipients.back().next_at = message.arrived;
-    }
-    if (!message.copied) return out;
-    out.held = message.copied->held;
-    out.warned = message.copied->warned;
-    for (std::size_t n = 0; n < out.recipients.size() && n < message.copied->recipients.size(); ++n) {
-        RecipientProgress& progress = out.recipients[n];
-        progress = message.copied->recipients[n];
     }
     return out;
 }
