@@ -1,4 +1,5 @@
-// What the daemon does while it runs beside mail: it answers on its socket and looks after itself.
+// What a running daemon does besides handling mail: it answers on its socket, and checks its resolver and
+// memory.
 #include <unistd.h>
 
 #include <boost/asio/use_awaitable.hpp>

@@ -13,7 +13,7 @@ namespace sternpost::store {
 /// due, and its next hops are blocked no more.
 enum class ActKind : std::uint8_t { remove = 1, hold = 2, release = 3, retry = 4, warned = 5, reroute = 6 };
 
-/// What was done to a message beside delivering it.
+/// What was done to a message, apart from delivering it.
 struct Act {
     ActKind kind = ActKind::retry;
     MessageId message;

@@ -21,7 +21,8 @@ struct StoredOutcome {
 };
 
 /// waiting: tried again at next_at; done: every place took it, or those that did not were given up;
-/// not_asked: the domain publishes no valid TLSRPT record; given_up: nobody took it in time (RFC 8460 §5.5).
+/// not_asked: the domain publishes no valid TLSRPT record; given_up: no place took it in time (RFC 8460
+/// §5.5).
 enum class ReportState : std::uint8_t { waiting = 0, done = 1, not_asked = 2, given_up = 3 };
 std::string_view name_of(ReportState state);
 enum class PlaceState : std::uint8_t { waiting = 0, accepted = 1, given_up = 2 };
@@ -47,7 +48,7 @@ struct StoredReport {
     WallTime at{};  // of the latest attempt
     WallTime next_at{};
     std::uint32_t tries = 0;
-    std::uint32_t resent = 0;  // how often an administrator had it sent once more
+    std::uint32_t resent = 0;  // how often an administrator had it sent again
     std::string text;          // why it is not done
     std::uint64_t good = 0;    // sessions, of all policies
     std::uint64_t failed = 0;

@@ -137,8 +137,8 @@ asio::awaitable<store::Result<std::optional<Lookups::Cached>>> Lookups::read_pol
     co_return cached_of(std::move(stored), policy->mode);
 }
 
-// Brings back what was given up of the domain. False: the store cannot be read, so nobody can say whether the
-// domain has a policy. The domain is in flight: what comes back stays.
+// Reads back what memory gave up about the domain. False: the store cannot be read, so it is not known
+// whether the domain has a policy. The domain is in flight: what comes back stays.
 asio::awaitable<bool> Lookups::recall(dns::PolicyDomain domain) {
     if (const auto known = known_.find(domain); known != known_.end() && known->second.cached) {
         Cached& cached = *known->second.cached;

@@ -20,11 +20,9 @@ namespace {
 
 constexpr int looks_while_running = 3;       // ours: what stays wrong so often is wrong
 constexpr std::size_t most_findings = 1000;  // ours: of one rule; the rest is counted
-constexpr std::uint64_t alignment = 8;
 constexpr const char* index_repair =
     "queue.db is set aside as queue.db.damaged; the next start rebuilds it from the journal and holds all "
-    "mail until it "
-    "is released";
+    "mail until it is released";
 
 // One look at everything.
 class Look {
@@ -65,9 +63,8 @@ void Look::say(const std::string& rule, std::string text, std::string repair, bo
 
 Result<void> Look::rows(sqlite::IndexCheck& check) {
     const auto damage = check.damage();
-    if (!damage) return fail(damage.error());
-    for (const auto& wrong : *damage) say("index-damaged", "queue.db: " + wrong, index_repair);
-    if (!damage->empty()) return {};
+    for (const auto& wrong : damage) say("index-damaged", "queue.db: " + wrong, index_repair);
+    if (!damage.empty()) return {};
     report_.findings = check.wrong_rows();
     auto contents = check.contents();
     if (!contents) return fail(std::move(contents).error());

@@ -102,9 +102,9 @@ Result<void> Replay::cut_tail(std::string_view octets) {
     return (*file)->sync();
 }
 
-// What a process wrote that ended before its sync is here as long as the machine lives, and after a sync that
-// failed the system takes for written what is not. Whoever reads it acts on it, so it is written once more
-// and synced first.
+// A process may have ended before its sync: what it wrote can be read only until the machine stops. After a
+// sync that failed, the system may believe that data is on the disk when it is not. The caller acts on what
+// it reads, so it is written again and synced first.
 Result<void> Replay::make_durable(std::string_view octets, const SegmentHeader& header) {
     std::uint64_t end = at_.offset;
     for (std::uint64_t sequence = at_.sequence;; ++sequence) {

@@ -50,8 +50,9 @@ Result<IndexCheck> IndexCheck::open(const DatabasePlace& place, bool mend) {
     return IndexCheck(std::move(*database), *empty, mend);
 }
 
-Result<std::vector<std::string>> IndexCheck::damage() {
-    return quick_check(*database_, most_rows);
+std::vector<std::string> IndexCheck::damage() {
+    auto wrong = quick_check(*database_, most_rows);
+    return wrong ? std::move(*wrong) : std::vector<std::string>{wrong.error().text};
 }
 
 std::vector<SpoolFinding> IndexCheck::wrong_rows() {

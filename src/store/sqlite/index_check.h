@@ -31,8 +31,8 @@ class IndexCheck {
     static Result<IndexCheck> open(const DatabasePlace& place, bool mend);
 
     /// What SQLite finds wrong with the file, a sentence each, at most 20. Empty: it is sound. Reads all of
-    /// it, some seconds for a gigabyte. Errors: io.
-    Result<std::vector<std::string>> damage();
+    /// it, some seconds for a gigabyte. An index that cannot be read counts as damaged.
+    std::vector<std::string> damage();
     /// Rows that contradict each other, at most 20 of a rule and the number of the rest.
     std::vector<SpoolFinding> wrong_rows();
     /// Errors: damaged, io.

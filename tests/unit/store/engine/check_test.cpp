@@ -162,10 +162,13 @@ TEST_F(Doctor, LeavesTheBodyOfMailThatTheIndexHasNotHeardOf) {
     EXPECT_TRUE(std::filesystem::exists(body));
 }
 
-TEST_F(Doctor, PutsADamagedIndexByAndTheQueueComesBackOnHold) {
+// A page inside, and the first one, without which it is no database at all.
+class DamagedIndex : public Doctor, public ::testing::WithParamInterface<int> {};
+
+TEST_P(DamagedIndex, IsSetAsideAndTheQueueComesBackOnHold) {
     {
         std::fstream file(dir_ + "/queue.db", std::ios::in | std::ios::out | std::ios::binary);
-        file.seekp(4096);
+        file.seekp(GetParam());
         file << std::string(20'000, '\x55');
     }
     const SpoolReport report = look(true);
@@ -180,6 +183,8 @@ TEST_F(Doctor, PutsADamagedIndexByAndTheQueueComesBackOnHold) {
     EXPECT_EQ(messages.size(), 21U);
     EXPECT_TRUE(std::all_of(messages.begin(), messages.end(), [](const auto& m) { return m.held; }));
 }
+
+INSTANTIATE_TEST_SUITE_P(Places, DamagedIndex, ::testing::Values(0, 4096));
 
 }  // namespace
 }  // namespace sternpost::store::engine

@@ -210,6 +210,38 @@ TEST(Codec, PassesOverFieldsOfLaterReleases) {
     EXPECT_TRUE(decode<DeliveryResult>(encode(full_result()) + more));
 }
 
+TEST(Codec, KeepsWhatHadBecomeOfACopy) {
+    Accepted copy{full_message()};
+    EXPECT_FALSE(decode_accepted(encode(copy)).value().copied);
+    RecipientProgress sent;
+    sent.state = RecipientState::sent;
+    sent.status = "2.0.0";
+    RecipientProgress waits;
+    waits.next_at = WallTime(std::chrono::seconds(7));
+    waits.tries = 3;
+    waits.lost_replies = 1;
+    waits.text = "later";
+    copy.copied = CopiedState{true, true, {sent, waits}};
+    const Accepted read = decode_accepted(encode(copy)).value();
+    EXPECT_EQ(read.copied, copy.copied);
+    const StoredMessage stored = read.stored();
+    EXPECT_TRUE(stored.held);
+    EXPECT_TRUE(stored.warned);
+    EXPECT_EQ(static_cast<const RecipientProgress&>(stored.recipients.at(1)), waits);
+}
+
+TEST(BodyRef, IsAFileOrAPlaceInTheJournal) {
+    EXPECT_EQ(file_of(ref_to_file(body_file).value()), body_file);
+    EXPECT_FALSE(place_of(ref_to_file(body_file).value()));
+    const JournalPlace place{7, 4096};
+    EXPECT_EQ(place_of(ref_to(place)), place);
+    EXPECT_EQ(file_of(ref_to(place)), "");
+    EXPECT_FALSE(place_of(BodyRef()));
+    for (const std::string& name :
+         {std::string(), body_file.substr(1), body_file + "0", "A" + body_file.substr(1)})
+        EXPECT_FALSE(ref_to_file(name)) << name;
+}
+
 TEST(Codec, RefusesABodyFileOutsideOfItsFolder) {
     std::string octets = encode(full_message());
     ASSERT_TRUE(decode_message(octets));
