@@ -123,8 +123,7 @@ void Look::segment(std::uint64_t id, std::string_view octets, bool last) {
             if (message != wanted->second.end() &&
                 static_cast<RecordType>(record->type) == RecordType::accept) {
                 const auto read = decode_message(record->fields);
-                if (read && read->id.value == message->second.first &&
-                    read->body.size == message->second.second)
+                if (read && read->id == message->second.id && read->body.size == message->second.size)
                     wanted->second.erase(message);
             }
         }
@@ -157,7 +156,7 @@ Result<void> Look::journal() {
     for (const auto& [id, messages] : wanted_.in_journal)
         for (const auto& [offset, message] : messages)
             say("message-place", fmt::format("message {} is to be at octet {} of {}, and is not there",
-                                             MessageId{message.first}.text(), offset, segment_name(id)));
+                                             message.id.text(), offset, segment_name(id)));
     return {};
 }
 

@@ -1,12 +1,12 @@
 #include "store/journal/accepted.h"
 
 #include <algorithm>
+#include <cstring>
 
 namespace sternpost::store {
 namespace {
 
 enum BodyKind : std::uint8_t { in_record = 1, in_file = 2 };
-constexpr std::size_t name_digits = 32;
 
 }  // namespace
 
@@ -15,14 +15,11 @@ BodyRef ref_to(const JournalPlace& place) {
 }
 
 std::optional<BodyRef> ref_to_file(std::string_view name) {
-    if (name.size() != name_digits) return std::nullopt;
+    const auto id = SubmissionId::parse(name);
+    if (!id || id->text() != name) return std::nullopt;
     BodyRef ref{in_file, {}};
-    for (std::size_t n = 0; n < name.size(); ++n) {
-        const auto digit = std::string_view("0123456789abcdef").find(name[n]);
-        if (digit == std::string_view::npos) return std::nullopt;
-        std::uint64_t& half = ref.key[n / (name_digits / 2)];
-        half = half << 4U | digit;
-    }
+    static_assert(sizeof(ref.key) == sizeof(id->octets));
+    std::memcpy(ref.key.data(), id->octets.data(), sizeof(ref.key));
     return ref;
 }
 
@@ -33,11 +30,9 @@ std::optional<JournalPlace> place_of(const BodyRef& ref) {
 
 std::string file_of(const BodyRef& ref) {
     if (ref.kind != in_file) return "";
-    std::string name;
-    for (const std::uint64_t half : ref.key)
-        for (unsigned shift = 64; shift > 0; shift -= 4)
-            name += "0123456789abcdef"[half >> (shift - 4U) & 15U];
-    return name;
+    SubmissionId id;
+    std::memcpy(id.octets.data(), ref.key.data(), sizeof(ref.key));
+    return id.text();
 }
 
 bool has_file(const Body& body) {

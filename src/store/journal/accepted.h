@@ -22,7 +22,7 @@ struct JournalPlace {
 
 // What a BodyRef says here: a small body is in its accept record, a large one in a file under `bodies/`.
 BodyRef ref_to(const JournalPlace& place);
-/// nullopt: `name` is no name of a body's file, which is 32 lower-case hexadecimal digits.
+/// nullopt: `name` is not that of a body's file, which is the text of a SubmissionId.
 std::optional<BodyRef> ref_to_file(std::string_view name);
 /// nullopt: it is not in the journal.
 std::optional<JournalPlace> place_of(const BodyRef& ref);

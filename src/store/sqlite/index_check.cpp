@@ -64,9 +64,8 @@ std::vector<SpoolFinding> IndexCheck::wrong_rows() {
          "DELETE FROM recipient WHERE NOT EXISTS (SELECT 1 FROM message m WHERE m.id = recipient.message)",
          "recipients without a message are dropped"},
         {"index-messages",
-         "SELECT m.id FROM message m WHERE m.unfinished <> (SELECT count(*) FROM recipient r WHERE r.message "
-         "= "
-         "m.id AND r.state = 0) OR m.unfinished = 0",
+         "SELECT m.id FROM message m WHERE m.unfinished <> (SELECT count(*) FROM recipient r WHERE "
+         "r.message = m.id AND r.state = 0) OR m.unfinished = 0",
          "the count of unfinished recipients is wrong: message",
          "UPDATE message SET unfinished = (SELECT count(*) FROM recipient r WHERE r.message = message.id AND "
          "r.state = 0);"
@@ -83,15 +82,15 @@ std::vector<SpoolFinding> IndexCheck::wrong_rows() {
          "octets = (SELECT total(size) FROM message m WHERE m.segment = segment.id)",
          "recounted"},
         {"index-hops",
-         "SELECT h.name FROM hop h WHERE h.waiting <> (SELECT count(*) FROM recipient r WHERE r.hop = h.id "
-         "AND "
-         "r.state = 0) OR (h.waiting > 0 AND (h.due_at = 9223372036854775807) <> (NOT EXISTS "
+         "SELECT h.name FROM hop h WHERE h.waiting <> (SELECT count(*) FROM recipient r WHERE "
+         "r.hop = h.id AND r.state = 0) OR (h.waiting > 0 AND (h.due_at = 9223372036854775807) <> (NOT "
+         "EXISTS "
          "(SELECT 1 FROM recipient r WHERE r.hop = h.id AND r.state = 0 AND r.tier < 2)))",
          "the count of who waits for it, or when, is wrong: next hop",
          "UPDATE hop SET waiting = (SELECT count(*) FROM recipient r WHERE r.hop = hop.id AND r.state = 0);"
-         "UPDATE hop SET due_at = max(next_at, ifnull((SELECT min(CASE r.tier WHEN 0 THEN 0 ELSE r.next_at "
-         "END) "
-         "FROM recipient r WHERE r.hop = hop.id AND r.state = 0 AND r.tier < 2), 9223372036854775807))",
+         "UPDATE hop SET due_at = max(next_at, ifnull((SELECT min(CASE r.tier WHEN 0 THEN 0 ELSE "
+         "r.next_at END) FROM recipient r WHERE r.hop = hop.id AND r.state = 0 AND r.tier < 2), "
+         "9223372036854775807))",
          "recounted"},
     };
     std::vector<SpoolFinding> findings;
@@ -129,7 +128,7 @@ Result<IndexContents> IndexCheck::contents() {
     while (row.row()) {
         ++out.messages;
         if (row.octets(4).empty())
-            out.in_journal[row.id(1)][row.id(2)] = {row.id(0), row.id(3)};
+            out.in_journal[row.id(1)][row.id(2)] = {MessageId{row.id(0)}, row.id(3)};
         else
             out.body_sizes[row.text(4)] = row.id(3);
     }

@@ -5,7 +5,6 @@
 #include <map>
 #include <memory>
 #include <string>
-#include <utility>
 #include <vector>
 
 #include "store/journal/segment.h"
@@ -16,9 +15,12 @@ namespace sternpost::store::sqlite {
 
 /// Where the index says that messages are, and how far it has read the journal.
 struct IndexContents {
+    struct Expected {
+        MessageId id;
+        std::uint64_t size = 0;  // of its body
+    };
     std::uint64_t messages = 0;
-    std::map<std::uint64_t, std::map<std::uint64_t, std::pair<std::uint64_t, std::uint64_t>>>
-        in_journal;  // by segment and offset: id and size of the message that is to be there
+    std::map<std::uint64_t, std::map<std::uint64_t, Expected>> in_journal;  // by segment and offset
     std::map<std::string, std::uint64_t> body_sizes;  // of messages whose body is a file, by its name
     JournalPosition position;
 };
