@@ -16,9 +16,8 @@ namespace {
 constexpr int max_depth = 30;
 constexpr int max_parts = 10'000;
 
-using Errc = SevenBitErrc;
 template <class T>
-using Result = Expected<T, Errc>;
+using Converted = Expected<T, SevenBitErrc>;
 
 // What a Content-Type field says (RFC 2045 §5.1), as far as conversion goes by it.
 struct ContentType {
@@ -192,21 +191,22 @@ enum class Place { message, part, digest_part };
 
 class Converter {
   public:
-    Result<std::string> convert(std::string_view entity, Place place, int depth) {
+    Converted<std::string> convert(std::string_view entity, Place place, int depth) {
         if (depth > max_depth || ++parts_ > max_parts)
-            return fail(Errc::too_complex, "its MIME structure is nested too deeply or has too many parts");
+            return fail(SevenBitErrc::too_complex,
+                        "its MIME structure is nested too deeply or has too many parts");
         const Header header = read_header(entity);
         const std::string_view body = entity.substr(header.end);
         if (!is_ascii(entity.substr(0, header.end)))
-            return fail(Errc::header_not_ascii, "there are octets above 127 in a header");
+            return fail(SevenBitErrc::header_not_ascii, "there are octets above 127 in a header");
         std::string encoding = "7bit";
         if (const Field* field = header.find("Content-Transfer-Encoding"))
             encoding = lowered(without_comments(field->value));
         const bool identity = encoding == "7bit" || encoding == "8bit" || encoding == "binary";
         if (is_ascii(body) && (encoding == "7bit" || !identity)) return std::string(entity);
         if (!identity)
-            return fail(Errc::malformed, "what is encoded as " + printable(encoding, 40) +
-                                             " has octets above 127 all the same");
+            return fail(SevenBitErrc::malformed, "what is encoded as " + printable(encoding, 40) +
+                                                     " has octets above 127 all the same");
 
         const ContentType type = content_type(header, place == Place::digest_part);
         if (type.type == "multipart") {
@@ -218,7 +218,7 @@ class Converter {
         if (type.type == "message" && !global) {
             if (type.subtype != "rfc822") {  // 7-bit by definition (RFC 2046 §5.2)
                 if (is_ascii(body)) return header_of(header, place, type, "7bit") + std::string(body);
-                return fail(Errc::malformed,
+                return fail(SevenBitErrc::malformed,
                             "a message/" + printable(type.subtype, 40) + " has octets above 127");
             }
             auto inner = convert(body, Place::message, depth + 1);
@@ -236,14 +236,16 @@ class Converter {
 
     // The entity with no line beyond max_line (RFC 5322 §2.1.1): what is affected is encoded, all else stays
     // as it is.
-    Result<std::string> shorten(std::string_view entity, Place place, int depth) {
+    Converted<std::string> shorten(std::string_view entity, Place place, int depth) {
         if (depth > max_depth || ++parts_ > max_parts)
-            return fail(Errc::too_complex, "its MIME structure is nested too deeply or has too many parts");
+            return fail(SevenBitErrc::too_complex,
+                        "its MIME structure is nested too deeply or has too many parts");
         if (!has_long_line(entity)) return std::string(entity);
         const Header header = read_header(entity);
         const std::string_view body = entity.substr(header.end);
         const std::string fields = short_fields(entity.substr(0, header.end), header);
-        if (has_long_line(fields)) return fail(Errc::malformed, "a header field of it cannot be folded");
+        if (has_long_line(fields))
+            return fail(SevenBitErrc::malformed, "a header field of it cannot be folded");
         if (!has_long_line(body)) return fields + std::string(body);
         std::string encoding = "7bit";
         if (const Field* field = header.find("Content-Transfer-Encoding"))
@@ -252,7 +254,7 @@ class Converter {
             encoding == "7bit" || encoding == "8bit" || encoding == "binary" || encoding.empty();
         if (encoding == "base64") return fields + wrapped_base64(body);
         if (encoding == "quoted-printable") return fields + wrapped_quoted_printable(body);
-        if (!identity) return fail(Errc::malformed, "it is encoded as " + printable(encoding, 40));
+        if (!identity) return fail(SevenBitErrc::malformed, "it is encoded as " + printable(encoding, 40));
         const ContentType type = content_type(header, place == Place::digest_part);
         if (type.type == "multipart") {
             auto parts = short_parts(body, type, depth);
@@ -262,7 +264,7 @@ class Converter {
         const bool global = type.subtype.starts_with("global");
         if (type.type == "message" && !global) {
             if (type.subtype != "rfc822")
-                return fail(Errc::malformed,
+                return fail(SevenBitErrc::malformed,
                             "a message/" + printable(type.subtype, 40) + " may not be encoded");
             auto inner = shorten(body, Place::message, depth + 1);
             if (!inner) return inner;
@@ -286,12 +288,12 @@ class Converter {
         return header.separated ? out + "\r\n" : out;
     }
 
-    Result<std::string> short_parts(std::string_view body, const ContentType& type, int depth) {
+    Converted<std::string> short_parts(std::string_view body, const ContentType& type, int depth) {
         if (type.subtype == "signed" || type.subtype == "encrypted")
-            return fail(Errc::signed_part,
+            return fail(SevenBitErrc::signed_part,
                         "it is in a multipart/" + type.subtype + ", which may not be changed");
         const auto pieces = type.boundary.empty() ? std::nullopt : cut(body, type.boundary);
-        if (!pieces) return fail(Errc::malformed, "it is in a multipart without its boundaries");
+        if (!pieces) return fail(SevenBitErrc::malformed, "it is in a multipart without its boundaries");
         const Place place = type.subtype == "digest" ? Place::digest_part : Place::part;
         std::string out = cut_lines(pieces->preamble);
         for (std::size_t i = 0; i < pieces->delimiters.size(); ++i) {
@@ -304,12 +306,12 @@ class Converter {
         return out + cut_lines(pieces->epilogue);
     }
 
-    Result<std::string> multipart(std::string_view body, const ContentType& type, int depth) {
+    Converted<std::string> multipart(std::string_view body, const ContentType& type, int depth) {
         if (type.subtype == "signed" && !is_ascii(body))
-            return fail(Errc::signed_part,
+            return fail(SevenBitErrc::signed_part,
                         "a multipart/signed has octets above 127: converted, its signature would not verify");
         const auto pieces = type.boundary.empty() ? std::nullopt : cut(body, type.boundary);
-        if (!pieces) return fail(Errc::malformed, "a multipart without its boundaries");
+        if (!pieces) return fail(SevenBitErrc::malformed, "a multipart without its boundaries");
         const Place place = type.subtype == "digest" ? Place::digest_part : Place::part;
         std::string out = ascii_of(pieces->preamble);
         for (std::size_t i = 0; i < pieces->delimiters.size(); ++i) {
