@@ -89,6 +89,10 @@ class CheckLayers(ToolCase):
         self.write("src/smtp/session.cpp", "#include <sqlite3.h>\n#include <curl/curl.h>\n#include <ldns/ldns.h>\n")
         self.assert_finds("check_layers.py", "session.cpp:1: <sqlite3.h>", ":2: <curl/curl.h>", ":3: <ldns/ldns.h>")
 
+    def test_finds_json_where_values_are_typed(self) -> None:
+        self.write("src/admin/queue.cpp", "#include <boost/json.hpp>\n")
+        self.assert_finds("check_layers.py", "src/admin/queue.cpp:1: <boost/json.hpp>: admin has typed values")
+
     def test_finds_clocks_chance_and_detached_coroutines(self) -> None:
         self.write(
             "src/sts/meson.build", "core_sources += files('cache.cpp')\n"
@@ -239,8 +243,9 @@ class CheckDocs(ToolCase):
         self.write("src/config/options.cpp", self.options_cpp)
         self.write("src/config/file.cpp", "")
         self.write(
-            "src/cmd/sternpost.cpp",
-            'auto* queue = app_.add_subcommand("queue", "x");\nverb(&app_, "status", "x");\nverb(queue,\n     "list", "x");\n'
+            "src/cmd/sternpost/queue.cpp",
+            'auto* queue = command.app().add_subcommand("queue", "x")->require_subcommand(1);\n'
+            'command.add(&command.app(), "status", "x");\ncommand.add_reading<admin::QueueList>(queue,\n     "list", "x");\n'
             'queue->add_subcommand("show", "x");\napp_.add_option("--config", x);\n',
         )
         self.write("man/sternpost.1", self.man_verbs)
@@ -284,8 +289,8 @@ class CheckDocs(ToolCase):
         self.assert_finds(
             "check_docs.py",
             "man/sternpost.1: verb queue show is missing",
-            "src/cmd/sternpost.cpp: verb sts show is missing",
-            "src/cmd/sternpost.cpp: --all is missing",
+            "src/cmd/sternpost: verb sts show is missing",
+            "src/cmd/sternpost: --all is missing",
         )
 
     def test_finds_an_option_without_a_text(self) -> None:

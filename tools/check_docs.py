@@ -4,7 +4,7 @@
 usage: check_docs.py SOURCE-ROOT
 Options: the table in src/config/options.cpp with the defaults of options.h, man/sternpost.toml.5 and etc/sternpost.toml have the
 same names and defaults, and etc/ has a line of text above each.
-Verbs and flags: those that src/cmd/sternpost.cpp and the *_verbs.cpp beside it give to CLI11 stand in man/sternpost.1, and the other way round.
+Verbs and flags: those that src/cmd/sternpost gives to CLI11 stand in man/sternpost.1, and the other way round.
 Tables: in doc/limits.md and doc/security.md no cell is empty, and each row names tests that exist. They are written as
 `Suite.Name`, `Suite.Name/Row` or `Suite.*` (parameterised) of tests/unit, as `test_x.py: function` of tests/integration, or as
 `simulator: word`, a rule of tests/simulation. The options in limits.md exist in the code, or are
@@ -129,25 +129,28 @@ class Checker:
         return options
 
     def check_verbs(self) -> None:
-        parts = [self.read("src/cmd/sternpost.cpp")]
-        parts += [path.read_text(encoding="utf-8") for path in sorted((self.root / "src" / "cmd").glob("*_verbs.cpp"))]
-        code, page = "\n".join(parts), self.read("man/sternpost.1")
-        groups = dict(re.findall(r'auto\* (\w+) =\s*app_?\.add_subcommand\("(\w+)"', code))
+        folder = self.root / "src" / "cmd" / "sternpost"
+        code = "\n".join(path.read_text(encoding="utf-8") for path in sorted(folder.glob("*.*")))
+        page = self.read("man/sternpost.1")
+        top = r"(?:command\.app\(\)\.|\bapp->)"
+        groups = dict(re.findall(rf'auto\* (\w+) =\s*{top}add_subcommand\("(\w+)"[^;]*require_subcommand', code))
         for name, parent, verb in re.findall(r'auto\* (\w+) =\s*(\w+)->add_subcommand\("(\w+)"[^;]*require_subcommand', code):
-            groups[name] = f"{groups[parent]} {verb}"
-        verbs = re.findall(r'\b(?:action_|suspend_)?verb\(\s*&?(\w+),\s*"(\w+)"', code) + re.findall(r'\b(\w+)->add_subcommand\("(\w+)"', code)
-        verbs += [("", verb) for verb in re.findall(r'CLI::App\* \w+ =\s*app_\.add_subcommand\("(\w+)"', code)]
+            if parent != "app":
+                groups[name] = f"{groups[parent]} {verb}"
+        verbs = re.findall(r'\b(?:command\.add(?:_reading<[\w:]+>)?|add_\w+|verb)\(\s*(?:command,\s*)?&?([\w.()]+),\s*"(\w+)"', code)
+        verbs += re.findall(r'\b(\w+)->add_subcommand\("(\w+)"', code)
+        verbs += [("", verb) for verb in re.findall(rf'{top}add_subcommand\("(\w+)"', code)]
         known = {f"{groups[parent]} {verb}" if parent in groups else verb for parent, verb in verbs} - set(groups.values())
         told = {match.rstrip() for match in re.findall(r"(?m)^\.It Cm ([a-z]+(?: [a-z]+){0,2})(?= |$)", page)}
         flags = set(re.findall(r'add_(?:option|flag)\(\s*"--([\w-]+)"', code)) | {"version", "help"}
         for one, ones, other, others in (
-            ("man/sternpost.1", told, "src/cmd/sternpost.cpp", known),
-            ("src/cmd/sternpost.cpp", known, "man/sternpost.1", told),
+            ("man/sternpost.1", told, "src/cmd/sternpost", known),
+            ("src/cmd/sternpost", known, "man/sternpost.1", told),
         ):
             for verb in sorted(others - ones):
                 self.say(f"{one}: verb {verb} is missing ({other} has it)")
         for flag in sorted(flags ^ set(re.findall(r"(?:\bFl|\|) -(\w[\w-]*)", page))):
-            where = "man/sternpost.1" if flag in flags else "src/cmd/sternpost.cpp"
+            where = "man/sternpost.1" if flag in flags else "src/cmd/sternpost"
             self.say(f"{where}: --{flag} is missing")
 
     def check_tables(self, options: dict[str, object]) -> None:

@@ -18,18 +18,18 @@ ROWS = [
     ["intake"],
     ["smtp", "local", "sts", "tlsrpt", "dkim", "dsn", "queue"],
     ["delivery"],
-    ["config", "control"],
+    ["config", "admin"],
+    ["control"],
     ["lab"],
     ["cmd"],
 ]
 ROW_OF = {folder: row for row, folders in enumerate(ROWS) for folder in folders}
 
 # What a folder does not include although the rows would allow it. The lab stands for the rest of the world, so it shares
-# no code with what it judges; control speaks for the store and the queue, and gets its settings as values.
+# no code with what it judges; admin and control get their settings as values.
 NEVER = {
-    "lab": {"delivery", "queue", "sts", "tlsrpt"},
+    "lab": {"delivery", "queue", "sts", "tlsrpt", "admin"},
     "control": {"config"},
-    "config": {"control"},
 }
 
 # The store's rooms: a file includes its own room and those before it. Others see the contract alone.
@@ -41,6 +41,11 @@ SOLE_USERS = [
     (r"curl/.*", r"src/util/https\.(h|cpp)"),
     (r"libpsl\.h", r"src/dns/organizational\.cpp"),
     (r"ldns/.*", r"src/dns/message\.cpp|src/lab/.*"),
+]
+
+# Headers that the files of a folder do not include, and why.
+FOREIGN = [
+    (r"src/admin/.*", r"boost/json.*", "admin has typed values: control/json.h makes JSON of them"),
 ]
 
 # A call, what to say, and the files that may make it: the edge of the program, and for deadlines the shells that are on real
@@ -148,6 +153,9 @@ class Tree:
                 for library, users in SOLE_USERS:
                     if re.fullmatch(library, header) and not re.fullmatch(users, file):
                         self.say(file, line, f"<{header}> belongs to {users} alone")
+                for files, foreign, why in FOREIGN:
+                    if re.fullmatch(files, file) and re.fullmatch(foreign, header):
+                        self.say(file, line, f"<{header}>: {why}")
 
     def check_reach(self, sources: list[str], library: str, why: str) -> None:
         """No file of `sources`, nor any header of ours that it leads to, includes what matches `library`."""
@@ -204,7 +212,7 @@ def main() -> int:
         print(__doc__, file=sys.stderr)
         return 64
     tree = Tree(pathlib.Path(sys.argv[1]))
-    core = tree.sources("core")
+    core = tree.sources("(?:base|core)")
     if not core:
         tree.say("src/meson.build", 1, "no core_sources += files(…) found")
     tree.check_rows()

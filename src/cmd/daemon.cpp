@@ -6,12 +6,12 @@
 #include <unistd.h>
 
 #include <boost/asio/as_tuple.hpp>
+#include <boost/asio/co_spawn.hpp>
 #include <boost/asio/post.hpp>
 #include <boost/asio/use_awaitable.hpp>
 #include <system_error>
 
-#include "control/access.h"
-#include "control/reasons.h"
+#include "control/daemon_verbs.h"
 #include "store/ask.h"
 #include "util/call.h"
 #include "util/memory.h"
@@ -171,7 +171,7 @@ int Daemon::open_policy() {
         std::make_unique<dns::LdnsResolver>(control_.get_executor(), resolver_of(settings_), clock_, random_);
     lookups_ = std::make_unique<sts::Lookups>(runtime_, lookups_of(settings_), *resolver_, *https_, *store_);
     refresher_ = std::make_unique<sts::Refresher>(control_, *lookups_, clock_, control_timer_, log_);
-    sts_answers_ = std::make_unique<StsAnswers>(*lookups_);
+    sts_verbs_ = std::make_unique<admin::StsVerbs>(*lookups_);
     overrides_.configure(settings_.overrides);
     return EX_OK;
 }
@@ -185,9 +185,9 @@ int Daemon::open_delivery() {
     };
     signing_ = std::make_unique<delivery::Signing>(signing_of(settings_), *pool_, clock_, log_,
                                                    std::move(on_key_trouble));
-    dkim_answers_ = std::make_unique<DkimAnswers>(dkim::KeyFolder(config::dkim_folder(settings_)), *signing_,
-                                                  *resolver_, *pool_, clock_, control_timer_);
-    dkim_answers_->load();
+    dkim_keys_ = std::make_unique<admin::DkimKeys>(dkim::KeyFolder(config::dkim_folder(settings_)), *signing_,
+                                                   *resolver_, *pool_, clock_, control_timer_);
+    dkim_keys_->load();
     std::vector<asio::io_context*> contexts_of_io;
     for (auto& io : io_) contexts_of_io.push_back(&io->context);
     dialer_ =
@@ -219,21 +219,23 @@ int Daemon::open_queue() {
     hooks.abort_sessions = [this] { dialer_->abort(); };
     queue_ =
         std::make_unique<queue::Manager>(runtime_, queue_of(settings_), std::move(hooks), *store_, clock_);
-    queue_answers_ = std::make_unique<QueueAnswers>(*queue_, *store_, clock_, [this] {
+    queue_actions_ = std::make_unique<admin::QueueActions>(*queue_, *store_, clock_, [this] {
         resolver_->forget_negative();
         delivery_->forget_dead_hosts();
     });
     const auto lookup_options = lookups_of(settings_);
     const auto names = std::make_shared<const mail::LocalNames>(local_names_of(settings_, hostname_));
-    policy_answers_ = std::make_unique<PolicyAnswers>(PolicySources{
+    auto writes_as = [this, options = signing_of(settings_)](const store::StoredMessage& message) {
+        const auto found = delivery::write_rule_of(options.domains, options.login_of, message);
+        const bool matters = found.rule != nullptr || !signing_->keys()->keys.empty();
+        return matters ? sentence_of(found, message) : std::string();
+    };
+    live_ = std::make_unique<admin::LiveDaemon>(
+        admin::LiveDaemon::Sources{*queue_, overrides_, queue_of(settings_).schedule, std::move(writes_as),
+                                   [this] { return report_sender_->options().reporter(); }});
+    policy_verbs_ = std::make_unique<admin::PolicyVerbs>(admin::PolicySources{
         *delivery_, overrides_, *resolver_, *lookups_, *https_, *store_, *queue_, clock_, log_,
-        lookup_options.fetch, queue_of(settings_).schedule,
-        [names](const std::string& name) { return names->resolve(name); },
-        [this, options = signing_of(settings_)](const store::StoredMessage& message) {
-            const auto found = delivery::write_rule_of(options.domains, options.login_of, message);
-            const bool matters = found.rule != nullptr || !signing_->keys()->keys.empty();
-            return matters ? sentence_of(found, message) : std::string();
-        },
+        lookup_options.fetch, [names](const std::string& name) { return names->resolve(name); },
         settings_.tlsrpt_other_ports});
     return EX_OK;
 }
@@ -245,17 +247,17 @@ int Daemon::open_reports() {
     around.clock_trusted = [this] { return queue_->clock_trusted(); };
     around.missing = [this] {
         std::vector<std::string> out;
-        const std::string& trouble = dkim_answers_->report_trouble();
+        const std::string& trouble = dkim_keys_->report_trouble();
         if (!trouble.empty()) out.push_back(trouble);
         return out;
     };
     reports_ =
         std::make_unique<tlsrpt::Daily>(runtime_, *report_sender_, *store_, *alarms_, std::move(around));
     if (const auto& contact = report_sender_->options().contact)
-        dkim_answers_->report_for(contact->domain(), settings_.dkim_sign != "off",
-                                  [this] { reports_->look_again_now(); });
-    report_answers_ = std::make_unique<ReportAnswers>(
-        ReportSources{*reports_, *report_sender_, *store_, clock_, admin_of(settings_)});
+        dkim_keys_->report_for(contact->domain(), settings_.dkim_sign != "off",
+                               [this] { reports_->look_again_now(); });
+    report_verbs_ = std::make_unique<admin::ReportVerbs>(
+        admin::ReportSources{*reports_, *report_sender_, *store_, clock_, *live_, admin_of(settings_)});
     return EX_OK;
 }
 
@@ -310,8 +312,17 @@ int Daemon::open_control() {
     start_is_over_ = control_timer_.wakeup();
     next_look_ = control_timer_.wakeup();
     next_memory_look_ = control_timer_.wakeup();
+    verbs_ =
+        std::make_unique<control::Verbs>(settings_.control_readers == "everybody", settings_.admin_group);
+    verbs_->add<admin::NoRequest>("status", admin::Access::read,
+                                  [this](admin::NoRequest, const control::Caller&) { return status(); });
+    control::add_queue(*verbs_, *store_, *live_, *queue_actions_);
+    control::add_policy(*verbs_, *store_, *live_, *policy_verbs_);
+    control::add_sts(*verbs_, *sts_verbs_);
+    control::add_reports(*verbs_, *store_, *live_, *report_verbs_);
+    control::add_dkim(*verbs_, *dkim_keys_);
     auto handler = [this](control::json::object request, control::Caller caller) {
-        return answer(std::move(request), caller);
+        return verbs_->answer(std::move(request), std::move(caller));
     };
     control::Server::Options access;
     if (const auto group = util::group(settings_.admin_group)) access.admin_group = *group;
@@ -380,7 +391,9 @@ asio::awaitable<void> Daemon::serve() {
 // What is begun here is ended by stop(), which must not run at the same time: each wait is followed by a look
 // at stopping_.
 asio::awaitable<void> Daemon::start_up() {
-    auto discoveries_question = [](store::Questions& questions) { return questions.discoveries(); };
+    auto discoveries_question = [](store::Questions& questions) {
+        return questions.all<store::StoredDiscovery>();
+    };
     auto discoveries = co_await store::ask(*store_, std::move(discoveries_question));
     if (stopping_) co_return;
     store::Result<bool> policies = true;
@@ -405,7 +418,7 @@ asio::awaitable<void> Daemon::start_up() {
         co_return;
     }
     queue_->start();
-    if (auto kept = co_await policy_answers_->load(); !kept)
+    if (auto kept = co_await policy_verbs_->load(); !kept)
         Event(log_, Level::error, "override")
             .reason("those set by command cannot be read: " + kept.error().text);
     auto hosts_question = [](store::Questions& questions) { return questions.hosts_seen(); };
@@ -414,7 +427,7 @@ asio::awaitable<void> Daemon::start_up() {
     if (hosts) tls_loss_.restore(*hosts);
     tasks_.spawn("periodic checks", periodic_checks());
     tasks_.spawn("memory check", check_memory());
-    tasks_.spawn("key check", dkim_answers_->watch());
+    tasks_.spawn("key check", dkim_keys_->watch());
     if (!*policies) tasks_.spawn("policy reading", recall_policies());
     refresher_->start();
     reports_->start();
@@ -497,7 +510,7 @@ asio::awaitable<void> Daemon::stop() {
     https_->stop();
     next_look_->wake();
     next_memory_look_->wake();
-    dkim_answers_->stop();
+    dkim_keys_->stop();
     co_await refresher_->stop();
     co_await reports_->stop();
     https_.reset();

@@ -11,13 +11,16 @@
 #include <thread>
 #include <vector>
 
-#include "cmd/dkim_answers.h"
-#include "cmd/policy_answers.h"
-#include "cmd/queue_answers.h"
-#include "cmd/report_answers.h"
-#include "cmd/sts_answers.h"
+#include "admin/dkim_keys.h"
+#include "admin/live_daemon.h"
+#include "admin/policy_verbs.h"
+#include "admin/queue_actions.h"
+#include "admin/report_verbs.h"
+#include "admin/status.h"
+#include "admin/sts_verbs.h"
 #include "cmd/wiring.h"
 #include "control/server.h"
+#include "control/verbs.h"
 #include "delivery/tls_loss_detector.h"
 #include "delivery/write_rule.h"
 #include "dns/probe.h"
@@ -71,8 +74,7 @@ class Daemon {
     void watch_signals();
     void reload();
     tls::Result<std::shared_ptr<asio::ssl::context>> listener_context() const;
-    asio::awaitable<control::Answer> answer(control::json::object request, control::Caller caller);
-    asio::awaitable<control::Answer> status();
+    asio::awaitable<admin::Answer<admin::Status>> status();
     asio::awaitable<void> periodic_checks();
     asio::awaitable<void> check_memory();
     asio::awaitable<void> recall_policies();
@@ -110,7 +112,7 @@ class Daemon {
     std::unique_ptr<dns::LdnsResolver> resolver_;
     std::unique_ptr<sts::Lookups> lookups_;
     std::unique_ptr<sts::Refresher> refresher_;
-    std::unique_ptr<StsAnswers> sts_answers_;
+    std::unique_ptr<admin::StsVerbs> sts_verbs_;
     delivery::Overrides overrides_;
     delivery::TlsLossDetector tls_loss_;
     dns::ProbeResult validation_;
@@ -120,12 +122,13 @@ class Daemon {
     std::unique_ptr<delivery::Delivery> delivery_;
     std::unique_ptr<delivery::Bouncer> bouncer_;
     std::unique_ptr<queue::Manager> queue_;
-    std::unique_ptr<PolicyAnswers> policy_answers_;
-    std::unique_ptr<QueueAnswers> queue_answers_;
+    std::unique_ptr<admin::LiveDaemon> live_;
+    std::unique_ptr<admin::PolicyVerbs> policy_verbs_;
+    std::unique_ptr<admin::QueueActions> queue_actions_;
     std::unique_ptr<tlsrpt::Sender> report_sender_;
     std::unique_ptr<tlsrpt::Daily> reports_;
-    std::unique_ptr<ReportAnswers> report_answers_;
-    std::unique_ptr<DkimAnswers> dkim_answers_;
+    std::unique_ptr<admin::ReportVerbs> report_verbs_;
+    std::unique_ptr<admin::DkimKeys> dkim_keys_;
     std::unique_ptr<Wakeup> next_look_;         // of periodic_checks()
     std::unique_ptr<Wakeup> next_memory_look_;  // of check_memory()
     std::atomic<bool> memory_is_short_ = false;
@@ -133,6 +136,7 @@ class Daemon {
     std::unique_ptr<intake::SenderLimits> local_limits_;  // of the two that follow
     std::unique_ptr<local::SubmissionSocket> submissions_;
     std::unique_ptr<local::Maildrop> maildrop_;
+    std::unique_ptr<control::Verbs> verbs_;
     std::unique_ptr<control::Server> control_server_;
 };
 

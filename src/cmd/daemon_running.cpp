@@ -2,11 +2,9 @@
 // memory.
 #include <unistd.h>
 
-#include <boost/asio/use_awaitable.hpp>
-
+#include "admin/run.h"
 #include "cmd/daemon.h"
-#include "control/access.h"
-#include "control/reasons.h"
+#include "store/alarms.h"
 #include "store/ask.h"
 #include "util/memory.h"
 
@@ -20,67 +18,43 @@ constexpr std::size_t hops_in_status = 50;  // ours: the longest lines
 
 }  // namespace
 
-asio::awaitable<control::Answer> Daemon::answer(control::json::object request, control::Caller caller) {
-    const std::string verb = control::text_of(request, "verb");
-    const bool for_all =
-        control::access_of(verb) == control::Access::read && settings_.control_readers == "everybody";
-    if (!caller.admin && !for_all) {
-        control::Answer refused;
-        refused.code = control::ExitCode::not_permitted;
-        refused.text = verb + " is for root, for the daemon's account and for members of the group " +
-                       settings_.admin_group;
-        co_return refused;
-    }
-    if (verb == "status") co_return co_await status();
-    if (StsAnswers::knows(verb)) co_return co_await sts_answers_->answer(std::move(request), caller);
-    if (PolicyAnswers::knows(verb)) co_return co_await policy_answers_->answer(std::move(request), caller);
-    if (DkimAnswers::knows(verb)) co_return co_await dkim_answers_->answer(std::move(request));
-    if (QueueAnswers::knows(verb)) co_return co_await queue_answers_->answer(std::move(request), caller);
-    if (ReportAnswers::knows(verb)) co_return co_await report_answers_->answer(std::move(request), caller);
-    control::Answer unknown;
-    unknown.code = control::ExitCode::usage;
-    unknown.text = "the daemon does not know the verb " + verb + ": is the command of another release?";
-    co_return unknown;
-}
-
-asio::awaitable<control::Answer> Daemon::status() {
-    control::json::object out;
-    out["version"] = STERNPOST_VERSION;
-    out["running"] = true;
-    out["hostname"] = hostname_;
-    out["pid"] = ::getpid();
-    out["started"] = rfc3339(started_);
-    const auto totals = co_await queue_answers_->totals();
-    if (!totals) co_return control::Answer{control::ExitCode::internal, totals.error().text, {}};
-    out["queue"] = control::to_json(*totals);
-    out["in_memory"] = queue_->core().in_memory().messages;
-    control::Caller one_page;  // named: g++ 12 frees what is made in an expression with co_await twice
-    auto hops = co_await queue_answers_->hops(hops_in_status, std::move(one_page));
-    if (hops.code != control::ExitCode::done) co_return hops;
-    out["next_hops"] = std::move(hops.data);
-    out["suspended"] = queue_answers_->suspensions();
-    out["policies"] = lookups_->size();
-    control::json::object dnssec;
-    dnssec["state"] = dns::name_of(validation_.validation);
-    dnssec["reason"] = validation_.text;
-    out["dnssec"] = std::move(dnssec);
-    out["tls_reports"] = report_answers_->status();
-    out["clock_trusted"] = queue_->clock_trusted();
-    out["memory_short"] = memory_is_short_.load();
-    out["disk_short"] = !store_->has_room(0);
-    out["results_waiting"] = queue_->core().refused();
-    policy_answers_->end_expired();
-    out["overrides"] = policy_answers_->list_overrides().data;
+asio::awaitable<admin::Answer<admin::Status>> Daemon::status() {
+    policy_verbs_->end_expired();
+    admin::QueueHops lines({hops_in_status}, admin::Caller(), admin::Paging::one_page);
+    // named: g++ 12 frees what is made in an expression with co_await twice
+    admin::Send<admin::HopRow> one_page;
+    auto hops = co_await admin::run(*store_, *live_, std::move(lines), std::move(one_page));
+    if (!hops.value) co_return admin::Refusal{hops.code, hops.text};
+    admin::Status out;
     const WallTime week_ago = clock_.wall() - std::chrono::days(7);
-    auto question = [week_ago](store::Questions& questions) { return questions.alarms(week_ago); };
-    const auto alarms = co_await store::ask(*store_, std::move(question));
-    control::json::array list;
-    if (alarms)
-        for (const auto& alarm : *alarms) list.push_back(control::to_json(alarm));
-    out["alarms"] = std::move(list);
-    control::Answer answer;
-    answer.data = std::move(out);
-    co_return answer;
+    auto question = [week_ago, &out](store::Questions& questions) -> store::Result<void> {
+        const auto totals = questions.totals();
+        if (!totals) return fail(totals.error());
+        out.queue = admin::totals_of(*totals);
+        out.alarms.emplace();
+        if (const auto alarms = store::alarms_since(questions, week_ago))
+            for (const auto& alarm : *alarms) out.alarms->push_back(admin::row_of(alarm));
+        return {};
+    };
+    const auto read = co_await store::ask(*store_, std::move(question));
+    if (!read) co_return read.error();
+    out.version = STERNPOST_VERSION;
+    out.running = true;
+    out.hostname = hostname_;
+    out.pid = ::getpid();
+    out.started = started_;
+    out.in_memory = queue_->core().in_memory().messages;
+    out.next_hops = std::move(*hops.value);
+    out.suspended = admin::rows_of(live_->suspensions());
+    out.policies = lookups_->size();
+    out.dnssec = admin::DnssecRow{std::string(dns::name_of(validation_.validation)), validation_.text};
+    out.tls_reports = report_verbs_->status();
+    out.clock_trusted = queue_->clock_trusted();
+    out.memory_short = memory_is_short_.load();
+    out.disk_short = !store_->has_room(0);
+    out.results_waiting = queue_->core().refused();
+    out.overrides = admin::rows_of(live_->overrides(), clock_.wall());
+    co_return out;
 }
 
 // At start and every hour: does the resolver validate? Each minute: which overrides have ended?
@@ -98,7 +72,7 @@ asio::awaitable<void> Daemon::periodic_checks() {
             if (bad)
                 alarms_->raise("resolver-does-not-validate", resolver_->servers_text(), validation_.text);
         }
-        policy_answers_->end_expired();
+        policy_verbs_->end_expired();
         if (stopping_) break;
         co_await next_look_->wait(clock_.steady() + std::chrono::minutes(1));
     }

@@ -437,31 +437,6 @@ class Reader {
 
 }  // namespace
 
-std::optional<Duration> parse_duration(std::string_view text) {
-    if (const auto seconds = decimal(text); seconds && *seconds < 100000000000)
-        return std::chrono::seconds(*seconds);
-    std::uint64_t total = 0;
-    if (text.empty()) return std::nullopt;
-    while (!text.empty()) {
-        const auto digits = text.find_first_not_of("0123456789");
-        if (digits == 0 || digits == std::string_view::npos) return std::nullopt;
-        const auto number = decimal(text.substr(0, digits));
-        text.remove_prefix(digits);
-        const auto unit_end = std::min(text.find_first_of("0123456789"), text.size());
-        const std::string_view unit = text.substr(0, unit_end);
-        text.remove_prefix(unit_end);
-        const std::uint64_t factor = unit == "ms"  ? 1
-                                     : unit == "s" ? 1000
-                                     : unit == "m" ? 60000
-                                     : unit == "h" ? 3600000
-                                     : unit == "d" ? 86400000
-                                                   : 0;
-        if (factor == 0 || !number || *number > 1000000000000 / factor) return std::nullopt;
-        total += *number * factor;
-    }
-    return Duration(static_cast<std::int64_t>(total));
-}
-
 std::optional<std::uint64_t> parse_size(std::string_view text) {
     const auto end = std::min(text.find_first_not_of("0123456789"), text.size());
     const auto number = decimal(text.substr(0, end));

@@ -21,8 +21,6 @@ Loaded read_text(std::string_view text, std::string_view name);
 /// Reads a file; that it cannot be read is an error of its own. An empty path: the defaults.
 Loaded read_file(const std::filesystem::path& path);
 
-/// `90s`, `5m`, `1h30m`, `5d`, `250ms`; nullopt for anything else.
-std::optional<Duration> parse_duration(std::string_view text);
 /// `65536`, `64KiB`, `50MiB`, `1GiB`.
 std::optional<std::uint64_t> parse_size(std::string_view text);
 

@@ -10,6 +10,7 @@
 #include <string>
 
 #include "control/protocol.h"
+#include "util/clock.h"
 #include "util/log.h"
 #include "util/result.h"
 #include "util/tasks.h"
@@ -18,10 +19,8 @@ namespace sternpost::control {
 
 namespace asio = boost::asio;
 
-/// Who asks, as the kernel says.
-struct Caller {
-    std::uint32_t uid = 0;
-    bool admin = false;  // root, the daemon's own account, or a member of the administrators' group
+/// Who asks, and what of a long answer they take while it is made.
+struct Caller : admin::Caller {
     /// Tells them how far their answer is; null: they do not want to know.
     std::function<asio::awaitable<void>(json::object so_far)> tell;
     /// Sends a piece of the answer's data (protocol.h, part_line) and waits until the caller has taken it, so

@@ -64,7 +64,9 @@ void Manager::check_clock() {
 
 asio::awaitable<store::Result<std::size_t>> Manager::load() {
     check_clock();
-    auto suspensions_question = [](store::Questions& questions) { return questions.suspensions(); };
+    auto suspensions_question = [](store::Questions& questions) {
+        return questions.all<store::StoredSuspension>();
+    };
     auto suspensions = co_await store::ask(store_, std::move(suspensions_question));
     if (!suspensions) co_return fail(std::move(suspensions).error());
     for (const auto& suspension : *suspensions) core_->suspend(suspension, now());

@@ -11,6 +11,34 @@ std::string by_whom(const store::StoredSuspension& one) {
 
 }  // namespace
 
+std::string_view name_of(Obstacle obstacle) {
+    switch (obstacle) {
+        case Obstacle::none:
+            return "nothing";
+        case Obstacle::due:
+            return "due";
+        case Obstacle::held:
+            return "held";
+        case Obstacle::sender_suspended:
+            return "sender-suspended";
+        case Obstacle::hop_suspended:
+            return "hop-suspended";
+        case Obstacle::results_wait:
+            return "results-wait";
+        case Obstacle::hop_fails:
+            return "hop-fails";
+        case Obstacle::in_line:
+            return "in-line";
+        case Obstacle::limit:
+            return "limit";
+        case Obstacle::schedule:
+            return "schedule";
+        case Obstacle::daemon_down:
+            return "daemon-down";
+    }
+    return "?";
+}
+
 store::StoredMessage mail_for(const std::string& hop) {
     const auto name = store::HopGroup::parse(hop);
     store::StoredMessage out;

@@ -4,6 +4,7 @@
 
 #include <optional>
 #include <string>
+#include <string_view>
 
 #include "store/admin.h"
 #include "store/message.h"
@@ -24,6 +25,11 @@ enum class Obstacle {
     schedule,          // its own last attempt failed, and the next one has its time
     daemon_down,
 };
+
+std::string_view name_of(Obstacle obstacle);
+constexpr Obstacle last_of(Obstacle) {
+    return Obstacle::daemon_down;
+}
 
 struct Blocked {
     Obstacle what = Obstacle::none;

@@ -1,5 +1,7 @@
 #include "store/alarms.h"
 
+#include <algorithm>
+
 namespace sternpost::store {
 namespace {
 
@@ -7,6 +9,15 @@ constexpr auto log_grain = std::chrono::hours(24);
 constexpr std::size_t most_logged = 10'000;  // ours: alarms whose last log line is remembered
 
 }  // namespace
+
+Result<std::vector<StoredAlarm>> alarms_since(Questions& questions, WallTime since) {
+    auto all = questions.all<StoredAlarm>();
+    if (!all) return all;
+    std::erase_if(*all, [since](const StoredAlarm& alarm) { return alarm.last < since; });
+    std::stable_sort(all->begin(), all->end(),
+                     [](const StoredAlarm& a, const StoredAlarm& b) { return a.last > b.last; });
+    return all;
+}
 
 void Alarms::raise(const std::string& kind, const std::string& subject, const std::string& text) {
     ++raised_;

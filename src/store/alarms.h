@@ -5,12 +5,16 @@
 #include <map>
 #include <string>
 #include <utility>
+#include <vector>
 
 #include "store/store.h"
 #include "util/clock.h"
 #include "util/log.h"
 
 namespace sternpost::store {
+
+/// Those raised at `since` or later, the latest in front.
+Result<std::vector<StoredAlarm>> alarms_since(Questions& questions, WallTime since);
 
 /// Lives on the control thread. What it is given outlives it.
 class Alarms {

@@ -2,8 +2,12 @@
 // journal's codec, the index and the tests go by these descriptions (doc/formats.md has the tags as a table).
 #pragma once
 
+#include <algorithm>
+#include <chrono>
 #include <concepts>
 #include <cstdint>
+#include <string>
+#include <type_traits>
 #include <variant>
 
 #include "store/admin.h"
@@ -33,8 +37,13 @@ enum class RecordType : std::uint8_t {
 using Kept = std::variant<StoredPolicy, HopState, StoredDiscovery, StoredOverride, StoredAlarm,
                           StoredSuspension, ClosedDay, StoredReport>;
 
+/// record: its type. name: for people. Of a value that is read with all others of its kind (Keyed), also:
+/// key: a later one of the same key takes its place; their order is that of their keys.
+/// ended: it is kept no more (absent: it never ends). merge: adds the later one to what is known, at first to
+/// an empty value (absent: the later one takes its place). memory: how long after heard_of() it is forgotten
+/// (absent: never).
 template <class Value>
-struct Description;  // record: its type; name: for people
+struct Description;
 template <>
 struct Description<DeliveryResult> {
     static constexpr RecordType record = RecordType::result;
@@ -59,21 +68,45 @@ template <>
 struct Description<StoredDiscovery> {
     static constexpr RecordType record = RecordType::discovery;
     static constexpr const char* name = "discovery";
+    static std::string key(const StoredDiscovery& discovery) { return discovery.domain; }
+    static constexpr auto memory =
+        std::chrono::days(61);  // a day more than policies are refreshed for (D-39)
+    static WallTime heard_of(const StoredDiscovery& discovery) {
+        return std::max({discovery.mailed, discovery.unknown_since, discovery.failed_at});
+    }
 };
 template <>
 struct Description<StoredOverride> {
     static constexpr RecordType record = RecordType::override;
     static constexpr const char* name = "override";
+    static std::string key(const StoredOverride& override) { return override.scope; }
+    static bool ended(const StoredOverride& override) { return override.level.empty(); }
 };
 template <>
 struct Description<StoredAlarm> {
     static constexpr RecordType record = RecordType::alarm;
     static constexpr const char* name = "alarm";
+    static std::string key(const StoredAlarm& alarm) { return alarm.kind + " " + alarm.subject; }
+    static void merge(StoredAlarm& known, const StoredAlarm& later) {
+        const WallTime first = later.first == WallTime() ? later.last : later.first;
+        known.kind = later.kind;
+        known.subject = later.subject;
+        if (known.count == 0 || first < known.first) known.first = first;
+        if (later.last >= known.last) known.text = later.text;
+        known.last = std::max(known.last, later.last);
+        known.count += std::max<std::uint64_t>(later.count, 1);
+    }
+    static constexpr auto memory = std::chrono::days(90);
+    static WallTime heard_of(const StoredAlarm& alarm) { return alarm.last; }
 };
 template <>
 struct Description<StoredSuspension> {
     static constexpr RecordType record = RecordType::suspension;
     static constexpr const char* name = "suspension";
+    static std::string key(const StoredSuspension& suspension) {
+        return (suspension.kind == SuspensionKind::sender ? "sender " : "next-hop ") + suspension.scope;
+    }
+    static bool ended(const StoredSuspension& suspension) { return suspension.ended; }
 };
 template <>
 struct Description<ClosedDay> {
@@ -97,6 +130,37 @@ template <>
 struct Description<ReportPlace> {
     static constexpr const char* name = "place of a report";
 };
+
+template <class Value>
+concept Keyed = requires(const Value& value) {
+    { Description<Value>::key(value) } -> std::same_as<std::string>;
+};
+
+template <Keyed Value>
+inline constexpr bool merges = requires(Value& known, const Value& later) {
+    Description<Value>::merge(known, later);
+};
+
+template <Keyed Value>
+inline constexpr bool is_forgotten = requires {
+    Description<Value>::memory;
+};
+
+template <Keyed Value>
+bool has_ended(const Value& value) {
+    if constexpr (requires { Description<Value>::ended(value); })
+        return Description<Value>::ended(value);
+    else
+        return false;
+}
+
+/// Calls visit(std::type_identity<Value>()) for each kind of what is kept.
+template <class Visit>
+void for_each_kind(Visit visit) {
+    [&]<class... Values>(std::type_identity<std::variant<Values...>>) {
+        (visit(std::type_identity<Values>()), ...);
+    }(std::type_identity<Kept>());
+}
 
 // The last of each enumeration: what is beyond it was written by a later release.
 constexpr RecipientState last_of(RecipientState) {

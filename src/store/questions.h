@@ -3,6 +3,7 @@
 
 #include <chrono>
 #include <cstdint>
+#include <functional>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -11,6 +12,7 @@
 #include "store/admin.h"
 #include "store/errc.h"
 #include "store/history.h"
+#include "store/kept.h"
 #include "store/message.h"
 #include "store/policy.h"
 #include "store/report.h"
@@ -122,13 +124,19 @@ class Questions {
     virtual Result<std::vector<StoredPolicy>> policies() = 0;
     /// The versions of a domain's policy, the one seen first in front (D-39: at most 20).
     virtual Result<std::vector<PolicyVersion>> versions(const std::string& domain) = 0;
-    virtual Result<std::vector<StoredDiscovery>> discoveries() = 0;
 
-    // ---- the administrator's settings, and what is to be told to the administrator
-    virtual Result<std::vector<StoredOverride>> overrides() = 0;      // by scope
-    virtual Result<std::vector<StoredSuspension>> suspensions() = 0;  // by kind and scope
-    /// Those raised at `since` or later, the latest in front.
-    virtual Result<std::vector<StoredAlarm>> alarms(WallTime since) = 0;
+    // ---- what is read with all others of its kind (kept.h, Keyed)
+    /// Gives each one to `take`, by key.
+    virtual Result<void> each_kept(RecordType type, const std::function<void(Kept)>& take) = 0;
+    template <Keyed Value>
+    Result<std::vector<Value>> all() {
+        std::vector<Value> out;
+        const auto done = each_kept(Description<Value>::record, [&out](Kept one) {
+            if (auto* value = std::get_if<Value>(&one)) out.push_back(std::move(*value));
+        });
+        if (!done) return fail(done.error());
+        return out;
+    }
 
     // ---- what deliveries showed
     virtual Result<std::vector<StoredHost>> hosts_seen() = 0;  // MX hosts, by name

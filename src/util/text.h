@@ -1,6 +1,7 @@
 // Small text tools: ASCII case, hex, base64, xtext, what may be shown.
 #pragma once
 
+#include <chrono>
 #include <cstdint>
 #include <optional>
 #include <span>
@@ -39,6 +40,8 @@ std::optional<std::string> unxtext(std::string_view text);  // nullopt: not xtex
 
 /// A whole decimal number without sign, or nullopt when anything else is there or it does not fit.
 std::optional<std::uint64_t> decimal(std::string_view text);
+/// `90s`, `5m`, `1h30m`, `5d`, `250ms`, or seconds without a unit; nullopt for anything else.
+std::optional<std::chrono::milliseconds> parse_duration(std::string_view text);
 
 /// The entry of `known` that `word` was most likely meant to be (edit distance at most a third of its
 /// length), or empty.

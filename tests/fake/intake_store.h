@@ -11,11 +11,12 @@
 #include <string>
 #include <vector>
 
+#include "fake/no_questions.h"
 #include "store/store.h"
 
 namespace sternpost::fake {
 
-class IntakeStore : public store::Store, public store::Questions {
+class IntakeStore : public store::Store, public NoQuestions {
   public:
     std::optional<store::Errc> refuse_accept;        // the next accepts fail so
     std::optional<store::Errc> refuse_write;         // the next writes of a body fail so
@@ -90,46 +91,6 @@ class IntakeStore : public store::Store, public store::Questions {
         if (reply) reply(store::Result<void>());
     }
     void ask(store::Question question, bool) override { question(this); }
-
-    // ---- what a store that holds nothing answers
-    store::Result<std::vector<store::StoredMessage>> find(const store::QueueFilter&) override {
-        return std::vector<store::StoredMessage>();
-    }
-    store::Result<store::QueueTotals> totals() override { return store::QueueTotals(); }
-    store::Result<std::vector<store::HopLoad>> hops(const store::HopFilter&) override {
-        return std::vector<store::HopLoad>();
-    }
-    store::Result<std::vector<store::StoredPolicy>> policies() override {
-        return std::vector<store::StoredPolicy>();
-    }
-    store::Result<std::vector<store::PolicyVersion>> versions(const std::string&) override {
-        return std::vector<store::PolicyVersion>();
-    }
-    store::Result<std::vector<store::StoredDiscovery>> discoveries() override {
-        return std::vector<store::StoredDiscovery>();
-    }
-    store::Result<std::vector<store::StoredOverride>> overrides() override {
-        return std::vector<store::StoredOverride>();
-    }
-    store::Result<std::vector<store::StoredSuspension>> suspensions() override {
-        return std::vector<store::StoredSuspension>();
-    }
-    store::Result<std::vector<store::StoredAlarm>> alarms(WallTime) override {
-        return std::vector<store::StoredAlarm>();
-    }
-    store::Result<std::vector<store::StoredHost>> hosts_seen() override {
-        return std::vector<store::StoredHost>();
-    }
-    store::Result<std::vector<store::StoredOutcome>> outcomes(const store::OutcomeFilter&) override {
-        return std::vector<store::StoredOutcome>();
-    }
-    store::Result<store::History> history(const store::HistoryFilter&) override { return store::History(); }
-    store::Result<std::vector<store::StoredReport>> reports(const store::ReportFilter&) override {
-        return std::vector<store::StoredReport>();
-    }
-    store::Result<store::ReportingState> reporting(std::chrono::sys_days) override {
-        return store::ReportingState();
-    }
 
   private:
     class Sink final : public store::BodySink {

@@ -11,7 +11,7 @@ measured=(
     smtp/extensions smtp/reply sts/policy sts/record tls/dane tls/leaf tlsrpt/incoming tlsrpt/record util/incoming_answer
 )
 others=(
-    control/access control/protocol dkim/key dkim/keys dns/name dns/record local/drop_folder mail/address mail/header mail/line_ends mail/parts
+    control/protocol dkim/key dkim/keys dns/name dns/record local/drop_folder mail/address mail/header mail/line_ends mail/parts
     mail/seven_bit mail/trace queue/obstacle store/message sts/advice util/clock util/crc32c util/file util/gzip
     util/random util/text
 )

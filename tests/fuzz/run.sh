@@ -25,7 +25,7 @@ if [ ${#targets[@]} -eq 0 ]; then targets=("${all[@]}"); fi
 
 # What the targets stand on.
 sources=(
-    control/access control/protocol dkim/canon dkim/key dkim/keys dkim/sign dns/message dns/name dns/record
+    control/protocol dkim/canon dkim/key dkim/keys dkim/sign dns/message dns/name dns/record
     local/drop_folder local/record mail/address mail/header mail/header_filter mail/line_ends mail/parts
     mail/address_repair mail/encoded_word mail/repair mail/seven_bit mail/trace queue/obstacle smtp/extensions smtp/reply
     store/hop_group store/message sts/advice

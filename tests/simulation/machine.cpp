@@ -213,24 +213,25 @@ store::Result<void> Process::open() {
         std::make_unique<tlsrpt::Daily>(runtime, *report_sender_, *spy_, *alarms_, std::move(around_reports));
     sts::FetchOptions fetch;
     fetch.gate = gate_;
-    cmd::PolicySources sources{*delivery_,
-                               overrides_,
-                               quiet_resolver_,
-                               *lookups_,
-                               quiet_https_,
-                               *spy_,
-                               *queue_,
-                               *clock_,
-                               around_.log,
-                               std::move(fetch),
-                               settings_.queue.schedule,
-                               [](const std::string& text) { return mail::ForwardPath::parse(text); },
-                               [](const store::StoredMessage&) { return std::string(); }};
+    admin::LiveDaemon::Sources known{*queue_, overrides_, settings_.queue.schedule,
+                                     [](const store::StoredMessage&) { return std::string(); },
+                                     [this] { return report_sender_->options().reporter(); }};
+    admin::PolicySources sources{*delivery_,
+                                 overrides_,
+                                 quiet_resolver_,
+                                 *lookups_,
+                                 quiet_https_,
+                                 *spy_,
+                                 *queue_,
+                                 *clock_,
+                                 around_.log,
+                                 std::move(fetch),
+                                 [](const std::string& text) { return mail::ForwardPath::parse(text); }};
     auto alive = [this] { return ready_ && !over_ && !network_.silent(); };
     questions_ = std::make_unique<Questions>(
         Questions::Surroundings{around_.world, around_.oracle, around_.plant, around_.chance,
                                 around_.time.clock(), std::move(alive)},
-        sources);
+        std::move(known), sources);
     return {};
 }
 
@@ -241,7 +242,9 @@ asio::awaitable<void> Process::carry(queue::Lane& lane) {
 
 // In the daemon's own order (cmd/daemon.cpp).
 asio::awaitable<void> Process::serve() {
-    auto discoveries_question = [](store::Questions& questions) { return questions.discoveries(); };
+    auto discoveries_question = [](store::Questions& questions) {
+        return questions.all<store::StoredDiscovery>();
+    };
     auto discoveries = co_await store::ask(*spy_, std::move(discoveries_question));
     if (!discoveries) co_return;
     lookups_->restore(std::move(*discoveries));
@@ -250,7 +253,9 @@ asio::awaitable<void> Process::serve() {
     auto loaded = co_await queue_->load();
     if (!loaded) co_return;
     queue_->start();
-    auto overrides_question = [](store::Questions& questions) { return questions.overrides(); };
+    auto overrides_question = [](store::Questions& questions) {
+        return questions.all<store::StoredOverride>();
+    };
     auto overrides = co_await store::ask(*spy_, std::move(overrides_question));
     if (!overrides) co_return;
     std::map<std::string, std::string> levels;

@@ -521,8 +521,10 @@ class SuspensionUnheard final : public Plant {
             class Deaf final : public QuestionsDouble {
               public:
                 using QuestionsDouble::QuestionsDouble;
-                store::Result<std::vector<store::StoredSuspension>> suspensions() override {
-                    return std::vector<store::StoredSuspension>();
+                store::Result<void> each_kept(store::RecordType type,
+                                              const std::function<void(store::Kept)>& take) override {
+                    if (type == store::RecordType::suspension) return {};
+                    return QuestionsDouble::each_kept(type, take);
                 }
             };
         };

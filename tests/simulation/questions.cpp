@@ -9,20 +9,23 @@ constexpr std::size_t page = 50;  // messages of a list
 
 }  // namespace
 
-Questions::Questions(const Surroundings& around, const cmd::PolicySources& sources)
+Questions::Questions(const Surroundings& around, admin::LiveDaemon::Sources known,
+                     const admin::PolicySources& sources)
     : around_(around),
       queue_(sources.queue),
+      live_(std::move(known)),
       of_queue_(sources.queue, sources.store, sources.clock, [] {}),
-      of_policy_(sources) {}
+      of_policy_(sources),
+      verbs_(false, "") {
+    control::add_queue(verbs_, sources.store, live_, of_queue_);
+    control::add_policy(verbs_, sources.store, live_, of_policy_);
+}
 
 asio::awaitable<json::value> Questions::put(json::object request) {
     const std::string verb(request.at("verb").as_string());
     control::Caller admin;
     admin.admin = true;
-    const bool policy = cmd::PolicyAnswers::knows(verb);
-    auto asked =
-        policy ? of_policy_.answer(std::move(request), admin) : of_queue_.answer(std::move(request), admin);
-    auto answer = co_await std::move(asked);
+    auto answer = co_await verbs_.answer(std::move(request), std::move(admin));
     if (!around_.alive() || answer.data.is_null()) co_return nullptr;
     around_.plant.answers(verb, answer.data);
     co_return std::move(answer.data);

@@ -1,14 +1,14 @@
-// What people ask of the daemon, put to the code that answers on its socket (cmd/queue_answers,
-// cmd/policy_answers), and what it says, for the oracle's claims.
+// What people ask of the daemon, put to the code that answers on its socket (control/daemon_verbs), and what
+// it says, for the oracle's claims.
 #pragma once
 
 #include <boost/asio/awaitable.hpp>
 #include <functional>
 #include <string>
 
+#include "admin/live_daemon.h"
 #include "chance.h"
-#include "cmd/policy_answers.h"
-#include "cmd/queue_answers.h"
+#include "control/daemon_verbs.h"
 #include "oracle.h"
 #include "plant.h"
 #include "world.h"
@@ -25,8 +25,9 @@ class Questions {
         const Clock& truth;
         std::function<bool()> alive;  // the daemon still works
     };
-    /// All that `sources` names outlives it.
-    Questions(const Surroundings& around, const cmd::PolicySources& sources);
+    /// All that these name outlives it.
+    Questions(const Surroundings& around, admin::LiveDaemon::Sources known,
+              const admin::PolicySources& sources);
 
     /// The lists, `why` of a message, and `explain` and at times `sts check` of the domain, one after the
     /// other.
@@ -39,8 +40,10 @@ class Questions {
 
     Surroundings around_;
     queue::Manager& queue_;
-    cmd::QueueAnswers of_queue_;
-    cmd::PolicyAnswers of_policy_;
+    admin::LiveDaemon live_;
+    admin::QueueActions of_queue_;
+    admin::PolicyVerbs of_policy_;
+    control::Verbs verbs_;
 };
 
 }  // namespace sternpost::simulation

@@ -6,7 +6,8 @@
 #include <map>
 #include <set>
 
-#include "control/reports.h"
+#include "admin/reports.h"
+#include "control/json.h"
 #include "machine.h"
 #include "maildrop.h"
 #include "smtp/client_limits.h"
@@ -675,7 +676,7 @@ void Simulation::check_texts(const Oracle::Kept& kept) {
             bool& failed = failures[one.outcome.domain];
             failed = failed || !one.outcome.result_type.empty();
         }
-        json::value digest = control::digest(day, outcomes, kept.reports);
+        json::value digest = control::to_json(admin::digest(day, outcomes, kept.reports));
         plant().answers("tlsrpt.digest", digest);
         oracle_.claims().digest(digest.as_object(),
                                 static_cast<std::size_t>(std::ranges::count_if(

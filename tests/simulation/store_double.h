@@ -65,11 +65,9 @@ class QuestionsDouble : public store::Questions {
     store::Result<std::vector<store::PolicyVersion>> versions(const std::string& domain) override {
         return real_.versions(domain);
     }
-    store::Result<std::vector<store::StoredDiscovery>> discoveries() override { return real_.discoveries(); }
-    store::Result<std::vector<store::StoredOverride>> overrides() override { return real_.overrides(); }
-    store::Result<std::vector<store::StoredSuspension>> suspensions() override { return real_.suspensions(); }
-    store::Result<std::vector<store::StoredAlarm>> alarms(WallTime since) override {
-        return real_.alarms(since);
+    store::Result<void> each_kept(store::RecordType type,
+                                  const std::function<void(store::Kept)>& take) override {
+        return real_.each_kept(type, take);
     }
     store::Result<std::vector<store::StoredHost>> hosts_seen() override { return real_.hosts_seen(); }
     store::Result<std::vector<store::StoredOutcome>> outcomes(const store::OutcomeFilter& filter) override {

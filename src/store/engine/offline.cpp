@@ -135,18 +135,16 @@ Result<void> Offline::take(JournalEntry entry) {
         tally_.add(hop->detail);
         hop->detail.outcomes.clear();
         hops_[hop->next_hop] = std::move(*hop);
-    } else if (auto* discovery = std::get_if<StoredDiscovery>(&entry.what)) {
-        discoveries_[discovery->domain] = std::move(*discovery);
-    } else if (auto* override = std::get_if<StoredOverride>(&entry.what)) {
-        overrides_[override->scope] = std::move(*override);
-    } else if (auto* suspension = std::get_if<StoredSuspension>(&entry.what)) {
-        suspensions_[{suspension->kind, suspension->scope}] = std::move(*suspension);
-    } else if (auto* alarm = std::get_if<StoredAlarm>(&entry.what)) {
-        alarms_.push_back(std::move(*alarm));
     } else if (const auto* closed = std::get_if<ClosedDay>(&entry.what)) {
         tally_.close(closed->day);
     } else if (auto* report = std::get_if<StoredReport>(&entry.what)) {
         reports_[{report->day, report->domain}] = std::move(*report);
+    } else {
+        std::visit(
+            [this]<class Value>(Value& value) {
+                if constexpr (Keyed<Value>) kept_[Description<Value>::record].push_back(std::move(value));
+            },
+            entry.what);
     }
     return {};
 }
@@ -266,62 +264,52 @@ Result<std::vector<PolicyVersion>> Offline::versions(const std::string& domain) 
     return out;
 }
 
-Result<std::vector<StoredDiscovery>> Offline::discoveries() {
-    std::map<std::string, StoredDiscovery> all = discoveries_;
-    if (reader_) {
-        auto stored = reader_->discoveries();
-        if (!stored) return stored;
-        for (auto& discovery : *stored) all.try_emplace(discovery.domain, std::move(discovery));
+namespace {
+
+// What the index has of one kind, with what the journal says beyond it.
+template <Keyed Value>
+class KeptByKey {
+  public:
+    void take(const Value& later) {
+        const std::string key = Description<Value>::key(later);
+        if (has_ended(later)) {
+            all_.erase(key);
+        } else if constexpr (merges<Value>) {
+            Description<Value>::merge(all_[key], later);
+        } else {
+            all_[key] = later;
+        }
     }
-    std::vector<StoredDiscovery> out;
-    for (auto& [domain, discovery] : all) out.push_back(std::move(discovery));
-    return out;
+    void put(Value known) { all_[Description<Value>::key(known)] = std::move(known); }
+    void give(const std::function<void(Kept)>& take) {
+        for (auto& [key, value] : all_) take(std::move(value));
+    }
+
+  private:
+    std::map<std::string, Value> all_;
+};
+
+template <Keyed Value>
+Result<void> give_kept(sqlite::Reader* index, const std::vector<Kept>& beyond,
+                       const std::function<void(Kept)>& take) {
+    KeptByKey<Value> all;
+    if (index != nullptr) {
+        const auto put = [&all](Kept one) { all.put(std::get<Value>(std::move(one))); };
+        if (const auto read = index->each_kept(Description<Value>::record, put); !read) return read;
+    }
+    for (const auto& one : beyond) all.take(std::get<Value>(one));
+    all.give(take);
+    return {};
 }
 
-Result<std::vector<StoredOverride>> Offline::overrides() {
-    std::map<std::string, StoredOverride> all = overrides_;
-    if (reader_) {
-        auto stored = reader_->overrides();
-        if (!stored) return stored;
-        for (auto& override : *stored) all.try_emplace(override.scope, std::move(override));
-    }
-    std::vector<StoredOverride> out;
-    for (auto& [scope, override] : all)
-        if (!override.level.empty()) out.push_back(std::move(override));
-    return out;
-}
+}  // namespace
 
-Result<std::vector<StoredSuspension>> Offline::suspensions() {
-    std::map<std::pair<SuspensionKind, std::string>, StoredSuspension> all = suspensions_;
-    if (reader_) {
-        auto stored = reader_->suspensions();
-        if (!stored) return stored;
-        for (auto& one : *stored) all.try_emplace({one.kind, one.scope}, std::move(one));
-    }
-    std::vector<StoredSuspension> out;
-    for (auto& [scope, one] : all)
-        if (!one.ended) out.push_back(std::move(one));
-    return out;
-}
-
-Result<std::vector<StoredAlarm>> Offline::alarms(WallTime since) {
-    std::map<std::pair<std::string, std::string>, StoredAlarm> all;
-    if (reader_) {
-        auto stored = reader_->alarms({});
-        if (!stored) return stored;
-        for (auto& alarm : *stored) all.emplace(std::pair(alarm.kind, alarm.subject), std::move(alarm));
-    }
-    for (const auto& later : alarms_) {
-        auto& alarm = all[{later.kind, later.subject}];
-        alarm.kind = later.kind;
-        alarm.subject = later.subject;
-        merge(alarm, later);
-    }
-    std::vector<StoredAlarm> out;
-    for (auto& [key, alarm] : all)
-        if (alarm.last >= since) out.push_back(std::move(alarm));
-    std::stable_sort(out.begin(), out.end(),
-                     [](const StoredAlarm& a, const StoredAlarm& b) { return a.last > b.last; });
+Result<void> Offline::each_kept(RecordType type, const std::function<void(Kept)>& take) {
+    Result<void> out;
+    for_each_kind([&]<class Value>(std::type_identity<Value>) {
+        if constexpr (Keyed<Value>)
+            if (Description<Value>::record == type) out = give_kept<Value>(reader_.get(), kept_[type], take);
+    });
     return out;
 }
 

@@ -27,10 +27,7 @@ class Offline final : public StoreAtRest {
     Result<std::vector<HopLoad>> hops(const HopFilter& filter) override;
     Result<std::vector<StoredPolicy>> policies() override;
     Result<std::vector<PolicyVersion>> versions(const std::string& domain) override;
-    Result<std::vector<StoredDiscovery>> discoveries() override;
-    Result<std::vector<StoredOverride>> overrides() override;
-    Result<std::vector<StoredSuspension>> suspensions() override;
-    Result<std::vector<StoredAlarm>> alarms(WallTime since) override;
+    Result<void> each_kept(RecordType type, const std::function<void(Kept)>& take) override;
     Result<std::vector<StoredHost>> hosts_seen() override;
     Result<std::vector<StoredOutcome>> outcomes(const OutcomeFilter& filter) override;
     Result<std::vector<StoredReport>> reports(const ReportFilter& filter) override;
@@ -57,10 +54,7 @@ class Offline final : public StoreAtRest {
     std::map<std::string, HopState> hops_;
     std::map<std::string, StoredPolicy> policies_;
     std::map<std::string, std::vector<PolicyVersion>> versions_;
-    std::map<std::string, StoredDiscovery> discoveries_;
-    std::map<std::string, StoredOverride> overrides_;
-    std::map<std::pair<SuspensionKind, std::string>, StoredSuspension> suspensions_;
-    std::vector<StoredAlarm> alarms_;
+    std::map<RecordType, std::vector<Kept>> kept_;  // what is Keyed, as it came
     std::map<std::pair<std::chrono::sys_days, std::string>, StoredReport> reports_;  // by day and domain
     OutcomeCounts tally_;
     sqlite::HistoryOverlay history_;

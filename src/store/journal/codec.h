@@ -2,13 +2,13 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <string_view>
 
 #include "store/errc.h"
 #include "store/journal/accepted.h"
-#include "store/journal/fields.h"
-#include "store/kept.h"
+#include "store/journal/described.h"
 
 namespace sternpost::store {
 
@@ -21,13 +21,8 @@ std::string encode_for_history(const NewMessage& message);
 Result<Accepted> decode_accepted(std::string_view fields);
 Result<NewMessage> decode_message(std::string_view fields);  // likewise, without what had become of it
 
-/// For each value that store/kept.h describes. Without outcomes: for the history and the index.
-enum class WithOutcomes { no, yes };
-template <class Value>
-std::string encode(const Value& value, WithOutcomes outcomes = WithOutcomes::yes);
-/// Errors: damaged.
-template <class Value>
-Result<Value> decode(std::string_view fields);
+/// nullopt: no kind of what is kept has this type. Errors: damaged.
+Result<std::optional<Kept>> decode_kept(RecordType type, std::string_view fields);
 
 /// What tells outcomes of one day, domain and policy text apart: all but these and the time.
 std::string encode_alike(const TlsOutcome& outcome);

@@ -19,8 +19,13 @@
 namespace sternpost::store {
 
 /// What a record says: an accepted message, a result, an act, or one of what is Kept.
-using JournalValue = std::variant<Accepted, DeliveryResult, Act, StoredPolicy, HopState, StoredDiscovery,
-                                  StoredOverride, StoredAlarm, StoredSuspension, ClosedDay, StoredReport>;
+template <class Values>
+struct JournalValueOf;
+template <class... Values>
+struct JournalValueOf<std::variant<Values...>> {
+    using type = std::variant<Accepted, DeliveryResult, Act, Values...>;
+};
+using JournalValue = JournalValueOf<Kept>::type;
 
 /// One record of the journal, read.
 struct JournalEntry {

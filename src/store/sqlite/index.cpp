@@ -14,10 +14,18 @@ namespace {
 
 constexpr std::int64_t all_versions = 200'000;  // of all domains
 // How long what is not mail is remembered after it was last heard of.
-constexpr auto discovery_memory = std::chrono::days(61);  // a day more than policies are refreshed for (D-39)
-constexpr auto alarm_memory = std::chrono::days(90);
 constexpr auto host_memory = std::chrono::days(400);
 constexpr auto hop_memory = std::chrono::days(7);
+
+// Kinds of what is kept that are forgotten, and after how long.
+std::vector<std::pair<RecordType, std::chrono::days>> memories() {
+    std::vector<std::pair<RecordType, std::chrono::days>> out;
+    for_each_kind([&]<class Value>(std::type_identity<Value>) {
+        if constexpr (requires { Description<Value>::memory; })
+            out.emplace_back(Description<Value>::record, Description<Value>::memory);
+    });
+    return out;
+}
 
 }  // namespace
 
@@ -60,9 +68,9 @@ Result<void> Index::load() {
 
 Result<void> Index::begin_rebuild() {
     auto done = database_->transaction([&] {
-        for (const char* table : {"message", "recipient", "hop", "submission", "segment", "policy",
-                                  "policy_text", "policy_version", "discovery", "override", "suspension",
-                                  "alarm", "tls_outcome", "tls_policy", "tls_host", "copied", "tls_report"})
+        for (const char* table :
+             {"message", "recipient", "hop", "submission", "segment", "policy", "policy_text",
+              "policy_version", "kept", "tls_outcome", "tls_policy", "tls_host", "copied", "tls_report"})
             database_->run(("DELETE FROM " + std::string(table)).c_str());
         database_->run(
             "UPDATE position SET segment = 0, offset = 0, sequence = 1, newest_message = 0, complete = 0");
@@ -174,9 +182,9 @@ Result<void> Index::forget_old(WallTime now, std::chrono::days outcome_days) {
         drop("DELETE FROM tls_outcome WHERE day < ?1", day_number(first_day));
         drop("DELETE FROM tls_policy WHERE day < ?1", day_number(first_day));
         drop("DELETE FROM tls_report WHERE day < ?1", day_number(first_day));
-        drop("DELETE FROM discovery WHERE max(mailed, unknown_since, failed_at) < ?1",
-             now - discovery_memory);
-        drop("DELETE FROM alarm WHERE last < ?1", now - alarm_memory);
+        for (const auto& [record, memory] : memories())
+            drop("DELETE FROM kept WHERE record = ?1 AND heard_of < ?2", static_cast<int>(record),
+                 now - memory);
         drop(
             "DELETE FROM hop WHERE waiting = 0 AND at < ?1 AND next_at < ?1 AND NOT EXISTS "
             "(SELECT 1 FROM recipient WHERE hop = hop.id)",

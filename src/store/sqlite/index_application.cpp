@@ -266,15 +266,6 @@ void Index::Application::take(const JournalEntry&, const HopState& hop) {
                                         name_of(hop.reason_code), Blob{detail}));
 }
 
-void Index::Application::take(const JournalEntry&, const StoredSuspension& suspension) {
-    const int kind = static_cast<int>(suspension.kind);
-    if (suspension.ended)
-        sql_.drop_suspension.with(kind, suspension.scope).run();
-    else
-        sql_.put_suspension.with(kind, suspension.scope, suspension.reason, suspension.author, suspension.set)
-            .run();
-}
-
 void Index::Application::take(const JournalEntry&, const ClosedDay& closed) {
     tally_.close(closed.day);
     sql_.close_day.with(day_number(closed.day)).run();
@@ -287,35 +278,30 @@ void Index::Application::take(const JournalEntry&, const StoredReport& report) {
         .run();
 }
 
-void Index::Application::take(const JournalEntry&, const StoredDiscovery& discovery) {
-    sql_.put_discovery
-        .with(discovery.domain, discovery.unknown_since, discovery.failed_id, discovery.failed_at,
-              discovery.mailed)
-        .run();
-}
-
-void Index::Application::take(const JournalEntry&, const StoredOverride& override) {
-    if (override.level.empty())
-        sql_.drop_override.with(override.scope).run();
-    else
-        sql_.put_override
-            .with(override.scope, override.level, override.reason, override.author, override.set,
-                  override.expires)
-            .run();
-}
-
-void Index::Application::take(const JournalEntry&, const StoredAlarm& alarm) {
-    StoredAlarm known;
-    auto& row = sql_.find_alarm.with(alarm.kind, alarm.subject);
-    if (row.row()) {
-        known.text = row.text(0);
-        known.first = row.time(1);
-        known.last = row.time(2);
-        known.count = row.id(3);
+template <Keyed Value>
+void Index::Application::take(const JournalEntry&, const Value& later) {
+    const int record = static_cast<int>(Description<Value>::record);
+    const std::string key = Description<Value>::key(later);
+    if (has_ended(later)) {
+        sql_.drop_kept.with(record, key).run();
+        return;
     }
-    row.reset();
-    merge(known, alarm);
-    sql_.put_alarm.with(alarm.kind, alarm.subject, known.text, known.first, known.last, known.count).run();
+    Value known = later;
+    if constexpr (merges<Value>) {
+        known = Value();
+        auto& row = sql_.find_kept.with(record, key);
+        if (row.row())
+            if (auto before = decode<Value>(row.octets(0))) known = std::move(*before);
+        row.reset();
+        Description<Value>::merge(known, later);
+    }
+    WallTime heard_of{};
+    if constexpr (is_forgotten<Value>) heard_of = Description<Value>::heard_of(known);
+    sql_.put_kept.with(record, key, heard_of, Blob{encode(known)}).run();
+}
+
+void Index::Application::take(const JournalEntry& entry) {
+    std::visit([&](const auto& value) { take(entry, value); }, entry.what);
 }
 
 void Index::Application::write_outcome(const OutcomeKey& key, const OutcomeCounted& counted) {

@@ -93,13 +93,9 @@ struct Index::Statements {
               "DELETE FROM policy_version WHERE domain = ?1 AND (id, text) IN "
               "(SELECT id, text FROM policy_version WHERE domain = ?1 AND NOT (id = ?2 AND text = ?3) "
               "ORDER BY last_seen DESC, first_seen DESC LIMIT -1 OFFSET ?4)"),
-          put_discovery(db, "INSERT OR REPLACE INTO discovery VALUES (?1, ?2, ?3, ?4, ?5)"),
-          put_override(db, "INSERT OR REPLACE INTO override VALUES (?1, ?2, ?3, ?4, ?5, ?6)"),
-          drop_override(db, "DELETE FROM override WHERE scope = ?1"),
-          put_suspension(db, "INSERT OR REPLACE INTO suspension VALUES (?1, ?2, ?3, ?4, ?5)"),
-          drop_suspension(db, "DELETE FROM suspension WHERE kind = ?1 AND scope = ?2"),
-          find_alarm(db, "SELECT text, first, last, count FROM alarm WHERE kind = ?1 AND subject = ?2"),
-          put_alarm(db, "INSERT OR REPLACE INTO alarm VALUES (?1, ?2, ?3, ?4, ?5, ?6)"),
+          find_kept(db, "SELECT fields FROM kept WHERE record = ?1 AND key = ?2"),
+          put_kept(db, "INSERT OR REPLACE INTO kept VALUES (?1, ?2, ?3, ?4)"),
+          drop_kept(db, "DELETE FROM kept WHERE record = ?1 AND key = ?2"),
           count_outcome(db,
                         "UPDATE tls_outcome SET n = n + ?5, last = max(last, ?6) "
                         "WHERE day = ?1 AND domain = ?2 AND policy = ?3 AND alike = ?4"),
@@ -125,8 +121,7 @@ struct Index::Statements {
     Statement find_hop, add_hop, put_hop;
     Statement add_submission, drop_submissions;
     Statement find_text, add_text, put_policy, put_version, trim_versions;
-    Statement put_discovery, put_override, drop_override, put_suspension, drop_suspension, find_alarm,
-        put_alarm;
+    Statement find_kept, put_kept, drop_kept;
     Statement count_outcome, add_outcome, different_outcomes, use_policy, put_host;
     Statement close_day, put_report;
     Statement put_history;
@@ -152,9 +147,7 @@ class Index::Application {
           newest_(known.newest),
           held_(held) {}
 
-    void take(const JournalEntry& entry) {
-        std::visit([&](const auto& value) { take(entry, value); }, entry.what);
-    }
+    void take(const JournalEntry& entry);
     void finish();
 
     std::map<std::uint64_t, SegmentUse> segments_taken() { return std::move(segments_); }
@@ -180,12 +173,10 @@ class Index::Application {
     void take(const JournalEntry& entry, const Act& act);
     void take(const JournalEntry& entry, const StoredPolicy& policy);
     void take(const JournalEntry& entry, const HopState& hop);
-    void take(const JournalEntry& entry, const StoredDiscovery& discovery);
-    void take(const JournalEntry& entry, const StoredOverride& override);
-    void take(const JournalEntry& entry, const StoredAlarm& alarm);
-    void take(const JournalEntry& entry, const StoredSuspension& suspension);
     void take(const JournalEntry& entry, const ClosedDay& closed);
     void take(const JournalEntry& entry, const StoredReport& report);
+    template <Keyed Value>
+    void take(const JournalEntry& entry, const Value& later);
     void reroute(const Act& act);
     /// The hop's row is brought up to date at the end: `more` recipients wait for it.
     void touch(std::int64_t hop, std::int64_t more) { hop_changes_[hop] += more; }

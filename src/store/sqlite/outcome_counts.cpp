@@ -48,14 +48,6 @@ void merge(StoredHost& host, const StoredHost& more) {
     host.last_dane = std::max(host.last_dane, more.last_dane);
 }
 
-void merge(StoredAlarm& alarm, const StoredAlarm& more) {
-    const WallTime first = more.first == WallTime() ? more.last : more.first;
-    if (alarm.count == 0 || first < alarm.first) alarm.first = first;
-    if (more.last >= alarm.last) alarm.text = more.text;
-    alarm.last = std::max(alarm.last, more.last);
-    alarm.count += std::max<std::uint64_t>(more.count, 1);
-}
-
 OutcomeKey coarser(const OutcomeKey& key, Coarseness coarseness) {
     if (coarseness == Coarseness::whole) return key;
     auto outcome = outcome_of(key, {});

@@ -51,8 +51,6 @@ class OutcomeCounts {
 
 /// `more` on top of what `host` knows already.
 void merge(StoredHost& host, const StoredHost& more);
-/// A newer report of the same alarm on top of what is known; counts add up, 0 counts as once.
-void merge(StoredAlarm& alarm, const StoredAlarm& more);
 
 /// How much of an outcome is still told apart when a domain shows too many different ones in a day. Nothing
 /// that a report's totals are made of ever goes.

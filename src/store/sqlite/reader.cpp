@@ -77,14 +77,7 @@ struct Reader::Statements {
               db,
               "SELECT v.id, t.text, v.fingerprint, v.first_seen, v.last_seen FROM policy_version v "
               "JOIN policy_text t ON t.id = v.text WHERE v.domain = ?1 ORDER BY v.first_seen, v.last_seen"),
-          discoveries(
-              db,
-              "SELECT domain, unknown_since, failed_id, failed_at, mailed FROM discovery ORDER BY domain"),
-          overrides(db, "SELECT scope, level, reason, author, set_at, expires FROM override ORDER BY scope"),
-          suspensions(db, "SELECT kind, scope, reason, author, set_at FROM suspension ORDER BY kind, scope"),
-          alarms(db,
-                 "SELECT kind, subject, text, first, last, count FROM alarm WHERE last >= ?1 "
-                 "ORDER BY last DESC, kind, subject"),
+          kept(db, "SELECT fields FROM kept WHERE record = ?1 ORDER BY key"),
           hosts_seen(
               db, "SELECT name, tls_sessions, last_tls, last_clear, last_dane FROM tls_host ORDER BY name"),
           outcomes(db,
@@ -110,8 +103,8 @@ struct Reader::Statements {
 
     Statement from, one, of_hop, recipients, totals, waiting_hops, failing_hops, one_hop, due, in_line, again,
         next_due, policies;
-    Statement versions, discoveries, overrides, suspensions, alarms, hosts_seen, outcomes, outcomes_of,
-        outcome_days, reports, reports_to, report_by_id, closed, unreported, position, place;
+    Statement versions, kept, hosts_seen, outcomes, outcomes_of, outcome_days, reports, reports_to,
+        report_by_id, closed, unreported, position, place;
 };
 
 std::vector<std::string> Reader::queries_of_the_queue() {
@@ -437,43 +430,15 @@ Result<std::vector<PolicyVersion>> Reader::versions(const std::string& domain) {
     });
 }
 
-Result<std::vector<StoredDiscovery>> Reader::discoveries() {
-    return snapshot([&]() -> Result<std::vector<StoredDiscovery>> {
-        std::vector<StoredDiscovery> out;
-        auto& row = statements_->discoveries.with();
-        while (row.row()) out.push_back({row.text(0), row.time(1), row.text(2), row.time(3), row.time(4)});
-        return out;
-    });
-}
-
-Result<std::vector<StoredOverride>> Reader::overrides() {
-    return snapshot([&]() -> Result<std::vector<StoredOverride>> {
-        std::vector<StoredOverride> out;
-        auto& row = statements_->overrides.with();
-        while (row.row())
-            out.push_back({row.text(0), row.text(1), row.text(2), row.text(3), row.time(4), row.time(5)});
-        return out;
-    });
-}
-
-Result<std::vector<StoredSuspension>> Reader::suspensions() {
-    return snapshot([&]() -> Result<std::vector<StoredSuspension>> {
-        std::vector<StoredSuspension> out;
-        auto& row = statements_->suspensions.with();
-        while (row.row())
-            out.push_back({static_cast<SuspensionKind>(row.integer(0)), row.text(1), row.text(2), row.text(3),
-                           row.time(4), false});
-        return out;
-    });
-}
-
-Result<std::vector<StoredAlarm>> Reader::alarms(WallTime since) {
-    return snapshot([&]() -> Result<std::vector<StoredAlarm>> {
-        std::vector<StoredAlarm> out;
-        auto& row = statements_->alarms.with(since);
-        while (row.row())
-            out.push_back({row.text(0), row.text(1), row.text(2), row.time(3), row.time(4), row.id(5)});
-        return out;
+Result<void> Reader::each_kept(RecordType type, const std::function<void(Kept)>& take) {
+    return snapshot([&]() -> Result<void> {
+        auto& row = statements_->kept.with(static_cast<int>(type));
+        while (row.row()) {
+            auto one = decode_kept(type, row.octets(0));
+            if (!one) return fail(std::move(one).error());
+            if (*one) take(std::move(**one));
+        }
+        return {};
     });
 }
 

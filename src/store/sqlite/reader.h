@@ -32,10 +32,7 @@ class Reader final : public Questions {
     Result<std::vector<HopLoad>> hops(const HopFilter& filter) override;
     Result<std::vector<StoredPolicy>> policies() override;
     Result<std::vector<PolicyVersion>> versions(const std::string& domain) override;
-    Result<std::vector<StoredDiscovery>> discoveries() override;
-    Result<std::vector<StoredOverride>> overrides() override;
-    Result<std::vector<StoredSuspension>> suspensions() override;
-    Result<std::vector<StoredAlarm>> alarms(WallTime since) override;
+    Result<void> each_kept(RecordType type, const std::function<void(Kept)>& take) override;
     Result<std::vector<StoredHost>> hosts_seen() override;
     Result<std::vector<StoredOutcome>> outcomes(const OutcomeFilter& filter) override;
     Result<std::vector<StoredReport>> reports(const ReportFilter& filter) override;

@@ -21,6 +21,7 @@ struct Migration {
 };
 
 void group_next_hops(Database& database);
+void gather_kept(Database& database);
 
 constexpr std::array migrations{
     Migration{R"sql(
@@ -259,6 +260,23 @@ CREATE INDEX tls_report_by_id ON tls_report (id);
 ALTER TABLE recipient ADD COLUMN lost_replies INTEGER NOT NULL DEFAULT 0;
 UPDATE recipient SET lost_replies = max(tries, 1) WHERE state = 0 AND text LIKE 'possibly-delivered%';
 )sql"},
+    Migration{R"sql(
+-- What is read with all others of its kind. record: the kind, as in the journal; fields: those of its record there;
+-- heard_of: when it was last heard of, where that decides how long it is remembered.
+CREATE TABLE kept (
+    record INTEGER NOT NULL,
+    key TEXT NOT NULL,
+    heard_of INTEGER NOT NULL,
+    fields BLOB NOT NULL,
+    PRIMARY KEY (record, key)
+) WITHOUT ROWID;
+)sql",
+              gather_kept, R"sql(
+DROP TABLE discovery;
+DROP TABLE override;
+DROP TABLE alarm;
+DROP TABLE suspension;
+)sql"},
 };
 
 // Recipients of mail that says something of TLS were in the row of their next hop, and get that of their
@@ -284,6 +302,38 @@ void group_next_hops(Database& database) {
             move.with(heads.id(0), n, group).run();
         }
     }
+}
+
+template <Keyed Value>
+void put_kept(Database& database, const Value& value) {
+    Statement put(database, "INSERT INTO kept VALUES (?1, ?2, ?3, ?4)");
+    WallTime heard_of{};
+    if constexpr (is_forgotten<Value>) heard_of = Description<Value>::heard_of(value);
+    put.with(static_cast<int>(Description<Value>::record), Description<Value>::key(value), heard_of,
+             Blob{encode(value)})
+        .run();
+}
+
+// Each of these kinds had a table of its own.
+void gather_kept(Database& database) {
+    Statement discovery(database,
+                        "SELECT domain, unknown_since, failed_id, failed_at, mailed FROM discovery");
+    while (discovery.row())
+        put_kept(database, StoredDiscovery{discovery.text(0), discovery.time(1), discovery.text(2),
+                                           discovery.time(3), discovery.time(4)});
+    Statement override(database, "SELECT scope, level, reason, author, set_at, expires FROM override");
+    while (override.row())
+        put_kept(database, StoredOverride{override.text(0), override.text(1), override.text(2),
+                                          override.text(3), override.time(4), override.time(5)});
+    Statement suspension(database, "SELECT kind, scope, reason, author, set_at FROM suspension");
+    while (suspension.row())
+        put_kept(database,
+                 StoredSuspension{static_cast<SuspensionKind>(suspension.integer(0)), suspension.text(1),
+                                  suspension.text(2), suspension.text(3), suspension.time(4), false});
+    Statement alarm(database, "SELECT kind, subject, text, first, last, count FROM alarm");
+    while (alarm.row())
+        put_kept(database, StoredAlarm{alarm.text(0), alarm.text(1), alarm.text(2), alarm.time(3),
+                                       alarm.time(4), alarm.id(5)});
 }
 
 }  // namespace

@@ -6,6 +6,7 @@
 #include <fstream>
 
 #include "fake/temporary_folder.h"
+#include "util/text.h"
 
 namespace sternpost::config {
 namespace {

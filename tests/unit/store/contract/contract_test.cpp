@@ -8,6 +8,7 @@
 #include <mutex>
 
 #include "fake/temporary_folder.h"
+#include "store/alarms.h"
 #include "store/open.h"
 #include "unit/store/store_testing.h"
 
@@ -208,11 +209,11 @@ TEST_P(StoreContract, ALaterOneOfTheSameKeyReplacesWhatIsKept) {
         const auto looked = ask([this](Questions& questions) {
             EXPECT_EQ(questions.policies().value().at(0).id, "2");
             EXPECT_EQ(questions.versions("example.com").value().size(), 2U);
-            EXPECT_EQ(questions.overrides().value().at(0).level, "encrypt");
-            EXPECT_EQ(questions.suspensions().value().size(), 1U);
-            EXPECT_EQ(questions.alarms(now() - 1h).value().at(0).count, 2U);
+            EXPECT_EQ(questions.all<StoredOverride>().value().at(0).level, "encrypt");
+            EXPECT_EQ(questions.all<StoredSuspension>().value().size(), 1U);
+            EXPECT_EQ(alarms_since(questions, now() - 1h).value().at(0).count, 2U);
             EXPECT_EQ(questions.hops({}).value().at(0).state.failures, 3U);
-            EXPECT_EQ(questions.discoveries().value().size(), 1U);
+            EXPECT_EQ(questions.all<StoredDiscovery>().value().size(), 1U);
             return Result<void>();
         });
         ASSERT_TRUE(looked);
@@ -221,8 +222,8 @@ TEST_P(StoreContract, ALaterOneOfTheSameKeyReplacesWhatIsKept) {
     suspension.ended = true;
     ASSERT_TRUE(keep(suspension));
     open();
-    EXPECT_TRUE(ask([](Questions& questions) { return questions.overrides(); }).value().empty());
-    EXPECT_TRUE(ask([](Questions& questions) { return questions.suspensions(); }).value().empty());
+    EXPECT_TRUE(ask([](Questions& questions) { return questions.all<StoredOverride>(); }).value().empty());
+    EXPECT_TRUE(ask([](Questions& questions) { return questions.all<StoredSuspension>(); }).value().empty());
 }
 
 TEST_P(StoreContract, AClosedDayTakesNoMoreOutcomes) {

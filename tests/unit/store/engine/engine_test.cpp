@@ -11,6 +11,7 @@
 #include <tuple>
 #include <type_traits>
 
+#include "store/alarms.h"
 #include "store/engine/offline.h"
 #include "unit/store/store_testing.h"
 
@@ -395,6 +396,45 @@ TEST_F(Engine, BringsAnIndexOfTheFirstReleaseUpToDate) {
     EXPECT_TRUE(hops[0].detail.hosts.empty());
 }
 
+// Discoveries, overrides, suspensions and alarms had a table each before they shared one.
+TEST_F(Engine, BringsWhatHadATableOfItsOwnAlong) {
+    const auto second = [](int n) { return WallTime(std::chrono::seconds(n)); };
+    const StoredDiscovery discovery{"example.com", second(1), "id1", second(2), second(3)};
+    const StoredOverride override{"mx:.example.net", "may", "they asked", "root", second(4), second(5)};
+    const StoredSuspension sender{SuspensionKind::sender, "uid=33", "spam", "uid 0", second(6), false};
+    const StoredSuspension hop{SuspensionKind::next_hop, ".example.org", "moves", "uid 0", second(7), false};
+    const StoredAlarm alarm{"policy-vanished", "example.com", "gone", second(8), second(9), 3};
+    open().reset();
+    {
+        auto database = sqlite::Database::open({dir_ + "/queue.db", ""}, sqlite::Access::write).value();
+        ASSERT_TRUE(database->transaction([&] {
+            database->run("DROP TABLE kept");
+            database->run(
+                "CREATE TABLE discovery (domain TEXT PRIMARY KEY, unknown_since, failed_id, failed_at, "
+                "mailed);"
+                "CREATE TABLE override (scope TEXT PRIMARY KEY, level, reason, author, set_at, expires);"
+                "CREATE TABLE alarm (kind, subject, text, first, last, count);"
+                "CREATE TABLE suspension (kind, scope, reason, author, set_at);"
+                "INSERT INTO discovery VALUES ('example.com', 1000000, 'id1', 2000000, 3000000);"
+                "INSERT INTO override VALUES ('mx:.example.net', 'may', 'they asked', 'root', 4000000, "
+                "5000000);"
+                "INSERT INTO alarm VALUES ('policy-vanished', 'example.com', 'gone', 8000000, 9000000, 3);"
+                "INSERT INTO suspension VALUES (1, 'uid=33', 'spam', 'uid 0', 6000000);"
+                "INSERT INTO suspension VALUES (0, '.example.org', 'moves', 'uid 0', 7000000);");
+            database->run("PRAGMA user_version = 7");
+        }));
+    }
+    auto store = open();
+    ASSERT_TRUE(store);
+    testing::asked(*store, [&](Questions& questions) -> Result<void> {
+        EXPECT_EQ(questions.all<StoredDiscovery>().value(), std::vector{discovery});
+        EXPECT_EQ(questions.all<StoredOverride>().value(), std::vector{override});
+        EXPECT_EQ(questions.all<StoredSuspension>().value(), (std::vector{hop, sender}));
+        EXPECT_EQ(questions.all<StoredAlarm>().value(), std::vector{alarm});
+        return {};
+    });
+}
+
 // What policy, reports and the administrator need, asked of the daemon, of the files it leaves when it is
 // killed (half of it in the index, half beyond it), and of the next daemon.
 class Knowledge : public Engine {
@@ -465,14 +505,14 @@ class Knowledge : public Engine {
         EXPECT_EQ(versions[1].text, "version: STSv1\nmode: enforce\n");
         EXPECT_TRUE(ask.versions("example.net").value().empty());
         const StoredDiscovery discovery{"example.com", {}, "2", now, now};
-        EXPECT_EQ(ask.discoveries().value(), std::vector{discovery});
+        EXPECT_EQ(ask.all<StoredDiscovery>().value(), std::vector{discovery});
         const StoredOverride override{".example.net", "encrypt", "",
                                       "root",         now,       now + std::chrono::hours(1)};
-        EXPECT_EQ(ask.overrides().value(), std::vector{override});
+        EXPECT_EQ(ask.all<StoredOverride>().value(), std::vector{override});
         const StoredAlarm alarm{
             "policy-vanished", "example.com", "still gone", now, now + std::chrono::hours(1), 3};
-        EXPECT_EQ(ask.alarms(now).value(), std::vector{alarm});
-        EXPECT_TRUE(ask.alarms(now + std::chrono::hours(2)).value().empty());
+        EXPECT_EQ(alarms_since(ask, now).value(), std::vector{alarm});
+        EXPECT_TRUE(alarms_since(ask, now + std::chrono::hours(2)).value().empty());
         const StoredHost host{"mx1.example.com", 3, now, {}, now};
         EXPECT_EQ(ask.hosts_seen().value(), std::vector{host});
         const auto day = std::chrono::floor<std::chrono::days>(now);

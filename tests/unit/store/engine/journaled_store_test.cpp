@@ -1464,14 +1464,14 @@ TEST_P(WhatIsNotMail, IsForgottenAfterItsTime) {
 }
 
 const MemoryRow memory[] = {
-    {"Discovery", 61, "discovery",
+    {"Discovery", 61, "kept WHERE record = 6",
      [](Writer& writer, WallTime now) {
          StoredDiscovery value;
          value.domain = "example.com";
          value.mailed = now;
          writer.keep(value, {});
      }},
-    {"Alarm", 90, "alarm",
+    {"Alarm", 90, "kept WHERE record = 8",
      [](Writer& writer, WallTime now) {
          StoredAlarm value;
          value.kind = "tls-gone";

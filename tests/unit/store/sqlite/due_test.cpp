@@ -407,10 +407,10 @@ TEST_F(WhatSleeps, SuspensionsAreKept) {
     };
     put(one);
     put(two);
-    EXPECT_EQ(reader_->suspensions().value(), (std::vector{one, two}));
+    EXPECT_EQ(reader_->all<StoredSuspension>().value(), (std::vector{one, two}));
     one.ended = true;
     put(one);
-    EXPECT_EQ(reader_->suspensions().value(), std::vector{two});
+    EXPECT_EQ(reader_->all<StoredSuspension>().value(), std::vector{two});
 }
 
 // A million messages are a line of a million only if every question goes by an index.

@@ -1,0 +1,124 @@
+#include "cmd/sternpost/command.h"
+
+#include <csignal>
+
+#include "cmd/sternpost/show.h"
+#include "util/text.h"
+
+namespace sternpost::cmd {
+namespace {
+
+constexpr const char* default_config = "/etc/sternpost/sternpost.toml";
+
+}  // namespace
+
+// ---- how a verb is asked
+
+control::Answer daemon_is_down(const config::Settings& settings) {
+    return {ExitCode::unavailable,
+            "the daemon does not answer at " + settings.control_socket + ": is it running?",
+            {}};
+}
+
+admin::AtRest::Settings at_rest_of(const config::Settings& settings) {
+    admin::AtRest::Settings out;
+    out.now = SystemClock().wall();
+    const auto seconds = [](config::Duration time) {
+        return std::chrono::duration_cast<std::chrono::seconds>(time);
+    };
+    out.schedule.lifetime = seconds(settings.lifetime);
+    out.schedule.notice_lifetime = seconds(settings.notice_lifetime);
+    out.schedule.report_lifetime = seconds(settings.tlsrpt_retry_for);
+    out.reporter.organization = settings.tlsrpt_organization;
+    out.reporter.contact = settings.tlsrpt_contact;
+    const auto at = out.reporter.contact.find('@');
+    if (at != std::string::npos) out.reporter.submitter = lowered(out.reporter.contact.substr(at + 1));
+    out.reporter.node = config::effective_hostname(settings);
+    out.overrides = settings.overrides;
+    return out;
+}
+
+admin::Refusal trouble_on_disk(const Error<store::Errc>& error) {
+    return {error.code == store::Errc::not_found ? ExitCode::no
+            : error.code == store::Errc::io      ? ExitCode::not_permitted
+                                                 : ExitCode::internal,
+            "the daemon does not answer, and on disk: " + error.text};
+}
+
+admin::Caller whoever_runs_this() {
+    return {::getuid(), true};
+}
+
+void print_progress(const control::json::object& so_far) {
+    const auto reports = control::from_json<admin::SendingRow>(so_far);
+    std::cerr << "\r\033[K";
+    if (reports.all > 0)
+        std::cerr << reports.reports << " of " << reports.all << " reports" << std::flush;
+    else
+        std::cerr << control::from_json<admin::ActionRow>(so_far).messages << " messages so far"
+                  << std::flush;
+}
+
+void end_progress() {
+    std::cerr << "\r\033[K" << std::flush;
+}
+
+// ---- the command
+
+Command::Command() {
+    app_.add_option("--config", config_path_, std::string("the configuration; default ") + default_config)
+        ->envname("STERNPOST_CONFIG");  // reaches us through mailq too
+    app_.set_version_flag("--version", "sternpost " STERNPOST_VERSION);
+    app_.require_subcommand(1);
+    add_status(*this);
+    add_queue(*this);
+    add_doctor(*this);
+    add_sts(*this);
+    add_policy(*this);
+    add_tlsrpt(*this);
+    dkim_.add(*this);
+    add_config(*this);
+}
+
+config::Loaded Command::load() const {
+    const bool there = ::access(default_config, F_OK) == 0;
+    return config::read_file(config_path_.empty() && there ? default_config : config_path_);
+}
+
+int Command::with_settings(const std::function<int(const config::Settings&)>& then) const {
+    const auto loaded = load();
+    if (loaded.errors.empty()) return then(loaded.settings);
+    for (const auto& error : loaded.errors) std::cerr << error << '\n';
+    return static_cast<int>(ExitCode::no);
+}
+
+int Command::finish(const control::Answer& answer, const std::function<void()>& print) const {
+    if (json_ && !answer.data.is_null())
+        show_json(answer.data);
+    else if (print && (answer.code == ExitCode::done || (answer.text.empty() && !answer.data.is_null())))
+        print();
+    if (answer.code != ExitCode::done && !answer.text.empty())
+        std::cerr << "sternpost: " << printable_lines(answer.text) << '\n';
+    return static_cast<int>(answer.code);
+}
+
+int Command::run(int argc, char** argv) {
+    try {
+        app_.parse(argc, argv);
+    } catch (const CLI::ParseError& e) {
+        return app_.exit(e) == 0 ? 0 : static_cast<int>(ExitCode::usage);
+    }
+    return chosen_();
+}
+
+}  // namespace sternpost::cmd
+
+int main(int argc, char** argv) {
+    std::signal(SIGPIPE, SIG_IGN);
+    try {
+        return sternpost::cmd::Command().run(argc, argv);
+    } catch (const std::exception& e) {
+        std::cerr << "sternpost: " << e.what() << '\n';
+        return static_cast<int>(sternpost::admin::ExitCode::internal);
+    }
+}

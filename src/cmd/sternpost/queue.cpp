@@ -1,0 +1,265 @@
+// `sternpost queue`, and mailq.
+#include <dirent.h>
+#include <fmt/format.h>
+#include <sysexits.h>
+
+#include <array>
+
+#include "admin/mailq.h"
+#include "cmd/sternpost/command.h"
+#include "cmd/sternpost/show.h"
+#include "store/sender_scope.h"
+#include "util/text.h"
+
+namespace sternpost::cmd {
+namespace {
+
+using queue::Obstacle;
+
+const std::string sender_help = "what came from: " + std::string(store::sender_forms);
+constexpr const char* recipient_help = "what has this in the address of a recipient that waits";
+constexpr const char* from_help = "what has this in its reverse-path";
+constexpr const char* reason_help = "what waits for this: a part of the reason, its code or its status";
+
+// ---- what is shown
+
+std::string when_of(const admin::RecipientRow& recipient) {
+    const auto by = recipient.blocked_by.value_or(Obstacle::none);
+    if (by == Obstacle::none) return "being delivered";
+    if (by == Obstacle::due) return "due now";
+    if (by == Obstacle::schedule || by == Obstacle::hop_fails)
+        return "deferred until " + (recipient.next_at ? rfc3339(*recipient.next_at) : std::string());
+    return "waits: " + recipient.blocks.value_or("");
+}
+
+void show(const admin::MessageRow& message) {
+    tell("{}  {}  {} octets  from {}{}{}\n", message.id, rfc3339(message.arrived), message.size,
+         shown_path(message.reverse_path), message.class_ == "mail" ? "" : "  " + message.class_,
+         message.held ? "  HELD" : "");
+    for (const auto& recipient : message.recipients) {
+        if (recipient.state != store::RecipientState::queued) continue;
+        tell("    to {}  {}\n", shown_path(recipient.path), when_of(recipient));
+        if (!recipient.reason.empty())
+            tell("        {} {}\n", recipient.status, printable(recipient.reason, 1000));
+    }
+}
+
+std::string text_of(const admin::Totals& totals) {
+    return fmt::format("{} message(s), {} recipient(s), {} octets", totals.messages, totals.recipients,
+                       totals.octets);
+}
+
+void show_queue(const admin::Listing& list) {
+    for (const auto& message : list.messages) show(message);
+    if (list.totals.messages == 0)
+        tell("The queue is empty.\n");
+    else if (list.selected.messages == list.totals.messages)
+        tell("{}\n", text_of(list.totals));
+    else
+        tell("{} shown{}; in the whole queue: {}\n", text_of(list.selected),
+             list.more ? ", and more match (--limit)" : "", text_of(list.totals));
+}
+
+void show_message(const admin::MessageRow& message) {
+    show(message);
+    const auto& origin = message.origin;
+    tell("    accepted by {}{}{}\n", origin.with,
+         origin.address.empty() ? "" : " from " + origin.address + " (" + printable(origin.helo) + ")",
+         origin.uid ? fmt::format(" from uid {}", *origin.uid) : "");
+    for (const auto& recipient : message.recipients) {
+        if (recipient.state == store::RecipientState::queued) continue;
+        tell("    to {}  {}  {} {}\n", shown_path(recipient.path), store::name_of(recipient.state),
+             recipient.status, printable(recipient.reason, 1000));
+    }
+}
+
+void show_hops(const std::vector<admin::HopRow>& hops) {
+    for (const auto& hop : hops) cmd::show(hop);
+    if (hops.empty()) tell("Nothing waits.\n");
+}
+
+void show_suspensions(const std::vector<admin::SuspensionRow>& suspensions) {
+    for (const auto& one : suspensions) cmd::show(one);
+    if (suspensions.empty()) tell("Nothing is suspended.\n");
+}
+
+// `done`: what was done, in a word or two.
+void show_action(const std::string& done, const admin::ActionRow& count) {
+    const bool retry = done == "due now";
+    const bool waits_on = retry && count.suspended > 0 && count.suspended == count.recipients;
+    tell("{}: {} message(s), {} recipient(s)", waits_on ? "looked at" : done, count.messages,
+         count.recipients);
+    if (count.active > 0) tell("; {} more are in an attempt, which ends as it ends", count.active);
+    tell("\n");
+    if (count.sender_suspended > 0)
+        tell(
+            "left alone: {} message(s) of suspended senders (\"sternpost queue resume --sender\" ends "
+            "that)\n",
+            count.sender_suspended);
+    if (count.results_wait && (retry || done == "released"))
+        tell(
+            "nothing is sent now: what became of earlier mail cannot be kept on the disk (\"sternpost "
+            "status\")\n");
+    if (count.held > 0)
+        tell("left alone: {} message(s) on hold (\"sternpost queue release\" ends that)\n", count.held);
+    if (retry && count.suspended > 0)
+        tell("{} wait on: their next hop is suspended (\"sternpost queue resume\" ends that)\n",
+             waits_on ? "all of the recipients" : fmt::format("{} of the recipients", count.suspended));
+}
+
+void show_suspension(bool on, const admin::SuspensionDone& done) {
+    tell("{}: {} {}", on ? "suspended" : "resumed", done.kind, printable(done.scope));
+    if (done.kind == "sender")
+        tell(": {} message(s) {}{}\n", done.messages, on ? "put on hold" : "released",
+             on ? ", and so is what comes from it later" : "");
+    else
+        tell(": {} recipient(s) {}\n", done.recipients.value_or(0),
+             on ? "wait until it is resumed" : "may be tried again");
+}
+
+// ---- mailq
+
+// How many records wait in the maildrop; nullopt: this user may not look.
+std::optional<std::size_t> in_maildrop(const std::string& folder) {
+    const auto list = ::opendir(folder.c_str());
+    if (list == nullptr) return std::nullopt;
+    std::size_t count = 0;
+    while (const dirent* entry = ::readdir(list)) {
+        const std::string_view name = entry->d_name;
+        if (!name.starts_with('.') && !name.starts_with("tmp-") && name != "refused") ++count;
+    }
+    ::closedir(list);
+    return count;
+}
+
+// Monitors take a list on standard output for the state of a system that works: what is wrong goes to
+// standard error, and to the exit code.
+int run_mailq(const Command& command, const config::Settings& settings, const admin::Selection& selection) {
+    admin::MailqText mailq(local_time);
+    const auto part = [&mailq](const control::json::object& piece) {
+        const auto list = control::from_json<admin::Listing>(piece);
+        tell("{}", mailq.messages(list.messages));
+    };
+    auto answer = ask_daemon(settings, admin::QueueList::name, selection, true, part);
+    const bool down = !answer;
+    if (down)
+        answer = control::to_answer(
+            answer_at_rest(settings, admin::QueueList(selection, whoever_runs_this(), admin::Paging::whole)));
+    const int code = command.finish(
+        *answer, [&] { tell("{}", mailq.end(control::from_json<admin::Listing>(answer->data))); });
+    const auto waiting = in_maildrop(settings.maildrop_dir);
+    if (waiting && *waiting > 0)
+        std::cerr << "mailq: " << *waiting << " message(s) wait in the maildrop, " << settings.maildrop_dir
+                  << ", for the daemon to take them\n";
+    if (!down) return code;
+    std::cerr << "mailq: the mail system is down: sternpostd does not answer at " << settings.control_socket
+              << '\n';
+    return code == static_cast<int>(ExitCode::done) ? EX_UNAVAILABLE : code;
+}
+
+// ---- the verbs
+
+void add_list(Command& command, CLI::App* queue) {
+    auto list =
+        command.add_reading<admin::QueueList>(queue, "list", "what is in the queue, and why", show_queue);
+    auto& request = *list.request;
+    list.app->add_option("--domain", request.domain, "only messages for this next hop");
+    list.app->add_option("--sender", request.sender, sender_help);
+    list.app->add_option("--reason", request.reason, reason_help);
+    list.app->add_option("--recipient", request.recipient, recipient_help);
+    list.app->add_option("--from", request.from, from_help);
+    list.app->add_option("--limit", request.limit, "at most so many messages")
+        ->check(CLI::Range(1, 10000000))
+        ->capture_default_str();
+    auto* mailq = list.app->add_flag("--mailq")->description(
+        "in the layout of Postfix's postqueue -p, as mailq prints it");
+    queue->final_callback([&command, mailq, selection = list.request] {
+        if (mailq->count() == 0 || command.json()) return;
+        command.choose([&command, selection] {
+            return command.with_settings(
+                [&](const config::Settings& settings) { return run_mailq(command, settings, *selection); });
+        });
+    });
+}
+
+// What an administrator does to chosen messages.
+Verb<admin::ActionRequest> add_action(Command& command, CLI::App* queue, const std::string& name,
+                                      const std::string& done, const std::string& help) {
+    auto action = command.add(
+        queue, name, help,
+        Asking<admin::ActionRequest, admin::ActionRow>{
+            "queue." + name, [done](const admin::ActionRow& count) { show_action(done, count); }});
+    auto& meant = *action.request;
+    auto* ids = action.app->add_option("ID", meant.ids, "queue ids");
+    auto* domain = action.app->add_option("--domain", meant.domain, "what waits for this next hop");
+    auto* sender = action.app->add_option("--sender", meant.sender, sender_help);
+    auto* reason = action.app->add_option("--reason", meant.reason, reason_help);
+    auto* to = action.app->add_option("--recipient", meant.recipient, recipient_help);
+    auto* from = action.app->add_option("--from", meant.from, from_help);
+    auto* all = action.app->add_flag("--all")->description("everything");
+    for (auto* one : {domain, sender, reason, to, from, all}) ids->excludes(one);
+    for (auto* one : {domain, sender, reason, to, from}) all->excludes(one);
+    action.app->parse_complete_callback(
+        [options = std::array{ids, domain, sender, reason, to, from, all}, name] {
+            for (const auto* one : options)
+                if (one->count() > 0) return;
+            throw CLI::ValidationError(
+                "queue " + name,
+                "says what is meant: queue ids, --domain, --sender, --reason, --recipient, --from or --all");
+        });
+    return action;
+}
+
+void add_suspension(Command& command, CLI::App* queue, const std::string& name, const std::string& help) {
+    const bool on = name == "suspend";
+    auto sub = command.add(
+        queue, name, help,
+        Asking<admin::SuspendRequest, admin::SuspensionDone>{
+            "queue." + name, [on](const admin::SuspensionDone& done) { show_suspension(on, done); }});
+    auto* domain =
+        sub.app->add_option("--domain", sub.request->domain, "a next hop; .example.com: those under it");
+    auto* sender = sub.app->add_option("--sender", sub.request->sender, sender_help);
+    domain->excludes(sender);
+    if (on)
+        sub.app->add_option("--reason", sub.request->reason, "why, for those who come after you")->required();
+    sub.app->parse_complete_callback([request = sub.request, name] {
+        if (request->domain.empty() && request->sender.empty())
+            throw CLI::ValidationError("queue " + name, "says what is meant: --domain or --sender");
+    });
+}
+
+}  // namespace
+
+void add_queue(Command& command) {
+    auto* queue = command.app().add_subcommand("queue", "the messages that wait")->require_subcommand(1);
+    add_list(command, queue);
+    auto message = command.add_reading<admin::QueueShow>(queue, "show", "one message", show_message);
+    message.app->add_option("ID", message.request->id, "its queue id")->required();
+    auto retry =
+        add_action(command, queue, "retry", "due now",
+                   "try again now, whatever the schedule says; forgets dead hosts and negative DNS answers");
+    retry.app->add_flag("--quiet", retry.request->quiet,
+                        "say nothing of what was done; if nothing matches, that is no failure");
+    add_action(command, queue, "hold", "on hold", "no attempt begins until they are released");
+    add_action(command, queue, "release", "released", "ends a hold");
+    add_action(command, queue, "expire", "given up", "bounces now what would bounce when its time is over");
+    add_action(command, queue, "delete", "deleted",
+               "out of the queue for good, without a notice to the sender");
+    auto reroute = add_action(command, queue, "reroute", "rerouted",
+                              "waits for another next hop from now on, as new mail does");
+    reroute.app
+        ->add_option("--to", reroute.request->to,
+                     "the domain whose MX hosts get it, or an address, [192.0.2.1]")
+        ->required();
+    auto hops = command.add_reading<admin::QueueHops>(
+        queue, "hops", "the next hops that mail waits for, the longest lines first", show_hops);
+    hops.app->add_option("--limit", hops.request->limit, "at most so many")
+        ->check(CLI::Range(1, 10000000))
+        ->capture_default_str();
+    command.add_reading<admin::QueueSuspended>(queue, "suspended", "what is suspended", show_suspensions);
+    add_suspension(command, queue, "suspend",
+                   "no attempt begins for a next hop, or for a sender's mail, until it is resumed");
+    add_suspension(command, queue, "resume", "ends a suspension; a sender's mail is released");
+}
+
+}  // namespace sternpost::cmd
