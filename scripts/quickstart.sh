@@ -21,7 +21,7 @@ step "Packages"
 "$root/scripts/install-deps.sh"
 
 step "Build, in build/release (a few minutes the first time)"
-configure build/release -Dtests=false
+configure build/release -Dtests=false --unity=on --unity-size=8
 build build/release
 
 step "Demonstration"
