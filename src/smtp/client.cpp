@@ -92,7 +92,7 @@ Transaction::Action Transaction::next() {
     if (lone_dot_due_) {
         lone_dot_due_ = false;
         expected_.push_back({Expect::lone_dot, 0, 0});
-        return Send{".\r\n"};  // RFC 2920 §3.1: the server waits for data though nobody may have it
+        return Send{".\r\n"};  // RFC 2920 §3.1: the server waits for data though no one may have it
     }
     queue_commands();
     if (expected_.empty() && rset_due_) {  // RFC 5321 §4.1.4: an aborted transaction is ended before the next

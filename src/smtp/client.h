@@ -36,7 +36,7 @@ struct ClientTimeouts {
     std::chrono::milliseconds dot{std::chrono::minutes(10)};
     std::chrono::milliseconds quit{std::chrono::seconds(5)};
     /// For all of the opening, and for all of a transaction before the final dot (ours: the RFC bounds each
-    /// step alone). A transaction has this for every 32 MiB of the message once more.
+    /// step alone). A transaction has this for every 32 MiB of the message again.
     std::chrono::milliseconds whole{std::chrono::minutes(30)};
 
     std::chrono::milliseconds of(Stage stage) const;

@@ -282,7 +282,7 @@ asio::awaitable<Listener::Session::Step> Listener::Session::start_tls() {
 }
 
 // Before a read the output has been sent. The deadline is for the whole command, and for each 64 KiB of mail
-// data, so that nobody holds a session by an octet now and then.
+// data, so that no one holds a session by an octet now and then.
 asio::awaitable<Listener::Session::Step> Listener::Session::receive() {
     if (stopping_) {
         server_.shut_down();

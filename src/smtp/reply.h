@@ -11,7 +11,7 @@
 namespace sternpost::smtp {
 
 enum class Errc {
-    connect_refused,      // TCP: nobody listens, or a packet said no
+    connect_refused,      // TCP: no one listens, or a packet said no
     connect_timed_out,    //
     network_unreachable,  // we cannot reach the network at all: blames no host
     source_unusable,      // the source address that is set is none of this machine: blames no host

@@ -173,7 +173,7 @@ void Server::start_tls(std::string_view rest) {
     if (tls_) return refuse("503 5.5.1 TLS is in use already");
     if (!client_.starttls) return refuse("502 5.5.1 not offered here");
     if (!rest.empty()) return refuse("501 5.5.4 STARTTLS takes no argument");
-    // Octets that came along in clear were sent by somebody who has not seen our 220: by an attacker in
+    // Octets that came along in clear were sent by someone who has not seen our 220: by an attacker in
     // between, as a rule, who wants them to be taken for the client's words inside TLS (CVE-2011-0411). They
     // are not executed, neither before nor after the handshake.
     if (at_ < in_.size()) {

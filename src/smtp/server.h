@@ -111,7 +111,7 @@ struct Client {
     dns::Address address;
     std::optional<ClientRole> role;                      // nullopt: a stranger, who may not send
     bool starttls = false;                               // there is a certificate: STARTTLS is offered
-    const mail::SenderDomains::Rule* domains = nullptr;  // that it may write as; null: nobody has said
+    const mail::SenderDomains::Rule* domains = nullptr;  // that it may write as; null: no one has said
 };
 
 /// What a finished handshake agreed on.

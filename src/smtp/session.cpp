@@ -2,8 +2,8 @@
 
 #include <boost/asio/deferred.hpp>
 
-#include "smtp/command.h"
 #include "smtp/dotstuff.h"
+#include "smtp/opening.h"
 #include "util/deadline.h"
 #include "util/free_memory.h"
 #include "util/text.h"
@@ -49,18 +49,12 @@ std::string connect_text(const boost::system::error_code& ec) {
                : ec.message();
 }
 
-// RFC 5321 §4.2: the host's name is the first word of its greeting, and of its reply to EHLO.
-bool names_us(const Reply& reply, const std::string& own_name) {
-    if (own_name.empty() || reply.lines.empty()) return false;
-    std::string_view name = split(trimmed(reply.lines.front()), ' ').front();
-    if (name.ends_with('.')) name.remove_suffix(1);
-    return iequals(name, own_name);
-}
-
-Failure loops(Stage stage, const std::string& own_name) {
-    return Failure{stage, Errc::loop,
-                   "the host calls itself " + own_name + ", which is the name of this relay: mail would loop",
-                   std::nullopt};
+Failure connect_failure(Errc code, std::string text) {
+    Failure out;
+    out.stage = Stage::connect;
+    out.code = code;
+    out.text = std::move(text);
+    return out;
 }
 
 }  // namespace
@@ -118,79 +112,8 @@ asio::awaitable<tl::unexpected<Failure>> Session::give_up(Failure failure, bool 
     co_return tl::unexpected<Failure>(std::move(failure));
 }
 
-asio::awaitable<tl::unexpected<Failure>> Session::lost(Stage stage, Errc code, std::string text) {
-    Failure failure;
-    failure.stage = stage;
-    failure.code = code;
-    failure.text = std::move(text);
-    co_return co_await give_up(std::move(failure), false);
-}
-
-// EHLO, or HELO where EHLO is unknown (RFC 5321 §3.2). Whatever was offered before is forgotten first (RFC
-// 3207 §4.2).
-asio::awaitable<std::optional<Failure>> Session::hello() {
-    offered_ = {};
-    std::string name = target_.helo_name;
-    if (name.empty()) {  // RFC 5321 §4.1.4: without a name of our own, the address we call from
-        boost::system::error_code ec;
-        const auto local = stream_.socket().local_endpoint(ec);
-        const auto address = dns::Address::parse(local.address().to_string());
-        name = address ? address->literal() : "[127.0.0.1]";
-    }
-    auto reply = co_await command(ehlo(name), Stage::helo);
-    if (!reply)
-        co_return Failure{Stage::helo, reply.error().code, std::move(reply.error().text), std::nullopt};
-    if (reply->positive() && names_us(*reply, target_.helo_name))
-        co_return loops(Stage::helo, target_.helo_name);
-    if (reply->positive()) {
-        offered_ = Extensions::parse(*reply);
-        co_return std::nullopt;
-    }
-    if (reply->permanent()) {  // SMTP-06: 500 and 502 by the book, 501, 504 and 550 in practice
-        auto plain = co_await command(helo(name), Stage::helo);
-        if (!plain)
-            co_return Failure{Stage::helo, plain.error().code, std::move(plain.error().text), std::nullopt};
-        if (plain->positive() && names_us(*plain, target_.helo_name))
-            co_return loops(Stage::helo, target_.helo_name);
-        if (plain->positive()) co_return std::nullopt;
-        reply = std::move(plain);
-    }
-    std::string text = reply->text();
-    co_return Failure{Stage::helo, Errc::reply_negative, std::move(text), std::move(*reply)};
-}
-
-asio::awaitable<std::optional<Failure>> Session::start_tls() {
-    auto reply = co_await command("STARTTLS", Stage::starttls);
-    if (!reply)
-        co_return Failure{Stage::starttls, reply.error().code, std::move(reply.error().text), std::nullopt};
-    if (!reply->positive()) {
-        std::string text = reply->text();
-        co_return Failure{Stage::starttls, Errc::starttls_refused, std::move(text), std::move(*reply)};
-    }
-    // RFC 3207 §4.2, §6: what stands behind the 220 in clear was put there by somebody else; it is never a
-    // reply inside TLS.
-    if (!parser_.empty())
-        co_return Failure{
-            Stage::starttls, Errc::injected_octets,
-            "octets in clear text follow the reply to STARTTLS, as an attacker would inject them",
-            std::nullopt};
-    auto context = target_.tls == TlsUse::required ? target_.contexts.strict : target_.contexts.opportunistic;
-    std::optional<dns::Domain> name;
-    if (target_.host) name = target_.host->name();
-    auto done = co_await stream_.handshake(std::move(context), std::move(name), target_.dane, target_.ticket,
-                                           after(Stage::handshake));
-    if (!done) {
-        done.error().text = told(std::move(done.error()));
-        dialogue_.note("TLS handshake: " + done.error().text);
-        const Errc code =
-            done.error().code == util::Errc::timed_out ? Errc::timed_out : Errc::handshake_failed;
-        co_return Failure{Stage::handshake, code, std::move(done.error().text), std::nullopt};
-    }
-    co_return std::nullopt;
-}
-
-asio::awaitable<tl::expected<Opened, Failure>> Session::open() {
-    end_ = std::chrono::steady_clock::now() + target_.timeouts.whole;
+// Nothing: there is a connection.
+asio::awaitable<std::optional<Failure>> Session::connect() {
     auto& socket = stream_.socket();
     boost::system::error_code ec;
     const asio::ip::tcp::endpoint peer(to_asio(target_.address), target_.port);
@@ -202,59 +125,75 @@ asio::awaitable<tl::expected<Opened, Failure>> Session::open() {
             std::string text = "the source address " + target_.source->text() +
                                " cannot be used here: " + ec.message() + "; the option " +
                                (target_.source->is_v6() ? "source_ipv6" : "source_ipv4") + " names it";
-            co_return co_await lost(Stage::connect, Errc::source_unusable, std::move(text));
+            co_return connect_failure(Errc::source_unusable, std::move(text));
         }
     }
-    if (ec) co_return co_await lost(Stage::connect, connect_errc(ec), connect_text(ec));
-    {
-        asio::steady_timer timer(socket.get_executor(), after(Stage::connect));
-        auto race = asio::experimental::make_parallel_group(socket.async_connect(peer, asio::deferred),
-                                                            timer.async_wait(asio::deferred));
-        const auto [order, error, timer_error] =
-            co_await race.async_wait(asio::experimental::wait_for_one(), asio::use_awaitable);
-        if (order[0] == 1 && !timer_error)
-            co_return co_await lost(Stage::connect, Errc::connect_timed_out,
-                                    "no answer to the connection attempt");
-        if (error) co_return co_await lost(Stage::connect, connect_errc(error), connect_text(error));
+    if (ec) co_return connect_failure(connect_errc(ec), connect_text(ec));
+    asio::steady_timer timer(socket.get_executor(), after(Stage::connect));
+    auto race = asio::experimental::make_parallel_group(socket.async_connect(peer, asio::deferred),
+                                                        timer.async_wait(asio::deferred));
+    const auto [order, error, timer_error] =
+        co_await race.async_wait(asio::experimental::wait_for_one(), asio::use_awaitable);
+    if (order[0] == 1 && !timer_error)
+        co_return connect_failure(Errc::connect_timed_out, "no answer to the connection attempt");
+    if (error) co_return connect_failure(connect_errc(error), connect_text(error));
+    co_return std::nullopt;
+}
+
+// RFC 5321 §4.1.4: without a name of our own, the address we call from.
+std::string Session::hello_name() {
+    if (!target_.helo_name.empty()) return target_.helo_name;
+    boost::system::error_code ec;
+    const auto local = stream_.socket().local_endpoint(ec);
+    const auto address = dns::Address::parse(local.address().to_string());
+    return address ? address->literal() : "[127.0.0.1]";
+}
+
+asio::awaitable<void> Session::shake_hands(Opening& opening) {
+    auto context = target_.tls == TlsUse::required ? target_.contexts.strict : target_.contexts.opportunistic;
+    std::optional<dns::Domain> name;
+    if (target_.host) name = target_.host->name();
+    auto done = co_await stream_.handshake(std::move(context), std::move(name), target_.dane, target_.ticket,
+                                           after(Stage::handshake));
+    if (!done) {
+        const Errc code =
+            done.error().code == util::Errc::timed_out ? Errc::timed_out : Errc::handshake_failed;
+        std::string text = told(std::move(done.error()));
+        dialogue_.note("TLS handshake: " + text);
+        opening.on_failure(code, std::move(text));
+        co_return;
     }
-    auto greeting = co_await read_reply(after(Stage::greeting));
-    if (!greeting) co_return co_await lost(Stage::greeting, greeting.error().code, greeting.error().text);
-    if (!greeting->positive()) {
-        std::string text = greeting->text();
-        Failure refused{Stage::greeting, Errc::reply_negative, std::move(text), std::move(*greeting)};
-        co_return co_await give_up(std::move(refused), true);
-    }
-    if (names_us(*greeting, target_.helo_name))
-        co_return co_await give_up(loops(Stage::greeting, target_.helo_name), true);
-    if (auto failed = co_await hello()) {
-        const bool polite = failed->code == Errc::reply_negative || failed->code == Errc::loop;
-        co_return co_await give_up(std::move(*failed), polite);
-    }
-    std::optional<Failure> starttls_refusal;
-    if (target_.tls != TlsUse::never) {
-        if (offered_.starttls) {
-            if (auto failed = co_await start_tls()) {
-                const bool refused = failed->code == Errc::starttls_refused;
-                // A refusal leaves the session as it was: without a requirement the mail goes on in clear
-                // (TLS-13).
-                if (!refused || target_.tls == TlsUse::required)
-                    co_return co_await give_up(std::move(*failed), refused);
-                starttls_refusal = std::move(*failed);
-            } else {
-                proof_ = stream_.evidence();
-                dialogue_.note(proof_.version + ", " + proof_.cipher + (proof_.resumed ? ", resumed" : "") +
-                               ", certificate " + proof_.fingerprint.substr(0, 16) + "…");
-                if (auto again = co_await hello()) {
-                    const bool polite = again->code == Errc::reply_negative || again->code == Errc::loop;
-                    co_return co_await give_up(std::move(*again), polite);
-                }
-            }
-        } else if (target_.tls == TlsUse::required) {
-            Failure missing{Stage::starttls, Errc::starttls_not_offered, "the host does not offer STARTTLS",
-                            std::nullopt};
-            co_return co_await give_up(std::move(missing), true);
+    proof_ = stream_.evidence();
+    dialogue_.note(proof_.version + ", " + proof_.cipher + (proof_.resumed ? ", resumed" : "") +
+                   ", certificate " + proof_.fingerprint.substr(0, 16) + "…");
+    opening.on_tls();
+}
+
+asio::awaitable<tl::expected<Opened, Failure>> Session::open() {
+    end_ = std::chrono::steady_clock::now() + target_.timeouts.whole;
+    if (auto failed = co_await connect()) co_return co_await give_up(std::move(*failed), false);
+    Opening opening(target_.tls, hello_name(), target_.helo_name);
+    for (auto action = opening.next(); !std::holds_alternative<Opening::Ready>(action);
+         action = opening.next()) {
+        offered_ = opening.offered();
+        if (auto* over = std::get_if<Opening::GiveUp>(&action))
+            co_return co_await give_up(std::move(over->failure), over->polite);
+        if (std::holds_alternative<Opening::Handshake>(action)) {
+            co_await shake_hands(opening);
+            continue;
         }
+        auto* ask = std::get_if<Opening::Ask>(&action);
+        Result<Reply> reply = fail(Errc::io, "");
+        if (ask == nullptr)
+            reply = co_await read_reply(after(Stage::greeting));
+        else
+            reply = co_await command(std::move(ask->line), ask->stage);
+        if (reply)
+            opening.on_reply(std::move(*reply), !parser_.empty());
+        else
+            opening.on_failure(reply.error().code, std::move(reply.error().text));
     }
+    offered_ = opening.offered();
     reusable_ = true;
     end_ = Deadline::max();
     Opened opened;
@@ -262,8 +201,9 @@ asio::awaitable<tl::expected<Opened, Failure>> Session::open() {
     opened.evidence = proof_;
     opened.dialogue = dialogue_.text();
     opened.tickets = stream_.take_tickets();
-    opened.starttls_refusal = std::move(starttls_refusal);
-    const auto local = socket.local_endpoint(ec);
+    opened.starttls_refusal = opening.starttls_refusal();
+    boost::system::error_code ec;
+    const auto local = stream_.socket().local_endpoint(ec);
     if (!ec) opened.local_address = local.address().to_string();
     co_return opened;
 }

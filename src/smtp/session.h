@@ -48,6 +48,8 @@ struct Opened {
     std::optional<Failure> starttls_refusal;  // it refused STARTTLS, and the session went on in clear
 };
 
+class Opening;
+
 /// One client session. Lives on one I/O thread; one operation at a time.
 class Session {
   public:
@@ -75,13 +77,13 @@ class Session {
   private:
     asio::awaitable<Result<Reply>> read_reply(Deadline deadline);
     asio::awaitable<Result<Reply>> command(std::string line, Stage stage);
-    asio::awaitable<std::optional<Failure>> hello();
-    asio::awaitable<std::optional<Failure>> start_tls();
+    asio::awaitable<std::optional<Failure>> connect();
+    std::string hello_name();
+    asio::awaitable<void> shake_hands(Opening& opening);
     asio::awaitable<std::optional<Failure>> send_message(const Message& message, Transaction& transaction);
     Deadline after(Stage stage) const;
     std::string told(sternpost::Error<util::Errc> error) const;
     asio::awaitable<tl::unexpected<Failure>> give_up(Failure failure, bool say_quit);
-    asio::awaitable<tl::unexpected<Failure>> lost(Stage stage, Errc code, std::string text);
 
     Target target_;
     Deadline end_ = Deadline::max();  // of the opening, or of the transaction, as a whole
