@@ -107,11 +107,6 @@ struct Reader::Statements {
         report_by_id, closed, unreported, position, place;
 };
 
-std::vector<std::string> Reader::queries_of_the_queue() {
-    return {by_id_from,  by_id,     by_hop,       recipients_of, due_hops,
-            due_in_line, due_again, next_due_hop, hop_by_name};
-}
-
 Reader::Reader(std::unique_ptr<Database> database, std::optional<HistoryPlace> history)
     : database_(std::move(database)),
       history_(std::move(history)),

@@ -22,10 +22,6 @@ class Reader final : public Questions {
                                                 std::optional<HistoryPlace> history = std::nullopt);
     ~Reader() override;
 
-    /// The questions that the queue asks while it works, and the first of those that people ask: for a test
-    /// that none of them reads whole tables.
-    static std::vector<std::string> queries_of_the_queue();
-
     Result<Due> due(const DueQuestion& question);
     Result<std::vector<StoredMessage>> find(const QueueFilter& filter) override;
     Result<QueueTotals> totals() override;
