@@ -341,7 +341,7 @@ class Connection {
                     give_up();
                     return true;
                 }
-                if (transaction.refused != 0) {  // a server that takes data for nobody: end it quickly
+                if (transaction.refused != 0) {  // a server that takes data for no one: end it quickly
                     wire_->out += ".\r\n";
                 } else {
                     letter_.append(wire_->out, transaction.message);

@@ -18,7 +18,7 @@ enum class ExitCode : int {
     done = 0,
     no = 1,          // the answer is no: not found, nothing matched, the configuration has errors
     held = 2,        // explain: what is demanded rules every host out
-    unanswered = 3,  // explain, sts diff: a look-up failed, nobody can say now
+    unanswered = 3,  // explain, sts diff: a look-up failed, no one can say now
     usage = 64,
     bad_data = 65,     // tlsrpt read: a file has no report
     no_input = 66,     // tlsrpt read: a file cannot be read

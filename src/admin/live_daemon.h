@@ -1,4 +1,4 @@
-// What a running daemon knows beside its store.
+// What a running daemon knows apart from its store.
 #pragma once
 
 #include <functional>

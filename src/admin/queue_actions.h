@@ -17,7 +17,7 @@ namespace asio = boost::asio;
 /// Lives on the control thread.
 class QueueActions {
   public:
-    /// Told how much is done so far; null: nobody wants to know.
+    /// Told how much is done so far; null: no one wants to know.
     using Tell = std::function<asio::awaitable<void>(ActionRow so_far)>;
 
     /// `forget_backoffs`: what else keeps a retry by hand from being one: dead hosts, negative DNS answers.

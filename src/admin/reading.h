@@ -24,8 +24,8 @@ struct KnownOverride {
     bool configured = false;  // in the configuration; else by command
 };
 
-/// What is known beside the store: by a running daemon more than by what lies on the disk. Used on the thread
-/// that owns it.
+/// What is known apart from the store: by a running daemon more than by what lies on the disk. Used on the
+/// thread that owns it.
 class Live {
   public:
     virtual ~Live() = default;

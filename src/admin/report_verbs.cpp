@@ -65,7 +65,7 @@ asio::awaitable<Answer<DigestAnswer>> ReportVerbs::digest(DigestRequest request)
     Digest verb(request);
     auto out = co_await run(s_.store, s_.live, std::move(verb));
     if (!request.mail || !out.value) co_return out;
-    if (!s_.admin) co_return refusal("admin_address is not set: there is nobody to mail the digest to");
+    if (!s_.admin) co_return refusal("admin_address is not set: the digest has no recipient");
     std::string subject = "TLS on " + out.value->day;
     std::string text = in_words(*out.value);
     mail::ForwardPath to(*s_.admin);

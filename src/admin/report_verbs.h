@@ -25,7 +25,7 @@ struct ReportSources {
 /// Lives on the control thread.
 class ReportVerbs {
   public:
-    /// Told how many reports are through; null: nobody wants to know.
+    /// Told how many reports are through; null: no one wants to know.
     using Tell = std::function<asio::awaitable<void>(SendingRow so_far)>;
 
     explicit ReportVerbs(ReportSources sources) : s_(std::move(sources)) {}

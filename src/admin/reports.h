@@ -56,7 +56,7 @@ ReportRow row_of(const store::StoredReport& report);
 struct ReportRequest {
     std::string domain;  // empty: any
     std::string day;
-    bool all = false;  // with those that nobody asked for
+    bool all = false;  // with those that no one asked for
 };
 BOOST_DESCRIBE_STRUCT(ReportRequest, (), (domain, day, all))
 
@@ -125,12 +125,12 @@ struct PreviewAnswer {
     std::vector<std::string> lines;
     std::vector<std::string> places;       // where it would go
     std::vector<std::string> passed_over;  // places that are not usable, and why
-    std::string why_not;                   // nobody asks for it: why
+    std::string why_not;                   // no one asks for it: why
 };
 BOOST_DESCRIBE_STRUCT(PreviewAnswer, (), (day, domain, report, lines, places, passed_over, why_not))
 PreviewAnswer preview_of(const tlsrpt::Report& report);
 
-/// While no daemon runs, nobody is asked whether the report is wanted.
+/// While no daemon runs, no one is asked whether the report is wanted.
 class PreviewAtRest : public ReadingVerb {
   public:
     using Value = PreviewAnswer;

@@ -1,4 +1,4 @@
-// Runs a reading verb in the daemon, beside everything else that it does.
+// Runs a reading verb in the daemon, next to everything else that it does.
 #pragma once
 
 #include <boost/asio/awaitable.hpp>

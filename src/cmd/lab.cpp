@@ -177,7 +177,7 @@ util::Result<std::vector<lab::Ports>> choose_ports(const RunOptions& options) {
         high.push_back({static_cast<std::uint16_t>(base + 53), static_cast<std::uint16_t>(base + 443),
                         static_cast<std::uint16_t>(base + 25)});
     if (options.ports == "high") return high;
-    if (options.command.empty()) {  // a network where nobody else is would be of no use
+    if (options.command.empty()) {  // a network where no one else is would be of no use
         if (options.ports == "low") return std::vector<lab::Ports>{lab::Ports{}};
         return high;
     }

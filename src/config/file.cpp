@@ -475,7 +475,7 @@ Loaded read_file(const std::filesystem::path& path) {
     if (loaded.errors.empty() && loaded.settings.admin_address.empty())
         loaded.warnings.emplace_back(
             "admin_address is not set: mail for postmaster (RFC 5321 §4.5.1), root and other bare names is "
-            "refused, and bounces that nobody can get are dropped with a line in the log");
+            "refused, and bounces that no one can get are dropped with a line in the log");
     if (loaded.errors.empty() && effective_hostname(loaded.settings).empty())
         loaded.warnings.emplace_back(
             "hostname is not set and the machine's own is not fully qualified: only clients on loopback are "

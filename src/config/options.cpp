@@ -80,7 +80,7 @@ const std::array table{
     Option{"delivery.transaction_timeout", &S::transaction_timeout, Check::positive_time,
            "for all steps of the opening of a session together, and for all of a transaction before the "
            "final dot; "
-           "for each 32 MiB of a message once more"},
+           "for each 32 MiB of a message, as much time again"},
     Option{"delivery.quit_timeout", &S::quit_timeout, Check::positive_time, "for the reply to QUIT"},
     Option{"delivery.idle_time", &S::idle_time, Check::any,
            "how long an open connection waits for more mail; 0: never"},

@@ -29,7 +29,7 @@ enum class ClientRole {
 struct Client {
     dns::Network network;
     ClientRole role = ClientRole::originate;
-    std::vector<std::string> domains;  // that it may write as (mail/sender_domains); empty: nobody has said
+    std::vector<std::string> domains;  // that it may write as (mail/sender_domains); empty: no one has said
 };
 
 /// A [[sender]] section that lists domains.

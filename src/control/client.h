@@ -10,7 +10,7 @@
 
 namespace sternpost::control {
 
-/// Asks the daemon, and waits for `timeout` for each sign of life. nullopt: nobody listens at `path` (or it
+/// Asks the daemon, and waits for `timeout` for each sign of life. nullopt: no one listens at `path` (or it
 /// may not be opened): the daemon is down, as far as this caller can tell. `progress`: told how far it is,
 /// where the request asks for that. `part`: gets the parts of a long answer as they come; without it they are
 /// put together. `most`: octets that are kept of the answer; of a longer one the text says so, and there is

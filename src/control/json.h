@@ -86,7 +86,7 @@ void from_json(const json::value& text, T& value) {
         const auto time = string != nullptr ? parse_rfc3339(*string) : std::nullopt;
         if (time) value = *time;
     } else if constexpr (std::same_as<T, tlsrpt::Report>) {
-        // nobody reads it back: it travels for other programs
+        // no one reads it back: it travels for other programs
     } else if constexpr (std::is_enum_v<T>) {
         const auto* string = text.if_string();
         for (int n = 0; string != nullptr && n <= static_cast<int>(last_of(T{})); ++n)

@@ -39,7 +39,7 @@ class Server {
         std::optional<std::uint32_t> admin_group;  // its members are administrators; nullopt: there is none
         std::size_t calls_per_uid = 4;             // at a time, of one that is not an administrator
         std::size_t calls_of_others = 24;          // at a time, of all of those
-        std::size_t calls_of_root = 32;            // at a time, of root alone: nobody else takes its places
+        std::size_t calls_of_root = 32;            // at a time, of root alone: no one else takes its places
         std::size_t calls_of_admins = 64;          // at a time, of all other administrators
         std::size_t calls_per_admin = 32;          // at a time, of one of these
         std::chrono::milliseconds request_patience{10'000};  // how long a caller may take for its request,

@@ -13,7 +13,7 @@ namespace sternpost::delivery {
 /// Which messages with 8-bit octets are converted for a host without 8BITMIME (D-28); the others are
 /// returned.
 enum class ConvertEightBit {
-    unsigned_only,  // those that nobody has signed: a DKIM signature would not verify afterwards
+    unsigned_only,  // those that no one has signed: a DKIM signature would not verify afterwards
     always,
     never,
 };

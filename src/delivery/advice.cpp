@@ -38,8 +38,8 @@ constexpr Row starttls_not_offered{
     them};
 constexpr Row starttls_refused{true, "the MX host answers STARTTLS with 220 again", them};
 constexpr Row starttls_injection{true,
-                                 "nobody adds octets in clear text behind the reply to STARTTLS any more: "
-                                 "that is an attack or a broken host",
+                                 "no octets in clear text follow the reply to STARTTLS any more: they are an "
+                                 "attack, or a fault of the host",
                                  them};
 constexpr Row handshake_failed{true, "the MX host completes a TLS handshake (TLS 1.2 or later)", them};
 constexpr Row certificate_expired{true, "the MX host gets a new certificate", them};

@@ -10,7 +10,7 @@ namespace sternpost::delivery {
 namespace {
 
 constexpr auto site_pause =
-    std::chrono::seconds(1);  // ours: how soon a busy site is asked again if nobody says that it has room
+    std::chrono::seconds(1);  // ours: how soon a busy site is asked again if no one says that it has room
 // ours: the same of a busy address. Longer, since each look at it costs all look-ups; who leaves it wakes the
 // next.
 constexpr auto address_pause = std::chrono::minutes(1);
@@ -176,7 +176,7 @@ asio::awaitable<Delivery::Tried> Delivery::try_host(Attempt& attempt, const Cand
     co_return Tried::next;
 }
 
-// A connection that another message, of whatever domain, has left open. What it proved is judged anew.
+// A connection that another message, of whatever domain, has left open. What it proved is judged again.
 asio::awaitable<Delivery::Tried> Delivery::try_idle(Attempt& attempt, const HostPlan& host) {
     const auto fits = [&](const IdleConnection& c) {
         return c.carried < attempt.limits.messages_per_connection &&
@@ -454,7 +454,7 @@ void Delivery::leave(const IdleConnection& gone) {
     sites_.leave(gone.place);
 }
 
-// Closes what nobody has asked for in time.
+// Closes what no one has asked for in time.
 asio::awaitable<void> Delivery::close_idle() {
     while (!stopping_) {
         while (auto gone = connections_.expired(clock_.steady())) {

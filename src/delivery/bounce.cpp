@@ -73,7 +73,7 @@ asio::awaitable<store::Result<std::vector<store::NewMessage>>> Bouncer::notices(
     std::vector<store::DeliveryResult> bounced;
     const bool double_bounce = message->envelope.reverse_path.is_null();
     for (const auto& result : results) {
-        // Our own notices go out with NOTIFY=NEVER, so that nobody answers them; the administrator hears of
+        // Our own notices go out with NOTIFY=NEVER, so that no one answers them; the administrator hears of
         // them all the same.
         const bool wanted =
             double_bounce || message->recipients[result.recipient].address.recipient.notify.wants_failure();

@@ -16,7 +16,7 @@ namespace sternpost::delivery {
 
 /// Whether a connection that was opened with `made` may serve the requirement, if what it proved does: where
 /// TLS is demanded, only one that was made under a demand (strict TLS, tls/context); where it is wanted, none
-/// that nobody asked for TLS.
+/// that no one asked for TLS.
 bool may_share(const Requirement& requirement, smtp::TlsUse made);
 
 /// What an open session shows.

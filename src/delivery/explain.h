@@ -33,7 +33,7 @@ struct PublishedSts {
 };
 
 enum class Outlook {
-    protected_,     // each host that may get the mail must prove who it is, and nobody can put another one in
+    protected_,     // each host that may get the mail must prove who it is, and no one can put another one in
                     // its place
     opportunistic,  // mail can go, and an attacker on the path may read or redirect it: `unprotected` says
                     // how
@@ -41,7 +41,7 @@ enum class Outlook {
     suspended,      // mail could go, and an administrator has suspended the next hop
     failing,        // mail could go by what is published, and every attempt fails
     no_mail,        // for ever: no such domain, null MX, no address …
-    unanswered,     // look-ups failed, or no host could be reached: nobody can say now
+    unanswered,     // look-ups failed, or no host could be reached: no one can say now
 };
 std::string_view name_of(Outlook outlook);
 

@@ -61,7 +61,7 @@ asio::awaitable<tl::expected<Hosts, NoHosts>> find_hosts(const HostOptions& opti
         std::string unusable;
         for (const dns::Mx& mx : answer->records) {
             auto name = dns::Domain::parse(mx.exchange);
-            // An address where a name belongs is not a host (SMTP-38); nor is the root beside other records
+            // An address where a name belongs is not a host (SMTP-38); nor is the root next to other records
             // (SMTP-33).
             if (!name || dns::Address::parse(mx.exchange)) {
                 unusable = mx.exchange.empty() ? "." : mx.exchange;
@@ -132,7 +132,7 @@ asio::awaitable<Addresses> find_addresses(const HostOptions& options, dns::Resol
             out.trouble = "its addresses cannot be looked up: " + answer.error().text;
             continue;
         }
-        // An unsigned family beside a signed one would let an attacker choose which one counts.
+        // An unsigned family next to a signed one would let an attacker choose which one counts.
         if (!answer->records.empty() || answer->canonical != host.text()) {
             secure = secure && answer->authentic;
             out.canonical = answer->canonical;

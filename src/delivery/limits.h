@@ -40,7 +40,7 @@ struct Limits {
 
 class LimitTable {
   public:
-    /// `own`: the administrator's; `connections`, `messages_per_connection`: where nobody says anything.
+    /// `own`: the administrator's; `connections`, `messages_per_connection`: where no one says anything.
     LimitTable(std::vector<DestinationLimit> own, unsigned connections, unsigned messages_per_connection);
     /// For mail to `domain` over these MX hosts; `site`: their set's name (delivery/sites).
     Limits of(std::string_view domain, const std::vector<std::string>& mx_hosts, std::string site) const;

@@ -31,7 +31,7 @@ std::string key_of(const mail::Mailbox& mailbox) {
 
 bool NoticeCounts::count(store::MessageId message, const mail::Mailbox& to, WallTime now) {
     const auto today = std::chrono::floor<std::chrono::days>(now);
-    if (today > today_) {  // a clock that is set back over midnight gives nobody a second day
+    if (today > today_) {  // a clock that is set back over midnight gives no one a second day
         today_ = today;
         per_mailbox_.clear();
     }

@@ -226,7 +226,7 @@ void connection_lost(Meaning& out, const smtp::Failure& failure, const Transacti
         result.lost_replies = facts.lost_replies + 1;
         out.recipient_result.least_wait = std::chrono::minutes(30) * (1 << std::min(facts.lost_replies, 6U));
     } else if (facts.reused && failure.stage == Stage::mail && failure.code != Errc::timed_out) {
-        out.reconnect = true;  // the host had ended an idle session: that is nobody's fault
+        out.reconnect = true;  // the host had ended an idle session: that is no one's fault
     }
 }
 

@@ -13,7 +13,7 @@ namespace sternpost::delivery {
 /// What to do after a session could not be opened, or ended.
 enum class NextStep {
     next_host,   // this one cannot have the message now
-    clear_text,  // once more on a fresh connection without STARTTLS, where no requirement forbids it (RFC
+    clear_text,  // again on a fresh connection without STARTTLS, where no requirement forbids it (RFC
                  // 7435; TLS-13, TLS-14)
 };
 

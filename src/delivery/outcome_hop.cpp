@@ -24,7 +24,7 @@ queue::HopFailure unless_doubted(const HopPlan& plan, queue::HopFailure hop_fail
     return plan.doubts_dns() ? doubted(plan, std::move(hop_failure)) : hop_failure;
 }
 
-// 521 at the greeting or EHLO, and 556: the host takes no mail, from nobody and for nobody (RFC 7504).
+// 521 at the greeting or EHLO, and 556: the host takes no mail, from no one and for no one (RFC 7504).
 bool never_takes_mail(const smtp::Reply& reply) {
     return reply.code == 521 || reply.code == 556;
 }

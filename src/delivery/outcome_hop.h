@@ -30,7 +30,7 @@ queue::HopFailure failure_of(NoHostsCause cause, const std::string& next_hop, co
 /// The permanent failure made one that may pass, for a plan that doubts_dns().
 queue::HopFailure doubted(const HopPlan& plan, queue::HopFailure hop_failure);
 
-/// Nobody can say whether the domain demands TLS by MTA-STS.
+/// No one can say whether the domain demands TLS by MTA-STS.
 queue::HopFailure sts_unknown(const HopPlan& plan);
 
 /// A host answered one recipient, or one message, with "not now" to all mail: `result` is that recipient's.

@@ -6,7 +6,7 @@
 namespace sternpost::delivery {
 namespace {
 
-constexpr std::size_t most_known = 10000;  // ours: addresses remembered; beyond it a memory starts anew
+constexpr std::size_t most_known = 10000;  // ours: addresses remembered; beyond it a memory starts again
 
 }  // namespace
 

@@ -62,7 +62,7 @@ class Sites {
 /// One connection of a site, for as long as this lives.
 class SiteVisit {
   public:
-    /// After enter(), or for a place that somebody else hands over.
+    /// After enter(), or for a place that someone else hands over.
     SiteVisit(Sites& sites, std::string site) : sites_(&sites), site_(std::move(site)) {}
     SiteVisit(const SiteVisit&) = delete;
     SiteVisit& operator=(const SiteVisit&) = delete;

@@ -13,7 +13,7 @@
 
 namespace sternpost::delivery {
 
-/// Lives on the control thread. Bounded: beyond 100,000 hosts the memory starts anew.
+/// Lives on the control thread. Bounded: beyond 100,000 hosts the memory starts again.
 class TlsLossDetector {
   public:
     void restore(const std::vector<store::StoredHost>& hosts);

@@ -12,7 +12,7 @@ namespace sternpost::delivery {
 
 struct WriteRule {
     std::string sender;  // who handed it in, for people: `the client 192.0.2.7`; empty: this relay itself
-    const mail::SenderDomains::Rule* rule = nullptr;  // of `domains`; null: nobody has said
+    const mail::SenderDomains::Rule* rule = nullptr;  // of `domains`; null: no one has said
 };
 
 /// `login_of`: the login name of a uid; empty where it has none.

@@ -35,7 +35,7 @@ struct StoredKey {
 /// A file that cannot be used, and why.
 struct BadKey {
     std::string file;                   // empty: the whole folder
-    std::optional<dns::Domain> domain;  // none: its name says of none, so it is in nobody's way
+    std::optional<dns::Domain> domain;  // none: its name says of none, so it is in no one's way
     std::string selector;
     Error<Errc> error;
 };

@@ -39,8 +39,8 @@ class MessageHash {
     std::string body_hash_;
 };
 
-/// h=: the names of the fields that are signed, as often as they stand in the header, and once more where
-/// nobody shall add one (RFC 6376 §5.4, §8.15). From is always among them.
+/// h=: the names of the fields that are signed, as often as they stand in the header, and again where
+/// no one shall add one (RFC 6376 §5.4, §8.15). From is always among them.
 std::vector<std::string> fields_to_sign(const mail::Header& header);
 
 /// What the signature is over but for itself: the canonical forms of the fields named, repeated ones from the

@@ -86,7 +86,7 @@ asio::awaitable<Result<Octets>> LdnsResolver::ask(const Domain& name, int type) 
         for (const Server& server : servers) {
             bool edns = true;
             for (int form = 0; form < 2;
-                 ++form) {  // with EDNS0; once more without, for servers that cannot read it
+                 ++form) {  // with EDNS0; again without, for servers that cannot read it
                 auto query = make_query(name, type, static_cast<std::uint16_t>(random_.below(65536)), edns);
                 if (!query) co_return fail(std::move(query).error());
                 auto heard = co_await ask_udp(server, *query);

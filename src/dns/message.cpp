@@ -88,7 +88,7 @@ bool names_a_host(const Mx& mx) {
     return Domain::parse(mx.exchange) && !Address::parse(mx.exchange);
 }
 
-// Puts the records first that are to be kept. How many of them somebody could use.
+// Puts the records first that are to be kept. How many of them someone could use.
 template <class Record>
 std::size_t rank(std::vector<Record>& records) {
     return records.size();

@@ -21,7 +21,7 @@ Result<Octets> make_query(const Domain& name, int type, std::uint16_t id, bool e
 struct Header {
     bool truncated = false;  // ask again by TCP
     bool settles = false;    // NOERROR or NXDOMAIN
-    bool no_edns = false;    // the server could not read the question: once more without EDNS0
+    bool no_edns = false;    // the server could not read the question: again without EDNS0
     std::string rcode;       // SERVFAIL, REFUSED …
 };
 

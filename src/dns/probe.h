@@ -18,7 +18,7 @@ enum class Validation {
     untrusted,   // the resolver is not one whose AD bit counts: DANE is not used at all
     validates,   // AD for the one, an error for the other
     does_not,    // it answers for the bogus name, or gives no AD for the secure one
-    unanswered,  // nothing came back for the secure name: nobody can say
+    unanswered,  // nothing came back for the secure name: no one can say
 };
 std::string_view name_of(Validation validation);
 

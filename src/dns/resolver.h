@@ -31,7 +31,7 @@ class Resolver {
 
     /// What the cache knows, without asking: the MX answer for `name` if it is there and not expired.
     virtual std::optional<Answer<Mx>> cached_mx(const Domain& name) const = 0;
-    /// Drops what says "not there" and remembered failures, so that the next question is asked anew (a retry
+    /// Drops what says "not there" and remembered failures, so that the next question is asked again (a retry
     /// by hand).
     virtual void forget_negative() = 0;
 };

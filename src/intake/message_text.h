@@ -22,7 +22,7 @@ struct TextRules {
     std::string hostname;
     std::string from;                // of the From field, should an originated message lack one
     std::size_t max_received = 100;  // Received fields; more is a loop (RFC 5321 §6.3)
-    const mail::SenderDomains::Rule* domains = nullptr;  // that may stand in From; null: nobody has said
+    const mail::SenderDomains::Rule* domains = nullptr;  // that may stand in From; null: no one has said
     std::string sender;                                  // for refusals: `192.0.2.1`, `this user`
 };
 

@@ -45,7 +45,7 @@ class Authority {
     Authority(std::unique_ptr<Signer> known, std::unique_ptr<Signer> unknown, std::string root_pem);
 
     std::unique_ptr<Signer> known_;
-    std::unique_ptr<Signer> unknown_;  // signs `unknownca`; trusted by nobody
+    std::unique_ptr<Signer> unknown_;  // signs `unknownca`; trusted by no one
     std::string root_pem_;
 };
 

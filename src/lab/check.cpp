@@ -21,7 +21,7 @@ namespace fs = std::filesystem;
 
 constexpr std::size_t max_file = 4UL << 20U;
 
-// What stands in every check's world that does not say otherwise: a home for senders, answers that nobody may
+// What stands in every check's world that does not say otherwise: a home for senders, answers that no one may
 // keep, and no questions about the real internet.
 constexpr std::string_view usual_world = R"(
 [lab]

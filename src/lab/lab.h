@@ -29,7 +29,7 @@ inline constexpr const char* socket_name = "lab.sock";
 /// Lives on one thread.
 class Lab {
   public:
-    /// `on_stop` is called when somebody asks for the end. `folder` is absolute and exists.
+    /// `on_stop` is called when someone asks for the end. `folder` is absolute and exists.
     Lab(asio::io_context& context, Scenario scenario, Authority authority, std::filesystem::path folder,
         Log& log, std::function<void()> on_stop);
 

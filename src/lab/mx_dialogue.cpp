@@ -90,7 +90,7 @@ void MxDialogue::reset() {
 
 void MxDialogue::tls_started() {
     encrypted_ = true;
-    helo_.clear();  // the client begins anew (RFC 3207 §4.2)
+    helo_.clear();  // the client begins again (RFC 3207 §4.2)
     in_.clear();
     reset();
 }

@@ -27,7 +27,7 @@ util::Result<Ended> run_program(const std::vector<std::string>& words,
                                 const std::vector<std::string>& environment, const std::string& input,
                                 std::chrono::seconds limit);
 
-/// A program that runs beside, its output in a file; killed with us.
+/// A program that runs alongside, its output in a file; killed with us.
 class Running {
   public:
     Running() = default;

@@ -23,7 +23,7 @@ constexpr auto time_to_start = seconds(20);  // for the daemon, and for it to en
 constexpr std::size_t max_log = 64UL << 20U;
 constexpr std::uint16_t listener_port = 2525;
 
-// What a check's daemon has that the check does not say: nobody is asked about the real internet, and a
+// What a check's daemon has that the check does not say: no one is asked about the real internet, and a
 // session ends with its message, so that the next one is judged on its own.
 constexpr std::string_view usual_config = R"(
 [dns]

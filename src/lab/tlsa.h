@@ -25,7 +25,7 @@ struct TlsaWish {
     static std::optional<TlsaWish> read(std::string_view text);
 };
 
-/// The record's rdata as in a zone file, made of `identity`: for one that is not to match somebody else's.
+/// The record's rdata as in a zone file, made of `identity`: for one that is not to match someone else's.
 /// malformed: there is no such certificate, selector or matching type.
 util::Result<std::string> tlsa_rdata(const TlsaWish& wish, const Identity& identity);
 

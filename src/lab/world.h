@@ -18,7 +18,7 @@ enum class CertificateKind {
     expired,
     notyet,  // valid from tomorrow on
     selfsigned,
-    unknownca,  // signed by an authority that nobody was given
+    unknownca,  // signed by an authority that no one was given
     wrongname,
     cnonly,     // the name stands in the subject alone (RFC 9525 §6.3 ignores it there)
     wildcard,   // *.parent: covers the name
@@ -30,7 +30,7 @@ enum class CertificateKind {
     outside,    // signed by an authority that may sign for other.example alone
 };
 
-/// Which certificates come in the handshake beside the host's own.
+/// Which certificates come in the handshake next to the host's own.
 enum class Chain {
     usual,  // those between it and the root
     leaf,   // none

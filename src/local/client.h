@@ -1,4 +1,4 @@
-// The two ways from sendmail to the daemon: the socket, and the maildrop while nobody answers there. Plain
+// The two ways from sendmail to the daemon: the socket, and the maildrop while no one answers there. Plain
 // blocking calls.
 #pragma once
 

@@ -126,7 +126,7 @@ Result<store::NewMessage> RecordIntake::finish() {
     return std::move(message_);
 }
 
-// D-47: whom this user may write as; null: nobody has said. What is passed on for others (-G) is no
+// D-47: whom this user may write as; null: no one has said. What is passed on for others (-G) is no
 // exception: whoever may run the program could say so.
 const mail::SenderDomains::Rule* RecordIntake::domains() const {
     return options_.sender_domains.of_user(uid_, login_);

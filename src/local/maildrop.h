@@ -17,7 +17,7 @@
 namespace sternpost::local {
 
 /// The folder belongs to the daemon's user, its group is that of the set-gid `sendmail`, its mode 1730: that
-/// program may put files in, nobody but the daemon may see or remove them. Unprivileged (in a lab) it is a
+/// program may put files in, no one but the daemon may see or remove them. Unprivileged (in a lab) it is a
 /// folder of the same user. Lives on the thread of its io_context; files are read on `pool`. drain() before
 /// it goes.
 class Maildrop {

@@ -73,7 +73,7 @@ Result<void> SubmissionSocket::open() {
         return fail(Errc::io, "cannot listen on " + path + ": " + why);
     };
     struct stat left {};
-    // The state directory's lock keeps a second daemon away, so a socket that is there belongs to nobody any
+    // The state directory's lock keeps a second daemon away, so a socket that is there belongs to no one any
     // more.
     if (::lstat(path.c_str(), &left) == 0) {
         if (!S_ISSOCK(left.st_mode)) return failed("something that is no socket stands there");

@@ -43,7 +43,7 @@ struct Envelope {
     bool smtputf8 = false;         // RFC 6531
     bool requiretls = false;       // RFC 8689 §2
     bool tls_required_no = false;  // the header field `TLS-Required: No` (RFC 8689 §3)
-    // What else the header showed on the way in, so that nobody has to read it again to know where the
+    // What else the header showed on the way in, so that no one has to read it again to know where the
     // message can go.
     bool eight_bit_header = false;  // an octet above 127 is in it (RFC 6532)
     bool dkim_signed = false;       // it has a DKIM-Signature field, which a change would break

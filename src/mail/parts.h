@@ -1,4 +1,4 @@
-// The leaves of a message that somebody else made, decoded: for whoever looks for an attachment in it. Pure;
+// The leaves of a message that someone else made, decoded: for whoever looks for an attachment in it. Pure;
 // lenient.
 #pragma once
 

@@ -26,7 +26,7 @@ class SenderDomains {
     SenderDomains() = default;
     explicit SenderDomains(std::vector<Rule> rules) : rules_(std::move(rules)) {}
 
-    /// The rule that holds: of a client that of the most specific network. Null: nobody has said.
+    /// The rule that holds: of a client that of the most specific network. Null: no one has said.
     const Rule* of_client(const dns::Address& client) const;
     /// `login`: empty where the uid has none.
     const Rule* of_user(std::uint32_t uid, const std::string& login) const;

@@ -324,7 +324,7 @@ class Converter {
         return out + ascii_of(pieces->epilogue);
     }
 
-    // The header with its encoding said anew, and the empty line. What was said stands where it stood; 7bit
+    // The header with its encoding said again, and the empty line. What was said stands where it stood; 7bit
     // need not be said where nothing was. `charset`: of a body whose type is not given.
     static std::string header_of(const Header& header, Place place, const ContentType& type,
                                  std::string_view encoding, std::string_view charset = {}) {

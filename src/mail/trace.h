@@ -16,7 +16,7 @@ struct Received {
     std::string id;        // the queue id
     std::string for_path;  // without brackets; only with exactly one recipient (RFC 5321 §7.2), and in ASCII
     std::string tls;       // the cipher suite by IANA's name (RFC 8314 §4.3); empty: it came in clear
-    std::string tls_version;  // `TLSv1.3`, for a comment beside it
+    std::string tls_version;  // `TLSv1.3`, for a comment next to it
     WallTime at;
 
     /// The whole field, folded, with its CRLF.

@@ -30,7 +30,7 @@ WallTime Core::deadline(const store::StoredMessage& message) const {
     return message.arrived + options_.schedule.lifetime_of(message.message_class);
 }
 
-// Age bounces nobody by accident: only an attempt that began after the deadline may be the last one (D-41),
+// Age bounces no one by accident: only an attempt that began after the deadline may be the last one (D-41),
 // and the clock may have been wrong then as it may be now.
 bool Core::over(const store::StoredMessage& message, Now began, Now now) const {
     return began.trusted && now.trusted && began.wall >= deadline(message);

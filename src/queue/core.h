@@ -204,7 +204,7 @@ class Core {
     std::optional<store::HopState> changed_hop(const std::string& hop, Now now);
 
     /// What the sender of a message is told whose delay warning is due (Schedule::delay_warning), as the
-    /// store knows it. Nothing: there is nobody to tell, its time is over, or, with `later` set, all of it is
+    /// store knows it. Nothing: there is no one to tell, its time is over, or, with `later` set, all of it is
     /// in an attempt, which may be the good one.
     std::optional<Delayed> delayed(const store::StoredMessage& message, Now now, bool& later) const;
     /// It was told.

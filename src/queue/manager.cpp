@@ -307,7 +307,7 @@ asio::awaitable<void> Manager::settle_now(MessagePtr message, std::vector<store:
     auto notices = co_await hooks_.notices(message, results);
     const std::size_t waiting = notices ? 0 : results.size();
     if (!notices) refused(waiting, notices.error().text);
-    while (!notices) {  // a full disk: nobody's mail ends without its sender being told
+    while (!notices) {  // a full disk: no one's mail ends without its sender being told
         co_await timer_.until(clock_.steady() + std::chrono::seconds(1));
         notices = co_await hooks_.notices(message, results);
     }
@@ -370,12 +370,12 @@ asio::awaitable<void> Manager::record(std::vector<store::DeliveryResult> results
     }
 }
 
-// The notice first: should a crash come between, it is made once more and known by its submission id. One
+// The notice first: should a crash come between, it is made again and known by its submission id. One
 // that cannot be stored is not made up for: the message itself is what counts.
 asio::awaitable<void> Manager::warn(Delayed delayed) {
     const store::MessageId id = delayed.message->id;
     auto notice = co_await hooks_.delay_warning(std::move(delayed));
-    if (!notice) co_return;  // nobody is to be told, or it cannot be stored now
+    if (!notice) co_return;  // no one is to be told, or it cannot be stored now
     const std::string notice_id = notice->id.text();
     auto accept = [this,
                    one = std::move(*notice)](Completion<store::Result<store::MessageId>> reply) mutable {

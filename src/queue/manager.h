@@ -27,7 +27,7 @@ class Manager;
 /// How long a stop waits for sessions past the final dot (DESIGN §4). Ours: below TimeoutStopSec of the unit.
 inline constexpr std::chrono::seconds stop_patience{90};
 
-/// What an administrator may do to mail in the queue. expire: it bounces now. remove: nobody is told.
+/// What an administrator may do to mail in the queue. expire: it bounces now. remove: no one is told.
 /// reroute: it waits for another next hop.
 enum class AdminAction { retry, hold, release, expire, remove, reroute };
 
@@ -146,7 +146,7 @@ class Manager {
     asio::awaitable<void> sweep_all();
     asio::awaitable<void> sweep(Core::Sweep what);
     asio::awaitable<store::Result<std::vector<store::StoredMessage>>> find(store::QueueFilter filter);
-    /// `until_done` is let go of when they are on stable storage. Failures that nobody awaits wait for others
+    /// `until_done` is let go of when they are on stable storage. Failures that no one awaits wait for others
     /// of the same message, so that its sender gets one notice of all that fail together.
     asio::awaitable<void> record_results(MessagePtr message, std::vector<store::DeliveryResult> results,
                                          std::shared_ptr<void> until_done);

@@ -36,7 +36,7 @@ struct Blocked {
     store::ReasonCode code = store::ReasonCode::none;
     std::string status{};             // RFC 3463; empty: it has none
     std::string text{};               // a sentence; empty with none and due
-    std::optional<WallTime> until{};  // when it passes by itself; nullopt: it does not, or nobody knows
+    std::optional<WallTime> until{};  // when it passes by itself; nullopt: it does not, or no one knows
     std::optional<WallTime> at{};     // of hop_fails: when the next hop failed last
 };
 

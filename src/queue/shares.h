@@ -17,7 +17,7 @@ struct Slot {
 };
 
 /// While others wait, one sender has at most half of all connections, and those to one owner are at most
-/// half. Nobody has the last tenth unless it is needed: mail of another sender that comes while slow hosts
+/// half. No one has the last tenth unless it is needed: mail of another sender that comes while slow hosts
 /// keep one sender's connections finds a place at once. A connection that makes no progress may move to a
 /// second pool, a fifth as large, and leaves its place to others: so there are at most six fifths of `all`.
 class Shares {

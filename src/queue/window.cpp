@@ -9,7 +9,7 @@
 namespace sternpost::queue {
 namespace {
 
-constexpr std::size_t load_at_once = 2000;  // ours: messages, so that nobody else waits long for the reader
+constexpr std::size_t load_at_once = 2000;  // ours: messages, so that no one else waits long for the reader
 constexpr auto load_again = std::chrono::seconds(1);  // ours: after the store could not answer
 
 bool waits_for(const store::StoredMessage& message, const std::string& hop_name) {

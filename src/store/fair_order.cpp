@@ -26,7 +26,7 @@ std::string sender_of(const Origin& origin, MessageClass message_class) {
 WallTime FairRanks::rank(std::int64_t hop, const std::string& sender, WallTime arrived) {
     if (last_.size() >= most_lines) {
         std::erase_if(last_, [&](const auto& line) { return line.second <= arrived; });
-        if (last_.size() >= most_lines) last_.clear();  // unfair for a moment, which costs nobody his mail
+        if (last_.size() >= most_lines) last_.clear();  // unfair for a moment, which costs no one his mail
     }
     const auto step = sender.empty() ? notices_apart : apart;
     const auto [line, fresh] = last_.try_emplace({hop, sender}, arrived);

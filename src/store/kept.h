@@ -1,4 +1,4 @@
-// What the store keeps beside messages, and what becomes of messages: each thing described once. The
+// What the store keeps next to messages, and what becomes of messages: each thing described once. The
 // journal's codec, the index and the tests go by these descriptions (doc/formats.md has the tags as a table).
 #pragma once
 

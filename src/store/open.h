@@ -37,7 +37,7 @@ Result<std::unique_ptr<StoreAtRest>> open_at_rest(const std::string& state_dir);
 struct SpoolFinding {
     std::string rule;    // which invariant, in a word or two: `index-counts`
     std::string text;    // what is wrong, where
-    std::string repair;  // what a repair does; empty: nobody but a person can
+    std::string repair;  // what a repair does; empty: no one but a person can
     bool repaired = false;
 };
 

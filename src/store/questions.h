@@ -64,7 +64,7 @@ struct ReportFilter {
     std::chrono::sys_days to = std::chrono::sys_days(std::chrono::days(3'000'000));
     std::string domain;      // empty: any
     std::string id;          // the report-id; empty: any
-    bool asked_for = false;  // without those that nobody asks for
+    bool asked_for = false;  // without those that no one asks for
     std::size_t limit = 100'000;
 };
 bool matches(const ReportFilter& filter, const StoredReport& report);

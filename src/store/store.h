@@ -127,7 +127,7 @@ class Store {
     /// mail was tried yet, by the time that it is due where it was.
     virtual void due(DueQuestion question, Completion<Result<Due>> reply) = 0;
 
-    // ---- what is kept beside mail
+    // ---- what is kept next to mail
     /// Replaces what is kept of the same key (store/kept): a policy becomes the one in force for its domain
     /// and a version of its history, an override with an empty level and a suspension that has ended are
     /// removed, an alarm's count is added. The closing of a day is answered when all answers know it:

@@ -30,7 +30,7 @@ class Findings {
     std::vector<Finding> found_;
 };
 
-// One TXT record beside, or as, the one that counts.
+// One TXT record next to, or as, the one that counts.
 void lint_text(const std::string& name, const std::string& text, Findings& out) {
     const std::string shown = "\"" + printable(text, 60) + "\"";
     constexpr std::string_view version = "v=STSv1";

@@ -196,7 +196,7 @@ asio::awaitable<bool> Lookups::ever_enforced(dns::PolicyDomain domain) {
     });
 }
 
-// The TXT look-up failed and nothing is cached: nobody knows, and by D-02 the time that this has lasted
+// The TXT look-up failed and nothing is cached: no one knows, and by D-02 the time that this has lasted
 // decides.
 asio::awaitable<Lookup> Lookups::without_record(dns::PolicyDomain domain) {
     const bool enforced = co_await ever_enforced(domain);

@@ -24,7 +24,7 @@ namespace sternpost::sts {
 enum class State {
     none,     // the domain asks for nothing
     policy,   // a valid policy applies (whatever its mode)
-    unknown,  // the TXT look-up failed and nothing is cached: nobody can say (D-02)
+    unknown,  // the TXT look-up failed and nothing is cached: no one can say (D-02)
 };
 
 /// What a look-up found.

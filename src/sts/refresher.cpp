@@ -3,7 +3,7 @@
 namespace sternpost::sts {
 namespace {
 
-// How often it is looked anew what is due: often enough beside an hour, the shortest time between two
+// How often it is looked again what is due: often enough next to an hour, the shortest time between two
 // refreshes.
 constexpr auto look_again = std::chrono::seconds(30);
 

@@ -28,7 +28,7 @@ struct RefreshFacts {
     double spread = 0;  // 0 … 1: by how much of a tenth of the wait it comes sooner
 };
 
-/// nullopt: never, as things are: the policy has expired, has less than `least` to live in all, or nobody has
+/// nullopt: never, as things are: the policy has expired, has less than `least` to live in all, or no one has
 /// mailed the domain for long. A time in the past: now.
 std::optional<WallTime> next_refresh(const RefreshOptions& options, const RefreshFacts& facts, WallTime now);
 

@@ -22,7 +22,7 @@ Result<std::shared_ptr<boost::asio::ssl::context>> make(const Options& options, 
     SSL_CTX_set_security_level(ctx, security_level);
     if (SSL_CTX_set_min_proto_version(ctx, TLS1_2_VERSION) != 1) return fail(Errc::openssl, openssl_error());
     SSL_CTX_set_options(ctx, SSL_OP_NO_COMPRESSION | SSL_OP_NO_RENEGOTIATION);
-    let_collect(ctx);  // what a resumed session proves is judged anew: see resumption
+    let_collect(ctx);  // what a resumed session proves is judged again: see resumption
     SSL_CTX_set_verify(ctx, SSL_VERIFY_NONE, nullptr);  // recorded, not enforced: see evidence_of()
     SSL_CTX_set_purpose(ctx, X509_PURPOSE_SSL_SERVER);
     if (SSL_CTX_dane_enable(ctx) <= 0) return fail(Errc::openssl, openssl_error());
@@ -65,7 +65,7 @@ Result<std::shared_ptr<boost::asio::ssl::context>> server_context(const Identity
     SSL_CTX_set_session_cache_mode(ctx, SSL_SESS_CACHE_OFF);  // tickets do, and keep nothing here
     SSL_CTX_set_verify(ctx, SSL_VERIFY_NONE, nullptr);
     boost::system::error_code ec;
-    // nobody is there to be asked for a pass phrase: an encrypted key is an error
+    // no one is there to be asked for a pass phrase: an encrypted key is an error
     context->set_password_callback([](std::size_t, auto) { return std::string(); }, ec);
     if (!ec) context->use_certificate_chain(boost::asio::buffer(*certificate), ec);
     if (ec)

@@ -16,7 +16,7 @@ namespace sternpost::tls {
 bool usable(const dns::Tlsa& record);
 
 /// Those of `records` that a certificate is compared with: the usable ones, and of each usage and selector
-/// beside the full values only those of the strongest digest (RFC 7671 §9).
+/// next to the full values only those of the strongest digest (RFC 7671 §9).
 std::vector<dns::Tlsa> usable_of(const std::vector<dns::Tlsa>& records);
 
 /// `3 1 1 AB…`, the digest in upper-case hex without blanks (RFC 8460 §4.5).

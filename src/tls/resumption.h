@@ -1,5 +1,5 @@
 // TLS sessions that may be taken up again, with the chain that their full handshake showed: OpenSSL believes
-// a resumed session whatever has changed since, so what it proves is judged anew from that chain each time.
+// a resumed session whatever has changed since, so what it proves is judged again from that chain each time.
 #pragma once
 
 #include <openssl/ssl.h>
@@ -21,7 +21,7 @@ class Ticket {
     static std::optional<Ticket> copy_of(SSL_SESSION* session);
 
     SSL_SESSION* get() const { return session_.get(); }
-    /// To be used once, so that nobody who watches can tell that two connections are one client's (RFC 8446
+    /// To be used once, so that no one who watches can tell that two connections are one client's (RFC 8446
     /// §C.4).
     bool single_use() const;
     /// When the server forgets it, by its own word.

@@ -1,4 +1,4 @@
-// A certificate that vouches for nobody: so that a listener has TLS before its administrator has got it a
+// A certificate that vouches for no one: so that a listener has TLS before its administrator has got it a
 // real one.
 #pragma once
 

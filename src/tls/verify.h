@@ -49,7 +49,7 @@ struct Evidence {
 };
 
 /// Reads what `ssl` (a finished client handshake) proved about `host`. SAN dNSNames only, never the CN; a `*`
-/// counts only as the whole left-most label. A session that was taken up again is judged by its chain anew,
+/// counts only as the whole left-most label. A session that was taken up again is judged by its chain again,
 /// and proves nothing under DANE. Without a `host` (an address literal) no name matches. `dane`: what
 /// expect_dane() was given, if it was called.
 Evidence evidence_of(SSL* ssl, const std::optional<dns::Domain>& host,

@@ -156,7 +156,7 @@ asio::awaitable<std::vector<store::StoredReport>> Daily::kept(store::ReportFilte
     co_return std::move(*reports);
 }
 
-// `again`: to all its places once more.
+// `again`: to all its places again.
 asio::awaitable<store::StoredReport> Daily::attempt(Key key, bool again) {
     store::ReportFilter filter;
     filter.from = filter.to = key.first;

@@ -24,7 +24,7 @@ namespace sternpost::tlsrpt {
 /// What the daily round must know of the rest. All are called on the control thread.
 struct Surroundings {
     std::function<bool()> clock_trusted;
-    /// What is missing before reports can be sent, beside what Options has; empty: nothing.
+    /// What is missing before reports can be sent, next to what Options has; empty: nothing.
     std::function<std::vector<std::string>()> missing;
 };
 

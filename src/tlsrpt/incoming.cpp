@@ -68,7 +68,7 @@ Result<json::value> parse_within(Bounded& memory, std::string_view text) {
     return fail(Errc::bad_record, "not JSON: " + ec.message());
 }
 
-// Takes values out of somebody else's JSON and remembers each time that it had to look away.
+// Takes values out of someone else's JSON and remembers each time that it had to look away.
 class Taker {
   public:
     explicit Taker(std::vector<std::string>& oddities) : oddities_(oddities) {}
@@ -166,7 +166,7 @@ IncomingEntry entry_of(Taker& take, const json::object& from, std::size_t& detai
     IncomingEntry out;
     const bool flat =
         !from.contains("policy") && (from.contains("policy-type") || from.contains("policy-domain"));
-    if (flat) take.odd("policy is missing, and what belongs into it stands beside it");
+    if (flat) take.odd("policy is missing, and its members stand where it should be");
     if (const auto* policy = flat ? &from : take.object(from, "policy")) {
         const std::string type = take.text(*policy, "policy-type", true);
         out.type = lowered(type);
@@ -295,7 +295,7 @@ std::size_t read_reports_in(std::string_view file,
                                  (begin != std::string::npos && octets[begin] == '{');
             if (!typed && !perhaps) continue;
             auto report = read_report(octets);
-            // Other attachments of such shapes are somebody else's, DMARC's say.
+            // Other attachments of such shapes are someone else's, DMARC's say.
             if (!typed && !report) continue;
             ++count;
             if (!take(std::move(report))) return false;

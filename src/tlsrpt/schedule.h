@@ -12,7 +12,7 @@ namespace sternpost::tlsrpt {
 
 struct Schedule {
     /// Reports go out within this time after the end of their day, each domain's at a time of its own, so
-    /// that nobody is hit by all at midnight.
+    /// that no one is hit by all at midnight.
     std::chrono::seconds window{std::chrono::hours(4)};
     /// From the first attempt on.
     std::chrono::seconds retry_for{std::chrono::hours(24)};

@@ -49,7 +49,7 @@ struct Options {
 struct Preview {
     Report report;
     std::optional<Record> record;
-    std::string why_not;  // nobody asks: why; else empty
+    std::string why_not;  // no one asks: why; else empty
 };
 
 /// Lives on the control thread. What it is given outlives it.
@@ -66,7 +66,7 @@ class Sender {
     /// Tries every place that has not taken the report yet, and says how it stands then; not yet kept. What
     /// was never tried has only day and domain set.
     asio::awaitable<store::StoredReport> attempt(store::StoredReport report);
-    /// Hands a text (lines that end with LF) to the queue, as mail of this reporter that nobody answers.
+    /// Hands a text (lines that end with LF) to the queue, as mail of this reporter that no one answers.
     asio::awaitable<store::Result<store::MessageId>> submit_text(std::string subject, std::string text,
                                                                  mail::ForwardPath to);
 

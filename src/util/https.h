@@ -22,7 +22,7 @@ enum class HttpsErrc {
     too_big,      // the body, or all that came in, is larger than the limit
     protocol,     // not HTTP
     unusable,     // the request cannot be made (bad CA file, out of memory, too many wait)
-    stopped,      // given up: nobody needs the answer any more
+    stopped,      // given up: no one needs the answer any more
 };
 
 struct HttpsRequest {

@@ -8,7 +8,7 @@ namespace sternpost::util {
 /// Octets that are resident and no file's (about RssAnon of proc(5)); 0 where the kernel does not say. Any
 /// thread.
 std::uint64_t own_memory();
-/// Gives back to the system what the heap keeps and nobody uses. Takes milliseconds, in which nobody else
+/// Gives back to the system what the heap keeps and no one uses. Takes milliseconds, in which no one else
 /// gets memory. Any thread.
 void give_memory_back();
 

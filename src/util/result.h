@@ -38,7 +38,7 @@ enum class Errc {
     io,         // the operating system refused; errno's text is in the message
     not_found,  // the file is not there
     exists,     // it is there already
-    busy,       // somebody else holds the lock
+    busy,       // someone else holds the lock
     timed_out,
     closed,     // the other side ended the connection
     too_big,    // beyond the limit that the caller set

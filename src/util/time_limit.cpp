@@ -11,7 +11,7 @@ struct TimeLimit::State : std::enable_shared_from_this<State> {
     void watch(Deadline until) {
         deadline = until;
         over = false;
-        if (set && timer.expiry() <= until) return;  // when it rings it is set anew
+        if (set && timer.expiry() <= until) return;  // when it rings it is set again
         set_timer();
     }
 

@@ -13,7 +13,7 @@ namespace sternpost {
 
 namespace asio = boost::asio;
 
-/// A wait that somebody else may end. One waiter at a time.
+/// A wait that someone else may end. One waiter at a time.
 class Wakeup {
   public:
     virtual ~Wakeup() = default;

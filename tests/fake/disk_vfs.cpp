@@ -234,7 +234,7 @@ int shm_unmap(sqlite3_file* base, int) {
     const std::lock_guard guard(file.state->mutex);
     if (!file.uses_shm) return SQLITE_OK;
     file.uses_shm = false;
-    // As when the last process goes: the next user makes the index anew from the WAL.
+    // As when the last process goes: the next user makes the index again from the WAL.
     if (--file.shared->shm_users == 0) file.shared->regions.clear();
     return SQLITE_OK;
 }

@@ -1,4 +1,4 @@
-// A task queue that somebody empties by hand: the thread of its owner is the test's own.
+// A task queue that someone empties by hand: the thread of its owner is the test's own.
 #pragma once
 
 #include <deque>
@@ -14,7 +14,7 @@ class HandTaskQueue final : public TaskQueue {
     std::size_t size() const { return tasks_.size(); }
     /// Runs the oldest task; only if !empty().
     void run_one() { run(0); }
-    /// Runs the task at `place`, as where order is nobody's promise; only if there is one.
+    /// Runs the task at `place`, as where order is no one's promise; only if there is one.
     void run(std::size_t place) {
         const auto at = tasks_.begin() + static_cast<std::ptrdiff_t>(place);
         Task task = std::move(*at);

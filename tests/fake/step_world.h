@@ -26,7 +26,7 @@ class StepClock final : public Clock {
         wall_ += time;
         steady_ += time;
     }
-    /// Somebody sets the clock.
+    /// Someone sets the clock.
     void set_wall(WallTime wall) { wall_ = wall; }
 
   private:

@@ -1,5 +1,5 @@
 // What the daemon tells people, held against what is (facts.h) and against what it does next: who waits, why,
-// until when and whose move it is; what is encrypted, who must prove who he is, and what nobody can redirect,
+// until when and whose move it is; what is encrypted, who must prove who he is, and what no one can redirect,
 // whatever an attacker does. Each answer is read as its JSON, which is what programs and people get.
 #pragma once
 

@@ -62,7 +62,7 @@ class Facts {
     void suspension_recorded(const store::StoredSuspension& suspension);
     /// The process is gone: what it knew and had not kept is forgotten.
     void ended();
-    /// An administrator has acted, or the clock was set: waits and failures of before bind nobody.
+    /// An administrator has acted, or the clock was set: waits and failures of before bind no one.
     void shaken() { shaken_ = truth_.steady(); }
 
     // ---- asked by claims

@@ -42,7 +42,7 @@ class MachineClock final : public Clock {
     explicit MachineClock(const Clock& truth) : truth_(truth) {}
     WallTime wall() const override { return truth_.wall() + ahead_; }
     SteadyTime steady() const override { return truth_.steady(); }
-    /// Somebody sets it, by mistake or right.
+    /// Someone sets it, by mistake or right.
     void set_ahead(std::chrono::microseconds ahead) { ahead_ = ahead; }
     bool right() const { return ahead_.count() == 0; }
 

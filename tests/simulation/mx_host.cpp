@@ -82,7 +82,7 @@ MxHost::Said MxHost::data() {
 MxHost::Said MxHost::dot() {
     took_ = false;
     if (auto wrong = trouble(true)) {
-        // Nobody knows on which side of the taking a host dies.
+        // No one knows on which side of the taking a host dies.
         took_ = wrong->kind != Kind::reply && net_.chance.percent(30);
         return *wrong;
     }

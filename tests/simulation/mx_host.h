@@ -18,7 +18,7 @@ class MxHost {
         Kind kind = Kind::reply;
         smtp::Reply reply;
     };
-    /// `stripped`: somebody on the way takes STARTTLS out of what it offers.
+    /// `stripped`: someone on the way takes STARTTLS out of what it offers.
     MxHost(Network& network, Host& host, bool stripped) : net_(network), host_(host), stripped_(stripped) {}
 
     Said greeting();

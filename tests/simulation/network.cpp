@@ -217,7 +217,7 @@ void SimHttps::run(util::HttpsRequest request, Completion<Answer> reply) {
     tasks_.spawn("policy host", serve(std::move(request.host), std::move(held)));
 }
 
-// Takes reports, most of the time; now and then it takes one and nobody hears of it.
+// Takes reports, most of the time; now and then it takes one and no one hears of it.
 asio::awaitable<void> SimHttps::collect(std::string host, std::string body,
                                         std::shared_ptr<Completion<Answer>> reply) {
     co_await net_.pause(net_.chance.time(std::chrono::milliseconds(20), std::chrono::seconds(2)));

@@ -55,7 +55,7 @@ class Network {
 
 class SimResolver final : public dns::Resolver {
   public:
-    /// Not `noted`: what it says is for somebody who asks, and the daemon's delivery does not hear it.
+    /// Not `noted`: what it says is for someone who asks, and the daemon's delivery does not hear it.
     explicit SimResolver(Network& network, bool noted = true) : net_(network), noted_(noted) {}
     asio::awaitable<dns::Result<dns::Answer<dns::Mx>>> mx(dns::Domain name) override;
     asio::awaitable<dns::Result<dns::Answer<dns::Address>>> a(dns::Domain name) override;

@@ -237,7 +237,7 @@ void Oracle::not_recorded(const std::vector<store::DeliveryResult>& results) {
 }
 
 void Oracle::hop_recorded(const store::HopState& state) {
-    // Nobody waits for it: what it counts may be lost with the process.
+    // No one waits for it: what it counts may be lost with the process.
     count(state.detail, &Sessions::open, &Sessions::unsure);
     for (const auto& outcome : state.detail.outcomes) check_outcome(outcome);
     claims_.tried(state.next_hop, hops_[state.next_hop].due);
@@ -305,7 +305,7 @@ void Oracle::policy_recorded(const store::StoredPolicy& policy) {
     trace_.violated("policy-is-the-domains", policy.domain + " is given a policy that it never served");
 }
 
-// Nobody gets more notices than there may be, whatever was sent in his name.
+// No one gets more notices than there may be, whatever was sent in his name.
 void Oracle::accepted(store::MessageId id) {
     Message& message = messages_.at(id);
     if (!message.acknowledged && !message.tells.empty() && notices_per_day_) {

@@ -29,7 +29,7 @@ struct Letter {
     bool requiretls = false;
     bool tls_required_no = false;
     bool bulk = false;
-    bool hostile = false;  // from somebody who means harm, under a reverse-path that is not his
+    bool hostile = false;  // from someone who means harm, under a reverse-path that is not his
     bool local = false;    // by sendmail: a trace field comes on top, and what the header lacks
     bool acknowledged = false;
 };
@@ -231,7 +231,7 @@ class Oracle {
     struct Copy {
         unsigned taken = 0;
         unsigned excused_repeats = 0;
-        bool excused = false;  // another acceptance would be nobody's fault
+        bool excused = false;  // another acceptance would be no one's fault
     };
     struct Sessions {
         std::uint64_t open = 0;    // in this process, and in no record yet

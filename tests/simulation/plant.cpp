@@ -134,7 +134,7 @@ class MaildropTakenTwice final : public Plant {
 // ---- stores
 
 // The queue is told that a result is kept, and forgets; it is written when others have come. What brings a
-// notice is let through: a notice that comes late is another bug, and shows as mail that nobody tries.
+// notice is let through: a notice that comes late is another bug, and shows as mail that no one tries.
 class ResultAfterForget final : public Plant {
   public:
     std::unique_ptr<store::Store> store(store::Store& real) override {
@@ -294,7 +294,7 @@ class DnssecIgnored final : public Plant {
     }
 };
 
-// A report counts as taken though nobody has it.
+// A report counts as taken though no one has it.
 class PostNotMade final : public Plant {
   public:
     std::unique_ptr<util::Https> https(util::Https& real) override {

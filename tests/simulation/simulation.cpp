@@ -402,7 +402,7 @@ void Simulation::send_some() {
 }
 
 // One who may send mail and means harm: to many slow places at once, to what leads nowhere or inside, to
-// addresses that fail, in somebody else's name.
+// addresses that fail, in someone else's name.
 void Simulation::do_harm() {
     if (!up()) return;
     Letter harm = letter("victim", true);
@@ -497,7 +497,7 @@ asio::awaitable<void> Simulation::submit(Letter letter, Process& process, std::s
     };
     const auto done = co_await call<store::Result<store::MessageId>>(std::move(start));
     if (process.network().silent() || disk_->stopped() || !process.died().empty())
-        co_return;  // nobody hears it
+        co_return;  // no one hears it
     trace_.step("{} is {} {}", letter.name, done ? "accepted as" : "refused:", done ? id : done.error().text);
     if (done) oracle_.acknowledged(letter.name);
 }

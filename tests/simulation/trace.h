@@ -1,4 +1,4 @@
-// What happened, step by step: folded into a hash that tells two runs apart, and shown when somebody wants to
+// What happened, step by step: folded into a hash that tells two runs apart, and shown when someone wants to
 // see it. The first invariant that is broken ends the world.
 #pragma once
 

@@ -84,7 +84,7 @@ Host& World::add_hostile_host(const std::string& domain, const std::string& name
     return *(hostile_hosts_[name] = std::move(host));
 }
 
-// Nobody but them knows their hosts: they are no part of what changes by itself.
+// No one but them knows their hosts: they are no part of what changes by itself.
 void World::add_hostile(Chance& chance) {
     std::uint8_t address = 0;
     const auto next = [&] { return dns::Address::v4({11, 1, ++address, 1}); };
@@ -107,7 +107,7 @@ void World::add_hostile(Chance& chance) {
     twin.calls_itself = own_name;
     twin.addresses.push_back(next());
     by_address_[twin.addresses.front()] = &twin;
-    // By DNS alone: nobody of theirs is there.
+    // By DNS alone: no one of theirs is there.
     Host& inside = add_hostile_host("inside.hostile.example", "mx.inside.hostile.example");
     hostile_.at("inside.hostile.example").inside = true;
     hostile_.at("inside.hostile.example").txt_id = next_id();

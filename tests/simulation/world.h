@@ -89,7 +89,7 @@ struct Domain {
     bool dns_down = false;
 };
 
-/// What somebody on the way does to one domain.
+/// What someone on the way does to one domain.
 struct Attack {
     bool strips_starttls = false;  // at its hosts
     bool forges_mx = false;        // mail is led to the evil host
@@ -116,7 +116,7 @@ class World {
     Host* host(const std::string& name);
     /// Null: there is no such domain.
     const Domain* domain(const std::string& name) const;
-    /// Who answers at the address; null: nobody.
+    /// Who answers at the address; null: no one.
     Host* at(const dns::Address& address);
     /// The names of domains that mail is sent to; those of the senders come last.
     const std::vector<std::string>& mail_domains() const { return mail_domains_; }

@@ -1,5 +1,5 @@
 // sternpost(1), the administrator's command: how a verb is asked of the daemon, answered from the disk while
-// no daemon runs, and shown. The groups of verbs are in the files beside this one.
+// no daemon runs, and shown. The groups of verbs are in the files next to this one.
 #pragma once
 
 #include <unistd.h>
@@ -92,7 +92,7 @@ void add_config(Command& command);
 inline constexpr auto patience = std::chrono::seconds(90);
 
 control::Answer daemon_is_down(const config::Settings& settings);
-/// What is known beside the store while no daemon runs.
+/// What is known apart from the store while no daemon runs.
 admin::AtRest::Settings at_rest_of(const config::Settings& settings);
 admin::Refusal trouble_on_disk(const Error<store::Errc>& error);
 admin::Caller whoever_runs_this();

@@ -32,7 +32,7 @@ void show_policies(const admin::PolicyListing& list) {
     if (list.policies.empty()) tell("No MTA-STS policy is cached.\n");
 }
 
-// ---- what a domain owner must publish: needs no daemon and asks nobody
+// ---- what a domain owner must publish: needs no daemon and asks no one
 
 struct Publishing {
     std::string domain;

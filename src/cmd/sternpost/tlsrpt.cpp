@@ -42,7 +42,7 @@ void show_report(const admin::ShownReport& report) {
 
 void show_sent(const admin::SentAnswer& sent) {
     tell(
-        "{}: {} report(s) tried: {} sent, {} wait for a place that did not take them, {} that nobody asks "
+        "{}: {} report(s) tried: {} sent, {} wait for a place that did not take them, {} that no domain asks "
         "for\n",
         sent.day, sent.reports, sent.done, sent.waiting, sent.not_asked);
 }
@@ -91,7 +91,7 @@ void add_list(Command& command, CLI::App* tlsrpt) {
     auto list = command.add(tlsrpt, "list", "which reports were sent, and how it stands with them", asking);
     list.app->add_option("DOMAIN", list.request->domain, "only those for this domain");
     add_day(list.app, list.request->day, "else all that are kept");
-    list.app->add_flag("--all", list.request->all, "with those that nobody asked for");
+    list.app->add_flag("--all", list.request->all, "with those that no domain asked for");
 }
 
 void add_digest(Command& command, CLI::App* tlsrpt) {

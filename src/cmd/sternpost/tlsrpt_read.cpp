@@ -21,7 +21,7 @@ constexpr std::size_t most_octets = 64UL << 20U;          // of one file; ours
 constexpr std::size_t most_shown = 10;                    // failures of a row, for people
 constexpr std::size_t most_octets_of_list = 16UL << 20U;  // what is said of all reports; ours
 constexpr std::size_t most_troubles = 1000;               // ours
-constexpr std::size_t allocations = 300;                  // of a report's texts, beside their octets; about
+constexpr std::size_t allocations = 300;                  // of a report's texts, next to their octets; about
 
 util::Result<std::string> content_of(const std::string& file) {
     if (file != "-") return util::read_file(file, most_octets);

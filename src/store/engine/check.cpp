@@ -160,7 +160,7 @@ Result<void> Look::journal() {
     return {};
 }
 
-// Bodies and done-files that nobody has, bodies that are not there.
+// Bodies and done-files that no one has, bodies that are not there.
 Result<void> Look::files(bool mend) {
     const auto bodies = disk_.list("bodies");
     if (!bodies) return fail(bodies.error());

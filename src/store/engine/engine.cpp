@@ -52,7 +52,7 @@ Result<std::unique_ptr<SqliteStore>> SqliteStore::open(const std::string& state_
         return fail(Errc::io, std::move(lock.error().text));
     }
     auto disk = std::make_shared<RealDisk>(state_dir);
-    // Made here and not by SQLite, so that nobody else may read it; its -wal and -shm follow it.
+    // Made here and not by SQLite, so that no one else may read it; its -wal and -shm follow it.
     if (auto file = disk->open(index_name, OpenMode::create); !file) return fail(std::move(file).error());
     const StorePlace place{disk, {state_dir + '/' + index_name, ""}};
     auto store = open(place, options, log, clock, random, events);

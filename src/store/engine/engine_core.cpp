@@ -71,7 +71,7 @@ void EngineCore::pump(SteadyTime now) {
     tick_ = now + (spool_->backlog() == 0 ? std::chrono::milliseconds(idle_tick) : options_.apply_interval);
 }
 
-// One round at a time: what was committed goes to the follower; how far it came, and which segments nobody
+// One round at a time: what was committed goes to the follower; how far it came, and which segments no one
 // needs any more, comes back; and the follower hears which of their files went.
 void EngineCore::follow() {
     following_ = true;
@@ -144,7 +144,7 @@ void EngineCore::submit(TaskQueue& where, Completion<Result<T>> reply, Work work
 }
 
 // Questions go by way of the writer, which knows what was acknowledged, and of the follower, which first
-// brings the index to there: it is in the answer. Where that cannot be (somebody holds a lock on the index,
+// brings the index to there: it is in the answer. Where that cannot be (someone holds a lock on the index,
 // the disk is full), people get what there is; but mail is never sent, bounced or held by an index that may
 // not know of its end.
 void EngineCore::ask(Question question, bool current) {

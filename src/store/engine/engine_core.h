@@ -60,7 +60,7 @@ class EngineCore : public Store {
     // ---- the writer's part; on one thread
     /// When pump() has something to do though no task comes.
     SteadyTime wake() const;
-    /// That is soon, since somebody waits for the batch that is being gathered: what is posted lazily to the
+    /// That is soon, since someone waits for the batch that is being gathered: what is posted lazily to the
     /// writer's task queue may wait for it.
     bool gathering() const { return spool_->writer().has_mail() || spool_->writer().has_others(); }
     /// After tasks of the writer's task queue have run, or at wake(): writes the batch that is due, has the
@@ -127,7 +127,7 @@ class EngineCore : public Store {
     JournalPosition followed_;                // the follower's: the journal's end when it did its upkeep last
     std::optional<SteadyTime> batch_since_;   // the writer's: when the first of what is gathered came
     SteadyTime tick_;                         // the writer's: the next upkeep
-    std::shared_mutex closing_;               // shared: somebody is posting; whole: close_door()
+    std::shared_mutex closing_;               // shared: someone is posting; whole: close_door()
     bool closed_ = false;
     Events events_;
     std::mutex noting_;

@@ -74,7 +74,7 @@ class IndexUpdater {
     /// Checkpoints and forgets what has had its time. What it asks for is to be done, and gone() called,
     /// before the next call. `quiet`: no record has come since the last one.
     Upkeep maintain(bool quiet);
-    /// What lives in the segment, to be written once more so that it can go: each message with its copied
+    /// What lives in the segment, to be written again so that it can go: each message with its copied
     /// state and its small body. Nothing where that is more than an eighth of a segment, or the index is not
     /// current.
     std::vector<Accepted> copies(std::uint64_t segment);

@@ -81,7 +81,7 @@ class JournaledStore {
     std::vector<std::uint64_t> retire(const std::vector<std::uint64_t>& segments);
 
     /// Thinning: from begin_copy() on it is noted which messages change, and copy() writes those of
-    /// IndexUpdater::copies() once more that have not. What was committed before begin_copy() must have been
+    /// IndexUpdater::copies() again that have not. What was committed before begin_copy() must have been
     /// handed to the follower before it is asked.
     void begin_copy() { changed_.emplace(); }
     void copy(std::vector<Accepted> copies);

@@ -1,4 +1,4 @@
-// What goes wrong again and again is told once, and once more when it is over.
+// What goes wrong repeatedly is told once, and once again when it is over.
 #pragma once
 
 #include <map>

@@ -57,7 +57,7 @@ class Writer {
                 Completion<Result<void>> reply);
     void act(const std::vector<Act>& acts, Completion<Result<void>> reply);
     /// Copies of messages that the journal has, with their copied state and small bodies: one batch, whole or
-    /// not at all. Nobody waits for it.
+    /// not at all. No one waits for it.
     void copy(std::vector<Accepted> messages);
     void keep(Kept kept, Completion<Result<void>> reply);
 
@@ -65,8 +65,8 @@ class Writer {
     bool idle() const { return requests_.empty(); }
     /// Octets gathered for the next batch.
     std::size_t gathered() const { return octets_; }
-    bool has_mail() const { return has_mail_; }      // somebody waits for a 250
-    bool has_others() const { return has_others_; }  // somebody waits for another answer
+    bool has_mail() const { return has_mail_; }      // someone waits for a 250
+    bool has_others() const { return has_others_; }  // someone waits for another answer
 
     /// Writes all that was gathered, in batches of at most 2 MiB (one request is never split), each synced
     /// once, and answers. Returns what is on stable storage now and was not before, in order.

@@ -3,7 +3,7 @@
 namespace sternpost::store::sqlite {
 namespace {
 
-// Long enough for another connection's checkpoint, short enough that mail does not wait for somebody's
+// Long enough for another connection's checkpoint, short enough that mail does not wait for someone's
 // backup.
 constexpr int busy_milliseconds = 100;
 

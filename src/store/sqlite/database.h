@@ -82,7 +82,7 @@ class Statement {
     Statement(const Statement&) = delete;
     Statement& operator=(const Statement&) = delete;
 
-    /// Starts anew with these values for ?1 … ?n. Texts are copied.
+    /// Starts again with these values for ?1 … ?n. Texts are copied.
     template <class... Values>
     Statement& with(const Values&... values) {
         reset();

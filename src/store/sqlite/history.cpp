@@ -191,7 +191,7 @@ Result<HistoryFiles::Day*> HistoryFiles::open(Days day) {
         folder_made_ = true;
     }
     const std::string name = file_name(day);
-    // Made here and not by SQLite, so that nobody else may read it.
+    // Made here and not by SQLite, so that no one else may read it.
     if (auto file = place_.disk->open(std::string(folder_name) + '/' + name, OpenMode::create); !file)
         return fail(std::move(file).error());
     entries_unsynced_ = true;

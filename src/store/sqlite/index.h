@@ -66,7 +66,7 @@ class Index {
     Result<void> forget_submissions(WallTime before);
     Result<void> forget_segment(std::uint64_t segment);
     /// Drops what has had its time: outcomes of days before `now` - `outcome_days`, discoveries, alarms and
-    /// hosts that nobody has heard of for long, versions beyond the cap, texts that nothing refers to.
+    /// hosts that no one has heard of for long, versions beyond the cap, texts that nothing refers to.
     Result<void> forget_old(WallTime now, std::chrono::days outcome_days);
 
     /// How far the synced history is, as set_history_position() said; stored with the next apply().

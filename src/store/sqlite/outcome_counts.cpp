@@ -32,7 +32,7 @@ void OutcomeCounts::add(const AttemptDetail& detail) {
             seen.last_clear = outcome.at;
         }
         if (outcome.policy_type == PolicyType::tlsa && outcome.count == OutcomeCount::success &&
-            outcome.result_type.empty())  // not records that cannot be used: they authenticate nobody
+            outcome.result_type.empty())  // not records that cannot be used: they authenticate no one
             seen.last_dane = outcome.at;
         if (seen == StoredHost()) continue;
         auto& host = hosts_[outcome.mx_host];

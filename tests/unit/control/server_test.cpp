@@ -58,7 +58,7 @@ class Call {
 class ControlServer : public testing::Test {
   protected:
     ControlServer() {
-        std::filesystem::permissions(folder_.path(), std::filesystem::perms(0755));  // nobody may come in
+        std::filesystem::permissions(folder_.path(), std::filesystem::perms(0755));  // no one may come in
     }
     ~ControlServer() override {
         if (server_) loop_.run(server_->stop());
@@ -84,7 +84,7 @@ class ControlServer : public testing::Test {
         EXPECT_TRUE(call.ended);
         return last.empty() ? "" : answer_of(last).text;
     }
-    /// Calls `function` on a thread that is nobody's, and in these groups. A socket tells who connects it.
+    /// Calls `function` on a thread that is no one's, and in these groups. A socket tells who connects it.
     template <class F>
     static void as_nobody(F function, const std::vector<gid_t>& groups = {}) {
         std::thread thread([&] {
@@ -110,7 +110,7 @@ TEST_F(ControlServer, ReadsOneMiBOfAnAdministrator) {
     EXPECT_EQ(answer_to(request(1'048'577)), "");
 }
 
-// To the kernel the caller is somebody else, which root alone can be.
+// To the kernel the caller is someone else, which root alone can be.
 class ControlServerOfOthers : public ControlServer {
   protected:
     void SetUp() override {

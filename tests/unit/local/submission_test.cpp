@@ -594,7 +594,7 @@ struct Ran {
 
 class SendmailProgram : public LocalSubmission {
   protected:
-    // Runs the program that was built beside this one.
+    // Runs the program that was built next to this one.
     Ran run(const std::vector<std::string>& words, std::string_view input,
             const std::string& name = "Bob Builder") {
         const std::string program =

@@ -310,7 +310,7 @@ TEST_F(Queue, ANextHopThatWorkedByAClockThatWasAheadIsNotKeptWaiting) {
     EXPECT_EQ(open_lanes(), std::vector<std::string>{"d.test"});
 }
 
-// Its wait is over, or somebody retries it by hand, and the address of its host is busy.
+// Its wait is over, or someone retries it by hand, and the address of its host is busy.
 TEST_F(Queue, ANextHopThatFailedIsResumedWhenThereIsRoom) {
     const auto id = add({{"a@d.test", "d.test"}});
     store::StoredMessage stored = *core.message(id);
@@ -632,7 +632,7 @@ TEST_F(Queue, EndsByTheAdministratorsWillWhatWaits) {
 
 TEST_F(Queue, WarnsOnceOfMailThatWaitsForFourHours) {
     const auto id = add_mail("ann@sender.test", {"a@d.test", "b@e.test"});
-    add({{"c@d.test", "d.test"}});  // from the null reverse-path: nobody to tell
+    add({{"c@d.test", "d.test"}});  // from the null reverse-path: no one to tell
     core.lane_failed("d.test", {false, "4.4.1", "refused"}, now, now);
     record(core.finished(*core.take("e.test", now), {recipient_result(1, RecipientState::queued)}, now));
     pass(4h - 1s);

@@ -16,7 +16,7 @@ using namespace std::chrono_literals;
 class OldMail final : public fake::IntakeStore {
   public:
     std::vector<store::StoredMessage> messages;
-    std::vector<std::size_t> limits;  // of the questions for those that nobody was warned of
+    std::vector<std::size_t> limits;  // of the questions for those that no one was warned of
 
     store::Result<std::vector<store::StoredMessage>> find(const store::QueueFilter& filter) override {
         if (filter.unwarned && filter.ids.empty()) limits.push_back(filter.limit);

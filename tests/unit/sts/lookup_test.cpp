@@ -520,7 +520,7 @@ class StsMemory : public Sts {
         options_.memory = room;
         restart();
     }
-    /// So many look-ups of domains that nobody else asks for, each with a policy of 10 KB and more.
+    /// So many look-ups of domains that no one else asks for, each with a policy of 10 KB and more.
     void flood(int domains, const std::string& mode = "testing") {
         for (int i = 0; i < domains; ++i) {
             const std::string name = "d" + std::to_string(flooded_++) + ".example";

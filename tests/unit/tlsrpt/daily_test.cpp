@@ -195,7 +195,7 @@ TEST_F(Days, ARestartSendsNothingTwice_RPT16) {
 TEST_F(Days, ADayMissedWhileDownIsSentAfterwards) {
     asks("a.test", "mailto:tls@a.test");
     session("a.test", today());
-    world_.pass(40h);  // nobody runs
+    world_.pass(40h);  // no one runs
     start();
     world_.pass(5min);
     EXPECT_EQ(store_.mail.size(), 1U);
@@ -230,7 +230,7 @@ TEST_F(Days, ALeapToTheNextDayIsFollowedOnceTheClockIsTrusted) {
     start();
     const auto day = today();
     session("a.test", day);
-    world_.clock().set_wall(world_.clock().wall() + std::chrono::days(1) + 5h);  // somebody has set it right
+    world_.clock().set_wall(world_.clock().wall() + std::chrono::days(1) + 5h);  // someone has set it right
     trusted_ = false;
     world_.pass(10min);
     EXPECT_TRUE(store_.mail.empty());

@@ -116,7 +116,7 @@ TEST(Incoming, NullIsNamedOnceAndIsNoPolicy) {
                                         "policies is null: nothing is said of any domain"}));
 }
 
-// The members of `policy` beside it, as some senders write them.
+// The members of `policy` next to it, as some senders write them.
 TEST(Incoming, AFlatPolicyIsReadWhereItStands) {
     const auto report = read_report(R"({"organization-name":"X","contact-info":"a@x.example","report-id":"f",
         "date-range":{"start-datetime":"2026-06-01T00:00:00Z","end-datetime":"2026-06-01T23:59:59Z"},
@@ -128,7 +128,7 @@ TEST(Incoming, AFlatPolicyIsReadWhereItStands) {
     EXPECT_EQ(report->entries[0].type, "sts");
     EXPECT_EQ(report->entries[0].good, 5U);
     EXPECT_EQ(report->oddities,
-              std::vector<std::string>{"policy is missing, and what belongs into it stands beside it"});
+              std::vector<std::string>{"policy is missing, and its members stand where it should be"});
 }
 
 TEST(Incoming, WhatIsNoneIsSaidToBeNone) {

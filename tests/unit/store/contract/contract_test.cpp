@@ -19,7 +19,7 @@ using namespace std::chrono_literals;
 
 struct Engine {
     const char* name;
-    /// Opens the store of this folder, anew or again.
+    /// Opens the store of this folder, again or again.
     Result<std::unique_ptr<Store>> (*open)(const std::string& folder, Events events, Log& log,
                                            TrustedClock& clock, Random& random);
 };

@@ -367,7 +367,7 @@ TEST(JournaledStore, LosesNothingWhereverThePowerGoes) {
         machine.disk().stop_before(cut);
         if (machine.start()) work(machine, ledger);
         machine.crash(cut);
-        // The power goes once more, somewhere in the recovery.
+        // The power goes again, somewhere in the recovery.
         machine.disk().stop_before(machine.disk().operations() + cut % 7);
         [[maybe_unused]] const auto interrupted = machine.start();
         machine.crash(cut + 1);
@@ -1149,7 +1149,7 @@ TEST(JournaledStore, KeepsASegmentWhileAReaderHoldsTheCheckpointBack) {
     expect_kept(machine, ledger);
 }
 
-// The index gets to stable storage and the history does not: somebody reads it, so that its WAL cannot be
+// The index gets to stable storage and the history does not: someone reads it, so that its WAL cannot be
 // moved and is not synced. The power takes what was not synced.
 class HistoryBehindTheIndex : public ::testing::Test {
   protected:
@@ -1390,7 +1390,7 @@ TEST(JournaledStore, ForgetsOutcomesAndHistoryAfterTheirTime) {
     };
     EXPECT_EQ(days_there(), 1);
     EXPECT_EQ(counted(), 1U);
-    // The machine is started anew each time, so that the clock's step is no step.
+    // The machine is started again each time, so that the clock's step is no step.
     machine.clock().now += std::chrono::days(13);
     ASSERT_TRUE(machine.start());
     machine.spool().maintain();
@@ -1450,7 +1450,7 @@ TEST_P(WhatIsNotMail, IsForgottenAfterItsTime) {
     machine.spool().commit();
     machine.spool().apply();
     const std::string count = std::string("SELECT count(*) FROM ") + GetParam().table;
-    // The machine is started anew each time, so that the clock's step is no step.
+    // The machine is started again each time, so that the clock's step is no step.
     const auto after = [&](std::chrono::seconds time) {
         machine.clock().now += time;
         EXPECT_TRUE(machine.start());
