@@ -14,6 +14,8 @@ namespace {
 constexpr std::size_t backlog_per_connection =
     10;  // ours: hosts count connections, and a message more is cheap on an open one
 
+constexpr std::size_t most_waiting_looked_at = 50;  // ours: next hops, for whether one of them needs a place
+
 // Whether its sender hears of a delay; for which recipients is seen when it is due.
 bool wants_warning(const store::StoredMessage& message) {
     return message.message_class == store::MessageClass::mail && !message.envelope.reverse_path.is_null() &&
@@ -140,7 +142,14 @@ std::vector<Slot> Core::lanes_wanted(Now now) {
         Hop& wanted = hops_.at(slot.hop);
         slot.owner = wanted.owner;
         bool again = false;
-        if (lanes_.may_begin(slot, {wanting.size() > 1, owners.size() > 1})) {
+        const Shares::Waiting waiting{wanting.size() > 1, owners.size() > 1};
+        // Whose turn it is here may have all that it may: then the mail of another sender goes first.
+        const auto may_begin = [&](const std::string& whose) {
+            return lanes_.may_begin({slot.hop, whose, slot.owner}, waiting);
+        };
+        if (!may_begin(slot.sender) && wanted.ready.pass_turn_to(may_begin))
+            slot.sender = wanted.ready.next_sender();
+        if (may_begin(slot.sender)) {
             ++wanted.lanes;
             lanes_.begin(slot);
             served_last_ = sender->first;
@@ -422,6 +431,20 @@ void Core::lane_stalled(Slot& slot) {
 
 void Core::lane_moves(Slot& slot) {
     lanes_.resume(slot);
+}
+
+bool Core::gives_way(const Slot& slot, Now now) const {
+    if (!lanes_.owes_its_place(slot, {true, true})) return false;
+    auto name = candidates_.upper_bound(slot.hop);
+    for (std::size_t n = 0; n < std::min(candidates_.size(), most_waiting_looked_at); ++n, ++name) {
+        if (name == candidates_.end()) name = candidates_.begin();
+        const auto known = hops_.find(*name);
+        if (known == hops_.end() || !wants_lane(*name, known->second, now)) continue;
+        const Shares::Waiting waiting{known->second.ready.next_sender() != slot.sender,
+                                      known->second.owner != slot.owner};
+        if (lanes_.owes_its_place(slot, waiting)) return true;
+    }
+    return false;
 }
 
 void Core::lane_ended(const Slot& slot) {

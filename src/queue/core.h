@@ -172,6 +172,9 @@ class Core {
     void lane_stalled(Slot& slot);
     /// It has made one.
     void lane_moves(Slot& slot);
+    /// All places are in use, the lane's sender or owner has more than half of them, and others wait for one:
+    /// the lane takes no further mail, and its place goes to them.
+    bool gives_way(const Slot& slot, Now now) const;
     /// The next transaction for a lane of that hop; nothing: no work is due.
     std::optional<Work> take(const std::string& hop, Now now);
     /// The end of a transaction. Returns the results to be recorded; the message stays known until

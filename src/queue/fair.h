@@ -2,7 +2,9 @@
 // each of them has waiting, and notices and reports stand back behind people's mail.
 #pragma once
 
+#include <algorithm>
 #include <array>
+#include <cstddef>
 #include <deque>
 #include <map>
 #include <string>
@@ -28,6 +30,10 @@ class FairQueue {
     store::MessageId pop();
     /// Whose turn is next; only if !empty().
     const std::string& next_sender() const;
+    /// Gives the turn to the first sender that may have it, of those whose turn is soon. False: there is
+    /// none.
+    template <class Predicate>
+    bool pass_turn_to(Predicate may_have_it);
 
     /// How many of that sender are here.
     std::size_t waiting(const Place& place) const;
@@ -50,6 +56,19 @@ class FairQueue {
     unsigned urgent_in_a_row_ = 0;
     std::size_t size_ = 0;
 };
+
+template <class Predicate>
+bool FairQueue::pass_turn_to(Predicate may_have_it) {
+    constexpr std::size_t most_looked_at = 20;  // ours
+    auto& turns = levels_[next_level()].turns;
+    const auto end = turns.begin() + static_cast<std::ptrdiff_t>(std::min(turns.size(), most_looked_at));
+    const auto found = std::find_if(turns.begin(), end, may_have_it);
+    if (found == end) return false;
+    std::string sender = std::move(*found);
+    turns.erase(found);
+    turns.push_front(std::move(sender));
+    return true;
+}
 
 template <class Predicate>
 void FairQueue::erase_if(Predicate predicate) {

@@ -46,7 +46,7 @@ bool Lane::stopping() const {
 }
 
 std::optional<Work> Lane::take() {
-    if (manager_.stopping_) return std::nullopt;
+    if (manager_.stopping_ || manager_.core_->gives_way(slot_, manager_.now())) return std::nullopt;
     auto work = manager_.core_->take(hop(), manager_.now());
     if (work) moves();
     return work;

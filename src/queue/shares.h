@@ -42,6 +42,13 @@ class Shares {
         return (sender_may || (!waiting.other_senders && beyond_reserve)) &&
                (owner_may || (!waiting.other_owners && beyond_reserve));
     }
+    /// All places are in use, and its sender, or its owner, has more than half of them, while these others
+    /// wait for one.
+    bool owes_its_place(const Slot& slot, Waiting waiting) const {
+        return full() && !slot.stalled &&
+               ((waiting.other_senders && main_.has_more_than_half(main_.senders, slot.sender)) ||
+                (waiting.other_owners && main_.has_more_than_half(main_.owners, slot.owner)));
+    }
     void begin(const Slot& slot) { main_.add(slot); }
     /// A connection makes no progress. Where the second pool is full, or half of it is the sender's or the
     /// owner's, it keeps its place.
@@ -76,6 +83,10 @@ class Shares {
         bool has_less_than_half(const Counts& counts, const std::string& who) const {
             const auto own = counts.find(who);
             return own == counts.end() || own->second < std::max(1U, size / 2);
+        }
+        bool has_more_than_half(const Counts& counts, const std::string& who) const {
+            const auto own = counts.find(who);
+            return own != counts.end() && own->second > std::max(1U, size / 2);
         }
         void add(const Slot& slot) {
             ++senders[slot.sender];

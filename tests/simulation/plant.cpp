@@ -546,7 +546,7 @@ std::vector<PlantEntry> all_plants() {
         // "ends": what is left of the index may be no database any more
         {"failed-sync-believed",
          "a sync that failed counts as done",
-         {"nothing-lost", "nothing-stuck", "no-duplicate", "drains", "recovers", "ends",
+         {"nothing-lost", "nothing-stuck", "no-duplicate", "one-end", "drains", "recovers", "ends",
           "suspended-means-suspended"},
          make<FailedSyncBelieved>},
         {"index-without-position",

@@ -242,6 +242,47 @@ TEST_F(Queue, OpensTwoConnectionsToANewHopAndOneMoreForEachThatOpens) {
     EXPECT_EQ(other.lanes_wanted(now).size(), 3U);
 }
 
+// Eight connections; one sender has mail for many next hops.
+class FewConnections : public Queue {
+  protected:
+    FewConnections() : Queue(eight()) {
+        for (int n = 0; n < 9; ++n) add_from(bulk, ("bulk" + std::to_string(n) + ".test").c_str());
+        EXPECT_EQ(open_lanes().size(), 7U) << "the last one is for others";
+    }
+    static Options eight() {
+        Options out = options();
+        out.max_deliveries = 8;
+        return out;
+    }
+    static constexpr const char* bulk = "192.0.2.1";
+    static constexpr const char* ann = "192.0.2.2";
+    static constexpr const char* bob = "192.0.2.3";
+};
+
+TEST_F(FewConnections, AreNotKeptFromASenderWhoseMailWaitsBehindThatOfOneWhoHasEnough) {
+    add_from(bulk, "d.test");
+    EXPECT_TRUE(open_lanes().empty());
+    const auto of_ann = add_from(ann, "d.test");
+    EXPECT_EQ(open_lanes(), std::vector<std::string>{"d.test"});
+    EXPECT_EQ(running.back().sender, ann);
+    const auto work = core.take("d.test", now);
+    ASSERT_TRUE(work);
+    EXPECT_EQ(work->message->id, of_ann) << "its mail goes first";
+}
+
+TEST_F(FewConnections, GoToOthersWhoWaitOnceMoreThanHalfHaveDoneTheirWork) {
+    add_from(ann, "a.test");
+    ASSERT_EQ(open_lanes(), std::vector<std::string>{"a.test"});
+    EXPECT_FALSE(core.gives_way(running.front(), now)) << "no one waits but the sender itself";
+    add_from(bob, "b.test");
+    EXPECT_TRUE(open_lanes().empty());
+    EXPECT_TRUE(core.gives_way(running.front(), now));
+    EXPECT_FALSE(core.gives_way(running.back(), now)) << "Ann has but one";
+    for (int n = 0; n < 3; ++n) end_lane("bulk" + std::to_string(n) + ".test");
+    EXPECT_EQ(open_lanes().front(), "b.test");
+    EXPECT_FALSE(core.gives_way(running.front(), now)) << "no one waits any more";
+}
+
 TEST_F(Queue, AsksTheStoreForTwoThousandMessagesAtATime) {
     core.asleep(now.steady);
     const auto question = core.wanted(now);

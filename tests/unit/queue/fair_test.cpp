@@ -26,6 +26,16 @@ TEST(FairQueue, SendersTakeTurnsInTheOrderOfTheirOwnMail) {
     EXPECT_EQ(all(queue), (std::vector<std::uint64_t>{1, 5, 2, 6, 3, 4}));
 }
 
+TEST(FairQueue, PassesTheTurnToTheFirstWhoMayHaveIt) {
+    FairQueue queue;
+    for (const std::uint64_t id : {1U, 2U}) queue.push_back(ann, {id});
+    for (const std::uint64_t id : {3U, 4U}) queue.push_back(bob, {id});
+    EXPECT_FALSE(queue.pass_turn_to([](const std::string& sender) { return sender == "carol"; }));
+    EXPECT_EQ(queue.next_sender(), "ann");
+    EXPECT_TRUE(queue.pass_turn_to([](const std::string& sender) { return sender != "ann"; }));
+    EXPECT_EQ(all(queue), (std::vector<std::uint64_t>{3, 1, 4, 2}));
+}
+
 TEST(FairQueue, WhatIsPutInFrontIsNext) {
     FairQueue queue;
     queue.push_back(ann, {1});
