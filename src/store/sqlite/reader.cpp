@@ -430,7 +430,10 @@ Result<void> Reader::each_kept(RecordType type, const std::function<void(Kept)>&
         auto& row = statements_->kept.with(static_cast<int>(type));
         while (row.row()) {
             auto one = decode_kept(type, row.octets(0));
-            if (!one) return fail(std::move(one).error());
+            if (!one) {
+                row.reset();  // else its view of the database stays open
+                return fail(std::move(one).error());
+            }
             if (*one) take(std::move(**one));
         }
         return {};
