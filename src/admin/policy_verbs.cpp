@@ -211,7 +211,7 @@ asio::awaitable<Answer<DiffAnswer>> PolicyVerbs::diff(DomainRequest request) {
     const auto fetched = co_await sts::fetch(s_.fetch, s_.resolver, s_.https, policy_domain);
     if (!fetched)
         co_return Refusal{ExitCode::unanswered,
-                          "the published policy cannot be had: " + fetched.error().text};
+                          "the published policy cannot be fetched: " + fetched.error().text};
     DiffAnswer out;
     out.domain = policy_domain.text();
     out.cached = cached ? cached->stored.text : "";

@@ -1,6 +1,6 @@
-// Verbs that only read. Each is a class that is told what to look for, reads it from the store in steps, and
-// makes an answer of what it read and of what a running daemon has in memory. The daemon and the command
-// that finds no daemon use the same classes.
+// Verbs that only read. Each is a class. It takes a request, reads from the store in steps, and makes an
+// answer of what it read and of what a running daemon has in memory. The daemon uses these classes, and so
+// does the command when no daemon runs.
 #pragma once
 
 #include <optional>

@@ -143,7 +143,7 @@ std::vector<Slot> Core::lanes_wanted(Now now) {
         slot.owner = wanted.owner;
         bool again = false;
         const Shares::Waiting waiting{wanting.size() > 1, owners.size() > 1};
-        // Whose turn it is here may have all that it may: then the mail of another sender goes first.
+        // If the next sender has all the connections that it may have, the mail of another sender goes first.
         const auto may_begin = [&](const std::string& whose) {
             return lanes_.may_begin({slot.hop, whose, slot.owner}, waiting);
         };

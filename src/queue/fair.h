@@ -30,8 +30,7 @@ class FairQueue {
     store::MessageId pop();
     /// Whose turn is next; only if !empty().
     const std::string& next_sender() const;
-    /// Gives the turn to the first sender that may have it, of those whose turn is soon. False: there is
-    /// none.
+    /// Puts the first of the next twenty senders that satisfies the predicate in front. False: none does.
     template <class Predicate>
     bool pass_turn_to(Predicate may_have_it);
 

@@ -27,8 +27,8 @@ class Manager;
 /// How long a stop waits for sessions past the final dot (DESIGN §4). Ours: below TimeoutStopSec of the unit.
 inline constexpr std::chrono::seconds stop_patience{90};
 
-/// What an administrator may do to mail in the queue. expire: it bounces now. remove: no one is told.
-/// reroute: it waits for another next hop.
+/// What an administrator may do to mail in the queue. expire: it bounces now. remove: it goes without a
+/// notice. reroute: it waits for another next hop.
 enum class AdminAction { retry, hold, release, expire, remove, reroute };
 
 /// How much of the queue an action met.

@@ -75,8 +75,9 @@ void add_preview(Command& command, CLI::App* tlsrpt) {
     asking.at_rest = [](const config::Settings& settings, const admin::ReportRequest& request) {
         return answer_at_rest(settings, admin::PreviewAtRest(request));
     };
-    auto preview = command.add(tlsrpt, "preview",
-                               "the report that a domain would get, of what is counted by now", asking);
+    auto preview =
+        command.add(tlsrpt, "preview",
+                    "shows the report that a domain would get for what has been counted so far", asking);
     preview.app->add_option("DOMAIN", preview.request->domain, "the domain that mail goes to")->required();
     add_day(preview.app, preview.request->day, "else today");
 }

@@ -1,4 +1,4 @@
-// What goes wrong repeatedly is told once, and once again when it is over.
+// An error that repeats is logged once, and its end is logged once.
 #pragma once
 
 #include <map>
