@@ -345,6 +345,7 @@ asio::awaitable<Lookup> Lookups::get(dns::PolicyDomain domain, std::string id, W
     }
     // Durable before it is believed: a crash must not lose what mail has already been judged by (RFC 8461
     // §10.2).
+    not_stored_.erase(domain);
     auto put = [this, stored](Completion<store::Result<void>> reply) mutable {
         store_.keep(std::move(stored), std::move(reply));
     };

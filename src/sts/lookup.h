@@ -6,6 +6,7 @@
 #include <map>
 #include <memory>
 #include <optional>
+#include <set>
 #include <string>
 #include <tuple>
 #include <vector>
@@ -190,6 +191,7 @@ class Lookups {
     const Clock& clock_;
     Log& log_;
     Domains known_;
+    std::set<dns::PolicyDomain> not_stored_;  // the store has no policy of theirs: it was asked
     std::vector<std::pair<WallTime, dns::PolicyDomain>> to_recall_;  // by when mail last went there
     std::size_t octets_ = 0;                                         // of known_
     std::uint64_t uses_ = 0;                                         // look-ups so far

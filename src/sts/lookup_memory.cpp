@@ -7,6 +7,11 @@
 #include "util/crc32c.h"
 
 namespace sternpost::sts {
+namespace {
+
+constexpr std::size_t most_not_stored = 10'000;  // ours: domains; beyond it all are forgotten
+
+}  // namespace
 
 std::size_t Lookups::size() const {
     return static_cast<std::size_t>(std::count_if(
@@ -154,9 +159,13 @@ asio::awaitable<bool> Lookups::recall(dns::PolicyDomain domain) {
     }
     // Also where nothing was given up: at start, policies of domains that had no mail for months are not
     // read.
+    if (not_stored_.contains(domain)) co_return true;
     auto found = co_await read_policy(domain);
     if (!found) co_return false;
-    if (*found) {
+    if (!*found) {
+        if (not_stored_.size() >= most_not_stored) not_stored_.clear();
+        not_stored_.insert(domain);
+    } else {
         Known& known = known_[domain];
         known.mailed = std::max(known.mailed, (*found)->stored.fetched);  // until we know better
         known.cached = std::move(*found);

@@ -127,6 +127,7 @@ class PolicyStore final : public IntakeStore {
     std::map<std::string, store::StoredDiscovery> known;
     std::vector<store::StoredAlarm> raised;
     bool readable = true;  // versions are
+    int asked = 0;         // for versions
     bool writable = true;  // policies are
 
     std::vector<store::StoredDiscovery> all_discoveries() const {
@@ -153,6 +154,7 @@ class PolicyStore final : public IntakeStore {
         if (reply) reply(store::Result<void>());
     }
     store::Result<std::vector<store::PolicyVersion>> versions(const std::string& domain) override {
+        ++asked;
         if (!readable) return fail(store::Errc::io, "as told");
         return seen[domain];
     }

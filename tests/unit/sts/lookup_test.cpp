@@ -608,6 +608,29 @@ TEST_F(StsMemory, IsReadBackFromTheStoreOrMailWaits) {  // D-46, D-02
     EXPECT_EQ(find("nowhere.test").state, State::none);
 }
 
+TEST_F(StsMemory, AsksTheStoreOnceWhetherADomainHasAPolicy) {  // D-46
+    find("nowhere.test");
+    const int before = store_.asked;
+    find("nowhere.test");
+    EXPECT_EQ(store_.asked, before);
+    publish("1", large("enforce", "nowhere.test"), "nowhere.test");
+    EXPECT_EQ(find("nowhere.test").state, State::policy);
+    flood(600, "enforce");
+    unpublish("nowhere.test");
+    EXPECT_EQ(find("nowhere.test").state, State::policy) << "memory gave it up, and the store has it now";
+}
+
+TEST_F(StsMemory, RemembersTenThousandDomainsWithoutAPolicy) {  // D-46
+    for (int i = 0; i < 10'000; ++i) find("d" + std::to_string(i) + ".test");
+    int before = store_.asked;
+    find("d0.test");
+    EXPECT_EQ(store_.asked, before);
+    find("one-more.test");
+    before = store_.asked;
+    find("d0.test");
+    EXPECT_EQ(store_.asked, before + 1);
+}
+
 TEST_F(StsMemory, UnreadableTextsAreFetchedAgain) {  // D-46
     flood(100);
     store_.readable = false;
