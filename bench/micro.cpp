@@ -202,7 +202,7 @@ void queue_add_take_finish(benchmark::State& state) {
         message.arrived = now.wall;
         message.recipients.front().next_at = due;
         message.recipients.front().address.next_hop = hop;
-        core.add(message, now);
+        core.window().add(message, now);
     };
     for (std::int64_t i = 0; i < state.range(0); ++i) add(now.wall + 1h, "asleep.example");
     for (auto _ : state) {
@@ -217,7 +217,7 @@ void queue_add_take_finish(benchmark::State& state) {
         fate.result.status = "2.0.0";
         std::vector<queue::RecipientResult> fates;
         fates.push_back(std::move(fate));
-        core.recorded(core.finished(*work, std::move(fates), now), now);
+        core.window().recorded(core.finished(*work, std::move(fates), now), now);
     }
 }
 BENCHMARK(queue_add_take_finish)->Arg(0)->Arg(100000);

@@ -31,9 +31,9 @@ class LiveDaemon final : public Live {
         return s_.queue.blocked_by(message, stored);
     }
     std::optional<queue::HopView> hop(const std::string& name) const override {
-        return s_.queue.core().hop_view(name);
+        return s_.queue.core().hops().view(name);
     }
-    std::set<std::string> hops_in_use() const override { return s_.queue.core().hops_in_use(); }
+    std::set<std::string> hops_in_use() const override { return s_.queue.core().hops().in_use(); }
     std::vector<store::StoredSuspension> suspensions() const override {
         return s_.queue.core().suspensions().list();
     }

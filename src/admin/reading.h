@@ -9,9 +9,9 @@
 #include <vector>
 
 #include "admin/answer.h"
-#include "queue/core.h"
 #include "queue/obstacle.h"
 #include "queue/schedule.h"
+#include "queue/work.h"
 #include "store/admin.h"
 #include "store/questions.h"
 #include "tlsrpt/report.h"

@@ -43,7 +43,7 @@ asio::awaitable<admin::Answer<admin::Status>> Daemon::status() {
     out.hostname = hostname_;
     out.pid = ::getpid();
     out.started = started_;
-    out.in_memory = queue_->core().in_memory().messages;
+    out.in_memory = queue_->core().messages().totals().messages;
     out.next_hops = std::move(*hops.value);
     out.suspended = admin::rows_of(live_->suspensions());
     out.policies = lookups_->size();

@@ -5,7 +5,7 @@
 #include <string>
 
 #include "mail/envelope.h"
-#include "queue/core.h"
+#include "queue/work.h"
 #include "smtp/extensions.h"
 
 namespace sternpost::delivery {

@@ -6,7 +6,7 @@
 #include <string>
 
 #include "delivery/notice_counts.h"
-#include "queue/core.h"
+#include "queue/work.h"
 #include "store/store.h"
 #include "util/clock.h"
 #include "util/log.h"

@@ -12,7 +12,7 @@
 #include "delivery/signing.h"
 #include "delivery/tickets.h"
 #include "dns/gate.h"
-#include "queue/core.h"
+#include "queue/work.h"
 #include "smtp/session.h"
 #include "store/store.h"
 

@@ -10,7 +10,7 @@
 #include "delivery/requirement.h"
 #include "dns/gate.h"
 #include "dns/resolver.h"
-#include "queue/core.h"
+#include "queue/work.h"
 #include "util/random.h"
 
 namespace sternpost::delivery {

@@ -5,7 +5,8 @@
 #include <string>
 
 #include "delivery/adapt.h"
-#include "queue/core.h"
+#include "queue/options.h"
+#include "queue/work.h"
 #include "smtp/client.h"
 
 namespace sternpost::delivery {

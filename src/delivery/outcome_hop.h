@@ -8,7 +8,7 @@
 #include <string>
 
 #include "delivery/plan.h"
-#include "queue/core.h"
+#include "queue/work.h"
 #include "smtp/client.h"
 
 namespace sternpost::delivery {

@@ -29,15 +29,15 @@ Lane::Lane(Manager& manager, Slot slot)
 
 Lane::~Lane() {
     manager_.lane_list_.remove(this);
-    if (connected_) manager_.core_->lane_disconnected(hop());
+    if (connected_) manager_.core_->hops().lane_disconnected(hop());
     manager_.store_hop(hop());
-    manager_.core_->lane_ended(slot_);
+    manager_.core_->hops().lane_ended(slot_);
     manager_.schedule_pass();
 }
 
 void Lane::moves() {
     last_step_ = manager_.clock_.steady();
-    manager_.core_->lane_moves(slot_);
+    manager_.core_->hops().lane_moves(slot_);
     if (std::exchange(manager_.no_slot_to_watch_, false)) manager_.slots_->wake();
 }
 
@@ -46,7 +46,7 @@ bool Lane::stopping() const {
 }
 
 std::optional<Work> Lane::take() {
-    if (manager_.stopping_ || manager_.core_->gives_way(slot_, manager_.now())) return std::nullopt;
+    if (manager_.stopping_ || manager_.core_->hops().gives_way(slot_, manager_.now())) return std::nullopt;
     auto work = manager_.core_->take(hop(), manager_.now());
     if (work) moves();
     return work;
@@ -78,22 +78,22 @@ void Lane::put_back(const Work& work) {
 }
 
 void Lane::pause(std::chrono::milliseconds time) {
-    manager_.core_->pause(hop(), time, manager_.now());
+    manager_.core_->hops().pause(hop(), time, manager_.now());
 }
 
 void Lane::connected() {
     if (connected_) return;
     connected_ = true;
     moves();
-    manager_.core_->lane_connected(hop());
+    manager_.core_->hops().lane_connected(hop());
     manager_.store_hop(hop());
     manager_.schedule_pass();
 }
 
 void Lane::failed(const HopFailure& hop_failure) {
     if (manager_.stopping_) return;
-    if (std::exchange(connected_, false)) manager_.core_->lane_disconnected(hop());
-    auto results = manager_.core_->lane_failed(hop(), hop_failure, began_, manager_.now());
+    if (std::exchange(connected_, false)) manager_.core_->hops().lane_disconnected(hop());
+    auto results = manager_.core_->hop_failures().failed(hop(), hop_failure, began_, manager_.now());
     manager_.store_hop(hop());
     manager_.record_all(std::move(results), "bounced", nullptr);
 }

@@ -69,19 +69,19 @@ asio::awaitable<store::Result<std::size_t>> Manager::load() {
     };
     auto suspensions = co_await store::ask(store_, std::move(suspensions_question));
     if (!suspensions) co_return fail(std::move(suspensions).error());
-    for (const auto& suspension : *suspensions) core_->suspend(suspension, now());
+    for (const auto& suspension : *suspensions) core_->admin().suspend(suspension, now());
     store::HopFilter all;
     all.limit = options_.window.hops;
     auto hops_question = [all](store::Questions& questions) { return questions.hops(all); };
     auto hops = co_await store::ask(store_, std::move(hops_question));
     if (!hops) co_return fail(std::move(hops).error());
-    for (const auto& hop : *hops) core_->restore(hop.state, now());
-    if (hops->size() >= all.limit) core_->restored_in_part();
+    for (const auto& hop : *hops) core_->hops().restore(hop.state, now());
+    if (hops->size() >= all.limit) core_->backlog().forgot_a_hop();
     auto totals_question = [](store::Questions& questions) { return questions.totals(); };
     auto totals = co_await store::ask(store_, std::move(totals_question));
     if (!totals) co_return fail(std::move(totals).error());
-    if (totals->messages > 0) core_->asleep(now().steady);
-    if (totals->oldest) core_->holds_since(*totals->oldest);
+    if (totals->messages > 0) core_->backlog().due(now().steady);
+    if (totals->oldest) core_->backlog().holds_since(*totals->oldest);
     co_return totals->messages;
 }
 
@@ -95,15 +95,15 @@ void Manager::start() {
 }
 
 void Manager::accepted(std::vector<store::StoredMessage> messages) {
-    for (auto& message : messages) core_->add(std::move(message), now());
+    for (auto& message : messages) core_->window().add(std::move(message), now());
     schedule_pass();
 }
 
 asio::awaitable<store::Result<std::vector<store::StoredMessage>>> Manager::find(store::QueueFilter filter) {
     auto question = [held = std::move(filter)](store::Questions& questions) { return questions.find(held); };
-    core_->asking();
+    core_->messages().asking();
     auto found = co_await store::ask(store_, std::move(question), true);
-    core_->answered();
+    core_->messages().answered();
     co_return found;
 }
 
@@ -114,9 +114,9 @@ asio::awaitable<void> Manager::load_due(store::DueQuestion question) {
     };
     auto due = co_await call<store::Result<store::Due>>(std::move(ask));
     if (due) {
-        core_->loaded(std::move(*due), now());
+        core_->window().loaded(std::move(*due), now());
     } else {
-        core_->load_failed(now());
+        core_->window().load_failed(now());
         if (due.error().code == store::Errc::closed) co_return;
         Event(log_, Level::error, "load")
             .reason(due.error().text + "; asked again in a second")
@@ -135,13 +135,14 @@ void Manager::schedule_pass() {
         check_clock();
         for (Lane* lane : lane_list_)
             if (lane->idle_) lane->work_->wake();
-        if (auto question = core_->wanted(now())) recording_.spawn("load", load_due(std::move(*question)));
-        for (auto& what : core_->sweeps()) {
-            std::erase_if(sweeps_, [&](const Core::Sweep& earlier) { return earlier.hop == what.hop; });
+        if (auto question = core_->window().wanted(now()))
+            recording_.spawn("load", load_due(std::move(*question)));
+        for (auto& what : core_->hop_failures().sweeps()) {
+            std::erase_if(sweeps_, [&](const Sweep& earlier) { return earlier.hop == what.hop; });
             sweeps_.push_back(std::move(what));
         }
         if (!sweeps_.empty() && !std::exchange(sweeping_, true)) recording_.spawn("sweeps", sweep_all());
-        if (auto ids = core_->to_hold(); !ids.empty())
+        if (auto ids = core_->window().to_hold(); !ids.empty())
             recording_.spawn("hold", hold_suspended(std::move(ids)));
         for (Slot& slot : core_->lanes_wanted(now())) {
             std::string name = "lane " + slot.hop;
@@ -225,7 +226,7 @@ asio::awaitable<void> Manager::watch_slots() {
                 next = std::min(next, lane->last_step_ + stalled_after);
                 continue;
             }
-            core_->lane_stalled(lane->slot_);
+            core_->hops().lane_stalled(lane->slot_);
             freed = freed || lane->slot_.stalled;
             if (!lane->slot_.stalled) next = std::min(next, present + stalled_again_after);
         }
@@ -237,7 +238,7 @@ asio::awaitable<void> Manager::watch_slots() {
 }
 
 void Manager::store_hop(const std::string& hop) {
-    if (auto state = core_->changed_hop(hop, now())) {
+    if (auto state = core_->hops().changed(hop, now())) {
         if (state->failures > 0)
             Event(log_, Level::info, "hop")
                 .kv("name", state->next_hop)
@@ -255,7 +256,7 @@ void Manager::record_all(std::vector<store::DeliveryResult> results, std::string
     std::map<store::MessageId, std::vector<store::DeliveryResult>> by_message;
     for (auto& result : results) by_message[result.message].push_back(std::move(result));
     for (auto& [id, part] : by_message) {
-        MessagePtr message = core_->message(id);
+        MessagePtr message = core_->messages().stored(id);
         if (!message) continue;
         for (const auto& result : part)
             Event(log_, Level::info, "attempt")
@@ -277,7 +278,7 @@ asio::awaitable<void> Manager::record_results(MessagePtr message, std::vector<st
         [](const store::DeliveryResult& r) { return r.state != store::RecipientState::bounced; });
     const bool gathering = failures_.contains(id);
     const bool wait = until_done == nullptr && first_failure != results.end() && !stopping_ &&
-                      (gathering || core_->ends_soon(id, now()));
+                      (gathering || core_->window().ends_soon(id, now()));
     if (wait) {
         auto& held = failures_[id];
         std::move(first_failure, results.end(), std::back_inserter(held));
@@ -291,7 +292,7 @@ asio::awaitable<void> Manager::record_results(MessagePtr message, std::vector<st
 asio::awaitable<void> Manager::gather(MessagePtr message) {
     const SteadyTime end = clock_.steady() + gather_failures_for;
     std::chrono::milliseconds pause(20);
-    while (!stopping_ && clock_.steady() < end && core_->ends_soon(message->id, now())) {
+    while (!stopping_ && clock_.steady() < end && core_->window().ends_soon(message->id, now())) {
         co_await timer_.until(std::min(end, clock_.steady() + pause));
         pause = std::min<std::chrono::milliseconds>(pause * 2, std::chrono::seconds(1));
     }
@@ -352,7 +353,7 @@ asio::awaitable<void> Manager::record(std::vector<store::DeliveryResult> results
         };
         const auto done = co_await call<store::Result<void>>(std::move(put));
         if (done) {
-            core_->recorded(results, now());
+            core_->window().recorded(results, now());
             if (waiting > 0) kept(waiting);
             schedule_pass();  // there may be room for more
             co_return;
@@ -432,14 +433,14 @@ asio::awaitable<store::Result<void>> Manager::record_acts(std::vector<store::Act
 // One after the other: each brings a page into memory at a time.
 asio::awaitable<void> Manager::sweep_all() {
     while (!sweeps_.empty() && !stopping_) {
-        Core::Sweep what = std::move(sweeps_.front());
+        Sweep what = std::move(sweeps_.front());
         sweeps_.pop_front();
         co_await sweep(std::move(what));
     }
     sweeping_ = false;
 }
 
-asio::awaitable<void> Manager::sweep(Core::Sweep what) {
+asio::awaitable<void> Manager::sweep(Sweep what) {
     store::QueueFilter filter;
     filter.domain = store::HopGroup::parse(what.hop).next_hop;
     filter.until = what.until;
@@ -450,14 +451,14 @@ asio::awaitable<void> Manager::sweep(Core::Sweep what) {
         if (!page) co_return;
         last = page->size() < filter.limit;
         if (!page->empty()) filter.after = page->back().id;
-        auto results = core_->swept(what, std::move(*page), now());
+        auto results = core_->hop_failures().swept(what, std::move(*page), now());
         co_await record_and_wait(std::move(results), "bounced");
     }
     filter.after = what.until;
     filter.until = store::MessageId{UINT64_MAX};
     filter.limit = 1;
     const auto oldest = co_await find(filter);
-    if (oldest && !oldest->empty()) core_->not_later(what.hop, oldest->front(), now());
+    if (oldest && !oldest->empty()) core_->hop_failures().not_later(what.hop, oldest->front(), now());
     store_hop(what.hop);
     schedule_pass();
 }
@@ -476,7 +477,8 @@ asio::awaitable<void> Manager::end(std::vector<Selected> selected, store::Recipi
                                    std::string text) {
     const bool bounced = state == store::RecipientState::bounced;
     const Statuses& statuses = core_->options().statuses;
-    auto results = core_->end(selected, state, bounced ? statuses.expired : statuses.deleted, text, now());
+    auto results =
+        core_->admin().end(selected, state, bounced ? statuses.expired : statuses.deleted, text, now());
     co_await record_and_wait(std::move(results), bounced ? "bounced" : "deleted");
 }
 

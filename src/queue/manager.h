@@ -108,7 +108,7 @@ class Manager {
     /// The site that the hop's mail has waited for may have room.
     bool resume(const std::string& hop) {
         schedule_pass();
-        return core_->resume(hop, now());
+        return core_->hops().resume(hop, now());
     }
     /// New mail that is on stable storage.
     void accepted(std::vector<store::StoredMessage> messages);
@@ -144,7 +144,7 @@ class Manager {
     asio::awaitable<void> watch_delays();
     asio::awaitable<void> load_due(store::DueQuestion question);
     asio::awaitable<void> sweep_all();
-    asio::awaitable<void> sweep(Core::Sweep what);
+    asio::awaitable<void> sweep(Sweep what);
     asio::awaitable<store::Result<std::vector<store::StoredMessage>>> find(store::QueueFilter filter);
     /// `until_done` is let go of when they are on stable storage. Failures that no one awaits wait for others
     /// of the same message, so that its sender gets one notice of all that fail together.
@@ -192,7 +192,7 @@ class Manager {
     std::map<store::MessageId, std::vector<store::DeliveryResult>>
         failures_;                             // that wait for others of their message
     std::vector<store::DeliveryResult> sent_;  // in this turn of the loop, not yet on their way to the store
-    std::deque<Core::Sweep> sweeps_;           // to be done, one of a hop
+    std::deque<Sweep> sweeps_;                 // to be done, one of a hop
     bool sweeping_ = false;
     bool no_slot_to_watch_ = false;  // every lane's slot has been given to others, or there is no lane
     bool clock_was_trusted_ = true;  // at the last look

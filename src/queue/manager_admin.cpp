@@ -49,7 +49,7 @@ asio::awaitable<store::Result<void>> Manager::remove(std::vector<Selected> selec
     auto kept = co_await record_acts(std::move(acts));
     if (!kept) co_return kept;
     for (const auto id : whole) Event(log_, Level::info, "delete").kv("qid", id.text()).kv("who", who);
-    core_->remove(whole);
+    core_->admin().remove(whole);
     co_await end(std::move(parts), store::RecipientState::deleted, "deleted by " + who);
     co_return kept;
 }
@@ -84,10 +84,10 @@ asio::awaitable<store::Result<void>> Manager::apply_action(AdminAction action, s
     }
     auto kept = co_await record_acts(std::move(acts));
     if (!kept) co_return kept;
-    if (action == AdminAction::retry) core_->retry(selected, now());
-    if (action == AdminAction::hold) core_->hold(selected, now());
-    if (action == AdminAction::release) core_->release(selected, now());
-    if (action == AdminAction::reroute) core_->reroute(selected, meant.domain, to, now());
+    if (action == AdminAction::retry) core_->admin().retry(selected, now());
+    if (action == AdminAction::hold) core_->admin().hold(selected, now());
+    if (action == AdminAction::release) core_->admin().release(selected, now());
+    if (action == AdminAction::reroute) core_->admin().reroute(selected, meant.domain, to, now());
     schedule_pass();
     co_return kept;
 }
@@ -106,7 +106,7 @@ asio::awaitable<store::Result<ActionCount>> Manager::act(
         if (!page->empty()) meant.after = page->back().id;
         std::vector<Selected> selected;
         for (const auto& found : *page) {
-            Selected one = core_->select(found, meant);
+            Selected one = core_->admin().select(found, meant);
             if (one.recipients.empty() && one.active == 0) continue;
             const bool suspended = core_->suspensions().of_sender(*one.message) != nullptr;
             if (suspended &&
@@ -158,7 +158,7 @@ asio::awaitable<void> Manager::hold_suspended(std::vector<store::MessageId> ids)
             std::vector<Selected> selected;
             for (const auto& one : *found)
                 if (core_->suspensions().of_sender(one) != nullptr)
-                    selected.push_back(core_->select(one, {}));
+                    selected.push_back(core_->admin().select(one, {}));
             // Named: g++ 12 frees a brace-made aggregate in an expression with co_await twice.
             store::QueueFilter any;
             std::string who = "suspension";
@@ -174,7 +174,7 @@ asio::awaitable<void> Manager::hold_suspended(std::vector<store::MessageId> ids)
                 .reason(trouble + "; nothing of them is sent, and it is tried each second");
         co_await timer_.until(clock_.steady() + std::chrono::seconds(1));
     }
-    core_->held(ids, now());
+    core_->window().held(ids, now());
     schedule_pass();
 }
 
@@ -184,7 +184,7 @@ asio::awaitable<store::Result<ActionCount>> Manager::suspend(store::StoredSuspen
     };
     auto kept = co_await call<store::Result<void>>(std::move(put));
     if (!kept) co_return fail(std::move(kept).error());
-    core_->suspend(suspension, now());
+    core_->admin().suspend(suspension, now());
     Event(log_, Level::info, suspension.ended ? "resume" : "suspend")
         .kv(suspension.kind == store::SuspensionKind::sender ? "sender" : "hop", suspension.scope)
         .kv("who", suspension.author)

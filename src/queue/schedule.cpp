@@ -2,6 +2,8 @@
 
 #include <algorithm>
 
+#include "util/text.h"
+
 namespace sternpost::queue {
 
 std::chrono::microseconds Schedule::wait(unsigned failures, Random& random) const {
@@ -25,6 +27,18 @@ std::chrono::seconds Schedule::lifetime_of(store::MessageClass message_class) co
 
 std::chrono::seconds Schedule::shortest_lifetime() const {
     return std::min({lifetime, notice_lifetime, report_lifetime});
+}
+
+WallTime Schedule::deadline(const store::StoredMessage& message) const {
+    return message.arrived + lifetime_of(message.message_class);
+}
+
+bool Schedule::is_over(const store::StoredMessage& message, Now began, Now now) const {
+    return began.trusted && now.trusted && began.wall >= deadline(message);
+}
+
+std::string given_up_after(const store::StoredMessage& message, Now now) {
+    return "; given up after " + human_span(now.wall - message.arrived) + " in the queue";
 }
 
 SteadyTime to_steady(WallTime when, Now now) {

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <chrono>
+#include <string>
 #include <vector>
 
 #include "store/message.h"
@@ -29,10 +30,17 @@ struct Schedule {
 
     std::chrono::seconds lifetime_of(store::MessageClass message_class) const;
     std::chrono::seconds shortest_lifetime() const;
+    WallTime deadline(const store::StoredMessage& message) const;
+    /// Whether an attempt that began at `began` may have been the last one. Age bounces nothing by accident:
+    /// it began after the deadline (D-41), and the clock was right then and is now.
+    bool is_over(const store::StoredMessage& message, Now began, Now now) const;
 
     /// The wait after failure number `failures` (1 …).
     std::chrono::microseconds wait(unsigned failures, Random& random) const;
 };
+
+/// `; given up after 5 d in the queue`: the end of a reason.
+std::string given_up_after(const store::StoredMessage& message, Now now);
 
 /// When, on the steady clock, the wall clock will say `when`, if it goes on as now; a year away at most.
 SteadyTime to_steady(WallTime when, Now now);

@@ -756,7 +756,7 @@ void Oracle::started() {
 
 void Oracle::look_at_memory(const queue::Core& core) {
     // New mail may double the window, and a sweep of what is over brings a page of as many more.
-    const std::size_t held = core.in_memory().messages;
+    const std::size_t held = core.messages().totals().messages;
     if (held > 3 * window_.messages)
         trace_.violated("memory-window",
                         fmt::format("{} messages are in memory; the window is {}", held, window_.messages));
@@ -764,7 +764,7 @@ void Oracle::look_at_memory(const queue::Core& core) {
 
 void Oracle::look_at_hops(const queue::Core& core) {
     // A next hop with nothing in memory is there because it fails, and as long as there is room for it.
-    const auto hops = core.hops();
+    const auto hops = core.hops().views();
     const auto idle = std::ranges::count_if(hops, &queue::HopView::idle);
     if (std::cmp_greater(idle, window_.hops))
         trace_.violated("memory-window",

@@ -263,7 +263,7 @@ class Oracle {
     const Clock& clock_;
     queue::Options options_;
     queue::Schedule schedule_;
-    queue::Window window_;
+    queue::WindowLimits window_;
     std::optional<std::size_t> notices_per_day_;     // a world with some who mean harm
     std::map<std::string, std::size_t> told_today_;  // notices, by whom they tell; in this process and day
     std::string told_day_;

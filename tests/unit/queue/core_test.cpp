@@ -38,7 +38,7 @@ class Queue : public testing::Test {
             recipient.next_at = now.wall;
             message.recipients.push_back(std::move(recipient));
         }
-        core.add(std::move(message), now);
+        core.window().add(std::move(message), now);
         return {last};
     }
     store::MessageId add_mail(const char* sender, const std::vector<const char*>& paths,
@@ -54,7 +54,7 @@ class Queue : public testing::Test {
             message.recipients.emplace_back(
                 store::QueuedRecipient(std::move(recipient), path.substr(path.find('@') + 1)));
         }
-        core.add(std::move(message), now);
+        core.window().add(std::move(message), now);
         return {last};
     }
     store::MessageId add_from(const char* address, const char* hop,
@@ -66,20 +66,20 @@ class Queue : public testing::Test {
         message.origin.address = address;
         message.recipients.emplace_back(
             store::QueuedRecipient(mail::Recipient(mail::ForwardPath::parse("a@d.test").value()), hop));
-        core.add(std::move(message), now);
+        core.window().add(std::move(message), now);
         return {last};
     }
     /// What the store would find, as the core selects from it.
     std::vector<Selected> select(const store::QueueFilter& filter) {
         std::vector<Selected> out;
         for (store::MessageId id{1}; id.value <= last; ++id.value) {
-            const auto message = core.message(id);
+            const auto message = core.messages().stored(id);
             if (!message) continue;
             if (!filter.ids.empty() &&
                 std::find(filter.ids.begin(), filter.ids.end(), id) == filter.ids.end())
                 continue;
             if (!filter.sender.empty() && !store::is_sender(*message, filter.sender)) continue;
-            Selected one = core.select(*message, filter);
+            Selected one = core.admin().select(*message, filter);
             if (!one.recipients.empty() || one.active > 0) out.push_back(std::move(one));
         }
         return out;
@@ -87,7 +87,7 @@ class Queue : public testing::Test {
     std::vector<Delayed> delayed() {
         std::vector<Delayed> out;
         for (store::MessageId id{1}; id.value <= last; ++id.value) {
-            const auto message = core.message(id);
+            const auto message = core.messages().stored(id);
             if (!message || message->arrived + 4h > now.wall) continue;
             bool later = false;
             if (auto one = core.delayed(*message, now, later)) out.push_back(std::move(*one));
@@ -95,7 +95,7 @@ class Queue : public testing::Test {
         for (const Delayed& one : out) core.warned(one.message->id);
         return out;
     }
-    void record(const std::vector<store::DeliveryResult>& results) { core.recorded(results, now); }
+    void record(const std::vector<store::DeliveryResult>& results) { core.window().recorded(results, now); }
     /// The next hops of the lanes that are wanted, which run from here on.
     std::vector<std::string> open_lanes() {
         std::vector<std::string> out;
@@ -109,7 +109,7 @@ class Queue : public testing::Test {
         const auto lane =
             std::find_if(running.begin(), running.end(), [&](const Slot& s) { return s.hop == hop; });
         ASSERT_NE(lane, running.end());
-        core.lane_ended(*lane);
+        core.hops().lane_ended(*lane);
         running.erase(lane);
     }
     static RecipientResult recipient_result(std::uint32_t recipient, RecipientState state) {
@@ -136,9 +136,9 @@ TEST_F(Queue, DeliversAndForgetsOnlyWhatIsRecorded) {
     EXPECT_EQ(core.take("d.test", now), std::nullopt);
     const auto results = core.finished(*work, {recipient_result(0, RecipientState::sent)}, now);
     ASSERT_EQ(results.size(), 1U);
-    EXPECT_EQ(core.in_memory().messages, 1U) << "the result is not on stable storage yet";
+    EXPECT_EQ(core.messages().totals().messages, 1U) << "the result is not on stable storage yet";
     record(results);
-    EXPECT_EQ(core.in_memory().messages, 0U);
+    EXPECT_EQ(core.messages().totals().messages, 0U);
 }
 
 TEST_F(Queue, BeginsNothingWhileResultsCannotBeKept) {
@@ -199,13 +199,13 @@ TEST_F(Queue, ADeadHopIsAskedOnceNotOnceAMessage) {  // SMTP-42
     const auto lanes = open_lanes();
     EXPECT_EQ(lanes.size(), 2U);
     for (std::size_t i = 0; i < lanes.size(); ++i) {
-        EXPECT_TRUE(core.lane_failed("d.test", {false, "4.4.1", "refused"}, now, now).empty());
+        EXPECT_TRUE(core.hop_failures().failed("d.test", {false, "4.4.1", "refused"}, now, now).empty());
         end_lane("d.test");
     }
     EXPECT_TRUE(open_lanes().empty());
     pass(10min);
     EXPECT_EQ(open_lanes().size(), 1U) << "after a failure one connection asks first";
-    core.lane_connected("d.test");
+    core.hops().lane_connected("d.test");
     EXPECT_GT(open_lanes().size(), 0U);
 }
 
@@ -215,7 +215,7 @@ TEST_F(Queue, OpensAtMostTheConnectionsThatAreAllowed) {  // SMTP-43
     for (int round = 0; round < 100; ++round) {
         for (const auto& hop : open_lanes()) {
             ++open;
-            core.lane_connected(hop);
+            core.hops().lane_connected(hop);
         }
     }
     EXPECT_EQ(open, 20U);
@@ -225,7 +225,7 @@ TEST_F(Queue, OpensTwoConnectionsToANewHopAndOneMoreForEachThatOpens) {
     for (int i = 0; i < 1000; ++i) add({{"a@d.test", "d.test"}});
     EXPECT_EQ(open_lanes().size(), 2U);
     EXPECT_TRUE(open_lanes().empty());
-    core.lane_connected("d.test");
+    core.hops().lane_connected("d.test");
     EXPECT_EQ(open_lanes().size(), 1U);
     Options wide = options();
     wide.window_start = 5;
@@ -233,12 +233,12 @@ TEST_F(Queue, OpensTwoConnectionsToANewHopAndOneMoreForEachThatOpens) {
     Core other(wide, random);
     for (const auto& id : {1, 2, 3, 4})
         for (int i = 0; i < 100; ++i) {
-            store::StoredMessage message = *core.message({static_cast<std::uint64_t>(id)});
+            store::StoredMessage message = *core.messages().stored({static_cast<std::uint64_t>(id)});
             message.id = {++last};
-            other.add(std::move(message), now);
+            other.window().add(std::move(message), now);
         }
     EXPECT_EQ(other.lanes_wanted(now).size(), 5U);
-    other.lane_connected("d.test");
+    other.hops().lane_connected("d.test");
     EXPECT_EQ(other.lanes_wanted(now).size(), 3U);
 }
 
@@ -273,19 +273,19 @@ TEST_F(FewConnections, AreNotKeptFromASenderWhoseMailWaitsBehindThatOfOneWhoHasE
 TEST_F(FewConnections, GoToOthersWhoWaitOnceMoreThanHalfHaveDoneTheirWork) {
     add_from(ann, "a.test");
     ASSERT_EQ(open_lanes(), std::vector<std::string>{"a.test"});
-    EXPECT_FALSE(core.gives_way(running.front(), now)) << "no one waits but the sender itself";
+    EXPECT_FALSE(core.hops().gives_way(running.front(), now)) << "no one waits but the sender itself";
     add_from(bob, "b.test");
     EXPECT_TRUE(open_lanes().empty());
-    EXPECT_TRUE(core.gives_way(running.front(), now));
-    EXPECT_FALSE(core.gives_way(running.back(), now)) << "Ann has but one";
+    EXPECT_TRUE(core.hops().gives_way(running.front(), now));
+    EXPECT_FALSE(core.hops().gives_way(running.back(), now)) << "Ann has but one";
     for (int n = 0; n < 3; ++n) end_lane("bulk" + std::to_string(n) + ".test");
     EXPECT_EQ(open_lanes().front(), "b.test");
-    EXPECT_FALSE(core.gives_way(running.front(), now)) << "no one waits any more";
+    EXPECT_FALSE(core.hops().gives_way(running.front(), now)) << "no one waits any more";
 }
 
 TEST_F(Queue, AsksTheStoreForTwoThousandMessagesAtATime) {
-    core.asleep(now.steady);
-    const auto question = core.wanted(now);
+    core.backlog().due(now.steady);
+    const auto question = core.window().wanted(now);
     ASSERT_TRUE(question);
     EXPECT_EQ(question->messages, 2000U) << "there is room for a million";
 }
@@ -313,14 +313,14 @@ TEST_F(Queue, NothingExpiresByAnAttemptThatLeftAnAddressAlone) {  // D-41
     HopFailure skipped{false, "4.4.1", "refused (a moment ago; not tried again yet)"};
     skipped.left_alone = true;
     open_lanes();
-    EXPECT_TRUE(core.lane_failed("d.test", skipped, now, now).empty());
+    EXPECT_TRUE(core.hop_failures().failed("d.test", skipped, now, now).empty());
     end_lane("d.test");
     ASSERT_EQ(open_lanes().size(), 1U) << "a real attempt is owed, at once";
     const auto work = core.take("d.test", now);
     ASSERT_TRUE(work);
     EXPECT_TRUE(work->last) << "whichever message is at hand";
     core.put_back(*work);
-    const auto results = core.lane_failed("d.test", {false, "4.4.1", "refused"}, now, now);
+    const auto results = core.hop_failures().failed("d.test", {false, "4.4.1", "refused"}, now, now);
     ASSERT_EQ(results.size(), 1U);
     EXPECT_EQ(results[0].message, store::MessageId{1});
     EXPECT_EQ(results[0].state, RecipientState::bounced);
@@ -333,7 +333,7 @@ TEST_F(Queue, AnOwedAttemptThatLeavesAnAddressAloneAgainIsNotRepeatedAtOnce) {
     skipped.left_alone = true;
     for (int i = 0; i < 2; ++i) {
         ASSERT_EQ(open_lanes().size(), 1U);
-        EXPECT_TRUE(core.lane_failed("d.test", skipped, now, now).empty());
+        EXPECT_TRUE(core.hop_failures().failed("d.test", skipped, now, now).empty());
         end_lane("d.test");
     }
     EXPECT_TRUE(open_lanes().empty());
@@ -345,8 +345,8 @@ TEST_F(Queue, ANextHopThatWorkedByAClockThatWasAheadIsNotKeptWaiting) {
     store::HopState works;
     works.next_hop = "d.test";
     works.at = works.next_at = now.wall + 8min;
-    core.restore(works, now);
-    EXPECT_TRUE(core.hops().empty()) << "there is nothing to remember of it";
+    core.hops().restore(works, now);
+    EXPECT_TRUE(core.hops().views().empty()) << "there is nothing to remember of it";
     add({{"a@d.test", "d.test"}});
     EXPECT_EQ(open_lanes(), std::vector<std::string>{"d.test"});
 }
@@ -354,23 +354,23 @@ TEST_F(Queue, ANextHopThatWorkedByAClockThatWasAheadIsNotKeptWaiting) {
 // Its wait is over, or someone retries it by hand, and the address of its host is busy.
 TEST_F(Queue, ANextHopThatFailedIsResumedWhenThereIsRoom) {
     const auto id = add({{"a@d.test", "d.test"}});
-    store::StoredMessage stored = *core.message(id);
+    store::StoredMessage stored = *core.messages().stored(id);
     store::DueHop known;
     known.state.next_hop = "d.test";
     ASSERT_EQ(open_lanes().size(), 1U);
-    core.lane_failed("d.test", {false, "4.4.1", "refused"}, now, now);
+    core.hop_failures().failed("d.test", {false, "4.4.1", "refused"}, now, now);
     end_lane("d.test");
-    EXPECT_FALSE(core.resume("d.test", now)) << "it waits for the hosts, not for room";
+    EXPECT_FALSE(core.hops().resume("d.test", now)) << "it waits for the hosts, not for room";
     pass(5min);
-    core.asleep(now.steady);
-    ASSERT_TRUE(core.wanted(now));
-    core.loaded({{stored}, {known}, false, std::nullopt}, now);
+    core.backlog().due(now.steady);
+    ASSERT_TRUE(core.window().wanted(now));
+    core.window().loaded({{stored}, {known}, false, std::nullopt}, now);
     ASSERT_EQ(open_lanes().size(), 1U);
-    core.pause("d.test", 60s, now);
+    core.hops().pause("d.test", 60s, now);
     end_lane("d.test");
     EXPECT_TRUE(open_lanes().empty());
-    EXPECT_EQ(core.blocked_by(*core.message(id), now)[0].what, Obstacle::limit);
-    EXPECT_TRUE(core.resume("d.test", now));
+    EXPECT_EQ(core.blocked_by(*core.messages().stored(id), now)[0].what, Obstacle::limit);
+    EXPECT_TRUE(core.hops().resume("d.test", now));
     EXPECT_EQ(open_lanes(), std::vector<std::string>{"d.test"});
 }
 
@@ -379,17 +379,17 @@ TEST_F(Queue, AttemptsSideBySideFailOnce) {
     ASSERT_EQ(open_lanes().size(), 2U);
     const Now began = now;
     pass(30s);
-    core.lane_failed("d.test", {false, "4.4.1", "timed out"}, began, now);
-    const auto next = core.hops().at(0).next_at;
+    core.hop_failures().failed("d.test", {false, "4.4.1", "timed out"}, began, now);
+    const auto next = core.hops().views().at(0).next_at;
     pass(5s);
-    core.lane_failed("d.test", {false, "4.4.1", "refused"}, began, now);
-    EXPECT_EQ(core.hops().at(0).failures, 1U);
-    EXPECT_EQ(core.hops().at(0).next_at, next) << "the second has waited for the same hosts";
-    EXPECT_EQ(core.hops().at(0).text, "refused") << "it knows more of them all the same";
+    core.hop_failures().failed("d.test", {false, "4.4.1", "refused"}, began, now);
+    EXPECT_EQ(core.hops().views().at(0).failures, 1U);
+    EXPECT_EQ(core.hops().views().at(0).next_at, next) << "the second has waited for the same hosts";
+    EXPECT_EQ(core.hops().views().at(0).text, "refused") << "it knows more of them all the same";
     pass(*next - now.wall);
-    core.lane_failed("d.test", {false, "4.4.1", "refused"}, now, now);
-    EXPECT_EQ(core.hops().at(0).failures, 2U);
-    EXPECT_GT(core.hops().at(0).next_at, next);
+    core.hop_failures().failed("d.test", {false, "4.4.1", "refused"}, now, now);
+    EXPECT_EQ(core.hops().views().at(0).failures, 2U);
+    EXPECT_GT(core.hops().views().at(0).next_at, next);
 }
 
 TEST_F(Queue, AHostThatKeepsSayingNotNowIsAskedLessAndLessOften) {
@@ -397,13 +397,13 @@ TEST_F(Queue, AHostThatKeepsSayingNotNowIsAskedLessAndLessOften) {
     add({{"a@d.test", "d.test"}});
     for (int i = 0; i < 3; ++i) {
         ASSERT_EQ(open_lanes().size(), 1U);
-        core.lane_connected("d.test");
+        core.hops().lane_connected("d.test");
         HopFailure later{false, "4.7.1", "450 4.7.1 not now"};
         later.reason_code = store::ReasonCode::host_asks_to_wait;
-        core.lane_disconnected("d.test");
-        core.lane_failed("d.test", later, now, now);
+        core.hops().lane_disconnected("d.test");
+        core.hop_failures().failed("d.test", later, now, now);
         end_lane("d.test");
-        const auto wait = *core.hops().at(0).next_at - now.wall;
+        const auto wait = *core.hops().views().at(0).next_at - now.wall;
         waits.push_back(wait);
         pass(wait);
     }
@@ -414,8 +414,9 @@ TEST_F(Queue, AHostThatKeepsSayingNotNowIsAskedLessAndLessOften) {
     record(core.finished(*work, {recipient_result(0, RecipientState::queued)}, now));
     HopFailure later{false, "4.7.1", "450 4.7.1 not now"};
     later.reason_code = store::ReasonCode::host_asks_to_wait;
-    core.lane_failed("d.test", later, now, now);
-    EXPECT_EQ(*core.hops().at(0).next_at - now.wall, waits[0]) << "mail was answered by itself in between";
+    core.hop_failures().failed("d.test", later, now, now);
+    EXPECT_EQ(*core.hops().views().at(0).next_at - now.wall, waits[0])
+        << "mail was answered by itself in between";
 }
 
 TEST_F(Queue, NothingExpiresWhileTheClockIsNotTrusted) {
@@ -425,7 +426,7 @@ TEST_F(Queue, NothingExpiresWhileTheClockIsNotTrusted) {
     const auto work = core.take("d.test", now);
     const auto results = core.finished(*work, {recipient_result(0, RecipientState::queued)}, now);
     EXPECT_EQ(results[0].state, RecipientState::queued);
-    EXPECT_TRUE(core.lane_failed("d.test", {false, "4.4.1", "refused"}, now, now).empty());
+    EXPECT_TRUE(core.hop_failures().failed("d.test", {false, "4.4.1", "refused"}, now, now).empty());
 }
 
 TEST_F(Queue, AnAttemptThatBeganWhileTheClockWasNotTrustedIsNotTheLast) {
@@ -436,7 +437,7 @@ TEST_F(Queue, AnAttemptThatBeganWhileTheClockWasNotTrustedIsNotTheLast) {
     const auto work = core.take("d.test", began);
     EXPECT_EQ(core.finished(*work, {recipient_result(0, RecipientState::queued)}, now)[0].state,
               RecipientState::queued);
-    EXPECT_TRUE(core.lane_failed("d.test", {false, "4.4.1", "refused"}, began, now).empty());
+    EXPECT_TRUE(core.hop_failures().failed("d.test", {false, "4.4.1", "refused"}, began, now).empty());
 }
 
 TEST_F(Queue, NewMailGoesAtOnceThoughTheClockIsBehindTheTimeThatItIsKeptWith) {
@@ -447,7 +448,7 @@ TEST_F(Queue, NewMailGoesAtOnceThoughTheClockIsBehindTheTimeThatItIsKeptWith) {
         store::QueuedRecipient(mail::Recipient(mail::ForwardPath::parse("a@d.test").value()), "d.test"));
     message.recipients[0].next_at = now.wall;
     now.wall -= 7 * 24h;  // the wall clock alone
-    core.add(message, now);
+    core.window().add(message, now);
     EXPECT_EQ(open_lanes(), std::vector<std::string>{"d.test"});
     EXPECT_TRUE(core.take("d.test", now));
 }
@@ -455,10 +456,10 @@ TEST_F(Queue, NewMailGoesAtOnceThoughTheClockIsBehindTheTimeThatItIsKeptWith) {
 TEST_F(Queue, AHopThatIsGoneForeverBouncesAllThatWaits) {
     add({{"a@d.test", "d.test"}, {"b@e.test", "e.test"}});
     add({{"c@d.test", "d.test"}});
-    const auto results = core.lane_failed("d.test", {true, "5.1.2", "no such domain"}, now, now);
+    const auto results = core.hop_failures().failed("d.test", {true, "5.1.2", "no such domain"}, now, now);
     EXPECT_EQ(results.size(), 2U);
     record(results);
-    EXPECT_EQ(core.in_memory().messages, 1U);
+    EXPECT_EQ(core.messages().totals().messages, 1U);
     EXPECT_TRUE(core.take("e.test", now));
 }
 
@@ -466,10 +467,10 @@ TEST_F(Queue, RetryByHandPassesEveryBackoff) {
     add({{"a@d.test", "d.test"}});
     const auto work = core.take("d.test", now);
     record(core.finished(*work, {recipient_result(0, RecipientState::queued)}, now));
-    core.lane_failed("d.test", {false, "4.4.1", "refused"}, now, now);
+    core.hop_failures().failed("d.test", {false, "4.4.1", "refused"}, now, now);
     store::QueueFilter selection;
     selection.domain = "D.test";
-    core.retry(select(selection), now);
+    core.admin().retry(select(selection), now);
     EXPECT_EQ(open_lanes(), std::vector<std::string>{"d.test"});
     EXPECT_TRUE(core.take("d.test", now));
     selection.domain = "other.test";
@@ -480,7 +481,7 @@ TEST_F(Queue, RetryByHandTakesEachMessageOnce) {
     const auto a = add({{"a@d.test", "d.test"}});
     record(core.finished(*core.take("d.test", now), {recipient_result(0, RecipientState::queued)}, now));
     const auto b = add({{"b@d.test", "d.test"}});
-    core.retry(select({}), now);
+    core.admin().retry(select({}), now);
     std::vector<store::MessageId> taken;
     while (const auto work = core.take("d.test", now)) taken.push_back(work->message->id);
     EXPECT_EQ(taken, (std::vector<store::MessageId>{a, b})) << "the oldest first";
@@ -490,17 +491,19 @@ TEST_F(Queue, RetryByHandTakesEachMessageOnce) {
 
 TEST_F(Queue, NamesWhatIsInTheWay) {
     const auto a = add({{"a@d.test", "d.test"}});
-    const auto obstacle = [&](store::MessageId id) { return core.blocked_by(*core.message(id), now)[0]; };
+    const auto obstacle = [&](store::MessageId id) {
+        return core.blocked_by(*core.messages().stored(id), now)[0];
+    };
     EXPECT_EQ(obstacle(a).what, Obstacle::due);
     const auto work = core.take("d.test", now);
     EXPECT_EQ(obstacle(a).what, Obstacle::none) << "an attempt is under way";
     record(core.finished(*work, {recipient_result(0, RecipientState::queued)}, now));
     EXPECT_EQ(obstacle(a).what, Obstacle::schedule);
     EXPECT_EQ(obstacle(a).text, "because");
-    core.pause("d.test", 10s, now);
+    core.hops().pause("d.test", 10s, now);
     const auto c = add({{"c@d.test", "d.test"}});
     EXPECT_EQ(obstacle(c).what, Obstacle::limit);
-    core.lane_failed("d.test", {false, "4.4.1", "refused"}, now, now);
+    core.hop_failures().failed("d.test", {false, "4.4.1", "refused"}, now, now);
     const auto b = add({{"b@d.test", "d.test"}});
     EXPECT_EQ(obstacle(b).what, Obstacle::hop_fails);
     EXPECT_EQ(obstacle(b).text, "refused");
@@ -534,13 +537,13 @@ TEST_F(Queue, ASlotOfALaneThatMakesNoProgressGoesToOtherMail) {
     ASSERT_EQ(open_lanes().size(), 50U);
     EXPECT_TRUE(open_lanes().empty());
     for (Slot& lane : running)
-        if (lane.sender == running.front().sender) core.lane_stalled(lane);
+        if (lane.sender == running.front().sender) core.hops().lane_stalled(lane);
     const auto stalled =
         std::count_if(running.begin(), running.end(), [](const Slot& s) { return s.stalled; });
     EXPECT_EQ(stalled, 50) << "the second pool has a fifth of 500 places, and one sender half of them";
     EXPECT_EQ(open_lanes().size(), 10U) << "what waits for the others; the first has its half";
     for (int i = 0; i < 60; ++i) add_from("192.0.2.3", ("d" + std::to_string(i) + ".test").c_str());
-    core.lane_moves(running.front());
+    core.hops().lane_moves(running.front());
     EXPECT_EQ(open_lanes().size(), 39U) << "one of the 50 has taken its place again";
 }
 
@@ -572,7 +575,7 @@ TEST_F(Queue, SelectsByIdHopSenderAndReason) {
     record(core.finished(*core.take("d.test", now), {fate_a}, now));
     HopFailure refused{false, "4.7.5", "its certificate has expired"};
     refused.reason_code = store::ReasonCode::certificate_expired;
-    core.lane_failed("e.test", refused, now, now);
+    core.hop_failures().failed("e.test", refused, now, now);
     const auto ids = [&](const store::QueueFilter& selection) {
         std::vector<std::pair<std::uint64_t, std::size_t>> out;  // id, how many of its recipients
         for (const auto& one : select(selection))
@@ -613,7 +616,7 @@ TEST_F(Queue, SelectsSendersByAddressAndDomain) {
     message.envelope.reverse_path = mail::ReversePath::parse("Ann@News.sender.test").value();
     message.recipients.emplace_back(
         store::QueuedRecipient(mail::Recipient(mail::ForwardPath::parse("a@d.test").value()), "d.test"));
-    core.add(std::move(message), now);
+    core.window().add(std::move(message), now);
     store::QueueFilter of;
     for (const char* sender : {"ann@news.sender.test", "@news.sender.test", "@NEWS.sender.test"}) {
         of.sender = sender;
@@ -628,45 +631,45 @@ TEST_F(Queue, SelectsSendersByAddressAndDomain) {
 TEST_F(Queue, HeldMailWaitsUntilItIsReleased) {
     const auto id = add({{"a@d.test", "d.test"}, {"b@e.test", "e.test"}});
     const auto work = core.take("d.test", now);
-    core.hold(select({}), now);
+    core.admin().hold(select({}), now);
     EXPECT_TRUE(open_lanes().empty());
     EXPECT_EQ(core.take("e.test", now), std::nullopt);
     const auto results = core.finished(*work, {recipient_result(0, RecipientState::queued)}, now);
     pass(24h);
     EXPECT_TRUE(open_lanes().empty()) << "also when the schedule says so";
-    core.release(select({}), now);
+    core.admin().release(select({}), now);
     EXPECT_EQ(open_lanes(), (std::vector<std::string>{"d.test", "e.test"}));
     EXPECT_EQ(core.take("d.test", now)->message->id, id);
     EXPECT_EQ(core.take("e.test", now)->recipients, std::vector<std::uint32_t>{1});
-    core.release(select({}), now);
+    core.admin().release(select({}), now);
     EXPECT_EQ(core.take("d.test", now), std::nullopt) << "released once is enough";
 }
 
 TEST_F(Queue, HeldMailLeavesTheMemoryAndDoesNotBounceWithItsHop) {
     const auto id = add({{"a@d.test", "d.test"}});
-    store::StoredMessage stored = *core.message(id);
-    core.hold(select({}), now);
-    EXPECT_EQ(core.message(id), nullptr);
-    EXPECT_TRUE(core.lane_failed("d.test", {true, "5.1.2", "no such domain"}, now, now).empty());
+    store::StoredMessage stored = *core.messages().stored(id);
+    core.admin().hold(select({}), now);
+    EXPECT_EQ(core.messages().stored(id), nullptr);
+    EXPECT_TRUE(core.hop_failures().failed("d.test", {true, "5.1.2", "no such domain"}, now, now).empty());
     stored.held = true;
-    EXPECT_FALSE(core.add(stored, now)) << "it comes back when it is released";
+    EXPECT_FALSE(core.window().add(stored, now)) << "it comes back when it is released";
 }
 
 TEST_F(Queue, EndsByTheAdministratorsWillWhatWaits) {
     add({{"a@d.test", "d.test"}, {"b@e.test", "e.test"}});
-    core.lane_failed("d.test", {false, "4.4.1", "refused"}, now, now);
+    core.hop_failures().failed("d.test", {false, "4.4.1", "refused"}, now, now);
     const auto work = core.take("e.test", now);
     const auto all = select({});
     EXPECT_EQ(all[0].active, 1U);
-    const auto results = core.end(all, RecipientState::bounced, "5.4.7", "given up", now);
+    const auto results = core.admin().end(all, RecipientState::bounced, "5.4.7", "given up", now);
     ASSERT_EQ(results.size(), 1U);
     EXPECT_EQ(results[0].recipient, 0U);
     EXPECT_EQ(results[0].text, "given up; what stood in the way before: refused");
     record(results);
-    EXPECT_EQ(core.in_memory().messages, 1U) << "the other recipient is in an attempt";
-    EXPECT_TRUE(core.end(all, RecipientState::bounced, "5.4.7", "again", now).empty());
+    EXPECT_EQ(core.messages().totals().messages, 1U) << "the other recipient is in an attempt";
+    EXPECT_TRUE(core.admin().end(all, RecipientState::bounced, "5.4.7", "again", now).empty());
     record(core.finished(*work, {recipient_result(1, RecipientState::sent)}, now));
-    EXPECT_EQ(core.in_memory().messages, 0U);
+    EXPECT_EQ(core.messages().totals().messages, 0U);
     pass(24h);
     EXPECT_EQ(core.take("d.test", now), std::nullopt);
 }
@@ -674,7 +677,7 @@ TEST_F(Queue, EndsByTheAdministratorsWillWhatWaits) {
 TEST_F(Queue, WarnsOnceOfMailThatWaitsForFourHours) {
     const auto id = add_mail("ann@sender.test", {"a@d.test", "b@e.test"});
     add({{"c@d.test", "d.test"}});  // from the null reverse-path: no one to tell
-    core.lane_failed("d.test", {false, "4.4.1", "refused"}, now, now);
+    core.hop_failures().failed("d.test", {false, "4.4.1", "refused"}, now, now);
     record(core.finished(*core.take("e.test", now), {recipient_result(1, RecipientState::queued)}, now));
     pass(4h - 1s);
     EXPECT_TRUE(delayed().empty());
@@ -699,9 +702,9 @@ TEST_F(Queue, WarnsOfNothingThatHasGoneOrNobodyWantsToHearOf) {
     pass(5h);
     EXPECT_TRUE(delayed().empty());
     const auto id = add_mail("ann@sender.test", {"c@d.test"}, "delay");
-    store::StoredMessage stored = *core.message(id);
+    store::StoredMessage stored = *core.messages().stored(id);
     stored.held = true;
-    core.hold(select({}), now);
+    core.admin().hold(select({}), now);
     pass(5h);
     bool later = false;
     const auto told = core.delayed(stored, now, later);
@@ -722,7 +725,7 @@ TEST_F(Queue, AWarningWaitsForTheEndOfAnAttempt) {
     const auto work = core.take("d.test", now);
     pass(4h);
     bool later = false;
-    EXPECT_FALSE(core.delayed(*core.message({1}), now, later));
+    EXPECT_FALSE(core.delayed(*core.messages().stored({1}), now, later));
     EXPECT_TRUE(later);
     record(core.finished(*work, {recipient_result(0, RecipientState::queued)}, now));
     pass(1min);
@@ -731,18 +734,18 @@ TEST_F(Queue, AWarningWaitsForTheEndOfAnAttempt) {
 
 TEST_F(Queue, DeletedMailIsNotSent) {
     const auto id = add({{"a@d.test", "d.test"}});
-    core.remove({id});
-    core.remove({id});
+    core.admin().remove({id});
+    core.admin().remove({id});
     EXPECT_EQ(core.take("d.test", now), std::nullopt);
-    EXPECT_EQ(core.in_memory().messages, 0U);
+    EXPECT_EQ(core.messages().totals().messages, 0U);
 }
 
 TEST_F(Queue, MailDeletedDuringItsAttemptEndsWithIt) {
     const auto id = add({{"a@d.test", "d.test"}});
     const auto work = core.take("d.test", now);
-    core.remove({id});
+    core.admin().remove({id});
     EXPECT_TRUE(core.finished(*work, {recipient_result(0, RecipientState::queued)}, now).empty());
-    EXPECT_EQ(core.message(id), nullptr);
+    EXPECT_EQ(core.messages().stored(id), nullptr);
     pass(24h);
     EXPECT_EQ(core.take("d.test", now), std::nullopt);
 }
@@ -750,13 +753,13 @@ TEST_F(Queue, MailDeletedDuringItsAttemptEndsWithIt) {
 TEST_F(Queue, ADeletedMessagesLastAttemptTellsOfItsSessions) {
     const auto id = add({{"a@d.test", "d.test"}});
     const auto work = core.take("d.test", now);
-    core.remove({id});
+    core.admin().remove({id});
     RecipientResult deferred = recipient_result(0, RecipientState::queued);
     deferred.result.detail.outcomes.emplace_back();
     const auto results = core.finished(*work, {deferred}, now);
     ASSERT_EQ(results.size(), 1U) << "each session counts";
-    core.recorded(results, now);
-    EXPECT_EQ(core.message(id), nullptr);
+    core.window().recorded(results, now);
+    EXPECT_EQ(core.messages().stored(id), nullptr);
     pass(24h);
     EXPECT_EQ(core.take("d.test", now), std::nullopt);
 }
@@ -862,9 +865,9 @@ TEST_F(JitteredQueue, TriesAFailingHopWhenItsTimeHasComeAndNotSooner) {
         const std::string hop = "d" + std::to_string(i) + ".test";
         add({{"a@d.test", hop.c_str()}});
         ASSERT_EQ(open_lanes(), std::vector<std::string>{hop});
-        EXPECT_TRUE(core.lane_failed(hop, {false, "4.4.1", "refused"}, now, now).empty());
+        EXPECT_TRUE(core.hop_failures().failed(hop, {false, "4.4.1", "refused"}, now, now).empty());
         end_lane(hop);
-        waits.push_back(core.changed_hop(hop, now).value().next_at - now.wall);
+        waits.push_back(core.hops().changed(hop, now).value().next_at - now.wall);
         ASSERT_LE(core.next_wake().value(), now.steady + waits.back());
         pass(waits.back() - 1us);
         ASSERT_TRUE(open_lanes().empty());
@@ -911,18 +914,18 @@ class QueueWindow : public Queue {
 
 TEST_F(QueueWindow, WhatWaitsForLongSleepsInTheStore) {
     const auto id = add({{"a@d.test", "d.test"}});
-    store::StoredMessage stored = *core.message(id);
+    store::StoredMessage stored = *core.messages().stored(id);
     record(core.finished(*core.take("d.test", now), {recipient_result(0, RecipientState::queued)}, now));
-    EXPECT_EQ(core.message(id), nullptr);
+    EXPECT_EQ(core.messages().stored(id), nullptr);
     EXPECT_EQ(core.next_wake(), now.steady + 5min);
-    EXPECT_EQ(core.wanted(now), std::nullopt);
+    EXPECT_EQ(core.window().wanted(now), std::nullopt);
     pass(5min);
-    const auto question = core.wanted(now);
+    const auto question = core.window().wanted(now);
     ASSERT_TRUE(question);
     EXPECT_EQ(question->now, now.wall);
-    EXPECT_EQ(core.wanted(now), std::nullopt) << "one question at a time";
+    EXPECT_EQ(core.window().wanted(now), std::nullopt) << "one question at a time";
     stored.recipients[0].next_at = now.wall;
-    core.loaded({{stored}, {hop_of("d.test", false)}, false, std::nullopt}, now);
+    core.window().loaded({{stored}, {hop_of("d.test", false)}, false, std::nullopt}, now);
     EXPECT_EQ(open_lanes(), std::vector<std::string>{"d.test"});
     EXPECT_EQ(core.take("d.test", now)->message->id, id);
 }
@@ -931,23 +934,23 @@ TEST_F(QueueWindow, ResultsThatAreNotOnStableStorageKeepAMessage) {
     const auto id = add({{"a@d.test", "d.test"}});
     const auto results =
         core.finished(*core.take("d.test", now), {recipient_result(0, RecipientState::queued)}, now);
-    EXPECT_NE(core.message(id), nullptr);
+    EXPECT_NE(core.messages().stored(id), nullptr);
     record(results);
-    EXPECT_EQ(core.message(id), nullptr);
+    EXPECT_EQ(core.messages().stored(id), nullptr);
 }
 
 TEST_F(QueueWindow, ABulkRunFillsItsPartOfTheMemoryAndTheRestIsAskedForAsItGoes) {
     for (int i = 0; i < 1000; ++i) add_from("192.0.2.1", "d.test");
-    EXPECT_EQ(core.in_memory().messages, 40U);
+    EXPECT_EQ(core.messages().totals().messages, 40U);
     const auto one = add_from("192.0.2.2", "d.test");
-    EXPECT_NE(core.message(one), nullptr) << "another sender finds room";
-    EXPECT_EQ(core.wanted(now), std::nullopt) << "there is enough to do";
+    EXPECT_NE(core.messages().stored(one), nullptr) << "another sender finds room";
+    EXPECT_EQ(core.window().wanted(now), std::nullopt) << "there is enough to do";
     for (int i = 0; i < 35; ++i)
         record(core.finished(*core.take("d.test", now), {recipient_result(0, RecipientState::sent)}, now));
-    const auto question = core.wanted(now);
+    const auto question = core.window().wanted(now);
     ASSERT_TRUE(question);
     EXPECT_EQ(question->per_hop, 20U);
-    EXPECT_EQ(question->known.size(), core.in_memory().messages);
+    EXPECT_EQ(question->known.size(), core.messages().totals().messages);
     EXPECT_TRUE(question->full.empty());
 }
 
@@ -961,45 +964,45 @@ TEST_F(QueueWindow, CountsRecipientsAsWellAsMessages) {
         return out;
     };
     std::size_t in = 0;
-    for (std::uint64_t id = 1; id <= 20; ++id) in += counting.add(message(id), now) ? 1U : 0U;
+    for (std::uint64_t id = 1; id <= 20; ++id) in += counting.window().add(message(id), now) ? 1U : 0U;
     EXPECT_LE(in, 7U) << "twice the hundred recipients, and one message";
-    EXPECT_FALSE(counting.wanted(now)) << "there is no room for what sleeps";
+    EXPECT_FALSE(counting.window().wanted(now)) << "there is no room for what sleeps";
     while (auto work = counting.take("d.test", now)) {
         std::vector<RecipientResult> recipient_results;
         for (const auto n : work->recipients)
             recipient_results.push_back(recipient_result(n, RecipientState::sent));
-        counting.recorded(counting.finished(*work, std::move(recipient_results), now), now);
+        counting.window().recorded(counting.finished(*work, std::move(recipient_results), now), now);
     }
-    const auto question = counting.wanted(now);
+    const auto question = counting.window().wanted(now);
     ASSERT_TRUE(question);
     EXPECT_EQ(question->recipients, 100U);
 }
 
 TEST_F(QueueWindow, NoMoreThanTwiceTheWindowComesInWhateverArrives) {
     for (int i = 0; i < 10'000; ++i) add_from("192.0.2.1", ("a" + std::to_string(i) + ".test").c_str());
-    EXPECT_EQ(core.in_memory().messages, 200U);
+    EXPECT_EQ(core.messages().totals().messages, 200U);
 }
 
 TEST_F(QueueWindow, AnAnswerOfTheStoreFindsNoRoomThatNewMailHasTaken) {
-    core.asleep(now.steady);
-    ASSERT_TRUE(core.wanted(now));
+    core.backlog().due(now.steady);
+    ASSERT_TRUE(core.window().wanted(now));
     for (int i = 0; i < 1000; ++i) add_from("192.0.2.1", ("a" + std::to_string(i) + ".test").c_str());
-    ASSERT_EQ(core.in_memory().messages, 200U);
+    ASSERT_EQ(core.messages().totals().messages, 200U);
     store::Due due;
     for (std::uint64_t id = 5001; id <= 5100; ++id) due.messages.push_back(sleeping(id, "d.test"));
     due.hops.push_back(hop_of("d.test", false));
-    core.loaded(std::move(due), now);
-    EXPECT_EQ(core.in_memory().messages, 200U);
+    core.window().loaded(std::move(due), now);
+    EXPECT_EQ(core.messages().totals().messages, 200U);
     for (int i = 0; i < 1000; ++i)
         if (auto work = core.take("a" + std::to_string(i) + ".test", now))
             record(core.finished(*work, {recipient_result(0, RecipientState::sent)}, now));
-    EXPECT_TRUE(core.wanted(now)) << "what found none is asked for again";
+    EXPECT_TRUE(core.window().wanted(now)) << "what found none is asked for again";
 }
 
 // A message that is over for one next hop, and due at others, is not kept beyond the room that there is.
 TEST_F(QueueWindow, WhatASweepBringsInLeavesWithItsPage) {
     for (int i = 0; i < 1000; ++i) add_from("192.0.2.1", ("a" + std::to_string(i) + ".test").c_str());
-    ASSERT_EQ(core.in_memory().messages, 200U);
+    ASSERT_EQ(core.messages().totals().messages, 200U);
     std::vector<store::StoredMessage> page;
     for (std::uint64_t id = 5001; id <= 5100; ++id) {
         store::StoredMessage two = sleeping(id, "d.test");
@@ -1008,26 +1011,26 @@ TEST_F(QueueWindow, WhatASweepBringsInLeavesWithItsPage) {
         page.push_back(std::move(two));
     }
     pass(24h * 6);
-    const Core::Sweep sweep{"d.test", page.back().id, {false, "4.4.1", "refused"}, now};
-    const auto results = core.swept(sweep, page, now);
+    const Sweep sweep{"d.test", page.back().id, {false, "4.4.1", "refused"}, now};
+    const auto results = core.hop_failures().swept(sweep, page, now);
     EXPECT_EQ(results.size(), 100U);
-    EXPECT_EQ(core.in_memory().messages, 300U);
+    EXPECT_EQ(core.messages().totals().messages, 300U);
     record(results);
-    EXPECT_LE(core.in_memory().messages, 200U);
+    EXPECT_LE(core.messages().totals().messages, 200U);
     EXPECT_LE(core.next_wake(), now.steady) << "the other recipients are due still";
 }
 
 TEST_F(QueueWindow, TheMailOfAHopThatFailsLeavesTheMemory) {
     for (int i = 0; i < 30; ++i) add_from("192.0.2.1", "d.test");
     open_lanes();
-    core.lane_failed("d.test", {false, "4.4.1", "refused"}, now, now);
+    core.hop_failures().failed("d.test", {false, "4.4.1", "refused"}, now, now);
     end_lane("d.test");
-    EXPECT_EQ(core.in_memory().messages, 0U);
+    EXPECT_EQ(core.messages().totals().messages, 0U);
     const auto id = add_from("192.0.2.1", "d.test");
-    EXPECT_EQ(core.message(id), nullptr) << "what comes later waits there, too";
+    EXPECT_EQ(core.messages().stored(id), nullptr) << "what comes later waits there, too";
     EXPECT_EQ(core.next_wake(), now.steady + 5min);
-    ASSERT_EQ(core.hops().size(), 1U) << "why it waits is remembered";
-    EXPECT_EQ(core.hops()[0].text, "refused");
+    ASSERT_EQ(core.hops().views().size(), 1U) << "why it waits is remembered";
+    EXPECT_EQ(core.hops().views()[0].text, "refused");
 }
 
 TEST_F(QueueWindow, AFailureIsRememberedUntilTheStoreKnowsIt) {
@@ -1035,101 +1038,102 @@ TEST_F(QueueWindow, AFailureIsRememberedUntilTheStoreKnowsIt) {
         const std::string hop = "d" + std::to_string(n) + ".test";
         add_from("192.0.2.1", hop.c_str());
         ASSERT_EQ(open_lanes(), std::vector<std::string>{hop});
-        core.lane_failed(hop, {false, "4.4.1", "refused"}, now, now);
-        ASSERT_TRUE(core.changed_hop(hop, now));
+        core.hop_failures().failed(hop, {false, "4.4.1", "refused"}, now, now);
+        ASSERT_TRUE(core.hops().changed(hop, now));
         end_lane(hop);
     }
     pass(3s - 1us);
     EXPECT_TRUE(open_lanes().empty());
-    EXPECT_EQ(core.hops().size(), 25U) << "the store's answer might not know that they failed";
+    EXPECT_EQ(core.hops().views().size(), 25U) << "the store's answer might not know that they failed";
     pass(1us);
     EXPECT_TRUE(open_lanes().empty());
-    EXPECT_EQ(core.hops().size(), 20U) << "there is no room for more of which nothing is in memory";
+    EXPECT_EQ(core.hops().views().size(), 20U) << "there is no room for more of which nothing is in memory";
 }
 
 TEST_F(QueueWindow, OfAHopThatIsFullNothingIsAskedFor) {
-    core.asleep(now.steady);
-    ASSERT_TRUE(core.wanted(now));
+    core.backlog().due(now.steady);
+    ASSERT_TRUE(core.window().wanted(now));
     store::Due due;
     for (std::uint64_t id = 1; id <= 30; ++id) due.messages.push_back(sleeping(id, "d.test"));
     due.hops.push_back(hop_of("d.test", true));
-    core.loaded(std::move(due), now);
+    core.window().loaded(std::move(due), now);
     for (int i = 0; i < 25; ++i) ASSERT_TRUE(core.take("d.test", now));
-    EXPECT_EQ(core.wanted(now), std::nullopt)
+    EXPECT_EQ(core.window().wanted(now), std::nullopt)
         << "the hop is more than half full: the answer would be nothing";
 }
 
 TEST_F(QueueWindow, AHopOfWhichNothingIsDueIsAskedForOnceMoreAtMost) {
-    core.asleep(now.steady);
-    ASSERT_TRUE(core.wanted(now));
+    core.backlog().due(now.steady);
+    ASSERT_TRUE(core.window().wanted(now));
     store::StoredMessage both = sleeping(1, "d.test");
     both.recipients.push_back(sleeping(1, "e.test").recipients[0]);
     both.recipients[1].next_at = now.wall + 10min;
-    core.loaded({{both}, {hop_of("d.test", false), hop_of("e.test", true)}, false, now.wall + 10min}, now);
-    ASSERT_TRUE(core.wanted(now)) << "e.test may have more that is due";
-    core.loaded({{}, {}, false, now.wall + 10min}, now);
-    EXPECT_EQ(core.wanted(now), std::nullopt) << "it has not";
+    core.window().loaded({{both}, {hop_of("d.test", false), hop_of("e.test", true)}, false, now.wall + 10min},
+                         now);
+    ASSERT_TRUE(core.window().wanted(now)) << "e.test may have more that is due";
+    core.window().loaded({{}, {}, false, now.wall + 10min}, now);
+    EXPECT_EQ(core.window().wanted(now), std::nullopt) << "it has not";
 }
 
 TEST_F(QueueWindow, WhatABlockedHopHasInTheStoreIsAskedForWhenItIsNoMore) {
     const auto id = add({{"a@d.test", "d.test"}});
-    core.asleep(now.steady + 1s);
+    core.backlog().due(now.steady + 1s);
     ASSERT_EQ(open_lanes().size(), 1U);
-    core.lane_failed("d.test", {false, "4.4.1", "refused"}, now, now);
+    core.hop_failures().failed("d.test", {false, "4.4.1", "refused"}, now, now);
     end_lane("d.test");
-    ASSERT_EQ(core.message(id), nullptr) << "it waits in the store";
+    ASSERT_EQ(core.messages().stored(id), nullptr) << "it waits in the store";
     pass(1s);
-    const auto question = core.wanted(now);
+    const auto question = core.window().wanted(now);
     ASSERT_TRUE(question);
     EXPECT_EQ(question->full, std::vector<std::string>{"d.test"});
-    core.loaded({{}, {}, false, std::nullopt}, now);
+    core.window().loaded({{}, {}, false, std::nullopt}, now);
     pass(5min);
     ASSERT_TRUE(core.next_wake());
     EXPECT_LE(*core.next_wake(), now.steady);
-    EXPECT_TRUE(core.wanted(now));
+    EXPECT_TRUE(core.window().wanted(now));
 }
 
 TEST_F(QueueWindow, AFullHopIsAskedForWhenItHasRoomAgain) {
     for (int i = 0; i < 30; ++i) add_from("192.0.2.1", "d.test");
-    core.asleep(now.steady);
-    const auto question = core.wanted(now);
+    core.backlog().due(now.steady);
+    const auto question = core.window().wanted(now);
     ASSERT_TRUE(question);
     EXPECT_EQ(question->full, std::vector<std::string>{"d.test"});
-    core.loaded({{}, {}, false, std::nullopt}, now);
+    core.window().loaded({{}, {}, false, std::nullopt}, now);
     for (int i = 0; i < 25; ++i) {
         const auto work = core.take("d.test", now);
         record(core.finished(*work, {recipient_result(0, RecipientState::sent)}, now));
     }
-    EXPECT_TRUE(core.wanted(now)) << "what was due in the store is due still";
+    EXPECT_TRUE(core.window().wanted(now)) << "what was due in the store is due still";
 }
 
 TEST_F(QueueWindow, WhatEndsWhileTheStoreIsAskedForMessagesDoesNotEndAgain) {
     const auto id = add({{"a@d.test", "d.test"}});
-    const store::StoredMessage stored = *core.message(id);
-    core.asking();
+    const store::StoredMessage stored = *core.messages().stored(id);
+    core.messages().asking();
     record(core.finished(*core.take("d.test", now), {recipient_result(0, RecipientState::sent)}, now));
-    ASSERT_EQ(core.message(id), nullptr);
-    core.answered();
+    ASSERT_EQ(core.messages().stored(id), nullptr);
+    core.messages().answered();
     pass(24h * 30);
-    EXPECT_TRUE(core.select(stored, {}).recipients.empty());
-    const Core::Sweep sweep{"d.test", id, {false, "4.4.1", "refused"}, now};
-    EXPECT_TRUE(core.swept(sweep, {stored}, now).empty());
+    EXPECT_TRUE(core.admin().select(stored, {}).recipients.empty());
+    const Sweep sweep{"d.test", id, {false, "4.4.1", "refused"}, now};
+    EXPECT_TRUE(core.hop_failures().swept(sweep, {stored}, now).empty());
 }
 
 TEST_F(QueueWindow, WhatChangesWhileTheStoreIsAskedIsNotTakenFromItsAnswer) {
-    core.asleep(now.steady);
-    ASSERT_TRUE(core.wanted(now));
+    core.backlog().due(now.steady);
+    ASSERT_TRUE(core.window().wanted(now));
     const auto id = add({{"a@d.test", "d.test"}});
-    const store::StoredMessage stored = *core.message(id);
+    const store::StoredMessage stored = *core.messages().stored(id);
     record(core.finished(*core.take("d.test", now), {recipient_result(0, RecipientState::sent)}, now));
-    EXPECT_EQ(core.message(id), nullptr);
-    core.loaded({{stored}, {hop_of("d.test", false)}, false, std::nullopt}, now);
-    EXPECT_EQ(core.message(id), nullptr) << "it would be sent twice";
-    core.asleep(now.steady);
-    ASSERT_TRUE(core.wanted(now));
-    core.hold({core.select(stored, {})}, now);
-    core.loaded({{stored}, {hop_of("d.test", false)}, false, std::nullopt}, now);
-    EXPECT_EQ(core.message(id), nullptr) << "it is on hold by now";
+    EXPECT_EQ(core.messages().stored(id), nullptr);
+    core.window().loaded({{stored}, {hop_of("d.test", false)}, false, std::nullopt}, now);
+    EXPECT_EQ(core.messages().stored(id), nullptr) << "it would be sent twice";
+    core.backlog().due(now.steady);
+    ASSERT_TRUE(core.window().wanted(now));
+    core.admin().hold({core.admin().select(stored, {})}, now);
+    core.window().loaded({{stored}, {hop_of("d.test", false)}, false, std::nullopt}, now);
+    EXPECT_EQ(core.messages().stored(id), nullptr) << "it is on hold by now";
 }
 
 TEST_F(QueueWindow, AHopThatFailsInTheStoreIsNotTried) {
@@ -1137,26 +1141,27 @@ TEST_F(QueueWindow, AHopThatFailsInTheStoreIsNotTried) {
     failing.state.failures = 2;
     failing.state.next_at = now.wall + 10min;
     failing.state.text = "refused";
-    core.asleep(now.steady);
-    ASSERT_TRUE(core.wanted(now));
+    core.backlog().due(now.steady);
+    ASSERT_TRUE(core.window().wanted(now));
     store::StoredMessage two = sleeping(7, "d.test");
     two.recipients.push_back(two.recipients[0]);
     two.recipients[1].address.next_hop = "e.test";
-    core.loaded({{two}, {failing, hop_of("e.test", false)}, false, std::nullopt}, now);
+    core.window().loaded({{two}, {failing, hop_of("e.test", false)}, false, std::nullopt}, now);
     EXPECT_EQ(open_lanes(), std::vector<std::string>{"e.test"});
     pass(10min);
     EXPECT_EQ(open_lanes(), std::vector<std::string>{"d.test"});
 }
 
 TEST_F(QueueWindow, AStoreThatCannotAnswerIsAskedAgain) {
-    core.asleep(now.steady);
-    ASSERT_TRUE(core.wanted(now));
-    core.loaded({{}, {hop_of("d.test", true)}, false, std::nullopt}, now);  // there is more, and room for it
-    ASSERT_TRUE(core.wanted(now));
-    core.load_failed(now);
-    EXPECT_EQ(core.wanted(now), std::nullopt);
+    core.backlog().due(now.steady);
+    ASSERT_TRUE(core.window().wanted(now));
+    core.window().loaded({{}, {hop_of("d.test", true)}, false, std::nullopt},
+                         now);  // there is more, and room for it
+    ASSERT_TRUE(core.window().wanted(now));
+    core.window().load_failed(now);
+    EXPECT_EQ(core.window().wanted(now), std::nullopt);
     pass(1s);
-    EXPECT_TRUE(core.wanted(now));
+    EXPECT_TRUE(core.window().wanted(now));
 }
 
 TEST_F(QueueWindow, WhatIsOverBouncesThoughItSleeps) {  // D-41
@@ -1166,25 +1171,26 @@ TEST_F(QueueWindow, WhatIsOverBouncesThoughItSleeps) {  // D-41
     pass(24h * 6);
     young.arrived = now.wall;
     open_lanes();
-    auto results = core.lane_failed("d.test", {false, "4.4.1", "refused"}, now, now);
+    auto results = core.hop_failures().failed("d.test", {false, "4.4.1", "refused"}, now, now);
     EXPECT_EQ(results.size(), 40U) << "those in memory";
     record(results);
-    const auto sweeps = core.sweeps();
+    const auto sweeps = core.hop_failures().sweeps();
     ASSERT_EQ(sweeps.size(), 1U);
     EXPECT_EQ(sweeps[0].hop, "d.test");
     EXPECT_GT(sweeps[0].until, store::MessageId::last_at(old.arrived)) << "this lane began after its time";
-    EXPECT_TRUE(core.sweeps().empty());
+    EXPECT_TRUE(core.hop_failures().sweeps().empty());
     store::StoredMessage of_another_group = sleeping(1002, "d.test");
     of_another_group.arrived = old.arrived;
     of_another_group.envelope.requiretls = true;
-    results = core.swept(sweeps[0], {old, young, of_another_group}, now);
-    EXPECT_EQ(core.message(of_another_group.id), nullptr) << "it is not brought into memory in vain";
+    results = core.hop_failures().swept(sweeps[0], {old, young, of_another_group}, now);
+    EXPECT_EQ(core.messages().stored(of_another_group.id), nullptr)
+        << "it is not brought into memory in vain";
     ASSERT_EQ(results.size(), 1U);
     EXPECT_EQ(results[0].message, old.id);
     EXPECT_EQ(results[0].state, RecipientState::bounced);
     EXPECT_NE(results[0].text.find("given up after 6d"), std::string::npos) << results[0].text;
     record(results);
-    EXPECT_EQ(core.message(old.id), nullptr);
+    EXPECT_EQ(core.messages().stored(old.id), nullptr);
 }
 
 TEST_F(QueueWindow, ASuspendedHopIsNotTriedUntilItIsResumed) {
@@ -1192,23 +1198,23 @@ TEST_F(QueueWindow, ASuspendedHopIsNotTriedUntilItIsResumed) {
     suspension.scope = "d.test";
     suspension.reason = "they asked for it";
     add({{"a@d.test", "d.test"}});
-    core.suspend(suspension, now);
+    core.admin().suspend(suspension, now);
     add({{"b@d.test", "d.test"}});
     EXPECT_TRUE(open_lanes().empty());
     EXPECT_EQ(core.take("d.test", now), std::nullopt);
-    EXPECT_EQ(core.blocked_by(*core.message({1}), now)[0].what, Obstacle::hop_suspended);
-    core.asleep(now.steady);
-    const auto question = core.wanted(now);
+    EXPECT_EQ(core.blocked_by(*core.messages().stored({1}), now)[0].what, Obstacle::hop_suspended);
+    core.backlog().due(now.steady);
+    const auto question = core.window().wanted(now);
     ASSERT_TRUE(question);
     EXPECT_TRUE(std::binary_search(question->full.begin(), question->full.end(), "d.test"));
-    core.loaded({}, now);
+    core.window().loaded({}, now);
     suspension.ended = true;
-    core.suspend(suspension, now);
-    EXPECT_TRUE(core.wanted(now)) << "what sleeps may be due";
+    core.admin().suspend(suspension, now);
+    EXPECT_TRUE(core.window().wanted(now)) << "what sleeps may be due";
     EXPECT_EQ(open_lanes(), std::vector<std::string>{"d.test"});
     suspension.ended = false;
     suspension.scope = ".test";
-    core.suspend(suspension, now);
+    core.admin().suspend(suspension, now);
     EXPECT_EQ(core.take("d.test", now), std::nullopt) << "a domain above it";
 }
 
@@ -1217,12 +1223,12 @@ TEST_F(QueueWindow, ASuspendedSendersMailIsToBeHeld) {
     suspension.kind = store::SuspensionKind::sender;
     suspension.scope = "192.0.2.9";
     const auto before = add_from("192.0.2.9", "d.test");
-    core.suspend(suspension, now);
+    core.admin().suspend(suspension, now);
     const auto after = add_from("192.0.2.9", "e.test");
     add_from("192.0.2.1", "f.test");
-    EXPECT_EQ(core.to_hold(), (std::vector<store::MessageId>{before, after}));
-    EXPECT_EQ(core.message(after), nullptr);
-    EXPECT_TRUE(core.to_hold().empty());
+    EXPECT_EQ(core.window().to_hold(), (std::vector<store::MessageId>{before, after}));
+    EXPECT_EQ(core.messages().stored(after), nullptr);
+    EXPECT_TRUE(core.window().to_hold().empty());
 }
 
 TEST_F(QueueWindow, AFailingHopWithNothingButMailThatIsToBeHeldIsNotAskedForInATightLoop) {
@@ -1232,51 +1238,51 @@ TEST_F(QueueWindow, AFailingHopWithNothingButMailThatIsToBeHeldIsNotAskedForInAT
         fails.next_hop = hop;
         fails.failures = 1;
         fails.next_at = now.wall + 1h;
-        core.restore(fails, now);
+        core.hops().restore(fails, now);
     }
     store::StoredSuspension suspension;
     suspension.kind = store::SuspensionKind::sender;
     suspension.scope = "192.0.2.9";
-    core.suspend(suspension, now);
+    core.admin().suspend(suspension, now);
     store::DueHop failing = hop_of("e.test", false);
     failing.state.failures = 1;
     failing.state.next_at = now.wall - 1s;
-    core.asleep(now.steady);
-    ASSERT_TRUE(core.wanted(now));
-    core.loaded({{sleeping(7, "e.test", "192.0.2.9")}, {failing}, false, std::nullopt}, now);
-    EXPECT_EQ(core.to_hold().size(), 1U);
-    EXPECT_FALSE(core.wanted(now));
+    core.backlog().due(now.steady);
+    ASSERT_TRUE(core.window().wanted(now));
+    core.window().loaded({{sleeping(7, "e.test", "192.0.2.9")}, {failing}, false, std::nullopt}, now);
+    EXPECT_EQ(core.window().to_hold().size(), 1U);
+    EXPECT_FALSE(core.window().wanted(now));
     pass(1s);
-    EXPECT_TRUE(core.wanted(now));
+    EXPECT_TRUE(core.window().wanted(now));
 }
 
 TEST_F(QueueWindow, MailThatIsToBeHeldIsNeitherTakenNorAskedForUntilItIs) {
     const auto id = add_from("192.0.2.9", "d.test");
-    const store::StoredMessage stored = *core.message(id);
+    const store::StoredMessage stored = *core.messages().stored(id);
     store::StoredSuspension suspension;
     suspension.kind = store::SuspensionKind::sender;
     suspension.scope = "192.0.2.9";
-    core.suspend(suspension, now);
+    core.admin().suspend(suspension, now);
     const store::StoredMessage other = sleeping(7, "e.test", "192.0.2.9");
-    core.loaded({{other}, {hop_of("e.test", false)}, false, std::nullopt}, now);
-    const auto ids = core.to_hold();
+    core.window().loaded({{other}, {hop_of("e.test", false)}, false, std::nullopt}, now);
+    const auto ids = core.window().to_hold();
     EXPECT_EQ(ids, (std::vector<store::MessageId>{id, other.id}));
     EXPECT_EQ(core.take("d.test", now), std::nullopt);
-    core.asleep(now.steady);
-    EXPECT_EQ(core.wanted(now).value().known, ids) << "the store need not name it again and again";
-    core.loaded({{other}, {hop_of("e.test", false)}, false, std::nullopt}, now);
-    EXPECT_TRUE(core.to_hold().empty()) << "it is known that this is to be held";
+    core.backlog().due(now.steady);
+    EXPECT_EQ(core.window().wanted(now).value().known, ids) << "the store need not name it again and again";
+    core.window().loaded({{other}, {hop_of("e.test", false)}, false, std::nullopt}, now);
+    EXPECT_TRUE(core.window().to_hold().empty()) << "it is known that this is to be held";
     // The suspension ends before the store could keep that.
     suspension.ended = true;
-    core.suspend(suspension, now);
-    core.held(ids, now);
+    core.admin().suspend(suspension, now);
+    core.window().held(ids, now);
     EXPECT_EQ(core.take("d.test", now).value().message->id, id);
-    EXPECT_TRUE(core.wanted(now)) << "what sleeps is asked for again";
+    EXPECT_TRUE(core.window().wanted(now)) << "what sleeps is asked for again";
 }
 
 TEST_F(QueueWindow, ReroutedMailWaitsForItsNewHop) {
     const auto id = add({{"a@d.test", "d.test"}, {"b@e.test", "e.test"}});
-    core.reroute(select({}), "d.test", "relay.test", now);
+    core.admin().reroute(select({}), "d.test", "relay.test", now);
     EXPECT_EQ(core.take("d.test", now), std::nullopt);
     const auto work = core.take("relay.test", now);
     ASSERT_TRUE(work);
@@ -1288,10 +1294,10 @@ TEST_F(QueueWindow, ReroutedMailWaitsForItsNewHop) {
 TEST_F(QueueWindow, ReroutedMailIsAsNewAtItsNewHop) {
     const auto id = add({{"a@d.test", "d.test"}, {"b@e.test", "e.test"}});  // the second keeps it in memory
     record(core.finished(*core.take("d.test", now), {recipient_result(0, RecipientState::queued)}, now));
-    ASSERT_TRUE(core.message(id));
-    ASSERT_GT(core.message(id)->recipients[0].next_at, now.wall);
-    core.reroute(select({}), "d.test", "relay.test", now);
-    const auto& moved = core.message(id)->recipients[0];
+    ASSERT_TRUE(core.messages().stored(id));
+    ASSERT_GT(core.messages().stored(id)->recipients[0].next_at, now.wall);
+    core.admin().reroute(select({}), "d.test", "relay.test", now);
+    const auto& moved = core.messages().stored(id)->recipients[0];
     EXPECT_EQ(moved.text, "") << "nobody there has said anything yet";
     EXPECT_EQ(moved.tries, 0U);
     EXPECT_EQ(core.take("relay.test", now).value().message->id, id)
@@ -1310,14 +1316,14 @@ TEST_F(QueueWindow, ASelectionThatIsOfAMomentAgoEndsWhatStillWaits) {
             mail::Recipient(mail::ForwardPath::parse(std::string("a@") + hop).value()), hop));
     const Selected before{std::make_shared<store::StoredMessage>(message), {0, 1}};
     message.recipients[0].state = RecipientState::sent;
-    core.add(std::move(message), now);
-    const auto results = core.end({before}, RecipientState::deleted, "5.7.0", "deleted", now);
+    core.window().add(std::move(message), now);
+    const auto results = core.admin().end({before}, RecipientState::deleted, "5.7.0", "deleted", now);
     ASSERT_EQ(results.size(), 1U);
     EXPECT_EQ(results[0].recipient, 1U);
     record(results);
-    EXPECT_EQ(core.message({last}), nullptr);
-    record(core.end(select({}), RecipientState::deleted, "5.7.0", "deleted", now));
-    EXPECT_EQ(core.message(other), nullptr);
+    EXPECT_EQ(core.messages().stored({last}), nullptr);
+    record(core.admin().end(select({}), RecipientState::deleted, "5.7.0", "deleted", now));
+    EXPECT_EQ(core.messages().stored(other), nullptr);
 }
 
 TEST_F(QueueWindow, KeepsTheBodiesOfNewMailUpToALimit) {
@@ -1328,18 +1334,19 @@ TEST_F(QueueWindow, KeepsTheBodiesOfNewMailUpToALimit) {
         message.body = store::Body::of(std::string(octets, 'x'));
         message.recipients.emplace_back(
             store::QueuedRecipient(mail::Recipient(mail::ForwardPath::parse("a@d.test").value()), "d.test"));
-        core.add(std::move(message), now);
+        core.window().add(std::move(message), now);
         return store::MessageId{last};
     };
     const auto first = with_body(options().window.octets - 10);
     const auto second = with_body(11);
     const auto third = with_body(10);
-    EXPECT_TRUE(core.message(first)->body.octets);
-    EXPECT_FALSE(core.message(second)->body.octets) << "it is read when it goes";
-    EXPECT_EQ(core.message(second)->body.size, 11U);
-    EXPECT_TRUE(core.message(third)->body.octets);
-    record(core.end(select({}), RecipientState::deleted, "5.7.0", "deleted", now));
-    EXPECT_TRUE(core.message(with_body(options().window.octets))->body.octets) << "there is room again";
+    EXPECT_TRUE(core.messages().stored(first)->body.octets);
+    EXPECT_FALSE(core.messages().stored(second)->body.octets) << "it is read when it goes";
+    EXPECT_EQ(core.messages().stored(second)->body.size, 11U);
+    EXPECT_TRUE(core.messages().stored(third)->body.octets);
+    record(core.admin().end(select({}), RecipientState::deleted, "5.7.0", "deleted", now));
+    EXPECT_TRUE(core.messages().stored(with_body(options().window.octets))->body.octets)
+        << "there is room again";
 }
 
 }  // namespace
