@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Installs the Debian 12 packages that Sternpost is built from; with --tests also those that only the tests need, with --bench
-# those of bench/compare.sh.
+# those of bench/compare.sh, with --package those of scripts/package.sh.
 # Says what it installs, asks nothing, and does nothing when all is there.
 set -euo pipefail
 # shellcheck source=scripts/lib.sh
@@ -18,18 +18,20 @@ test_packages=(
 )
 # npm fetches nodemailer. NodeSource's nodejs brings an npm that Debian's packages do not go with.
 if ! command -v npm >/dev/null; then test_packages+=(nodejs npm); fi
+package_packages=(debhelper lintian dpkg-dev)
 bench_packages=(libbenchmark-dev linux-perf python3-cryptography)
 
 case "${1:-}" in
     '') ;;
+    --package) packages+=("${package_packages[@]}") ;;
     --bench) packages+=("${bench_packages[@]}") ;;
     --tests) packages+=("${test_packages[@]}") ;;
     --help)
-        echo "usage: scripts/install-deps.sh [--tests|--bench]"
+        echo "usage: scripts/install-deps.sh [--tests|--bench|--package]"
         exit 0
         ;;
     *)
-        echo "usage: scripts/install-deps.sh [--tests|--bench]" >&2
+        echo "usage: scripts/install-deps.sh [--tests|--bench|--package]" >&2
         exit 64
         ;;
 esac

@@ -78,6 +78,7 @@ Command::Command() {
     add_tlsrpt(*this);
     dkim_.add(*this);
     add_config(*this);
+    add_completion(*this);
 }
 
 config::Loaded Command::load() const {

@@ -42,7 +42,7 @@ Result<IndexCheck> IndexCheck::open(const DatabasePlace& place, bool mend) {
     if (!database) return fail(std::move(database).error());
     const auto empty = check_schema(**database, place.path);
     if (!empty) return fail(empty.error());
-    if (!*empty && (*database)->number("PRAGMA user_version") != newest_schema())
+    if (!*empty && (*database)->number("PRAGMA user_version") != schema_version)
         return fail(
             Errc::busy,
             place.path + " was made by an earlier release: start the daemon once to bring it up to date");

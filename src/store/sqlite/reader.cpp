@@ -120,7 +120,7 @@ Result<std::unique_ptr<Reader>> Reader::open(const DatabasePlace& place,
     const auto empty = check_schema(**database, place.path);
     if (!empty) return fail(empty.error());
     if (*empty) return fail(Errc::not_found, place.path + " is empty: the daemon has not run yet");
-    if ((*database)->number("PRAGMA user_version") != newest_schema())
+    if ((*database)->number("PRAGMA user_version") != schema_version)
         return fail(
             Errc::busy,
             place.path + " was made by an earlier release: start the daemon once to bring it up to date");

@@ -278,6 +278,7 @@ DROP TABLE alarm;
 DROP TABLE suspension;
 )sql"},
 };
+static_assert(migrations.size() == schema_version);
 
 // Recipients of mail that says something of TLS were in the row of their next hop, and get that of their
 // group.
@@ -338,10 +339,6 @@ void gather_kept(Database& database) {
 
 }  // namespace
 
-int newest_schema() {
-    return static_cast<int>(migrations.size());
-}
-
 Result<bool> check_schema(Database& database, const std::string& name) {
     const auto version = database.number("PRAGMA user_version");
     const auto application = database.number("PRAGMA application_id");
@@ -353,13 +350,13 @@ Result<bool> check_schema(Database& database, const std::string& name) {
     if (version == 0 && application == 0 && tables == 0) return true;
     if (application != application_id)
         return fail(Errc::damaged, name + " is not a queue index of Sternpost");
-    if (version > newest_schema())
+    if (version > schema_version)
         return fail(
             Errc::newer_schema,
             fmt::format(
                 "{} has schema {}, made by a later release of Sternpost; this one knows schemas up to {}: "
                 "install the later release again",
-                name, version, newest_schema()));
+                name, version, schema_version));
     return false;
 }
 
