@@ -33,10 +33,14 @@ class ResultStore final : public fake::IntakeStore {
   public:
     std::size_t sent = 0;
     std::vector<store::HopState> hop_states;
+    std::vector<store::TlsOutcome> outcomes;  // of results
 
     void record(std::vector<store::DeliveryResult> results, std::vector<store::NewMessage>,
                 Completion<store::Result<void>> reply) override {
-        for (const auto& result : results) sent += result.state == store::RecipientState::sent ? 1U : 0U;
+        for (const auto& result : results) {
+            sent += result.state == store::RecipientState::sent ? 1U : 0U;
+            outcomes.insert(outcomes.end(), result.detail.outcomes.begin(), result.detail.outcomes.end());
+        }
         reply(store::Result<void>());
     }
     void keep(store::Kept kept, Completion<store::Result<void>> reply) override {
@@ -231,6 +235,16 @@ TEST_F(AttemptTest, TellsOfTwentySessions) {
     EXPECT_EQ(dialer_.requests.size(), 64U) << "each with TLS, and in clear";
     ASSERT_FALSE(store_.hop_states.empty());
     EXPECT_EQ(store_.hop_states.back().detail.outcomes.size(), 20U);
+}
+
+TEST_F(AttemptTest, TellsOfASessionInClearHowItsHandshakeFailed) {
+    has_addresses("d.test", 1);
+    dialer_.in_tls = failure(smtp::Stage::handshake, smtp::Errc::handshake_failed);
+    start();
+    accept(1);
+    EXPECT_EQ(store_.sent, 1U);
+    ASSERT_EQ(store_.outcomes.size(), 1U);
+    EXPECT_EQ(store_.outcomes[0].reason_code, "handshake-failed: as told");
 }
 
 TEST_F(AttemptTest, ProbesFiveHostsAndShowsTenRecords) {
