@@ -34,11 +34,13 @@ class ResultStore final : public fake::IntakeStore {
     std::size_t sent = 0;
     std::vector<store::DeliveryResult> results;
     std::vector<store::HopState> hop_states;
+    std::vector<store::TlsOutcome> outcomes;  // of results
 
     void record(std::vector<store::DeliveryResult> some, std::vector<store::NewMessage>,
                 Completion<store::Result<void>> reply) override {
         for (auto& result : some) {
             sent += result.state == store::RecipientState::sent ? 1U : 0U;
+            outcomes.insert(outcomes.end(), result.detail.outcomes.begin(), result.detail.outcomes.end());
             results.push_back(std::move(result));
         }
         reply(store::Result<void>());
@@ -431,6 +433,16 @@ TEST_F(AttemptTest, TellsOfTwentySessions) {
     EXPECT_EQ(dialer_.requests.size(), 64U) << "each with TLS, and in clear";
     ASSERT_FALSE(store_.hop_states.empty());
     EXPECT_EQ(store_.hop_states.back().detail.outcomes.size(), 20U);
+}
+
+TEST_F(AttemptTest, TellsOfASessionInClearHowItsHandshakeFailed) {
+    has_addresses("d.test", 1);
+    dialer_.in_tls = failure(smtp::Stage::handshake, smtp::Errc::handshake_failed);
+    start();
+    accept(1);
+    EXPECT_EQ(store_.sent, 1U);
+    ASSERT_EQ(store_.outcomes.size(), 1U);
+    EXPECT_EQ(store_.outcomes[0].reason_code, "handshake-failed: as told");
 }
 
 TEST_F(AttemptTest, ProbesFiveHostsAndShowsTenRecords) {

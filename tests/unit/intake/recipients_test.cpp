@@ -5,27 +5,34 @@
 namespace sternpost::intake {
 namespace {
 
-void add(Recipients& to, std::string_view path) {
-    to.add(mail::ForwardPath::parse(path).value(), {});
+mail::ForwardPath path(const char* text) {
+    return mail::ForwardPath::parse(text).value();
 }
 
-TEST(Recipients, AreEachThereOnce) {
+TEST(Recipients, AreThereOnceEach) {
     Recipients recipients;
-    for (const char* path : {"a@d.test", "b@d.test", "a@d.test"}) add(recipients, path);
-    EXPECT_EQ(recipients.size(), 2U);
-    EXPECT_EQ(recipients.list().at(0).next_hop, "d.test");
+    mail::Notify never;
+    never.never = true;
+    recipients.add(path("bob@example.com"), never, "rfc822;bob@example.com");
+    recipients.add(path("carol@example.com"), {});
+    recipients.add(path("bob@example.com"), {});
+    ASSERT_EQ(recipients.size(), 2U);
+    EXPECT_EQ(recipients.list()[0].recipient.path.text(), "bob@example.com");
+    EXPECT_EQ(recipients.list()[0].recipient.notify, never) << "the first one counts";
+    EXPECT_EQ(recipients.list()[0].next_hop, "example.com");
+    EXPECT_EQ(recipients.list()[1].recipient.path.text(), "carol@example.com");
 }
 
 TEST(Recipients, OfOneMessageAreForgottenInTheNext) {
     Recipients recipients;
-    add(recipients, "a@d.test");
+    recipients.add(path("bob@example.com"), {});
     EXPECT_EQ(recipients.take().size(), 1U);
     EXPECT_TRUE(recipients.empty());
-    add(recipients, "a@d.test");
+    recipients.add(path("bob@example.com"), {});
     EXPECT_EQ(recipients.size(), 1U) << "after a message";
     recipients.clear();
     EXPECT_TRUE(recipients.empty());
-    add(recipients, "a@d.test");
+    recipients.add(path("bob@example.com"), {});
     EXPECT_EQ(recipients.size(), 1U) << "after RSET";
 }
 
