@@ -21,7 +21,8 @@ class TableResolver : public dns::Resolver {
   public:
     std::map<std::string, std::vector<std::string>> texts;
     std::map<std::string, std::vector<std::string>> addresses;
-    std::set<std::string> broken;  // names that cannot be looked up
+    std::set<std::string> broken;       // names that cannot be looked up
+    std::set<std::string> broken_aaaa;  // nor their AAAA records alone
     std::vector<std::string> asked;
 
     asio::awaitable<dns::Result<dns::Answer<std::string>>> txt(dns::Domain name) override {
@@ -56,7 +57,8 @@ class TableResolver : public dns::Resolver {
 
   private:
     asio::awaitable<dns::Result<dns::Answer<dns::Address>>> look_up(dns::Domain name, bool v6) {
-        if (broken.contains(name.text())) co_return fail(dns::Errc::temporary, "SERVFAIL");
+        if (broken.contains(name.text()) || (v6 && broken_aaaa.contains(name.text())))
+            co_return fail(dns::Errc::temporary, "SERVFAIL");
         dns::Answer<dns::Address> out;
         const auto it = addresses.find(name.text());
         if (it == addresses.end()) co_return out;
@@ -129,6 +131,7 @@ class PolicyStore final : public IntakeStore {
     bool readable = true;  // versions are
     int asked = 0;         // for versions
     bool writable = true;  // policies are
+    bool hold = false;     // policies are kept at release()
 
     std::vector<store::StoredDiscovery> all_discoveries() const {
         std::vector<store::StoredDiscovery> out;
@@ -147,17 +150,29 @@ class PolicyStore final : public IntakeStore {
         if (auto* alarm = std::get_if<store::StoredAlarm>(&value)) raised.push_back(std::move(*alarm));
         if (auto* policy = std::get_if<store::StoredPolicy>(&value)) {
             if (!writable) return reply(fail(store::Errc::io, "as told"));
+            if (hold) {
+                held_ = {std::move(value), std::move(reply)};
+                return;
+            }
             seen[policy->domain].push_back(
                 {policy->id, policy->text, policy->fingerprint, policy->fetched, policy->checked});
             kept[policy->domain] = std::move(*policy);
         }
         if (reply) reply(store::Result<void>());
     }
+    void release() {
+        hold = false;
+        auto [value, reply] = std::move(held_);
+        keep(std::move(value), std::move(reply));
+    }
     store::Result<std::vector<store::PolicyVersion>> versions(const std::string& domain) override {
         ++asked;
         if (!readable) return fail(store::Errc::io, "as told");
         return seen[domain];
     }
+
+  private:
+    std::pair<store::Kept, Completion<store::Result<void>>> held_;
 };
 
 }  // namespace sternpost::fake

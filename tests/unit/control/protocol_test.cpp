@@ -29,6 +29,15 @@ INSTANTIATE_TEST_SUITE_P(Control, LineThatIsNoAnswer,
                                          Line{"NumberWithoutEnd", R"({"code":0,"data":[1e999]})"}),
                          name_of);
 
+TEST(ControlAnswer, HasItsPartsInTheirOrder) {
+    json::value list = json::parse(R"([3])");
+    join_parts(list, json::parse(R"({"items":[1,2]})").as_object());
+    EXPECT_EQ(list, json::parse("[1,2,3]"));
+    json::value data = json::parse(R"({"messages":[3],"total":3})");
+    join_parts(data, json::parse(R"({"messages":[1,2],"hops":["a"]})").as_object());
+    EXPECT_EQ(data, json::parse(R"({"messages":[1,2,3],"total":3,"hops":["a"]})"));
+}
+
 TEST(ControlRequest, SaysWhatItWants) {
     const auto request = request_of(R"({"verb":"explain","progress":true,"parts":1})");
     ASSERT_TRUE(request);

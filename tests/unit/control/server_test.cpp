@@ -137,6 +137,31 @@ TEST_F(ControlServerOfOthers, LooksAt256Groups) {
     as_nobody([this] { EXPECT_EQ(answer_to(request(100)), "nobody"); }, groups);
 }
 
+TEST_F(ControlServer, HasRoomForAsManyCallsAtATime) {
+    Server::Options options;
+    options.calls_of_root = options.calls_of_admins = options.calls_per_admin = 2;
+    open(options);
+    for (int n = 0; n < 5; ++n) EXPECT_EQ(answer_to(request(100)), "an administrator") << n;
+    {
+        const Call first(path_);
+        const Call second(path_);
+        EXPECT_EQ(answer_to(request(100)).substr(0, 44), "the daemon answers too many requests at the ");
+    }
+}
+
+TEST_F(ControlServerOfOthers, HasRoomForAFewCallsOfAllWhoAreNoAdministrators) {
+    Server::Options options;
+    EXPECT_EQ(options.calls_of_others, 24U);
+    options.calls_of_others = 2;
+    open(options);
+    as_nobody([this] {
+        const Call first(path_);
+        const Call second(path_);
+        EXPECT_NE(answer_to(request(100)), "nobody");
+    });
+    EXPECT_EQ(answer_to(request(100)), "an administrator") << "they do not keep an administrator out";
+}
+
 TEST_F(ControlServer, WaitsTenSecondsForARequest) {
     EXPECT_EQ(Server::Options().request_patience, 10s);
     Server::Options options;

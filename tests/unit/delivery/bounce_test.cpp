@@ -279,6 +279,28 @@ TEST_F(BouncerTest, TellsTheAdministratorOfMailWithoutSenderThatWasForTheAdminis
     }
 }
 
+TEST_F(BouncerTest, SendsNoNoticeAboutATlsReport) {  // RPT-14
+    for (const auto message_class : {store::MessageClass::mail, store::MessageClass::report}) {
+        store::NewMessage message;
+        message.id = ids_.next();
+        message.message_class = message_class;
+        message.envelope = from("tls-reports@relay.example");
+        message.recipients.emplace_back(mail::Recipient(mail::ForwardPath::parse("rua@example.com").value()),
+                                        "hop");
+        message.body = store::Body::of("Subject: hi\r\n\r\n");
+        store::DeliveryResult bounced;
+        bounced.state = store::RecipientState::bounced;
+        bounced.status = "5.1.1";
+        BounceOptions options;
+        options.hostname = "relay.example";
+        Bouncer bouncer(options, store_, clock_, random_, log_, ids_);
+        const auto stored = std::make_shared<const store::StoredMessage>(store::StoredMessage::of(message));
+        const auto notices = loop_.run(bouncer.notices(stored, {bounced}));
+        ASSERT_TRUE(notices);
+        EXPECT_EQ(notices->size(), message_class == store::MessageClass::report ? 0U : 1U);
+    }
+}
+
 TEST_F(BouncerTest, TellsOfSuccessAtAHostThatDoesNot) {  // SMTP-95
     store::NewMessage message;
     message.id = ids_.next();

@@ -291,6 +291,14 @@ TEST_F(HopUnderRequireTls, WaitsForAHostThatWasNotReached) {  // D-19
     EXPECT_EQ(failure().status, "4.7.10");
 }
 
+TEST_F(HopUnderRequireTls, WaitsForAnAddressThatWasNotReached) {  // D-19
+    tried(demanding, {broke(Errc::starttls_not_offered, Stage::starttls), broke(Errc::connect_refused)},
+          TlsUse::required);
+    tried(other, {broke(Errc::starttls_not_offered, Stage::starttls)}, TlsUse::required);
+    EXPECT_FALSE(failure().permanent) << "the host may have it there";
+    EXPECT_EQ(failure().status, "4.7.10");
+}
+
 TEST_F(HopUnderRequireTls, WaitsForALookUpThatFailed) {
     tried(demanding, {broke(Errc::starttls_not_offered, Stage::starttls)}, TlsUse::required);
     HostPlan unanswered = other;

@@ -53,6 +53,8 @@ std::vector<RequirementCase> shortcomings() {
     wrong_name.name_matches = false;
     tls::Evidence weak = good();
     weak.chain_error = X509_V_ERR_EE_KEY_TOO_SMALL;
+    tls::Evidence weak_leaf = good();
+    weak_leaf.weak_key = true;
     return {
         {"NoTls_STS58", Observation::of_session({}), ResultType::starttls_not_supported,
          "starttls-not-offered"},
@@ -80,6 +82,8 @@ std::vector<RequirementCase> shortcomings() {
         {"WrongName_MAP02", Observation::of_session(wrong_name), ResultType::certificate_host_mismatch,
          "certificate-host-mismatch"},
         {"WeakKey_TLS10", Observation::of_session(weak), ResultType::validation_failure,
+         "certificate-too-weak"},
+        {"WeakKeyOfAGoodChain_TLS10", Observation::of_session(weak_leaf), ResultType::validation_failure,
          "certificate-too-weak"},
         {"Unreachable_MAP15",
          Observation::of_failure(failed_at(smtp::Stage::connect, smtp::Errc::connect_refused)), std::nullopt,

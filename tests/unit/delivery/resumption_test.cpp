@@ -5,16 +5,13 @@
 
 #include "delivery/requirement.h"
 #include "delivery/tickets.h"
-#include "fake/temporary_folder.h"
-#include "lab/ca.h"
-#include "tls/context.h"
-#include "util/file.h"
+#include "fake/tls_handshake.h"
 
 namespace sternpost::delivery {
 namespace {
 
 namespace ssl = boost::asio::ssl;
-using Ssl = std::unique_ptr<SSL, void (*)(SSL*)>;
+using fake::Ssl;
 
 dns::Domain name(const char* text) {
     return dns::Domain::parse(text).value();
@@ -35,49 +32,23 @@ dns::Tlsa record_3_1_1(SSL* client, bool matching) {
 
 class Resumption : public testing::Test {
   protected:
-    void SetUp() override {
-        const auto ca = folder_ / "ca.pem";
-        ASSERT_TRUE(util::write_file(ca, authority_.root(), 0600));
-        tls::Options options;
-        options.ca_file = ca;
-        contexts_ = tls::client_contexts(options).value();
-    }
-    static std::shared_ptr<ssl::context> server(const lab::Identity& identity) {
-        auto out = std::make_shared<ssl::context>(ssl::context::tls_server);
-        out->use_certificate_chain(boost::asio::buffer(identity.certificate));
-        out->use_private_key(boost::asio::buffer(identity.key), ssl::context::pem);
-        return out;
-    }
     std::shared_ptr<ssl::context> server_for(const char* host, lab::CertificateKind kind) {
         lab::CertificateWish wish;
         wish.kind = kind;
-        return server(authority_.issue(host, wish).value());
+        return fake::server_with(authority_.issue(host, wish).value());
     }
 
     // The client's end of a connection whose handshake is over and which has read what the server gave.
     Ssl connect(ssl::context& client, ssl::context& server, const tls::Ticket* ticket = nullptr,
                 const tls::DaneReference* dane = nullptr) {
-        Ssl out(SSL_new(client.native_handle()), SSL_free);
-        const Ssl other(SSL_new(server.native_handle()), SSL_free);
-        BIO* ours = nullptr;
-        BIO* theirs = nullptr;
-        EXPECT_EQ(BIO_new_bio_pair(&ours, 65536, &theirs, 65536), 1);
-        SSL_set_bio(out.get(), ours, ours);
-        SSL_set_bio(other.get(), theirs, theirs);
-        SSL_set_connect_state(out.get());
-        SSL_set_accept_state(other.get());
-        tls::collect(out.get(), tickets_);
-        if (dane != nullptr) {
-            EXPECT_TRUE(tls::expect_dane(out.get(), *dane));
-        }
-        if (ticket != nullptr) SSL_set_session(out.get(), ticket->get());
-        for (int i = 0; i < 10 && (SSL_in_init(out.get()) != 0 || SSL_in_init(other.get()) != 0); ++i) {
-            SSL_do_handshake(out.get());
-            SSL_do_handshake(other.get());
-        }
+        auto out = fake::shake_hands(client, server, [&](SSL* ssl) {
+            tls::collect(ssl, tickets_);
+            if (dane != nullptr) {
+                EXPECT_TRUE(tls::expect_dane(ssl, *dane));
+            }
+            if (ticket != nullptr) SSL_set_session(ssl, ticket->get());
+        });
         EXPECT_FALSE(SSL_in_init(out.get())) << tls::openssl_error();
-        char octet = 0;
-        SSL_read(out.get(), &octet, 1);  // TLS 1.3 gives its tickets behind the handshake
         return out;
     }
     tls::Ticket ticket_from(ssl::context& client, ssl::context& server) {
@@ -95,9 +66,8 @@ class Resumption : public testing::Test {
         return decide(out, Observation::of_session(proof, true));
     }
 
-    fake::TemporaryFolder folder_;
     lab::Authority authority_ = lab::Authority::make().value();
-    tls::ClientContexts contexts_;
+    tls::ClientContexts contexts_ = fake::clients_that_trust(authority_);
     std::vector<tls::Ticket> tickets_;
     WallTime now_ = std::chrono::time_point_cast<WallTime::duration>(std::chrono::system_clock::now());
 };

@@ -133,6 +133,26 @@ TEST(Signature, SaysWhatItIs) {  // DKIM-01, DKIM-09, DKIM-10, DKIM-13, RPT-64
     EXPECT_EQ(rsa.at("a"), "rsa-sha256");
 }
 
+// RFC 6376 §3.7: the fields that h= names, then this one with an empty b= and without the CRLF at its end.
+// The same key signs the same octets alike (RFC 8032 §5.1.6).
+TEST(Signature, IsOverItselfWithoutItsValueAndLineEnd) {
+    const auto key = example_key();
+    const std::string field = signed_by(example_message, key);
+    const auto value = field.rfind("b=") + 2;
+    const std::string without = field.substr(0, value) + "\r\n\r\n";
+    const auto header = mail::read_header(without);
+    std::string last = canonical(header.fields.at(0), Form::relaxed);
+    ASSERT_TRUE(last.ends_with(" b=\r\n")) << last;
+    last.resize(last.size() - 2);
+    Sha256 digest;
+    digest.feed(canonical_fields(mail::read_header(example_message), names_of(field)));
+    digest.feed(last);
+    std::string octets;
+    for (const char c : field.substr(value))
+        if (c > ' ') octets += c;
+    EXPECT_EQ(octets, base64(key.sign(digest.finish()).value()));
+}
+
 TEST(Signature, IsFoldedBeforeLinesGetLong) {  // DKIM-15
     const auto field = signed_by(example_message, PrivateKey::generate(Algorithm::rsa, 4096).value());
     ASSERT_TRUE(field.ends_with("\r\n"));

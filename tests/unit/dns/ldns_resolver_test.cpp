@@ -5,7 +5,11 @@
 #include <gtest/gtest.h>
 
 #include <atomic>
+#include <boost/asio/connect.hpp>
+#include <boost/asio/ip/tcp.hpp>
 #include <boost/asio/ip/udp.hpp>
+#include <boost/asio/read.hpp>
+#include <boost/asio/write.hpp>
 #include <map>
 #include <thread>
 
@@ -16,6 +20,7 @@ namespace sternpost::dns {
 namespace {
 
 using namespace std::string_literals;
+using asio::ip::tcp;
 using asio::ip::udp;
 
 // `www.example` as it stands in a message.
@@ -40,37 +45,64 @@ struct Part {
     unsigned char times = 1;
     std::uint32_t ttl = 300;
     char rcode = 0;
+    bool truncated = false;  // by UDP; TCP has all of it
 };
 
-// Answers questions by UDP on a thread of its own; NOERROR without records to all that it does not know.
+// Answers questions by UDP and by TCP, each on a thread of its own; NOERROR without records to all that it
+// does not know.
 class OneRecordServer {
   public:
-    explicit OneRecordServer(std::map<std::string, Part> parts)
-        : parts_(std::move(parts)),
-          socket_(context_, udp::endpoint(asio::ip::address_v4::loopback(), 0)),
-          thread_([this] { serve(); }) {}
+    explicit OneRecordServer(std::map<std::string, Part> parts) : parts_(std::move(parts)) {
+        for (boost::system::error_code taken = asio::error::address_in_use; taken;) {  // the port, by TCP
+            socket_ = udp::socket(context_, udp::endpoint(asio::ip::address_v4::loopback(), 0));
+            acceptor_ = tcp::acceptor(context_, tcp::v4());
+            acceptor_.bind(tcp::endpoint(asio::ip::address_v4::loopback(), port()), taken);
+            if (!taken) acceptor_.listen(tcp::acceptor::max_listen_connections, taken);
+        }
+        by_udp_ = std::thread([this] { serve_udp(); });
+        by_tcp_ = std::thread([this] { serve_tcp(); });
+    }
     OneRecordServer(const OneRecordServer&) = delete;
     OneRecordServer& operator=(const OneRecordServer&) = delete;
     ~OneRecordServer() {
         udp::socket(context_, udp::v4()).send_to(asio::buffer("", 1), socket_.local_endpoint());
-        thread_.join();
+        tcp::socket(context_).connect(acceptor_.local_endpoint());
+        by_udp_.join();
+        by_tcp_.join();
     }
-    Server address() const { return {Address::v4({127, 0, 0, 1}), socket_.local_endpoint().port()}; }
+    Server address() const { return {Address::v4({127, 0, 0, 1}), port()}; }
     int asked() const { return asked_; }
 
   private:
-    void serve() {
+    std::uint16_t port() const { return socket_.local_endpoint().port(); }
+    void serve_udp() {
         std::string query(512, '\0');
         for (;;) {
             udp::endpoint client;
             const std::size_t size = socket_.receive_from(asio::buffer(query), client);
             if (size < 12) return;
             ++asked_;
-            const std::string answer = answer_to(query.substr(0, size));
+            const std::string answer = answer_to(query.substr(0, size), true);
             socket_.send_to(asio::buffer(answer), client);
         }
     }
-    std::string answer_to(const std::string& query) const {
+    // A question a connection; one that brings none is the last.
+    void serve_tcp() {
+        for (;;) {
+            tcp::socket client = acceptor_.accept();
+            std::array<unsigned char, 2> size{};
+            boost::system::error_code none;
+            asio::read(client, asio::buffer(size), none);
+            if (none) return;
+            std::string query(static_cast<std::size_t>(size[0]) << 8U | size[1], '\0');
+            asio::read(client, asio::buffer(query));
+            const std::string answer = answer_to(query, false);
+            size = {static_cast<unsigned char>(answer.size() >> 8U),
+                    static_cast<unsigned char>(answer.size() & 255U)};
+            asio::write(client, std::array<asio::const_buffer, 2>{asio::buffer(size), asio::buffer(answer)});
+        }
+    }
+    std::string answer_to(const std::string& query, bool udp) const {
         const std::size_t end = query.find('\0', 12) + 5;  // of the question: name, type, class
         std::string out = query.substr(0, end);
         out[2] = static_cast<char>(0x81);  // a response, RD
@@ -81,6 +113,12 @@ class OneRecordServer {
             if (part.authentic) out[3] = static_cast<char>(0xA0);
             out[3] = static_cast<char>(out[3] | part.rcode);
             if (part.rcode != 0) return out;
+            if (udp && part.truncated) {
+                out[2] = static_cast<char>(0x83);  // TC
+                out[7] = 1;
+                add(out, part);
+                return out;
+            }
             out[part.type == type_soa ? 9 : 7] = static_cast<char>(part.times);
             for (int i = 0; i < part.times; ++i) add(out, part);
         }
@@ -98,8 +136,10 @@ class OneRecordServer {
     std::map<std::string, Part> parts_;
     std::atomic<int> asked_ = 0;
     asio::io_context context_;
-    udp::socket socket_;
-    std::thread thread_;
+    udp::socket socket_{context_};
+    tcp::acceptor acceptor_{context_};
+    std::thread by_udp_;
+    std::thread by_tcp_;
 };
 
 struct ChainRow {
@@ -184,6 +224,19 @@ TEST(Resolver, SaysHowManyRecordsItLeftOutAndCutsNoTextsOfProtocols) {  // D-46
     EXPECT_EQ(too_many.error().code, Errc::temporary);
     EXPECT_NE(too_many.error().text.find("n2.example has 65 TXT records"), std::string::npos)
         << too_many.error().text;
+}
+
+TEST(Resolver, AsksByTcpForWhatUdpDoesNotHold) {  // RFC 7766 §5
+    const OneRecordServer server({{"n0.example", {false, type_tlsa, "\3\1\1\7"s, 3, 300, 0, true}}});
+    fake::IoLoop loop;
+    const SystemClock clock;
+    fake::SeededRandom random(1);
+    ResolverOptions options;
+    options.servers = {server.address()};
+    LdnsResolver resolver(loop.context().get_executor(), options, clock, random);
+    const auto answer = loop.run(resolver.tlsa(Domain::parse("n0.example").value()));
+    ASSERT_TRUE(answer) << answer.error().text;
+    EXPECT_EQ(answer->records.size(), 3U) << "the truncated one has 1";
 }
 
 TEST(Resolver, AsksAllServersTwice) {

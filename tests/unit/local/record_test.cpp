@@ -110,6 +110,14 @@ TEST(Record, IsNeverCompleteWhenAnOctetWasAltered) {
         }
 }
 
+TEST(Record, IsTakenAtItsLimits) {
+    Submission s = submission();
+    s.recipients.resize(5, "bob@dest.example");
+    const Read taken = read(record_of(s, std::string(1000, 'x')));
+    ASSERT_TRUE(taken.result) << taken.result.error().text;
+    EXPECT_TRUE(taken.complete);
+}
+
 struct Bad {
     const char* name;
     std::string head;  // after the magic line
@@ -118,7 +126,9 @@ struct Bad {
 class BadRecord : public testing::TestWithParam<Bad> {};
 TEST_P(BadRecord, IsRefused) {
     const std::string record = "sternpost-submission 1\n" + GetParam().head + "\n\n";
-    EXPECT_EQ(read(record).result.error().code, GetParam().error);
+    const auto result = read(record).result;
+    ASSERT_FALSE(result);
+    EXPECT_EQ(result.error().code, GetParam().error);
 }
 const std::string id_line = "id 00112233445566778899aabbccddeeff\n";
 const Bad bad[] = {

@@ -260,6 +260,26 @@ TEST_F(LocalSubmission,
     EXPECT_TRUE(store_.accepted().at(0).body.octets->ends_with("\r\n\r\na\r\nb\r\n.\r\nc\r\n"));
 }
 
+TEST_F(LocalSubmission, IsOfADomainThatItsUserMayWriteAs) {  // D-47
+    mail::SenderDomains::Rule rule;
+    rule.name = "[[sender]] user:bob";
+    rule.user = "bob";
+    rule.domains = {"corp.example"};
+    options_.sender_domains = mail::SenderDomains({rule});
+    open_socket();
+    const std::pair<const char*, bool> rows[] = {{"a@corp.example", true}, {"a@other.example", false}};
+    for (const auto& [given, allowed] : rows) {
+        const MessageBuffer spool = spool_of("From: a@corp.example\r\n\r\nhi\r\n");
+        Submission s = submission(spool);
+        s.reverse_path = given;
+        const auto answer = submit(options_.socket_path, s, spool);
+        ASSERT_TRUE(answer) << answer.error().text;
+        EXPECT_EQ(answer->kind, allowed ? Answer::Kind::ok : Answer::Kind::permanent) << answer->text;
+    }
+    ASSERT_EQ(store_.accepted().size(), 1U);
+    EXPECT_EQ(store_.accepted()[0].envelope.reverse_path.text(), "a@corp.example");
+}
+
 TEST_F(LocalSubmission, IsNotTakenWhenItIsCutOff) {
     open_socket();
     MessageBuffer spool = spool_of("\r\nhi\r\n");

@@ -3,6 +3,7 @@
 #include <gtest/gtest.h>
 
 #include "fake/seeded_random.h"
+#include "store/hop_group.h"
 #include "store/sender_scope.h"
 
 namespace sternpost::queue {
@@ -178,6 +179,24 @@ TEST_F(Queue, RetriesByTheSchedule) {  // SMTP-41
     }
 }
 
+TEST_F(Queue, WaitsAtLeastAsLongAsTheOutcomeAsks) {
+    add({{"a@d.test", "d.test"}});
+    RecipientResult unknown = recipient_result(0, RecipientState::queued);
+    const std::pair<std::chrono::seconds, std::chrono::seconds> waits[] = {{30min, 30min},
+                                                                           {10min - 1s, 10min}};
+    for (const auto& [least, wait] : waits) {
+        unknown.least_wait = least;
+        const auto results = core.finished(*core.take("d.test", now), {unknown}, now);
+        record(results);
+        EXPECT_EQ(results[0].next_at - now.wall, wait) << "the longer one of it and the schedule's";
+        pass(wait);
+    }
+    pass(119h - 40min);
+    unknown.least_wait = 2h;
+    const auto results = core.finished(*core.take("d.test", now), {unknown}, now);
+    EXPECT_EQ(results[0].next_at - now.wall, 2h) << "also beyond the message's lifetime";
+}
+
 TEST_F(Queue, OneDeferredRecipientDelaysNobodyElse) {
     add({{"a@d.test", "d.test"}, {"b@d.test", "d.test"}});
     const auto work = core.take("d.test", now);
@@ -306,6 +325,53 @@ TEST_F(Queue, ExpiresOnlyAfterAnAttemptThatBeganAfterTheDeadline) {  // D-41
     EXPECT_NE(results[0].text.find("given up after 7d 00h"), std::string::npos) << results[0].text;
 }
 
+TEST_F(Queue, TheLastAttemptIsMadeAsTheLifetimeEnds) {
+    add({{"a@d.test", "d.test"}});
+    const WallTime end = now.wall + 120h;
+    for (const auto wait : {5min, 10min, 20min, 30min, 60min}) {
+        record(core.finished(*core.take("d.test", now), {recipient_result(0, RecipientState::queued)}, now));
+        pass(wait);
+    }
+    pass(end - 1h - now.wall);
+    const auto results =
+        core.finished(*core.take("d.test", now), {recipient_result(0, RecipientState::queued)}, now);
+    record(results);
+    EXPECT_EQ(results[0].next_at, end) << "though the schedule's wait is two hours";
+    pass(1h);
+    const auto last = core.take("d.test", now);
+    ASSERT_TRUE(last);
+    EXPECT_TRUE(last->last);
+}
+
+TEST_F(Queue, GivesEachClassItsLifetime) {
+    Options one_each = options();
+    one_each.schedule.notice_lifetime = 48h;
+    EXPECT_EQ(one_each.schedule.lifetime, 120h);
+    EXPECT_EQ(one_each.schedule.report_lifetime, 24h);
+    const std::pair<store::MessageClass, std::chrono::hours> lifetimes[] = {
+        {store::MessageClass::mail, 120h},
+        {store::MessageClass::notice, 48h},
+        {store::MessageClass::report, 24h},
+    };
+    store::StoredMessage message = *core.messages().stored(add({{"a@d.test", "d.test"}}));
+    for (const auto& [message_class, lifetime] : lifetimes) {
+        SCOPED_TRACE(lifetime.count());
+        message.message_class = message_class;
+        for (const auto early : {1s, 0s}) {
+            Core other(one_each, random);
+            Now later = now;
+            other.window().add(message, now);
+            later.wall += lifetime - early;
+            later.steady += lifetime - early;
+            const auto work = other.take(store::hop_of(message, 0), later);
+            ASSERT_TRUE(work);
+            EXPECT_EQ(work->last, early == 0s);
+            EXPECT_EQ(other.finished(*work, {recipient_result(0, RecipientState::queued)}, later)[0].state,
+                      early == 0s ? RecipientState::bounced : RecipientState::queued);
+        }
+    }
+}
+
 TEST_F(Queue, NothingExpiresByAnAttemptThatLeftAnAddressAlone) {  // D-41
     add({{"a@d.test", "d.test"}});
     pass(6 * 24h);
@@ -372,6 +438,28 @@ TEST_F(Queue, ANextHopThatFailedIsResumedWhenThereIsRoom) {
     EXPECT_EQ(core.blocked_by(*core.messages().stored(id), now)[0].what, Obstacle::limit);
     EXPECT_TRUE(core.hops().resume("d.test", now));
     EXPECT_EQ(open_lanes(), std::vector<std::string>{"d.test"});
+}
+
+TEST_F(Queue, AShortPauseDoesNotEndALongOne) {
+    add({{"a@d.test", "d.test"}});
+    core.hops().pause("d.test", 60s, now);
+    core.hops().pause("d.test", 1s, now);
+    pass(60s - 1us);
+    EXPECT_TRUE(open_lanes().empty());
+    pass(1us);
+    EXPECT_EQ(open_lanes(), std::vector<std::string>{"d.test"});
+}
+
+TEST_F(Queue, ANextHopsSessionsCountOnce) {
+    add({{"a@d.test", "d.test"}});
+    HopFailure refused{false, "4.4.1", "refused"};
+    refused.detail.outcomes.emplace_back();
+    core.hop_failures().failed("d.test", refused, now, now);
+    EXPECT_EQ(core.hops().changed("d.test", now).value().detail.outcomes.size(), 1U);
+    core.hops().lane_connected("d.test");
+    const auto works = core.hops().changed("d.test", now);
+    ASSERT_TRUE(works);
+    EXPECT_TRUE(works->detail.outcomes.empty()) << "it was recorded when the next hop failed";
 }
 
 TEST_F(Queue, AttemptsSideBySideFailOnce) {
@@ -461,6 +549,21 @@ TEST_F(Queue, AHopThatIsGoneForeverBouncesAllThatWaits) {
     record(results);
     EXPECT_EQ(core.messages().totals().messages, 1U);
     EXPECT_TRUE(core.take("e.test", now));
+}
+
+TEST_F(Queue, TheSessionsOfAHopThatIsGoneCountWithItAndNotWithItsMail) {
+    add({{"a@d.test", "d.test"}});
+    add({{"b@d.test", "d.test"}});
+    HopFailure gone{true, "5.7.1", "554 go away"};
+    gone.detail.mx_host = "mx.d.test";
+    gone.detail.outcomes.emplace_back();
+    const auto results = core.hop_failures().failed("d.test", gone, now, now);
+    ASSERT_EQ(results.size(), 2U);
+    for (const auto& result : results) {
+        EXPECT_EQ(result.mx_host, "mx.d.test");
+        EXPECT_TRUE(result.detail.outcomes.empty());
+    }
+    EXPECT_EQ(core.hops().changed("d.test", now).value().detail.outcomes.size(), 1U);
 }
 
 TEST_F(Queue, RetryByHandPassesEveryBackoff) {
@@ -645,6 +748,24 @@ TEST_F(Queue, HeldMailWaitsUntilItIsReleased) {
     EXPECT_EQ(core.take("d.test", now), std::nullopt) << "released once is enough";
 }
 
+TEST_F(Queue, HeldMailIsNotTakenAsItsAttemptEnds) {
+    add({{"a@d.test", "d.test"}, {"b@d.test", "d.test"}});
+    const auto work = core.take("d.test", now);
+    core.admin().hold(select({}), now);
+    core.put_back(*work);
+    EXPECT_EQ(core.take("d.test", now), std::nullopt) << "the attempt was given up";
+    core.admin().release(select({}), now);
+    const auto next = core.take("d.test", now);
+    ASSERT_TRUE(next);
+    core.admin().hold(select({}), now);
+    RecipientResult again = recipient_result(1, RecipientState::queued);
+    again.again = true;
+    const auto results = core.finished(*next, {recipient_result(0, RecipientState::sent), again}, now);
+    EXPECT_EQ(core.take("d.test", now), std::nullopt) << "a further transaction was wanted";
+    record(results);
+    EXPECT_EQ(core.take("d.test", now), std::nullopt);
+}
+
 TEST_F(Queue, HeldMailLeavesTheMemoryAndDoesNotBounceWithItsHop) {
     const auto id = add({{"a@d.test", "d.test"}});
     store::StoredMessage stored = *core.messages().stored(id);
@@ -791,6 +912,10 @@ TEST_F(Queue, AnAbortedAttemptIsAsIfNeverMade) {
     const auto again = core.take("d.test", now);
     ASSERT_TRUE(again);
     EXPECT_EQ(again->message->recipients[0].tries, 0U);
+    core.put_back(*again);
+    EXPECT_EQ(select({})[0].active, 0U);
+    record(core.finished(*core.take("d.test", now), {recipient_result(0, RecipientState::sent)}, now));
+    EXPECT_EQ(core.messages().totals().messages, 0U);
 }
 
 TEST_F(Queue, WakesWhenSomethingIsDue) {
@@ -939,6 +1064,18 @@ TEST_F(QueueWindow, ResultsThatAreNotOnStableStorageKeepAMessage) {
     EXPECT_EQ(core.messages().stored(id), nullptr);
 }
 
+TEST_F(QueueWindow, AMessageStaysUntilAllItsResultsAreOnStableStorage) {
+    const auto id = add({{"a@d.test", "d.test"}, {"b@e.test", "e.test"}});
+    const auto at_d = core.take("d.test", now);
+    const auto at_e = core.take("e.test", now);
+    const auto first = core.finished(*at_d, {recipient_result(0, RecipientState::queued)}, now);
+    const auto second = core.finished(*at_e, {recipient_result(1, RecipientState::queued)}, now);
+    record(first);
+    EXPECT_NE(core.messages().stored(id), nullptr) << "the store does not know of the second";
+    record(second);
+    EXPECT_EQ(core.messages().stored(id), nullptr);
+}
+
 TEST_F(QueueWindow, ABulkRunFillsItsPartOfTheMemoryAndTheRestIsAskedForAsItGoes) {
     for (int i = 0; i < 1000; ++i) add_from("192.0.2.1", "d.test");
     EXPECT_EQ(core.messages().totals().messages, 40U);
@@ -997,6 +1134,23 @@ TEST_F(QueueWindow, AnAnswerOfTheStoreFindsNoRoomThatNewMailHasTaken) {
         if (auto work = core.take("a" + std::to_string(i) + ".test", now))
             record(core.finished(*work, {recipient_result(0, RecipientState::sent)}, now));
     EXPECT_TRUE(core.window().wanted(now)) << "what found none is asked for again";
+}
+
+TEST_F(QueueWindow, WhatOfAnAnswerFoundNoRoomIsAskedForWhenThereIsSome) {
+    core.backlog().due(now.steady);
+    ASSERT_TRUE(core.window().wanted(now));
+    for (int i = 0; i < 200; ++i) {
+        const auto id = add_from("192.0.2.1", ("a" + std::to_string(i) + ".test").c_str());
+        ASSERT_NE(core.messages().stored(id), nullptr);
+    }
+    core.window().loaded({{sleeping(5001, "d.test")}, {hop_of("d.test", false)}, false, std::nullopt}, now);
+    EXPECT_EQ(core.messages().stored({5001}), nullptr);
+    for (int i = 0; i < 150; ++i) {
+        EXPECT_FALSE(core.window().wanted(now));
+        const auto work = core.take("a" + std::to_string(i) + ".test", now);
+        record(core.finished(*work, {recipient_result(0, RecipientState::sent)}, now));
+    }
+    EXPECT_TRUE(core.window().wanted(now)) << "half of the window is free";
 }
 
 // A message that is over for one next hop, and due at others, is not kept beyond the room that there is.

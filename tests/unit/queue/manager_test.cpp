@@ -43,6 +43,16 @@ asio::awaitable<void> hold(fake::StepWorld& world, Lane& lane, std::chrono::seco
     if (work) lane.put_back(*work);
 }
 
+// Takes what there is, and after ten seconds looks for more. Whether there was.
+asio::awaitable<void> take_twice(fake::StepWorld& world, Lane& lane, std::map<std::string, bool>& more) {
+    const auto first = lane.take();
+    co_await world.until(world.clock().steady() + 10s);
+    const auto second = lane.take();
+    more.emplace(lane.hop(), second.has_value());
+    if (second) lane.put_back(*second);
+    if (first) lane.put_back(*first);
+}
+
 TEST(DelayWarnings, AreWrittenAHundredAtATime) {
     fake::StepWorld world;
     const store::TrustedClock clock(world.clock());
@@ -76,6 +86,46 @@ TEST(DelayWarnings, AreWrittenAHundredAtATime) {
     ASSERT_GE(store.limits.size(), 3U);
     for (const std::size_t limit : store.limits) EXPECT_EQ(limit, 100U);
     world.finish(manager.stop(90s));
+}
+
+// Of three connections one sender has two, and has more mail for each.
+TEST(FullConnections, GiveTheirPlaceToOthersThatWait) {
+    for (const bool others_wait : {false, true}) {
+        SCOPED_TRACE(others_wait);
+        fake::StepWorld world;
+        const store::TrustedClock clock(world.clock());
+        OldMail store;
+        fake::SeededRandom random;
+        fake::LogLines log;
+        std::map<std::string, bool> more;  // by next hop: whether its first connection found more mail
+        Hooks hooks;
+        hooks.deliver = [&](Lane& lane) { return take_twice(world, lane, more); };
+        Options options;
+        options.max_deliveries = 3;
+        Manager manager({world.context(), clock, world, random, log}, options, std::move(hooks), store,
+                        clock);
+        ASSERT_TRUE(world.run(manager.load()));
+        manager.start();
+        std::uint64_t id = 0;
+        const auto arrives = [&](const char* address, const char* hop) {
+            store::StoredMessage message = mail_for(hop);
+            message.id = {++id};
+            message.arrived = world.clock().wall();
+            message.origin.address = address;
+            manager.accepted({message});
+            world.settle();
+        };
+        for (const char* hop : {"bulk1.test", "bulk1.test", "bulk2.test", "bulk2.test"})
+            arrives("192.0.2.1", hop);
+        arrives("192.0.2.2", "ann.test");
+        if (others_wait) arrives("192.0.2.3", "bob.test");
+        world.pass(10s);
+        EXPECT_EQ(more.at("bulk1.test"), !others_wait);
+        EXPECT_EQ(more.contains("bob.test"), false) << "it waits for a place";
+        world.pass(10s);
+        EXPECT_EQ(more.contains("bob.test"), others_wait);
+        world.finish(manager.stop(90s));
+    }
 }
 
 // A session past the final dot, which a stop does not abort.

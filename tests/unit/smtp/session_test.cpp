@@ -9,6 +9,8 @@
 #include <boost/asio/read_until.hpp>
 #include <boost/asio/write.hpp>
 
+#include "tls/self_signed.h"
+
 namespace sternpost::smtp {
 namespace {
 
@@ -31,6 +33,11 @@ class Host {
         asio::co_spawn(io, serve(), asio::detached);
     }
     std::uint16_t port() const { return acceptor_.local_endpoint().port(); }
+    /// What the client writes from now on fails.
+    void reset() {
+        connected_->set_option(tcp::socket::linger(true, 0));
+        connected_->close();
+    }
     std::vector<std::string> seen;
 
   private:
@@ -57,6 +64,7 @@ class Host {
     asio::awaitable<void> serve() {
         try {
             tcp::socket socket = co_await acceptor_.async_accept(asio::use_awaitable);
+            connected_ = &socket;
             std::string buffer;
             bool on = co_await answer(socket, "connect", "220 host.test");
             while (on) {
@@ -89,6 +97,7 @@ class Host {
 
     Script script_;
     tcp::acceptor acceptor_;
+    tcp::socket* connected_ = nullptr;
 };
 
 struct Told {
@@ -102,7 +111,8 @@ struct Told {
 const ClientTimeouts each_short{300ms, 300ms, 300ms, 300ms, 300ms, 300ms, 300ms, 300ms, 300ms, 100ms, 1min};
 
 asio::awaitable<void> converse(asio::any_io_executor executor, std::uint16_t port, ClientTimeouts timeouts,
-                               Told& told, std::string text = "Subject: x\r\n\r\n.dot\r\n") {
+                               Told& told, std::string text = "Subject: x\r\n\r\n.dot\r\n",
+                               std::function<void(Session&)> before_each_piece = nullptr) {
     Target target;
     target.address = dns::Address::v4({127, 0, 0, 1});
     target.port = port;
@@ -123,6 +133,7 @@ asio::awaitable<void> converse(asio::any_io_executor executor, std::uint16_t por
     message.size = text.size();
     message.read = [&](std::uint64_t offset, std::size_t most) -> asio::awaitable<Result<std::string>> {
         told.most_read = std::max(told.most_read, most);
+        if (before_each_piece) before_each_piece(session);
         co_return text.substr(offset, most);
     };
     told.outcomes = co_await session.transact(std::move(envelope), std::move(recipients), std::move(message));
@@ -131,11 +142,14 @@ asio::awaitable<void> converse(asio::any_io_executor executor, std::uint16_t por
 }
 
 Told play(Script script, ClientTimeouts timeouts = each_short,
-          const std::string& text = "Subject: x\r\n\r\n.dot\r\n") {
+          const std::string& text = "Subject: x\r\n\r\n.dot\r\n",
+          const std::function<void(Session&, Host&)>& before_each_piece = nullptr) {
     asio::io_context io;
     Host host(io, std::move(script));
     Told told;
-    asio::co_spawn(io, converse(io.get_executor(), host.port(), timeouts, told, text),
+    std::function<void(Session&)> before;
+    if (before_each_piece) before = [&](Session& session) { before_each_piece(session, host); };
+    asio::co_spawn(io, converse(io.get_executor(), host.port(), timeouts, told, text, std::move(before)),
                    [&](std::exception_ptr error) {
                        EXPECT_FALSE(error);
                        io.stop();
@@ -262,6 +276,103 @@ TEST(Dialogue, AnAddressThatDoesNotAnswerIsEndedByItsLimit) {
     ASSERT_TRUE(told.opening);
     EXPECT_EQ(told.opening->stage, Stage::connect);
     EXPECT_EQ(told.opening->code, Errc::connect_timed_out);
+}
+
+// The host may have the dot, though the write failed: to send again at once could deliver twice.
+TEST(Dialogue, AConnectionThatBreaksWithTheLastPieceBreaksAfterTheDot) {
+    const auto reset = [](Session&, Host& host) { host.reset(); };
+    EXPECT_EQ(failure_of(play({}, each_short, "Subject: x\r\n", reset), false).stage, Stage::dot);
+    EXPECT_EQ(failure_of(play({}, each_short, std::string(400'000, 'x'), reset), false).stage, Stage::body)
+        << "that was not the last piece";
+}
+
+TEST(Dialogue, InTheMiddleOfAMessageIsNotCutOff) {
+    const Told told =
+        play({}, each_short, "Subject: x\r\n", [](Session& session, Host&) { session.abort(); });
+    ASSERT_EQ(told.outcomes.size(), 1U);
+    EXPECT_FALSE(told.outcomes[0].failure);
+    EXPECT_EQ(told.outcomes[0].reply.text(), "250 taken");
+}
+
+TEST(Dialogue, BeforeTheMessageIsCutOffAtOnce) {
+    asio::io_context io;
+    Host host(io, {});
+    std::vector<RecipientOutcome> outcomes;
+    auto run = [](asio::any_io_executor executor, std::uint16_t port,
+                  std::vector<RecipientOutcome>& out) -> asio::awaitable<void> {
+        Target target;
+        target.address = dns::Address::v4({127, 0, 0, 1});
+        target.port = port;
+        target.helo_name = "us.test";
+        Session session(executor, std::move(target));
+        auto opened = co_await session.open();
+        EXPECT_TRUE(opened);
+        session.abort();
+        EXPECT_FALSE(session.reusable());
+        std::vector<mail::Recipient> recipients{
+            mail::Recipient(mail::ForwardPath::parse("a@host.test").value())};
+        mail::Envelope envelope;
+        Message message;
+        out = co_await session.transact(std::move(envelope), std::move(recipients), std::move(message));
+    };
+    asio::co_spawn(io, run(io.get_executor(), host.port(), outcomes), [&](std::exception_ptr) { io.stop(); });
+    io.run_for(10s);
+    ASSERT_EQ(outcomes.size(), 1U);
+    EXPECT_EQ(outcomes[0].failure.value_or(Failure{}).stage, Stage::mail);
+}
+
+// A host with STARTTLS, up to its reply to the EHLO inside TLS.
+asio::awaitable<void> serve_tls(tcp::acceptor& acceptor, asio::ssl::context& context) {
+    tcp::socket socket = co_await acceptor.async_accept(asio::use_awaitable);
+    std::string in;
+    for (const std::string reply : {"220 host.test\r\n", "250-host.test\r\n250 STARTTLS\r\n", "220 go\r\n"}) {
+        co_await asio::async_write(socket, asio::buffer(reply), asio::use_awaitable);
+        if (reply == "220 go\r\n") break;
+        const auto n =
+            co_await asio::async_read_until(socket, asio::dynamic_buffer(in), "\r\n", asio::use_awaitable);
+        in.erase(0, n);
+    }
+    asio::ssl::stream<tcp::socket&> tls(socket, context);
+    co_await tls.async_handshake(asio::ssl::stream_base::server, asio::use_awaitable);
+    co_await asio::async_read_until(tls, asio::dynamic_buffer(in), "\r\n", asio::use_awaitable);
+    const std::string reply = "250 host.test\r\n";
+    co_await asio::async_write(tls, asio::buffer(reply), asio::use_awaitable);
+    co_await asio::async_read_until(tls, asio::dynamic_buffer(in), "\r\n", asio::use_awaitable);
+}
+
+// Which of the contexts was used shows in the version.
+TEST(Dialogue, IsStrictAboutTlsWhereTlsIsRequired) {
+    const auto made = tls::make_self_signed("host.test", SystemClock().wall()).value();
+    asio::ssl::context server(asio::ssl::context::tls_server);
+    server.use_certificate_chain(asio::buffer(made.certificate));
+    server.use_private_key(asio::buffer(made.key), asio::ssl::context::pem);
+    tls::ClientContexts contexts;
+    contexts.strict = std::make_shared<asio::ssl::context>(asio::ssl::context::tlsv13_client);
+    contexts.opportunistic = std::make_shared<asio::ssl::context>(asio::ssl::context::tlsv12_client);
+    for (const auto& [use, version] :
+         {std::pair(TlsUse::required, "TLSv1.3"), std::pair(TlsUse::if_offered, "TLSv1.2")}) {
+        asio::io_context io;
+        tcp::acceptor acceptor(io, tcp::endpoint(asio::ip::address_v4::loopback(), 0));
+        asio::co_spawn(io, serve_tls(acceptor, server), asio::detached);
+        Target target;
+        target.address = dns::Address::v4({127, 0, 0, 1});
+        target.port = acceptor.local_endpoint().port();
+        target.helo_name = "us.test";
+        target.tls = use;
+        target.contexts = contexts;
+        std::string seen;
+        auto run = [](asio::any_io_executor executor, Target to, std::string& out) -> asio::awaitable<void> {
+            Session session(executor, std::move(to));
+            auto opened = co_await session.open();
+            EXPECT_TRUE(opened);
+            if (opened) out = opened->evidence.version;
+            co_await session.quit();
+        };
+        asio::co_spawn(io, run(io.get_executor(), std::move(target), seen),
+                       [&](std::exception_ptr) { io.stop(); });
+        io.run_for(10s);
+        EXPECT_EQ(seen, version);
+    }
 }
 
 TEST(Dialogue, ALostReplyToQuitHarmsNothing) {  // SMTP-21

@@ -257,6 +257,71 @@ TEST_F(Sts, DomainThatEverEnforcedStaysUnknown) {  // D-02
     EXPECT_EQ(find("example.net").state, State::none) << "it only ever tested";
 }
 
+TEST_F(Sts, DomainWhosePastCannotBeReadStaysUnknown) {  // D-02
+    publish("1", policy_text("testing", 600));
+    find();
+    clock().pass(hours(1));
+    resolver_.broken.insert("_mta-sts.example.com");
+    store_.readable = false;
+    find();
+    clock().pass(hours(1));
+    EXPECT_EQ(find().state, State::unknown) << "it may have enforced";
+    store_.readable = true;
+    EXPECT_EQ(find().state, State::none) << "it only ever tested";
+}
+
+TEST_F(Sts, BelievesAPolicyOnceItIsOnTheDisk) {  // RFC 8461 §10.2
+    publish("1", policy_text("enforce", week_long));
+    store_.hold = true;
+    std::optional<Lookup> found;
+    asio::co_spawn(world_.context(), lookups_->find(named("example.com")),
+                   [&](const std::exception_ptr&, Lookup lookup) { found = std::move(lookup); });
+    world_.settle();
+    EXPECT_EQ(gets(), 1U);
+    EXPECT_FALSE(found);
+    EXPECT_EQ(lookups_->size(), 0U);
+    EXPECT_FALSE(world_.run(lookups_->view(named("example.com"))));
+    store_.release();
+    world_.settle();
+    ASSERT_TRUE(found);
+    EXPECT_EQ(found->state, State::policy);
+    EXPECT_EQ(lookups_->size(), 1U);
+}
+
+TEST_F(Sts, TellsOfAProblemOnceInFiveMinutes) {  // D-40
+    resolver_.texts["_mta-sts.example.com"] = {"v=STSv1;"};
+    EXPECT_TRUE(find().problem_fresh);
+    clock().pass(minutes(5) - seconds(1));
+    EXPECT_FALSE(find().problem_fresh);
+    clock().pass(seconds(1));
+    EXPECT_TRUE(find().problem_fresh);
+    EXPECT_FALSE(find().problem_fresh);
+}
+
+TEST_F(Sts, ReadsOnlyPlainText) {  // RFC 8461 §3.2, D-03
+    publish("1", policy_text("enforce", week_long));
+    util::HttpsAnswer& answer = *hosts_.hosts.at("mta-sts.example.com");
+    std::string id = "1";
+    const auto problem_of = [&](std::optional<std::string> type) {
+        answer.content_type = std::move(type);
+        resolver_.texts["_mta-sts.example.com"] = {"v=STSv1; id=" + (id += "x")};
+        return find().problem;
+    };
+    EXPECT_EQ(problem_of("text/plain"), std::nullopt);
+    EXPECT_EQ(problem_of("Text/Plain; charset=utf-8"), std::nullopt);
+    EXPECT_EQ(problem_of(std::nullopt), std::nullopt);
+    EXPECT_EQ(problem_of("text/html"), Errc::bad_policy);
+    EXPECT_EQ(problem_of("text/plainer"), Errc::bad_policy);
+    EXPECT_EQ(problem_of("application/octet-stream"), Errc::bad_policy);
+}
+
+TEST_F(Sts, CallsAPolicyHostByTheFamilyThatCanBeLookedUp) {
+    publish("1", policy_text("enforce", week_long));
+    resolver_.broken_aaaa.insert("mta-sts.example.com");
+    EXPECT_EQ(find().state, State::policy);
+    EXPECT_EQ(hosts_.requests.at(0).addresses, std::vector<std::string>{"8.8.4.4"});
+}
+
 TEST_F(Sts, FailedGetIsNotRepeatedForFiveMinutes) {  // STS-27, STS-28
     publish("1", "garbage");
     const auto first = find();
@@ -388,6 +453,8 @@ INSTANTIATE_TEST_SUITE_P(
                Errc::refused_address},
         Broken{"Connection", [](auto&, auto& hosts) { hosts.hosts.clear(); }, Errc::fetch},
         Broken{"Redirect", [](auto&, auto& hosts) { hosts.status("mta-sts.example.com", 302); }, Errc::fetch},
+        Broken{"PartOfIt", [](auto&, auto& hosts) { hosts.hosts.at("mta-sts.example.com")->status = 206; },
+               Errc::fetch},
         Broken{"NotFound", [](auto&, auto& hosts) { hosts.status("mta-sts.example.com", 404); }, Errc::gone},
         Broken{"TooBig",
                [](auto&, auto& hosts) { hosts.refuse("mta-sts.example.com", util::HttpsErrc::too_big); },

@@ -1,6 +1,7 @@
 #include <gtest/gtest.h>
 
 #include "fake/temporary_folder.h"
+#include "lab/ca.h"
 #include "tls/context.h"
 #include "tls/self_signed.h"
 #include "util/file.h"
@@ -49,6 +50,20 @@ TEST_F(ServerContext, NamesTheFileThatIsWrong) {
     starts_with(error_of(good, junk), junk + " holds no private key that can be used: ");
     const std::string other = file("other.pem", two_.key);
     EXPECT_NE(error_of(good, other), "");
+}
+
+TEST_F(ServerContext, IsNotMadeOfAWeakCertificate) {  // RFC 9325 §4.5
+    const auto authority = lab::Authority::make().value();
+    const auto error_with = [&](lab::CertificateKind kind) {
+        lab::CertificateWish wish;
+        wish.kind = kind;
+        const auto identity = authority.issue("relay.example", wish).value();
+        return error_of(file("c.pem", identity.certificate), file("k.pem", identity.key));
+    };
+    EXPECT_EQ(error_with(lab::CertificateKind::valid), "");
+    const std::string weak = error_with(lab::CertificateKind::weakkey);
+    EXPECT_NE(weak.find("holds no certificate that can be used: "), std::string::npos) << weak;
+    EXPECT_NE(error_with(lab::CertificateKind::sha1), "");
 }
 
 TEST_F(ServerContext, ReadsFilesOfOneMiB) {

@@ -1,5 +1,4 @@
-// Deadlines and whole writes of a stream in clear, over loopback. Under TLS the smtp tests and the peers show
-// it.
+// Deadlines and whole writes of a stream in clear, and what one proves under TLS, over loopback.
 #include "tls/stream.h"
 
 #include <gtest/gtest.h>
@@ -9,6 +8,8 @@
 #include <boost/asio/steady_timer.hpp>
 #include <boost/asio/write.hpp>
 #include <future>
+
+#include "fake/tls_handshake.h"
 
 namespace sternpost::tls {
 namespace {
@@ -112,6 +113,52 @@ TEST_F(PlainStream, GivesUpOnAPeerThatDoesNotRead) {
     const auto put = write(large, 20ms);
     ASSERT_FALSE(put);
     EXPECT_EQ(put.error().code, util::Errc::timed_out);
+}
+
+class TlsStream : public PlainStream {
+  protected:
+    static dns::Domain name(const char* text) { return dns::Domain::parse(text).value(); }
+    // With a server that takes any name.
+    void shake_hands(std::optional<DaneReference> dane = std::nullopt) {
+        bool done = false;
+        tls_peer.async_handshake(asio::ssl::stream_base::server,
+                                 [&](boost::system::error_code ec) { done = !ec; });
+        EXPECT_TRUE(run(stream->handshake(clients.opportunistic, name("mx.d.test"), std::move(dane),
+                                          std::nullopt, std::chrono::steady_clock::now() + 1min)));
+        io.restart();
+        while (!done && io.run_one() > 0) {
+        }
+        EXPECT_TRUE(done);
+    }
+
+    const lab::Authority authority = lab::Authority::make().value();
+    const ClientContexts clients = fake::clients_that_trust(authority);
+    const std::shared_ptr<asio::ssl::context> server =
+        fake::server_with(authority.issue("mx.d.test", {}).value());
+    asio::ssl::stream<tcp::socket&> tls_peer{peer, *server};
+};
+
+TEST_F(TlsStream, AsksForTheNameOfTheHost) {  // RFC 8461 §7.1
+    shake_hands();
+    EXPECT_EQ(stream->evidence().sni, "mx.d.test");
+}
+
+TEST_F(TlsStream, AsksForTheNameThatTheTlsaRecordsStandAt) {  // RFC 7672 §8.1
+    DaneReference dane(name("tlsa.d.test"));
+    dane.records = {{3, 1, 1, std::vector<std::uint8_t>(32, 0xAB)}};
+    shake_hands(dane);
+    EXPECT_EQ(stream->evidence().sni, "tlsa.d.test");
+    EXPECT_EQ(stream->evidence().dane, dane);
+}
+
+TEST_F(TlsStream, ProvesNothingOnceItIsBroken) {
+    shake_hands();
+    EXPECT_TRUE(stream->evidence().encrypted);
+    EXPECT_TRUE(stream->evidence().chain_ok());
+    peer.close();  // without close_notify
+    EXPECT_FALSE(read(1min));
+    EXPECT_FALSE(stream->evidence().encrypted);
+    EXPECT_FALSE(stream->evidence().chain_ok());
 }
 
 }  // namespace

@@ -22,6 +22,7 @@ class ReportStore final : public fake::IntakeStore {
     std::vector<store::NewMessage> mail;
     std::vector<store::StoredAlarm> raised;
     bool full = false;
+    bool can_close = true;
 
     void accept(store::NewMessage message, Completion<store::Result<store::MessageId>> reply) override {
         if (full) return reply(fail(store::Errc::full, "the disk is full"));
@@ -41,7 +42,10 @@ class ReportStore final : public fake::IntakeStore {
         return out;
     }
     void keep(store::Kept value, Completion<store::Result<void>> reply) override {
-        if (const auto* day = std::get_if<store::ClosedDay>(&value)) closed.push_back(day->day);
+        if (const auto* day = std::get_if<store::ClosedDay>(&value)) {
+            if (!can_close) return reply(fail(store::Errc::full, "the disk is full"));
+            closed.push_back(day->day);
+        }
         if (const auto* report = std::get_if<store::StoredReport>(&value)) {
             if (full) return reply(fail(store::Errc::full, "the disk is full"));
             kept[{report->day, report->domain}] = *report;
@@ -147,6 +151,7 @@ TEST_F(Days, EachDomainThatAsksGetsOneReportOfEachDayWithTraffic_RPT15) {
     EXPECT_EQ(mail.message_class, store::MessageClass::report);
     EXPECT_EQ(mail.envelope.reverse_path.text(), "tlsrpt@northfield.test");  // RPT-14, D-18
     EXPECT_TRUE(mail.recipients.at(0).recipient.notify.never);               // RPT-14
+    EXPECT_TRUE(mail.envelope.tls_required_no) << "the TLS that it tells of may be broken";
     EXPECT_EQ(mail.recipients.at(0).recipient.path.text(), "tls@a.test");
 }
 
@@ -165,6 +170,37 @@ TEST_F(Days, NothingIsSentBeforeTheDayHasEndedAndAllWithinTheWindow_RPT10) {
     EXPECT_LT(store_.mail.size(), 150U);
     world_.pass(2h);
     EXPECT_EQ(store_.mail.size(), 200U);
+}
+
+TEST_F(Days, ADayThatCannotBeClosedIsNotReported) {
+    asks("a.test", "mailto:tls@a.test");
+    session("a.test", today());
+    start();
+    EXPECT_EQ(daily_->status().waiting, 0U) << "it is not over";
+    store_.can_close = false;
+    world_.pass(30h);
+    EXPECT_TRUE(store_.mail.empty()) << "more sessions may count in it";
+    store_.can_close = true;
+    world_.pass(2min);
+    EXPECT_EQ(store_.mail.size(), 1U);
+}
+
+TEST_F(Days, NothingIsSentByAClockThatIsNotTrusted) {
+    start();
+    for (int i = 0; i < 50; ++i) {
+        const std::string domain = "d" + std::to_string(i) + ".test";
+        asks(domain, "mailto:tls@" + domain);
+        session(domain, today());
+    }
+    world_.pass(26h);
+    const std::size_t sent = store_.mail.size();
+    ASSERT_LT(sent, 50U) << "some are due later";
+    trusted_ = false;
+    world_.pass(4h);
+    EXPECT_EQ(store_.mail.size(), sent);
+    trusted_ = true;
+    world_.pass(2min);
+    EXPECT_EQ(store_.mail.size(), 50U);
 }
 
 TEST_F(Days, ARestartSendsNothingTwice_RPT16) {

@@ -473,6 +473,56 @@ TEST(JournaledStore, CallsNothingADuplicateOfWhatIsNotOnStableStorage) {
     EXPECT_FALSE(doubled) << "the one that it doubles is not kept";
 }
 
+// What comes at once may need several batches. The disk is full for the first, and not for what doubles it.
+TEST(JournaledStore, CallsNothingADuplicateOfWhatAnEarlierBatchCouldNotKeep) {
+    Machine machine(28);
+    JournaledStoreOptions options = small_options();
+    options.min_free = 0;
+    options.write_ahead = false;
+    options.journal.segment_octets = 8UL * 1024 * 1024;
+    ASSERT_TRUE(machine.start(options));
+    std::map<Errc, int> refused;
+    const auto give = [&](NewMessage message) {
+        machine.spool().accept(std::move(message),
+                               Completion<Result<MessageId>>([&](const Result<MessageId>& answer) {
+                                   if (!answer) ++refused[answer.error().code];
+                               }));
+    };
+    give(with_submission(message_to(1, {"bob@example.com"}, "x"), 1));
+    for (std::uint64_t id = 2; id < 50; ++id)
+        give(message_to(id, {"bob@example.com"}, std::string(60'000, 'x')));
+    give(with_submission(message_to(50, {"bob@example.com"}, "x"), 1));
+    machine.disk().set_room(1024UL * 1024);
+    machine.spool().commit();
+    EXPECT_EQ(refused, (std::map<Errc, int>{{Errc::full, 50}}));
+    EXPECT_TRUE(machine.queue().empty());
+}
+
+TEST(JournaledStore, KnowsASubmissionUntilTheIndexDoes) {
+    Machine machine(29);
+    ASSERT_TRUE(machine.start());
+    JournaledStore& spool = machine.spool();
+    std::vector<std::string> doubled;
+    const auto give = [&](NewMessage message) {
+        spool.accept(std::move(message), Completion<Result<MessageId>>([&](const Result<MessageId>& answer) {
+                         if (!answer && answer.error().code == Errc::duplicate)
+                             doubled.push_back(answer.error().text);
+                     }));
+        spool.commit();
+    };
+    give(message_to(1, {"bob@example.com"}, "x"));
+    auto first = spool.hand_over();
+    give(with_submission(message_to(2, {"bob@example.com"}, "x"), 1));
+    spool.follower().take(std::move(first));
+    spool.followed(spool.follower().reached());
+    EXPECT_EQ(spool.backlog(), 1U) << "the index has all but the last";
+    give(with_submission(message_to(3, {"bob@example.com"}, "x"), 1));
+    EXPECT_EQ(doubled, std::vector<std::string>{MessageId{2}.text()});
+    EXPECT_EQ(machine.queue().size(), 2U);
+    give(with_submission(message_to(4, {"bob@example.com"}, "x"), 1));
+    EXPECT_EQ(doubled.size(), 2U) << "and from the index";
+}
+
 // A crash may keep the beginning of a batch: never the results without the notice that tells of them.
 TEST(JournaledStore, KeepsNoBounceOfATornBatchWithoutItsNotice) {
     for (const std::size_t kept : {0U, 1U, 2U, 3U}) {

@@ -2,6 +2,7 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <set>
 
 #include "fake/sim_disk.h"
@@ -438,6 +439,21 @@ TEST_F(JournalTest, RefusesABatchThatFindsNoRoomAndGoesOn) {
     EXPECT_TRUE(died_.empty());
 }
 
+TEST_F(JournalTest, SyncsTheFileFromWhichABatchWasTakenBack) {
+    reopen();
+    append({hop_record("a")});
+    disk_.set_room(150);
+    std::vector<std::string> trace;
+    disk_.trace(&trace);
+    const std::vector<Record> batch{hop_record("b"), hop_record(std::string(200, 'c'))};
+    EXPECT_FALSE(journal_->append(batch)) << "there was room for one";
+    const std::string name = "journal/00000001.seg";
+    EXPECT_EQ(trace, (Names{"write " + name, "truncate " + name, "sync " + name}));
+    disk_.trace(nullptr);
+    reopen();
+    EXPECT_EQ(names_, Names{"a"});
+}
+
 TEST_F(JournalTest, RefusesARecordWhoseFieldsAreBeyond64MiB) {
     reopen();
     const std::vector<Record> batch{{RecordType::hop, std::string(67'108'865, 'x'), nullptr}};
@@ -471,6 +487,44 @@ TEST_F(JournalTest, WritesOnceMoreWhatWasReadAndMayNotBeOnTheDisk) {
         EXPECT_EQ(names_, (Names{"a", "b"}));
         disk_.crash(random_);
     }
+}
+
+TEST_F(JournalTest, LosesInACrashNothingThatItHasRead) {
+    reopen();
+    append({hop_record("a")});
+    Names read{"a"};
+    for (int i = 0; i < 20; ++i) {
+        disk_.fail_syncs(true);
+        const std::vector<Record> batch{hop_record("b")};
+        EXPECT_FALSE(journal_->append(batch));
+        disk_.fail_syncs(false);
+        disk_.restart();
+        read.emplace_back("b");
+        reopen();
+        ASSERT_EQ(names_, read);
+        disk_.crash(random_);
+        reopen();
+        ASSERT_EQ(names_, read);
+    }
+}
+
+// `c` of a torn batch {b, c} is sound, and what comes next, `d`, is as long as `b`. Where a crash keeps `d`
+// and not the cut, `c` stands behind it with the number that is due.
+TEST_F(JournalTest, BringsNothingBackThatItHasDropped) {
+    reopen();
+    append({hop_record("a")});
+    for (int i = 0; i < 40; ++i) {
+        const auto torn = append({hop_record("b"), hop_record("c")});
+        damage(torn[0].offset + 8);
+        reopen();
+        disk_.stop_before(disk_.operations() + 1);
+        const std::vector<Record> next{hop_record("d")};
+        EXPECT_FALSE(journal_->append(next)) << "it is written, and not synced";
+        disk_.crash(random_);
+        reopen();
+        ASSERT_EQ(std::count(names_.begin(), names_.end(), "c"), 0);
+    }
+    EXPECT_GT(std::count(names_.begin(), names_.end(), "d"), 0) << "now and then it is kept";
 }
 
 TEST_F(JournalTest, ReadsAnyDamageWithoutHarm) {
@@ -571,6 +625,17 @@ TEST_F(JournalTest, KeepsDoneFilesOverATornAppend) {
     EXPECT_EQ(records[0].fields, "seven");
     EXPECT_EQ(records[2].sequence, 12U);
     EXPECT_TRUE(read_done(disk_, 2).value().empty());
+}
+
+TEST_F(JournalTest, KeepsDoneFilesOverACrash) {
+    const auto fatal = [](const std::string&) {};
+    const std::vector<DoneRecord> done{{RecordType::result, 7, "seven"}};
+    for (std::uint64_t segment = 1; segment <= 20; ++segment) {
+        SCOPED_TRACE(segment);
+        ASSERT_TRUE(append_done(disk_, segment, done, random_, fatal));
+        disk_.crash(random_);
+        EXPECT_EQ(read_done(disk_, segment).value().size(), 1U);
+    }
 }
 
 }  // namespace
