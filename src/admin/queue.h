@@ -214,10 +214,11 @@ class QueueSuspended : public ReadingVerb {
 // ---- what an administrator does
 
 struct ActionRequest : Selection {
-    std::string to;      // reroute: the domain whose MX hosts get it, or an address literal
-    bool quiet = false;  // that nothing matches is no failure
+    std::string to;        // reroute: the domain whose MX hosts get it, or an address literal
+    bool quiet = false;    // that nothing matches is no failure
+    bool dry_run = false;  // nothing is done: what it would be done to is counted
 };
-BOOST_DESCRIBE_STRUCT(ActionRequest, (Selection), (to, quiet))
+BOOST_DESCRIBE_STRUCT(ActionRequest, (Selection), (to, quiet, dry_run))
 
 struct ActionRow {
     std::uint64_t messages = 0;
@@ -227,9 +228,11 @@ struct ActionRow {
     std::uint64_t sender_suspended = 0;  // further messages, which stay on hold
     bool results_wait = false;           // nothing is sent now, since no result can be kept
     std::uint64_t suspended = 0;         // of the recipients: those whose next hop is suspended
+    bool dry_run = false;                // nothing was done
 };
 BOOST_DESCRIBE_STRUCT(ActionRow, (),
-                      (messages, recipients, active, held, sender_suspended, results_wait, suspended))
+                      (messages, recipients, active, held, sender_suspended, results_wait, suspended,
+                       dry_run))
 
 struct SuspendRequest {
     std::string domain;  // a next hop; `.example.com`: those under it

@@ -14,8 +14,8 @@ namespace {
 constexpr std::size_t hops_looked_at = 10'000;  // ours: that are looked at to say how much a suspension stops
 
 ActionRow row_of(const queue::ActionCount& done) {
-    return {done.messages,         done.recipients,   done.active,   done.held,
-            done.sender_suspended, done.results_wait, done.suspended};
+    return {done.messages,         done.recipients,   done.active,    done.held,
+            done.sender_suspended, done.results_wait, done.suspended, false};
 }
 
 std::string why_nothing_matched(const queue::ActionCount& done) {
@@ -62,16 +62,17 @@ asio::awaitable<Answer<ActionRow>> QueueActions::act(queue::AdminAction action, 
                 "--to " + printable(request.to) +
                 ": wanted is a domain, or an address such as [192.0.2.1] or [IPv6:2001:db8::1]");
     }
-    if (action == queue::AdminAction::retry) forget_backoffs_();
+    if (action == queue::AdminAction::retry && !request.dry_run) forget_backoffs_();
     std::function<asio::awaitable<void>(queue::ActionCount)> told;
     if (tell) told = [&tell](const queue::ActionCount& so_far) { return tell(row_of(so_far)); };
-    std::string who = caller.name();
-    const auto done =
-        co_await queue_.act(action, std::move(*filter), std::move(who), std::move(to), std::move(told));
+    queue::AdminOrder order{action, std::move(*filter), caller.name(), std::move(to), request.dry_run};
+    const auto done = co_await queue_.act(std::move(order), std::move(told));
     if (!done) co_return done.error();
+    ActionRow row = row_of(*done);
+    row.dry_run = request.dry_run;
     if (done->messages == 0 && !request.quiet)
-        co_return Answer<ActionRow>(row_of(*done), ExitCode::no, why_nothing_matched(*done));
-    co_return row_of(*done);
+        co_return Answer<ActionRow>(row, ExitCode::no, why_nothing_matched(*done));
+    co_return row;
 }
 
 // Recipients that wait for a next hop, or for those under a domain.

@@ -31,6 +31,15 @@ inline constexpr std::chrono::seconds stop_patience{90};
 /// notice. reroute: it waits for another next hop.
 enum class AdminAction { retry, hold, release, expire, remove, reroute };
 
+/// What an administrator asks for.
+struct AdminOrder {
+    AdminAction action;
+    store::QueueFilter meant;
+    std::string who;
+    std::string to{};      // where a reroute leads
+    bool dry_run = false;  // nothing is done: what it would be done to is counted
+};
+
 /// How much of the queue an action met.
 struct ActionCount {
     std::size_t messages = 0;
@@ -116,11 +125,10 @@ class Manager {
     asio::awaitable<void> stop(std::chrono::seconds patience);
 
     // ---- the administrator
-    /// Answers after it is on stable storage, with who did it and when. `to`: where a reroute leads.
-    /// `tell`: told after each part of a long selection how much is done.
+    /// Answers after it is on stable storage, with who did it and when. `tell`: called after each part of a
+    /// long selection with how much is done.
     asio::awaitable<store::Result<ActionCount>> act(
-        AdminAction action, store::QueueFilter meant, std::string who, std::string to = {},
-        std::function<asio::awaitable<void>(ActionCount so_far)> tell = {});
+        AdminOrder order, std::function<asio::awaitable<void>(ActionCount so_far)> tell = {});
     /// Suspends, or resumes where it has ended; a sender's mail is put on hold, or released. Answers after it
     /// is on stable storage.
     asio::awaitable<store::Result<ActionCount>> suspend(store::StoredSuspension suspension);
@@ -164,9 +172,8 @@ class Manager {
     void kept(std::size_t results);
     asio::awaitable<void> warn(Delayed delayed);
     asio::awaitable<store::Result<void>> record_acts(std::vector<store::Act> acts);
-    asio::awaitable<store::Result<void>> apply_action(AdminAction action, std::vector<Selected> selected,
-                                                      store::QueueFilter meant, std::string who,
-                                                      std::string to);
+    asio::awaitable<store::Result<void>> apply_action(const AdminOrder& order,
+                                                      std::vector<Selected> selected);
     asio::awaitable<void> end(std::vector<Selected> selected, store::RecipientState state, std::string text);
     asio::awaitable<store::Result<void>> remove(std::vector<Selected> selected, std::string who);
     asio::awaitable<void> hold_suspended(std::vector<store::MessageId> ids);

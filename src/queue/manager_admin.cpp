@@ -56,13 +56,13 @@ asio::awaitable<store::Result<void>> Manager::remove(std::vector<Selected> selec
 
 // To one page of what is meant. On stable storage first: what the store is asked for after that tells of it,
 // and what it was asked for before is passed over for what is in memory.
-asio::awaitable<store::Result<void>> Manager::apply_action(AdminAction action, std::vector<Selected> selected,
-                                                           store::QueueFilter meant, std::string who,
-                                                           std::string to) {
-    if (action == AdminAction::remove) co_return co_await remove(std::move(selected), who);
+asio::awaitable<store::Result<void>> Manager::apply_action(const AdminOrder& order,
+                                                           std::vector<Selected> selected) {
+    const AdminAction action = order.action;
+    if (action == AdminAction::remove) co_return co_await remove(std::move(selected), order.who);
     if (action == AdminAction::expire) {
         co_await end(std::move(selected), store::RecipientState::bounced,
-                     "given up before its time by the administrator (" + who + ")");
+                     "given up before its time by the administrator (" + order.who + ")");
         co_return store::Result<void>();
     }
     // One record moves all of a message's recipients that wait for a next hop: none of them may be in an
@@ -71,15 +71,15 @@ asio::awaitable<store::Result<void>> Manager::apply_action(AdminAction action, s
         std::erase_if(selected, [](const Selected& one) { return one.active > 0; });
     std::vector<store::Act> acts;
     for (const Selected& one : selected) {
-        store::Act act{store::ActKind::hold, one.message->id, clock_.wall(), who, "", ""};
+        store::Act act{store::ActKind::hold, one.message->id, clock_.wall(), order.who, "", ""};
         if (action == AdminAction::hold && !one.message->held) acts.push_back(act);
         act.kind = store::ActKind::release;
         if (action == AdminAction::release && one.message->held) acts.push_back(act);
         act.kind = store::ActKind::retry;
         if (action == AdminAction::retry) acts.push_back(act);
         act.kind = store::ActKind::reroute;
-        act.from = meant.domain;
-        act.to = to;
+        act.from = order.meant.domain;
+        act.to = order.to;
         if (action == AdminAction::reroute) acts.push_back(act);
     }
     auto kept = co_await record_acts(std::move(acts));
@@ -87,14 +87,15 @@ asio::awaitable<store::Result<void>> Manager::apply_action(AdminAction action, s
     if (action == AdminAction::retry) core_->admin().retry(selected, now());
     if (action == AdminAction::hold) core_->admin().hold(selected, now());
     if (action == AdminAction::release) core_->admin().release(selected, now());
-    if (action == AdminAction::reroute) core_->admin().reroute(selected, meant.domain, to, now());
+    if (action == AdminAction::reroute) core_->admin().reroute(selected, order.meant.domain, order.to, now());
     schedule_pass();
     co_return kept;
 }
 
 asio::awaitable<store::Result<ActionCount>> Manager::act(
-    AdminAction action, store::QueueFilter meant, std::string who, std::string to,
-    std::function<asio::awaitable<void>(ActionCount)> tell) {
+    AdminOrder order, std::function<asio::awaitable<void>(ActionCount)> tell) {
+    const AdminAction action = order.action;
+    store::QueueFilter& meant = order.meant;
     ActionCount out;
     std::string first;
     meant.limit =
@@ -126,21 +127,21 @@ asio::awaitable<store::Result<ActionCount>> Manager::act(
             if (first.empty()) first = one.message->id.text();
             selected.push_back(std::move(one));
         }
-        if (selected.empty()) continue;
-        auto kept = co_await apply_action(action, std::move(selected), meant, who, to);
+        if (selected.empty() || order.dry_run) continue;
+        auto kept = co_await apply_action(order, std::move(selected));
         if (!kept) co_return fail(std::move(kept).error());
         if (stopping_) co_return fail(store::Errc::closed, "the daemon stops");
         if (tell && !last) co_await tell(out);
     }
     out.results_wait = core_->refused() > 0;
-    if (out.messages > 0) {
+    if (out.messages > 0 && !order.dry_run) {
         Event event(log_, Level::info, "queue");
         event.kv("action", name_of(action))
-            .kv("who", who)
+            .kv("who", order.who)
             .kv("messages", out.messages)
             .kv("recipients", out.recipients)
             .kv("first", first);
-        if (!to.empty()) event.kv("to", to);
+        if (!order.to.empty()) event.kv("to", order.to);
     }
     co_return out;
 }
@@ -160,11 +161,8 @@ asio::awaitable<void> Manager::hold_suspended(std::vector<store::MessageId> ids)
                 if (core_->suspensions().of_sender(one) != nullptr)
                     selected.push_back(core_->admin().select(one, {}));
             // Named: g++ 12 frees a brace-made aggregate in an expression with co_await twice.
-            store::QueueFilter any;
-            std::string who = "suspension";
-            std::string nowhere;
-            const auto kept = co_await apply_action(AdminAction::hold, std::move(selected), std::move(any),
-                                                    std::move(who), std::move(nowhere));
+            const AdminOrder order{AdminAction::hold, {}, "suspension"};
+            const auto kept = co_await apply_action(order, std::move(selected));
             if (kept) break;
             trouble = kept.error().text;
         }
@@ -191,10 +189,9 @@ asio::awaitable<store::Result<ActionCount>> Manager::suspend(store::StoredSuspen
         .reason(suspension.reason);
     schedule_pass();
     if (suspension.kind != store::SuspensionKind::sender) co_return ActionCount();
-    store::QueueFilter theirs;
-    theirs.sender = suspension.scope;
-    const AdminAction action = suspension.ended ? AdminAction::release : AdminAction::hold;
-    co_return co_await act(action, std::move(theirs), suspension.author);
+    AdminOrder order{suspension.ended ? AdminAction::release : AdminAction::hold, {}, suspension.author};
+    order.meant.sender = suspension.scope;
+    co_return co_await act(std::move(order));
 }
 
 }  // namespace sternpost::queue

@@ -2,12 +2,14 @@
 """What a person and a program at a shell have: sendmail, mailq, newaliases, the sternpost command, the configuration file."""
 import array
 import collections
+import contextlib
 import email
 import email.header
 import email.utils
 import fcntl
 import grp
 import os
+import pty
 import pwd
 import re
 import shutil
@@ -998,6 +1000,97 @@ def queued_mail_is_retried_and_deleted_by_hand(machine):
         ([('b@dead.test',)], []),
         'what arrived: no bounce for what was deleted',
     )
+
+
+@test
+def what_ends_mail_for_good_is_counted_first_and_asks_on_a_terminal(machine):
+    _, sternpost = world(machine)
+    for path in ('a@dead.test', 'b@dead.test'):
+        sternpost.submit('-f', 'ann@sender.test', path, text=MESSAGE)
+        sternpost.wait_deferred(path)
+    for verb, done in (('hold', 'on hold'), ('expire', 'given up'), ('delete', 'deleted'), ('retry', 'due now')):
+        said = sternpost.do('queue', verb, '--domain', 'dead.test', '--dry-run')
+        expect_equal(said, 'would be %s: 2 message(s), 2 recipient(s)\n' % done, 'a dry run of ' + verb)
+    expect_equal(sternpost.ask('queue', 'delete', '--all', '--dry-run')['dry_run'], True, 'a dry run in JSON')
+    messages = sternpost.ask('queue', 'list')['messages']
+    expect_equal([(m['held'], len(m['recipients'])) for m in messages], [(False, 1)] * 2, 'what waits after the dry runs')
+    for answer, left in (('n', 2), ('', 2), ('y', 0)):
+        said, code = at_terminal(sternpost.argv('queue', 'delete', '--all'), answer + '\n')
+        expect('2 message(s), 2 recipient(s) would be deleted. Go on? [y/N]' in said, 'the question is missing: ' + said)
+        expect_equal((code, len(sternpost.recipients())), (0 if answer == 'y' else 1, left), 'after the answer %r' % answer)
+    sternpost.submit('-f', 'ann@sender.test', 'c@dead.test', text=MESSAGE)
+    sternpost.wait_deferred('c@dead.test')
+    said, code = at_terminal(sternpost.argv('queue', 'delete', '--all', '--yes'), '')
+    expect_equal((code, 'Go on' in said, sternpost.recipients()), (0, False, {}), 'with --yes')
+
+
+def at_terminal(argv, typed):
+    """What a command says at a terminal where this is typed, and its exit code."""
+    ours, its = pty.openpty()
+    child = subprocess.Popen(argv, env=clean_environment(), stdin=its, stdout=its, stderr=its, start_new_session=True)
+    os.close(its)
+    os.write(ours, typed.encode())
+    said = b''
+    with contextlib.suppress(OSError):  # a terminal that no program has open any more
+        while piece := os.read(ours, 4096):
+            said += piece
+    os.close(ours)
+    return said.decode(), child.wait(timeout=30)
+
+
+@test
+def the_command_helps_those_who_mistype(machine):
+    sternpost = Sternpost(machine, start=False)
+    for words, said in (
+        (['qeue', 'list'], 'sternpost: "sternpost" has no verb "qeue"; did you mean "sternpost queue"?\n'),
+        (['queue', 'lsit'], 'sternpost: "sternpost queue" has no verb "lsit"; did you mean "sternpost queue list"?\n'),
+        (['help', 'polcy', 'whatif'], 'sternpost: "sternpost" has no verb "polcy"; did you mean "sternpost policy"?\n'),
+        (['sts', 'elephants'], 'sternpost: "sternpost sts" has no verb "elephants"; "sternpost sts --help" lists what there is\n'),
+    ):
+        done = sternpost.command(*words)
+        expect_equal((done.code, done.out, done.err), (64, '', said), ' '.join(words))
+    for words in (['queue', 'list'], ['queue'], []):
+        helped, asked = sternpost.command('help', *words), sternpost.command(*words, '--help')
+        expect_equal(helped.code, 0, 'help ' + ' '.join(words))
+        for line in asked.out.splitlines():
+            if line.startswith('  '):
+                expect(line in helped.out, 'help %s lacks %r' % (' '.join(words), line))
+
+
+@test
+def a_reader_that_has_seen_enough_is_no_failure(machine):
+    sternpost = Sternpost(machine, start=False)
+    ours, its = os.pipe()
+    os.close(ours)
+    done = subprocess.run(
+        sternpost.argv('config', 'show'), env=clean_environment(), stdin=subprocess.DEVNULL, stdout=its, stderr=subprocess.PIPE, text=True, timeout=30
+    )
+    os.close(its)
+    expect_equal((done.returncode, done.stderr), (0, ''), 'into a closed pipe')
+
+
+@test
+def a_shell_completes_verbs_and_options(machine):
+    sternpost = Sternpost(machine, start=False)
+    script = machine.path('completion')
+    with open(script, 'w') as f:
+        f.write(sternpost.do('completion', 'bash'))
+    for line, offers in (
+        ('sternpost qu', ['queue']),
+        ('sternpost queue del', ['delete']),
+        ('sternpost --config /x queue re', ['release', 'reroute', 'resume', 'retry']),
+        ('sternpost queue delete --dr', ['--dry-run']),
+        ('sternpost policy override s', ['set']),
+    ):
+        words = line.split()
+        done = subprocess.run(
+            ['bash', '-c', '. "$0"; COMP_WORDS=("$@"); COMP_CWORD=$(($# - 1)); _sternpost; printf "%s\\n" "${COMPREPLY[@]}" | sort', script, *words],
+            capture_output=True,
+            text=True,
+            timeout=30,
+        )
+        expect_equal((done.stdout.split(), done.stderr), (offers, ''), line)
+    expect(sternpost.do('completion', 'zsh').startswith('#compdef sternpost\n'), 'zsh does not see whom it completes')
 
 
 @test

@@ -564,7 +564,8 @@ void Simulation::command() {
 
 asio::awaitable<void> Simulation::act(Process& process, queue::AdminAction action, store::QueueFilter meant,
                                       std::string to) {
-    const auto done = co_await process.queue().act(action, std::move(meant), "root", std::move(to));
+    queue::AdminOrder order{action, std::move(meant), "root", std::move(to)};
+    const auto done = co_await process.queue().act(std::move(order));
     if (done) trace_.step("command {}: {} messages", static_cast<int>(action), done->messages);
 }
 

@@ -10,6 +10,29 @@ namespace {
 
 constexpr const char* default_config = "/etc/sternpost/sternpost.toml";
 
+std::vector<CLI::App*> verbs_of(CLI::App& app) {
+    return app.get_subcommands([](const CLI::App*) { return true; });
+}
+
+CLI::App* find_verb(CLI::App& app, const std::string& word) {
+    for (CLI::App* verb : verbs_of(app))
+        if (verb->get_name() == word) return verb;
+    return nullptr;
+}
+
+// `path`: what comes before the word, "sternpost queue".
+void tell_unknown(CLI::App& app, const std::string& path, const std::string& word) {
+    std::vector<std::string> names;
+    for (const CLI::App* verb : verbs_of(app)) names.push_back(verb->get_name());
+    const std::vector<std::string_view> known(names.begin(), names.end());
+    const auto near = nearest(word, known);
+    std::cerr << "sternpost: \"" << path << "\" has no verb \"" << printable(word) << '"';
+    if (near.empty())
+        std::cerr << "; \"" << path << " --help\" lists what there is\n";
+    else
+        std::cerr << "; did you mean \"" << path << ' ' << near << "\"?\n";
+}
+
 }  // namespace
 
 // ---- how a verb is asked
@@ -79,6 +102,7 @@ Command::Command() {
     dkim_.add(*this);
     add_config(*this);
     add_completion(*this);
+    add_help();
 }
 
 config::Loaded Command::load() const {
@@ -103,7 +127,54 @@ int Command::finish(const control::Answer& answer, const std::function<void()>& 
     return static_cast<int>(answer.code);
 }
 
+// The words of the command line that should be verbs are; else it is said which is not.
+bool Command::knows_verbs(int argc, char** argv) {
+    CLI::App* at = &app_;
+    std::string path = "sternpost";
+    for (int n = 1; n < argc && !verbs_of(*at).empty(); ++n) {
+        const std::string word = argv[n];
+        if (word == "--config") {
+            ++n;
+            continue;
+        }
+        if (word.starts_with('-')) continue;
+        CLI::App* verb = find_verb(*at, word);
+        if (verb == nullptr) {
+            tell_unknown(*at, path, word);
+            return false;
+        }
+        at = verb;
+        path += ' ' + word;
+    }
+    return true;
+}
+
+void Command::add_help() {
+    auto* help = app_.add_subcommand("help", "how a verb is used");
+    auto words = std::make_shared<std::vector<std::string>>();
+    help->add_option("VERB", *words, "as on the command line: queue list");
+    help->callback([this, words] {
+        choose([this, words] {
+            CLI::App* at = &app_;
+            std::string path = "sternpost";
+            for (const std::string& word : *words) {
+                CLI::App* verb = find_verb(*at, word);
+                if (verb == nullptr) {
+                    tell_unknown(*at, path, word);
+                    return static_cast<int>(ExitCode::usage);
+                }
+                at = verb;
+                path += ' ' + word;
+            }
+            const auto last = path.rfind(' ');
+            std::cout << at->help(at == &app_ ? path : path.substr(0, last));
+            return static_cast<int>(ExitCode::done);
+        });
+    });
+}
+
 int Command::run(int argc, char** argv) {
+    if (!knows_verbs(argc, argv)) return static_cast<int>(ExitCode::usage);
     try {
         app_.parse(argc, argv);
     } catch (const CLI::ParseError& e) {

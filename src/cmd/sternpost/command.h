@@ -40,6 +40,8 @@ struct Asking {
     /// Answers while no daemon runs; null, or nullopt: only the daemon can.
     std::function<std::optional<admin::Answer<Value>>(const config::Settings&, const Request&)> at_rest{};
     std::string_view list{};  // with --json, this member alone is shown
+    /// Called before the daemon is asked; an exit code: it is not.
+    std::function<std::optional<ExitCode>(const config::Settings&, const Request&)> before{};
 };
 
 /// What all groups use. Lives as long as the command runs.
@@ -70,6 +72,9 @@ class Command {
                                                 std::function<void(const typename Reading::Value&)> print);
 
   private:
+    bool knows_verbs(int argc, char** argv);
+    void add_help();
+
     CLI::App app_{"Sternpost, a sending mail transfer agent: the administrator's command."};
     std::string config_path_;
     bool json_ = false;
@@ -135,6 +140,8 @@ Verb<Request> Command::add(CLI::App* parent, const std::string& name, const std:
     sub->callback([this, request, asking = std::move(asking)] {
         choose([this, request, asking] {
             return with_settings([&](const config::Settings& settings) {
+                if (asking.before)
+                    if (const auto code = asking.before(settings, *request)) return static_cast<int>(*code);
                 const bool reads = asking.at_rest != nullptr;
                 auto answer = ask_daemon(settings, asking.name, *request, reads);
                 if (!answer && reads)

@@ -87,9 +87,11 @@ void show_suspensions(const std::vector<admin::SuspensionRow>& suspensions) {
 void show_action(const std::string& done, const admin::ActionRow& count) {
     const bool retry = done == "due now";
     const bool waits_on = retry && count.suspended > 0 && count.suspended == count.recipients;
-    tell("{}: {} message(s), {} recipient(s)", waits_on ? "looked at" : done, count.messages,
-         count.recipients);
-    if (count.active > 0) tell("; {} more are in an attempt, which ends as it ends", count.active);
+    tell("{}{}: {} message(s), {} recipient(s)", count.dry_run ? "would be " : "",
+         waits_on ? "looked at" : done, count.messages, count.recipients);
+    if (count.active > 0)
+        tell("; {} more {} in an attempt, which ends as it ends", count.active,
+             count.active == 1 ? "is" : "are");
     tell("\n");
     if (count.sender_suspended > 0)
         tell(
@@ -182,13 +184,41 @@ void add_list(Command& command, CLI::App* queue) {
     });
 }
 
+// What cannot be undone: on a terminal the administrator sees how much it is, and says yes.
+std::optional<ExitCode> confirm(const config::Settings& settings, const std::string& verb,
+                                const std::string& done, const admin::ActionRequest& request) {
+    if (request.dry_run || ::isatty(STDIN_FILENO) == 0 || ::isatty(STDOUT_FILENO) == 0) return std::nullopt;
+    admin::ActionRequest counting = request;
+    counting.dry_run = true;
+    const auto counted = ask_daemon(settings, verb, counting, false);
+    if (!counted || counted->code != ExitCode::done) return std::nullopt;  // the verb itself says why
+    const auto count = control::from_json<admin::ActionRow>(counted->data);
+    tell("{} message(s), {} recipient(s) would be {}. Go on? [y/N] ", count.messages, count.recipients, done);
+    std::fflush(stdout);
+    std::string answer;
+    std::getline(std::cin, answer);
+    if (lowered(answer) == "y" || lowered(answer) == "yes") return std::nullopt;
+    tell("Nothing was done.\n");
+    return ExitCode::no;
+}
+
 // What an administrator does to chosen messages.
 Verb<admin::ActionRequest> add_action(Command& command, CLI::App* queue, const std::string& name,
                                       const std::string& done, const std::string& help) {
-    auto action = command.add(
-        queue, name, help,
-        Asking<admin::ActionRequest, admin::ActionRow>{
-            "queue." + name, [done](const admin::ActionRow& count) { show_action(done, count); }});
+    const std::string verb = "queue." + name;
+    Asking<admin::ActionRequest, admin::ActionRow> asking{
+        verb, [done](const admin::ActionRow& count) { show_action(done, count); }};
+    const auto yes = std::make_shared<bool>(false);
+    const bool for_good = name == "delete" || name == "expire";
+    if (for_good)
+        asking.before = [yes, verb, done, &command](const config::Settings& settings,
+                                                    const admin::ActionRequest& request) {
+            return *yes || command.json() ? std::nullopt : confirm(settings, verb, done, request);
+        };
+    auto action = command.add(queue, name, help, std::move(asking));
+    if (for_good) action.app->add_flag("--yes", *yes, "do not ask, though this is a terminal");
+    action.app->add_flag("--dry-run", action.request->dry_run,
+                         "do nothing: say how much it would be done to");
     auto& meant = *action.request;
     auto* ids = action.app->add_option("ID", meant.ids, "queue ids");
     auto* domain = action.app->add_option("--domain", meant.domain, "what waits for this next hop");
