@@ -1,5 +1,6 @@
 #include "control/daemon_verbs.h"
 
+#include "admin/stats.h"
 #include "admin/why.h"
 
 namespace sternpost::control {
@@ -13,6 +14,7 @@ void add_queue(Verbs& verbs, store::Store& store, const admin::Live& live, admin
     verbs.add<admin::QueueHops>(store, live);
     verbs.add<admin::QueueSuspended>(store, live);
     verbs.add<admin::Why>(store, live);
+    verbs.add<admin::Stats>(store, live);
     for (const auto& [name, action] :
          {std::pair("queue.retry", AdminAction::retry), std::pair("queue.hold", AdminAction::hold),
           std::pair("queue.release", AdminAction::release), std::pair("queue.expire", AdminAction::expire),

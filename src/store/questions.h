@@ -13,6 +13,7 @@
 #include "store/errc.h"
 #include "store/history.h"
 #include "store/kept.h"
+#include "store/mail_counts.h"
 #include "store/message.h"
 #include "store/policy.h"
 #include "store/report.h"
@@ -143,6 +144,7 @@ class Questions {
     virtual Result<std::vector<StoredOutcome>> outcomes(
         const OutcomeFilter& filter) = 0;  // by day and domain
     virtual Result<History> history(const HistoryFilter& filter) = 0;
+    virtual Result<std::vector<MailCount>> mail_counts(const MailCountFilter& filter) = 0;
 
     // ---- TLS reports
     virtual Result<std::vector<StoredReport>> reports(const ReportFilter& filter) = 0;  // by day and domain

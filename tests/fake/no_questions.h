@@ -20,6 +20,9 @@ class NoQuestions : public store::Questions {
         return {};
     }
     store::Result<store::History> history(const store::HistoryFilter&) override { return store::History{}; }
+    store::Result<std::vector<store::MailCount>> mail_counts(const store::MailCountFilter&) override {
+        return {};
+    }
     store::Result<std::vector<store::StoredReport>> reports(const store::ReportFilter&) override {
         return {};
     }

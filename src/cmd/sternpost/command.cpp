@@ -94,6 +94,7 @@ Command::Command() {
     app_.set_version_flag("--version", "sternpost " STERNPOST_VERSION);
     app_.require_subcommand(1);
     add_status(*this);
+    add_stats(*this);
     add_queue(*this);
     add_doctor(*this);
     add_sts(*this);

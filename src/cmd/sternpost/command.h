@@ -83,6 +83,7 @@ class Command {
 };
 
 // ---- the groups
+void add_stats(Command& command);
 void add_status(Command& command);
 void add_queue(Command& command);
 void add_doctor(Command& command);

@@ -86,6 +86,7 @@ Result<void> Offline::take(JournalEntry entry) {
             (*touched)->after->body.ref = accepted->message.body.ref;  // copied forward
         else
             (*touched)->after = accepted->stored();
+        if (!accepted->copied) mail_.accepted(accepted->message);
     } else if (auto* result = std::get_if<DeliveryResult>(&entry.what)) {
         tally_.add(result->detail);
         auto touched = touch(result->message);
@@ -94,6 +95,8 @@ Result<void> Offline::take(JournalEntry entry) {
         if (!after || result->recipient >= after->recipients.size()) return {};
         StoredRecipient& recipient = after->recipients[result->recipient];
         if (recipient.state != RecipientState::queued) return {};
+        mail_.ended(*result, counted_for(hop_of(*after, result->recipient), after->origin,
+                                         after->message_class, after->envelope.reverse_path));
         RecipientProgress& progress = recipient;
         progress = RecipientProgress::after(*result);
         if (finished(*after)) after.reset();
@@ -133,6 +136,7 @@ Result<void> Offline::take(JournalEntry entry) {
         policies_[policy->domain] = std::move(*policy);
     } else if (auto* hop = std::get_if<HopState>(&entry.what)) {
         tally_.add(hop->detail);
+        mail_.failed(*hop);
         hop->detail.outcomes.clear();
         hops_[hop->next_hop] = std::move(*hop);
     } else if (const auto* closed = std::get_if<ClosedDay>(&entry.what)) {
@@ -387,6 +391,19 @@ Result<ReportingState> Offline::reporting(std::chrono::sys_days from) {
     out.closed = tally_.closed();
     for (const auto& [key, next_at] : all) out.unreported.push_back({key.first, key.second, next_at});
     return out;
+}
+
+Result<std::vector<MailCount>> Offline::mail_counts(const MailCountFilter& filter) {
+    MailSums sums(filter);
+    for (const auto& [key, numbers] : mail_.numbers()) sums.add(key, numbers);
+    if (reader_) {
+        MailCountFilter all = filter;
+        all.limit = SIZE_MAX;
+        auto stored = reader_->mail_counts(all);
+        if (!stored) return stored;
+        for (const auto& count : *stored) sums.add(count);
+    }
+    return sums.taken();
 }
 
 Result<History> Offline::history(const HistoryFilter& filter) {

@@ -11,6 +11,7 @@
 #include "store/journal/writer.h"
 #include "store/open.h"
 #include "store/sqlite/history.h"
+#include "store/sqlite/mail_tally.h"
 #include "store/sqlite/outcome_counts.h"
 #include "store/sqlite/reader.h"
 
@@ -33,6 +34,7 @@ class Offline final : public StoreAtRest {
     Result<std::vector<StoredReport>> reports(const ReportFilter& filter) override;
     Result<ReportingState> reporting(std::chrono::sys_days from) override;
     Result<History> history(const HistoryFilter& filter) override;
+    Result<std::vector<MailCount>> mail_counts(const MailCountFilter& filter) override;
     const std::vector<std::string>& warnings() const override { return warnings_; }
 
   private:
@@ -57,6 +59,7 @@ class Offline final : public StoreAtRest {
     std::map<RecordType, std::vector<Kept>> kept_;  // what is Keyed, as it came
     std::map<std::pair<std::chrono::sys_days, std::string>, StoredReport> reports_;  // by day and domain
     OutcomeCounts tally_;
+    MailTally mail_;
     sqlite::HistoryOverlay history_;
     std::vector<std::string> warnings_;
 };

@@ -6,6 +6,7 @@
 #include "store/hop_group.h"
 #include "store/journal/codec.h"
 #include "store/sqlite/index_application.h"
+#include "store/sqlite/mail_tally.h"
 #include "store/sqlite/schema.h"
 #include "util/crc32c.h"
 
@@ -16,6 +17,9 @@ constexpr std::int64_t all_versions = 200'000;  // of all domains
 // How long what is not mail is remembered after it was last heard of.
 constexpr auto host_memory = std::chrono::days(400);
 constexpr auto hop_memory = std::chrono::days(7);
+constexpr auto mail_hours_memory = std::chrono::days(8);  // counts of mail hour by hour; then day by day
+constexpr auto mail_days_memory = std::chrono::days(400);
+constexpr std::size_t most_mail_keys_of_a_day = 100;
 
 // Kinds of what is kept that are forgotten, and after how long.
 std::vector<std::pair<RecordType, std::chrono::days>> memories() {
@@ -68,9 +72,9 @@ Result<void> Index::load() {
 
 Result<void> Index::begin_rebuild() {
     auto done = database_->transaction([&] {
-        for (const char* table :
-             {"message", "recipient", "hop", "submission", "segment", "policy", "policy_text",
-              "policy_version", "kept", "tls_outcome", "tls_policy", "tls_host", "copied", "tls_report"})
+        for (const char* table : {"message", "recipient", "hop", "submission", "segment", "policy",
+                                  "policy_text", "policy_version", "kept", "tls_outcome", "tls_policy",
+                                  "tls_host", "copied", "tls_report", "mail_count"})
             database_->run(("DELETE FROM " + std::string(table)).c_str());
         database_->run(
             "UPDATE position SET segment = 0, offset = 0, sequence = 1, newest_message = 0, complete = 0");
@@ -189,6 +193,7 @@ Result<void> Index::forget_old(WallTime now, std::chrono::days outcome_days) {
             "DELETE FROM hop WHERE waiting = 0 AND at < ?1 AND next_at < ?1 AND NOT EXISTS "
             "(SELECT 1 FROM recipient WHERE hop = hop.id)",
             now - hop_memory);
+        fold_mail_counts(now);
         drop("DELETE FROM tls_host WHERE max(last_tls, last_clear, last_dane) < ?1", now - host_memory);
         const auto beyond = database_->number("SELECT count(*) FROM policy_version") - all_versions;
         if (beyond > 0)
@@ -203,6 +208,38 @@ Result<void> Index::forget_old(WallTime now, std::chrono::days outcome_days) {
             "AND NOT EXISTS (SELECT 1 FROM policy_version WHERE text = policy_text.id) "
             "AND NOT EXISTS (SELECT 1 FROM tls_policy WHERE text = policy_text.id)");
     });
+}
+
+// Hours of more than a week ago become days, each with the largest of its keys. Inside a transaction.
+void Index::fold_mail_counts(WallTime now) {
+    const auto today = std::chrono::floor<std::chrono::days>(now);
+    const auto hour_of = [](std::chrono::sys_days day) {
+        return std::chrono::floor<std::chrono::hours>(day).time_since_epoch().count();
+    };
+    const std::int64_t cut = hour_of(today - mail_hours_memory);
+    const std::int64_t from = hour_of(today - mail_days_memory);
+    Statement(*database_, "DELETE FROM mail_count WHERE hour < ?1").with(from).run();
+    std::map<std::tuple<std::int64_t, std::int64_t, std::string>, MailNumbers> days;
+    Statement hours(*database_,
+                    "SELECT hour, by, key, accepted, octets, sent, deferred, bounced, expired "
+                    "FROM mail_count WHERE hour < ?1 AND hour / 24 IN "
+                    "(SELECT hour / 24 FROM mail_count WHERE hour < ?1 AND hour % 24 <> 0)");
+    hours.with(cut);
+    while (hours.row())
+        days[{hours.integer(0) / 24 * 24, hours.integer(1), hours.text(2)}] +=
+            MailNumbers{hours.id(3), hours.id(4), hours.id(5), hours.id(6), hours.id(7), hours.id(8)};
+    std::map<std::pair<std::int64_t, std::int64_t>, std::vector<MailCount>> kinds;
+    for (auto& [place, numbers] : days)
+        kinds[{std::get<0>(place), std::get<1>(place)}].push_back({std::get<2>(place), numbers});
+    Statement drop(*database_, "DELETE FROM mail_count WHERE hour BETWEEN ?1 AND ?1 + 23 AND by = ?2");
+    Statement add(*database_, "INSERT INTO mail_count VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)");
+    for (auto& [place, counts] : kinds) {
+        drop.with(place.first, place.second).run();
+        for (const auto& [key, n] : largest(std::move(counts), most_mail_keys_of_a_day))
+            add.with(place.first, place.second, key, n.accepted, n.octets, n.sent, n.deferred, n.bounced,
+                     n.expired)
+                .run();
+    }
 }
 
 Result<void> Index::forget_segment(std::uint64_t segment) {

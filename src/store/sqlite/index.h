@@ -87,6 +87,7 @@ class Index {
     class Application;
     explicit Index(std::unique_ptr<Database> database);
     Result<void> load();
+    void fold_mail_counts(WallTime now);
 
     std::unique_ptr<Database> database_;
     std::unique_ptr<Statements> statements_;

@@ -15,6 +15,9 @@ namespace {
 constexpr std::int64_t most_outcomes = 1000;
 constexpr std::int64_t most_outcomes_by_host = 1500;
 constexpr int most_versions = 20;  // of a domain's policy (D-39)
+// Of an hour, with a row of their own; the others count together. Ours: what an administrator looks for is
+// among the largest, which come first in most hours.
+constexpr std::int64_t most_mail_keys = 100;
 
 int as_int(RecipientState state) {
     return static_cast<int>(state);
@@ -57,6 +60,7 @@ void Index::Application::take(const JournalEntry& entry, const Accepted& accepte
         segment.max_message = std::max(segment.max_message, message.id);
     }
     if (moved(entry, message)) return;
+    if (!accepted.copied) mail_.accepted(message);
     newest_ = std::max(newest_, message.id);
     latest_ = std::max(latest_, message.arrived);
     if (message.submission) {
@@ -97,6 +101,9 @@ void Index::Application::take(const JournalEntry&, const DeliveryResult& result)
         if (result.recipient >= fresh.recipients.size()) return;
         Recipient& recipient = fresh.recipients[result.recipient];
         if (recipient.state != RecipientState::queued) return;
+        const NewMessage& message = *fresh.message;
+        mail_.ended(result, counted_for(fresh.hops[result.recipient], message.origin, message.message_class,
+                                        message.envelope.reverse_path));
         recipient = RecipientProgress::after(result);
         if (final) --fresh.unfinished;
         return;
@@ -104,7 +111,9 @@ void Index::Application::take(const JournalEntry&, const DeliveryResult& result)
     const auto changed = change_recipients(
         sql_.set_recipient.with(result.message.value, result.recipient, as_int(result.state), result.next_at,
                                 result.tries, result.status, result.text, result.lost_replies));
-    if (changed.empty() || !final) return;  // finished before: a recipient ends once
+    if (changed.empty()) return;  // finished before: a recipient ends once
+    count(result);
+    if (!final) return;
     touch(changed.front(), -1);
     if (!sql_.one_less.with(result.message.value).row()) return;
     const auto unfinished = sql_.one_less.integer(0);
@@ -119,6 +128,15 @@ void Index::Application::take(const JournalEntry&, const DeliveryResult& result)
     if (unfinished != 0) return;
     sql_.drop_message.with(result.message.value).run();
     drop_recipients(result.message);
+}
+
+void Index::Application::count(const DeliveryResult& result) {
+    auto& row = sql_.counted_for.with(result.message.value, result.recipient);
+    if (row.row())
+        if (const auto head = decode_message(row.octets(1)))
+            mail_.ended(result, counted_for(row.octets(0), head->origin, head->message_class,
+                                            head->envelope.reverse_path));
+    row.reset();
 }
 
 std::vector<std::int64_t> Index::Application::change_recipients(Statement& statement) {
@@ -260,6 +278,7 @@ void Index::Application::take(const JournalEntry&, const StoredPolicy& policy) {
 
 void Index::Application::take(const JournalEntry&, const HopState& hop) {
     tally_.add(hop.detail);
+    mail_.failed(hop);
     latest_ = std::max(latest_, hop.at);
     const std::string detail = hop.failures > 0 ? encode(hop.detail, WithOutcomes::no) : std::string();
     change_recipients(sql_.put_hop.with(hop.next_hop, hop.at, hop.next_at, hop.failures, hop.status, hop.text,
@@ -335,6 +354,25 @@ void Index::Application::write_outcomes() {
         sql_.put_host.with(name, host.tls_sessions, host.last_tls, host.last_clear, host.last_dane).run();
 }
 
+void Index::Application::write_mail_counts() {
+    for (const auto& [place, n] : mail_.numbers()) {
+        const auto& [hour, by, key] = place;
+        const int kind = static_cast<int>(by);
+        const auto with = [&](Statement& statement, const std::string& name) -> Statement& {
+            return statement.with(hour, kind, name, n.accepted, n.octets, n.sent, n.deferred, n.bounced,
+                                  n.expired);
+        };
+        if (with(sql_.count_mail, key).changed()) continue;
+        auto& keys = sql_.mail_keys.with(hour, kind);
+        const bool room = keys.row() && keys.integer(0) < most_mail_keys;
+        keys.reset();
+        if (room)
+            with(sql_.add_mail_count, key).run();
+        else if (!with(sql_.count_mail, "").changed())
+            with(sql_.add_mail_count, "").run();
+    }
+}
+
 std::int64_t Index::Application::hop_id(const std::string& name) {
     const auto [it, added] = hops_.try_emplace(name, 0);
     if (!added) return it->second;
@@ -380,6 +418,7 @@ void Index::Application::write(const Fresh& fresh) {
 
 void Index::Application::finish() {
     write_outcomes();
+    write_mail_counts();
     for (const auto& [id, fresh] : fresh_) {
         if (fresh.unfinished != 0)
             write(fresh);

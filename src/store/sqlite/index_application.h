@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "store/sqlite/index.h"
+#include "store/sqlite/mail_tally.h"
 
 namespace sternpost::store::sqlite {
 
@@ -108,6 +109,16 @@ struct Index::Statements {
                    "INSERT INTO tls_host VALUES (?1, ?2, ?3, ?4, ?5) ON CONFLICT DO UPDATE SET "
                    "tls_sessions = tls_sessions + ?2, last_tls = max(last_tls, ?3), "
                    "last_clear = max(last_clear, ?4), last_dane = max(last_dane, ?5)"),
+          counted_for(db,
+                      "SELECT h.name, m.head FROM recipient r JOIN hop h ON h.id = r.hop "
+                      "JOIN message m ON m.id = r.message WHERE r.message = ?1 AND r.n = ?2"),
+          count_mail(
+              db,
+              "UPDATE mail_count SET accepted = accepted + ?4, octets = octets + ?5, sent = sent + ?6, "
+              "deferred = deferred + ?7, bounced = bounced + ?8, expired = expired + ?9 "
+              "WHERE hour = ?1 AND by = ?2 AND key = ?3"),
+          mail_keys(db, "SELECT count(*) FROM mail_count WHERE hour = ?1 AND by = ?2"),
+          add_mail_count(db, "INSERT INTO mail_count VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)"),
           close_day(db, "UPDATE tls_closed SET day = max(day, ?1)"),
           put_report(db, "INSERT OR REPLACE INTO tls_report VALUES (?1, ?2, ?3, ?4, ?5, ?6)"),
           put_history(db, "UPDATE history SET segment = ?1, offset = ?2, sequence = ?3") {}
@@ -123,6 +134,7 @@ struct Index::Statements {
     Statement find_text, add_text, put_policy, put_version, trim_versions;
     Statement find_kept, put_kept, drop_kept;
     Statement count_outcome, add_outcome, different_outcomes, use_policy, put_host;
+    Statement counted_for, count_mail, mail_keys, add_mail_count;
     Statement close_day, put_report;
     Statement put_history;
 };
@@ -186,6 +198,8 @@ class Index::Application {
     std::int64_t text_key(const std::string& text);
     void write_outcomes();
     void write_outcome(const OutcomeKey& key, const OutcomeCounted& counted);
+    void count(const DeliveryResult& result);
+    void write_mail_counts();
 
     SegmentUse& use(std::uint64_t segment) {
         changed_.push_back(segment);
@@ -208,6 +222,7 @@ class Index::Application {
     WallTime latest_{};                                 // time that an entry tells
     std::unordered_map<std::string, std::int64_t> texts_;
     OutcomeCounts tally_;
+    MailTally mail_;
     Crowded& crowded_;
     FairRanks& ranks_;
     std::vector<std::string> released_;

@@ -7,6 +7,7 @@
 
 #include "store/hop_group.h"
 #include "store/journal/codec.h"
+#include "store/sqlite/mail_tally.h"
 #include "store/sqlite/outcome_counts.h"
 #include "store/sqlite/schema.h"
 #include "util/text.h"
@@ -98,13 +99,16 @@ struct Reader::Statements {
                      "(SELECT DISTINCT day, domain FROM tls_outcome WHERE day >= ?1) o "
                      "LEFT JOIN tls_report r ON r.day = o.day AND r.domain = o.domain "
                      "WHERE ifnull(r.state, 0) = 0"),
+          mail_counts(db,
+                      "SELECT hour, key, accepted, octets, sent, deferred, bounced, expired "
+                      "FROM mail_count WHERE by = ?1 AND hour BETWEEN ?2 AND ?3"),
           position(db, "SELECT segment, offset, sequence FROM position"),
           place(db, "SELECT segment, offset FROM message WHERE id = ?1") {}
 
     Statement from, one, of_hop, recipients, totals, waiting_hops, failing_hops, one_hop, due, in_line, again,
         next_due, policies;
     Statement versions, kept, hosts_seen, outcomes, outcomes_of, outcome_days, reports, reports_to,
-        report_by_id, closed, unreported, position, place;
+        report_by_id, closed, unreported, mail_counts, position, place;
 };
 
 Reader::Reader(std::unique_ptr<Database> database, std::optional<HistoryPlace> history)
@@ -446,6 +450,18 @@ Result<std::vector<StoredHost>> Reader::hosts_seen() {
         auto& row = statements_->hosts_seen.with();
         while (row.row()) out.push_back({row.text(0), row.id(1), row.time(2), row.time(3), row.time(4)});
         return out;
+    });
+}
+
+Result<std::vector<MailCount>> Reader::mail_counts(const MailCountFilter& filter) {
+    return snapshot([&]() -> Result<std::vector<MailCount>> {
+        MailSums sums(filter);
+        auto& row =
+            statements_->mail_counts.with(static_cast<int>(filter.by), sums.first_hour(), sums.last_hour());
+        while (row.row())
+            sums.add({row.integer(0), filter.by, row.text(1)},
+                     {row.id(2), row.id(3), row.id(4), row.id(5), row.id(6), row.id(7)});
+        return sums.taken();
     });
 }
 

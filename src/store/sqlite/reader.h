@@ -34,6 +34,7 @@ class Reader final : public Questions {
     Result<std::vector<StoredReport>> reports(const ReportFilter& filter) override;
     Result<ReportingState> reporting(std::chrono::sys_days from) override;
     Result<History> history(const HistoryFilter& filter) override;
+    Result<std::vector<MailCount>> mail_counts(const MailCountFilter& filter) override;
     /// What could not be read in an answer since the last call, since the index is damaged. The history has
     /// files of its own.
     std::optional<std::string> take_damage() { return std::exchange(damage_, std::nullopt); }

@@ -277,6 +277,22 @@ DROP TABLE override;
 DROP TABLE alarm;
 DROP TABLE suspension;
 )sql"},
+    Migration{R"sql(
+-- How much mail, by hour (since 1970); after a week a day has one row, at its first hour. by: a CountedBy. key: empty for
+-- what had no place of its own.
+CREATE TABLE mail_count (
+    hour INTEGER NOT NULL,
+    by INTEGER NOT NULL,
+    key TEXT NOT NULL,
+    accepted INTEGER NOT NULL,
+    octets INTEGER NOT NULL,
+    sent INTEGER NOT NULL,
+    deferred INTEGER NOT NULL,
+    bounced INTEGER NOT NULL,
+    expired INTEGER NOT NULL,
+    PRIMARY KEY (hour, by, key)
+) WITHOUT ROWID;
+)sql"},
 };
 static_assert(migrations.size() == schema_version);
 

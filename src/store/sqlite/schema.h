@@ -7,7 +7,7 @@ namespace sternpost::store::sqlite {
 
 constexpr int application_id = 0x53505131;  // "SPQ1": file(1) and we know whose database it is
 
-constexpr int schema_version = 8;  // the newest that this release knows; debian/rules reads it
+constexpr int schema_version = 9;  // the newest that this release knows; debian/rules reads it
 
 /// Brings the database to this release's schema. Errors: newer_schema (a later release has made it), damaged
 /// (it is not ours). Returns whether something was changed, which a crash can take back until it is
