@@ -260,6 +260,47 @@ TEST_P(StoreContract, TheHistoryTellsWhatBecameOfAMessage) {
     EXPECT_EQ(history.entries.size(), 1U);
 }
 
+TEST_P(StoreContract, MailIsCountedOnceWhateverComesBetween) {
+    const auto counts = [this](CountedBy by) {
+        MailCountFilter filter;
+        filter.by = by;
+        return ask([&](Questions& questions) { return questions.mail_counts(filter); }).value();
+    };
+    ASSERT_TRUE(accept(message(1, {"bob@example.com", "carol@example.net"})));
+    ASSERT_EQ(counts(CountedBy::all).size(), 1U);  // the index has followed: what comes is no longer fresh
+    const auto result = [this](std::uint32_t n, RecipientState state, const std::string& status) {
+        DeliveryResult out;
+        out.message = MessageId{1};
+        out.recipient = n;
+        out.state = state;
+        out.at = out.next_at = now();
+        out.status = status;
+        return out;
+    };
+    const auto later = result(0, RecipientState::queued, "4.2.2");
+    ASSERT_TRUE(record({later}));
+    open();
+    const auto sent = result(0, RecipientState::sent, "2.0.0");
+    const auto refused = result(1, RecipientState::bounced, "5.1.1");
+    ASSERT_TRUE(record({sent, refused, sent}));
+    for (const bool again : {false, true}) {
+        if (again) open();
+        const auto all = counts(CountedBy::all);
+        ASSERT_EQ(all.size(), 1U);
+        EXPECT_EQ(all[0], (MailCount{"", {1, 6, 1, 1, 1, 0}}));
+        const auto destinations = counts(CountedBy::destination);
+        ASSERT_EQ(destinations.size(), 2U);
+        EXPECT_EQ(destinations[0], (MailCount{"example.com", {0, 0, 1, 1, 0, 0}}));
+        EXPECT_EQ(destinations[1], (MailCount{"example.net", {0, 0, 0, 0, 1, 0}}));
+        const auto errors = counts(CountedBy::error);
+        ASSERT_EQ(errors.size(), 2U);
+        EXPECT_EQ(errors[0], (MailCount{"4.2.2", {0, 0, 0, 1, 0, 0}}));
+        EXPECT_EQ(errors[1], (MailCount{"5.1.1", {0, 0, 0, 0, 1, 0}}));
+        EXPECT_EQ(counts(CountedBy::sender).at(0).numbers, all[0].numbers);
+        EXPECT_EQ(counts(CountedBy::from_domain).at(0).numbers, all[0].numbers);
+    }
+}
+
 TEST_P(StoreContract, AfterTheStopEverythingIsAnsweredWithClosed) {
     EXPECT_EQ(store_->stop(), "");
     EXPECT_EQ(accept(message(7, {"bob@example.com"})).error().code, Errc::closed);
