@@ -74,11 +74,8 @@ void Delivery::note(Attempt& attempt, const Requirement& requirement, const Obse
         outcome.count = finding.count;
         if (finding.result_type) outcome.result_type = tlsrpt::name_of(*finding.result_type);
         outcome.reason_code = name_of(finding.reason_code);
-        // Of a session in clear, the handshake before it is what failed. The TLS library's reason belongs to
-        // it.
-        const auto& failed = seen.failure ? seen.failure : seen.starttls_refusal;
-        if (finding.reason_code == store::ReasonCode::handshake_failed && failed)
-            outcome.reason_code += ": " + printable(failed->text, 150);
+        if (finding.reason_code == store::ReasonCode::handshake_failed && seen.failure)
+            outcome.reason_code += ": " + printable(seen.failure->text, 150);
         if (requirement.host) outcome.mx_host = requirement.host->text();
         if (request != nullptr) {
             outcome.helo = helo;

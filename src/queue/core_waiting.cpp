@@ -21,7 +21,7 @@ std::vector<Blocked> Core::blocked_by(const store::StoredMessage& found, Now now
                                       const std::vector<store::HopState>& stored) const {
     std::vector<Blocked> out(found.recipients.size());
     const Message* here = messages_.find(found.id);
-    const store::StoredSuspension* of_sender = suspensions_.of_sender(found);
+    const auto* of_sender = suspensions_.of_sender(found);
     for (std::uint32_t n = 0; n < found.recipients.size(); ++n) {
         if (found.recipients[n].state != store::RecipientState::queued) continue;
         const std::string hop_name = store::hop_of(found, n);

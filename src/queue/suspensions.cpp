@@ -40,4 +40,13 @@ std::vector<store::StoredSuspension> Suspensions::list() const {
     return out;
 }
 
+std::vector<std::string> Suspensions::groups() const {
+    std::vector<std::string> out;
+    for (const auto& [key, suspension] : all_) {
+        if (key.first != store::SuspensionKind::next_hop || key.second.starts_with('.')) continue;
+        for (const auto& group : store::groups_of(key.second)) out.push_back(group);
+    }
+    return out;
+}
+
 }  // namespace sternpost::queue

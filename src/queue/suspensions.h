@@ -19,6 +19,8 @@ class Suspensions {
     const store::StoredSuspension* of_sender(const store::StoredMessage& message) const;
     bool empty() const { return all_.empty(); }
     std::vector<store::StoredSuspension> list() const;
+    /// The groups of the next hops that are named; a suspension of those under a domain names none.
+    std::vector<std::string> groups() const;
 
   private:
     std::map<std::pair<store::SuspensionKind, std::string>, store::StoredSuspension> all_;

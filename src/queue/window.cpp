@@ -123,9 +123,7 @@ void Window::ask_without(store::DueQuestion& question, Now now) {
         if (blocks && hop.next_at > now.steady) backlog_.due(hop.next_at);
         if (!blocks) backlog_.more_of(name);
     }
-    for (const auto& suspension : suspensions_.list())
-        if (suspension.kind == store::SuspensionKind::next_hop && !suspension.scope.starts_with('.'))
-            for (const auto& group : store::groups_of(suspension.scope)) question.full.push_back(group);
+    for (auto& group : suspensions_.groups()) question.full.push_back(std::move(group));
     std::sort(question.full.begin(), question.full.end());
 }
 

@@ -435,7 +435,7 @@ TEST_F(AttemptTest, TellsOfTwentySessions) {
     EXPECT_EQ(store_.hop_states.back().detail.outcomes.size(), 20U);
 }
 
-TEST_F(AttemptTest, TellsOfASessionInClearHowItsHandshakeFailed) {
+TEST_F(AttemptTest, TellsOnceHowAHandshakeFailedThoughTheMailGoesInClear) {
     has_addresses("d.test", 1);
     dialer_.in_tls = failure(smtp::Stage::handshake, smtp::Errc::handshake_failed);
     start();

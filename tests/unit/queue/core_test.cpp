@@ -338,9 +338,9 @@ TEST_F(Queue, TheLastAttemptIsMadeAsTheLifetimeEnds) {
     record(results);
     EXPECT_EQ(results[0].next_at, end) << "though the schedule's wait is two hours";
     pass(1h);
-    const auto last = core.take("d.test", now);
-    ASSERT_TRUE(last);
-    EXPECT_TRUE(last->last);
+    const auto work = core.take("d.test", now);
+    ASSERT_TRUE(work);
+    EXPECT_TRUE(work->last);
 }
 
 TEST_F(Queue, GivesEachClassItsLifetime) {
