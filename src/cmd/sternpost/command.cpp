@@ -33,6 +33,30 @@ void tell_unknown(CLI::App& app, const std::string& path, const std::string& wor
         std::cerr << "; did you mean \"" << path << ' ' << near << "\"?\n";
 }
 
+void add_help(Command& command) {
+    auto* help = command.app().add_subcommand("help", "how a verb is used");
+    auto words = std::make_shared<std::vector<std::string>>();
+    help->add_option("VERB", *words, "as on the command line: queue list");
+    help->callback([&command, words] {
+        command.choose([&command, words] {
+            CLI::App* at = &command.app();
+            std::string path = "sternpost";
+            for (const std::string& word : *words) {
+                CLI::App* verb = find_verb(*at, word);
+                if (verb == nullptr) {
+                    tell_unknown(*at, path, word);
+                    return static_cast<int>(ExitCode::usage);
+                }
+                at = verb;
+                path += ' ' + word;
+            }
+            const auto last = path.rfind(' ');
+            std::cout << at->help(at == &command.app() ? path : path.substr(0, last));
+            return static_cast<int>(ExitCode::done);
+        });
+    });
+}
+
 }  // namespace
 
 // ---- how a verb is asked
@@ -103,7 +127,7 @@ Command::Command() {
     dkim_.add(*this);
     add_config(*this);
     add_completion(*this);
-    add_help();
+    add_help(*this);
 }
 
 config::Loaded Command::load() const {
@@ -148,30 +172,6 @@ bool Command::knows_verbs(int argc, char** argv) {
         path += ' ' + word;
     }
     return true;
-}
-
-void Command::add_help() {
-    auto* help = app_.add_subcommand("help", "how a verb is used");
-    auto words = std::make_shared<std::vector<std::string>>();
-    help->add_option("VERB", *words, "as on the command line: queue list");
-    help->callback([this, words] {
-        choose([this, words] {
-            CLI::App* at = &app_;
-            std::string path = "sternpost";
-            for (const std::string& word : *words) {
-                CLI::App* verb = find_verb(*at, word);
-                if (verb == nullptr) {
-                    tell_unknown(*at, path, word);
-                    return static_cast<int>(ExitCode::usage);
-                }
-                at = verb;
-                path += ' ' + word;
-            }
-            const auto last = path.rfind(' ');
-            std::cout << at->help(at == &app_ ? path : path.substr(0, last));
-            return static_cast<int>(ExitCode::done);
-        });
-    });
 }
 
 int Command::run(int argc, char** argv) {

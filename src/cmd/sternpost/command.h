@@ -73,7 +73,6 @@ class Command {
 
   private:
     bool knows_verbs(int argc, char** argv);
-    void add_help();
 
     CLI::App app_{"Sternpost, a sending mail transfer agent: the administrator's command."};
     std::string config_path_;
