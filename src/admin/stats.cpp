@@ -28,7 +28,7 @@ Stats::Stats(const Request& request, const Caller&, Paging) {
             filter_.by = static_cast<store::CountedBy>(n);
             return;
         }
-    refused_ = refusal("mail is not counted by " + printable(request.by) +
+    refused_ = misused("mail is not counted by " + printable(request.by) +
                        ": wanted is destination, sender, from-domain, error or hour");
 }
 

@@ -98,6 +98,41 @@ def what_is_done_to_many_messages_says_on_a_terminal_how_far_it_is(machine):
 
 
 @test
+def mail_is_counted_and_the_counts_survive_a_kill(machine):
+    Dns(machine, RECORDS)
+    sink = Sink(machine, '127.0.0.40')
+    sternpost = Sternpost(machine)
+    send_many(3, 'bob@sink.test')
+    sink.wait_taken(3)
+    sternpost.submit('-f', 'ann@sender.test', 'eve@dead.test', text=MESSAGE)
+    sternpost.wait_deferred('eve@dead.test')
+    wait_for('all results are counted', lambda: sternpost.ask('stats')['total']['sent'] == 3)
+    figures = ('accepted', 'sent', 'deferred', 'bounced', 'expired')
+
+    def rows(by):
+        return {row['key']: tuple(row[name] for name in figures) for row in sternpost.ask('stats', '--by', by)['rows']}
+
+    def seen():
+        total = sternpost.ask('stats', '--since', '90m')['total']
+        return tuple(total[name] for name in figures), rows('destination'), rows('sender'), rows('from-domain'), rows('error')
+
+    before = seen()
+    expect_equal(before[0], (4, 3, 1, 0, 0), 'all mail')
+    expect_equal(before[1], {'sink.test': (0, 3, 0, 0, 0), 'dead.test': (0, 0, 1, 0, 0)}, 'destinations')
+    expect_equal(before[2], {'127.0.0.1': (3, 3, 0, 0, 0), 'uid 0': (1, 0, 0, 0, 0)}, 'senders')
+    expect_equal(before[3], {'sender.test': (4, 3, 0, 0, 0)}, 'domains of the reverse-path')
+    expect_equal(before[4], {'unreachable': (0, 0, 1, 0, 0)}, 'errors')
+    sternpost.kill()
+    expect_equal(seen(), before, 'after a kill, while the daemon is down')
+    sternpost.start()
+    expect_equal(seen(), before, 'after a kill and a start')
+    shown = sternpost.do('stats', '--by', 'destination')
+    expect('sink.test' in shown and 'all mail' in shown and max(map(len, shown.splitlines())) < 80, 'the table: ' + shown)
+    expect_equal(sum(row['accepted'] for row in sternpost.ask('stats', '--by', 'hour')['rows']), 4, 'the hours together')
+    expect_equal(sternpost.command('stats', '--since', 'yesterday').code, 64, 'an unknown span')
+
+
+@test
 def a_suspended_senders_mail_is_held_what_comes_later_too(machine):
     Dns(machine, RECORDS)
     sink = Sink(machine, '127.0.0.40')

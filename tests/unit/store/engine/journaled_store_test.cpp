@@ -1484,6 +1484,68 @@ TEST(JournaledStore, KeepsSoManyVersionsOfPoliciesAndNoMore) {
     EXPECT_EQ(count("last_seen <= 3"), 0) << "the oldest go";
 }
 
+std::vector<MailCount> mail_counts(CountedBy by, bool by_hour = false) {
+    auto reader = sqlite::Reader::open({index_name, spool_vfs}).value();
+    MailCountFilter filter;
+    filter.by = by;
+    filter.by_hour = by_hour;
+    return reader->mail_counts(filter).value();
+}
+
+HopState failed_hop(const std::string& name, WallTime at) {
+    HopState out;
+    out.next_hop = name;
+    out.at = out.next_at = at;
+    out.failures = 1;
+    out.status = "4.4.1";
+    return out;
+}
+
+TEST(JournaledStore, CountsAHundredKeysOfAnHourAndTheOthersTogether) {
+    Machine machine(14);
+    ASSERT_TRUE(machine.start());
+    for (int round = 0; round < 2; ++round) {  // each in a transaction of its own
+        for (int n = 0; n < 150; ++n)
+            machine.spool().writer().keep(failed_hop("d" + std::to_string(n) + ".test", machine.clock().now),
+                                          {});
+        machine.spool().commit();
+        machine.spool().apply();
+    }
+    const auto counts = mail_counts(CountedBy::destination);
+    ASSERT_EQ(counts.size(), 101U);
+    EXPECT_EQ(counts.back(), (MailCount{"", {0, 0, 0, 100, 0, 0}}));
+    EXPECT_EQ(counts.front().numbers.deferred, 2U);
+    EXPECT_EQ(mail_counts(CountedBy::all).at(0).numbers.deferred, 300U);
+}
+
+TEST(JournaledStore, CountsByTheDayWhatIsOlderThanAWeek) {
+    Machine machine(15);
+    ASSERT_TRUE(machine.start());
+    const WallTime midnight = std::chrono::ceil<std::chrono::days>(machine.clock().now);
+    for (const auto hour : {1, 2, 23, 24})
+        machine.spool().writer().keep(failed_hop("d.test", midnight + std::chrono::hours(hour)), {});
+    machine.spool().commit();
+    machine.spool().apply();
+    EXPECT_EQ(mail_counts(CountedBy::all, true).size(), 4U);
+    // The machine is started again each time, so that the clock's step is no step.
+    const auto looks_at = [&](WallTime when) {
+        machine.clock().now = when;
+        EXPECT_TRUE(machine.start());
+        machine.spool().maintain();
+    };
+    looks_at(midnight + std::chrono::hours(24 * 8 + 23));
+    EXPECT_EQ(mail_counts(CountedBy::all, true).size(), 4U) << "for eight days";
+    looks_at(midnight + std::chrono::hours(24 * 9));
+    const auto hours = mail_counts(CountedBy::all, true);
+    ASSERT_EQ(hours.size(), 2U);
+    EXPECT_EQ(hours[0], (MailCount{rfc3339(midnight), {0, 0, 0, 3, 0, 0}}));
+    EXPECT_EQ(mail_counts(CountedBy::destination).at(0).numbers.deferred, 4U);
+    looks_at(midnight + std::chrono::hours(24 * 10));
+    EXPECT_EQ(mail_counts(CountedBy::all, true).size(), 2U);
+    looks_at(midnight + std::chrono::hours(24 * 401));
+    EXPECT_EQ(mail_counts(CountedBy::all).at(0).numbers.deferred, 1U) << "for 400 days";
+}
+
 // What is not mail, and how many days it is remembered after it was last heard of.
 struct MemoryRow {
     const char* name;
