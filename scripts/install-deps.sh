@@ -19,6 +19,7 @@ test_packages=(
 # npm fetches nodemailer. NodeSource's nodejs brings an npm that Debian's packages do not go with.
 if ! command -v npm >/dev/null; then test_packages+=(nodejs npm); fi
 package_packages=(debhelper lintian dpkg-dev)
+test_packages+=("${package_packages[@]}" debootstrap)
 bench_packages=(libbenchmark-dev linux-perf python3-cryptography)
 
 case "${1:-}" in

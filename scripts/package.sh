@@ -1,18 +1,28 @@
 #!/usr/bin/env bash
 # Builds the Debian packages sternpost and sternpost-lab, and looks at them with lintian: any error, and any warning that
-# debian/*.lintian-overrides does not explain, is a failure. The packages are in build/packages.
+# debian/*.lintian-overrides does not explain, is a failure. The packages are in build/packages. With --prebuilt, the programs of a
+# build folder are packaged as they are; "meson setup --prefix=/usr" must have made it.
 set -euo pipefail
 # shellcheck source=scripts/lib.sh
 . "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
 
+usage="usage: scripts/package.sh [--prebuilt BUILD-FOLDER]"
 case "${1:-}" in
     '') ;;
+    --prebuilt)
+        if [ ! -f "${2:-}/build.ninja" ]; then
+            echo "$usage" >&2
+            exit 64
+        fi
+        STERNPOST_PREBUILT=$(cd "$2" && pwd)
+        export STERNPOST_PREBUILT
+        ;;
     --help)
-        echo "usage: scripts/package.sh"
+        echo "$usage"
         exit 0
         ;;
     *)
-        echo "usage: scripts/package.sh" >&2
+        echo "$usage" >&2
         exit 64
         ;;
 esac

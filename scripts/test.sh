@@ -43,7 +43,7 @@ run_tests() {
 # Which unit tests run where: all in build/test or, with the sanitizers, all in build/sanitize. To compile and to run them twice
 # would take four minutes more.
 step "Build, in build/test"
-configure build/test --buildtype=debugoptimized -Dcpp_args=-g1 -Dwerror=true -Dtests=true --unity=on --unity-size=8
+configure build/test --prefix=/usr --buildtype=debugoptimized -Dcpp_args=-g1 -Dwerror=true -Dtests=true --unity=on --unity-size=8
 if $sanitize; then build build/test programs; else build build/test; fi
 
 # Most tests wait for a program or a clock more than they compute: two for each processor.

@@ -3,7 +3,8 @@
 a downgrade below the queue's schema, and are removed and purged. The system is a folder that debootstrap fills; apt gets its
 packages where this machine gets them.
 
-usage: test_package.py PACKAGES, the folder with sternpost_*.deb and sternpost-lab_*.deb. Wants root.
+usage: test_package.py [PACKAGES], the folder with sternpost_*.deb and sternpost-lab_*.deb; by default they are made of the programs
+in STERNPOST_BUILD. Wants root, and apt's mirrors.
 Exit codes: 0 all is well, 1 something is not, 77 it could not be tried.
 """
 import contextlib
@@ -15,6 +16,7 @@ import subprocess
 import sys
 import tempfile
 
+TOP = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 SKIPPED = 77
 MESSAGE = 'From: Alice <alice@sender.example>\nTo: bob@a.example\nSubject: over an upgrade\n\nThis waits.\n'
 
@@ -45,12 +47,38 @@ def expect(condition, sentence):
         raise Failure(sentence)
 
 
+class NotToBeTried(Exception):
+    """The machine lacks what the test needs."""
+
+
+def packages_of_build():
+    """Packages with the programs that were built for the tests."""
+    done = subprocess.run(
+        [os.path.join(TOP, 'scripts', 'package.sh'), '--prebuilt', os.environ['STERNPOST_BUILD']],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        stdin=subprocess.DEVNULL,
+        text=True,
+        check=False,
+    )
+    expect(done.returncode == 0, 'scripts/package.sh:\n' + done.stdout[-3000:])
+    return os.path.join(TOP, 'build', 'packages')
+
+
 class System:
     """A clean Debian 12 in a folder, bound onto itself so that namespaces can be made in it."""
 
     def __init__(self, folder, ends):
         self.folder = folder
-        self._run('debootstrap', '--variant=minbase', '--include=ca-certificates,iproute2', 'bookworm', folder, 'http://deb.debian.org/debian')
+        made = subprocess.run(
+            ['debootstrap', '--variant=minbase', '--include=ca-certificates,iproute2', 'bookworm', folder, 'http://deb.debian.org/debian'],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            check=False,
+        )
+        if made.returncode != 0:
+            raise NotToBeTried('debootstrap: ' + made.stdout[-500:])
         ends.callback(self._run, 'umount', '--recursive', '--lazy', folder)
         self._run('mount', '--bind', folder, folder)
         self._run('mount', '--make-private', folder)
@@ -167,9 +195,8 @@ def main(packages, folder, ends):
 
     print('sends mail', flush=True)
     system.do('mkdir', '-p', '/root/tree')
-    top = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
     for name in ('debian', 'scripts'):
-        shutil.copytree(os.path.join(top, name), system.folder + '/root/tree/' + name, dirs_exist_ok=True)
+        shutil.copytree(os.path.join(TOP, name), system.folder + '/root/tree/' + name, dirs_exist_ok=True)
     system.do('sh', '-c', 'cd /root/tree && debian/tests/sends-mail')
 
     print('is upgraded over a queue', flush=True)
@@ -228,7 +255,7 @@ def main(packages, folder, ends):
 
 
 if __name__ == '__main__':
-    if len(sys.argv) != 2:
+    if len(sys.argv) > 2 or (len(sys.argv) == 1 and 'STERNPOST_BUILD' not in os.environ):
         sys.exit(__doc__)
     if os.geteuid() != 0 or not shutil.which('debootstrap'):
         print('it wants root, and debootstrap')
@@ -238,7 +265,10 @@ if __name__ == '__main__':
         where = tempfile.mkdtemp(prefix='sternpost-package.', dir=os.environ.get('TMPDIR', '/var/tmp'))
         stack.callback(shutil.rmtree, where, ignore_errors=True)
         try:
-            main(sys.argv[1], where, stack)
+            main(sys.argv[1] if len(sys.argv) == 2 else packages_of_build(), where, stack)
         except Failure as failure:
             print('FAILED: %s' % failure)
             sys.exit(1)
+        except NotToBeTried as why:
+            print('it cannot be tried here: %s' % why)
+            sys.exit(SKIPPED)
