@@ -27,10 +27,10 @@ install -d -o sternpost -g sternpost -m 0700 /var/lib/sternpost
 install -d -o sternpost -g sternpost -m 0755 /run/sternpost
 unshare --net sh -eu -c '
     ip link set lo up
-    setpriv --reuid=sternpost --regid=sternpost --init-groups --inh-caps=+net_bind_service --ambient-caps=+net_bind_service \
-        sternpostd 2>/tmp/log &
+    sternpostd 2>/tmp/log &
     daemon=$!
     for i in $(seq 200); do sternpost status >/dev/null 2>&1 && break; sleep 0.05; done
+    kill -0 $daemon || { cat /tmp/log; exit 1; }
     "$@"
     kill $daemon
     wait $daemon
