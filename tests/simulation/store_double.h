@@ -70,6 +70,9 @@ class QuestionsDouble : public store::Questions {
         return real_.each_kept(type, take);
     }
     store::Result<std::vector<store::StoredHost>> hosts_seen() override { return real_.hosts_seen(); }
+    store::Result<std::vector<store::MailCount>> mail_counts(const store::MailCountFilter& filter) override {
+        return real_.mail_counts(filter);
+    }
     store::Result<std::vector<store::StoredOutcome>> outcomes(const store::OutcomeFilter& filter) override {
         return real_.outcomes(filter);
     }
