@@ -408,7 +408,7 @@ TEST_F(Engine, BringsWhatHadATableOfItsOwnAlong) {
     {
         auto database = sqlite::Database::open({dir_ + "/queue.db", ""}, sqlite::Access::write).value();
         ASSERT_TRUE(database->transaction([&] {
-            database->run("DROP TABLE kept");
+            database->run("DROP TABLE kept; DROP TABLE mail_count");
             database->run(
                 "CREATE TABLE discovery (domain TEXT PRIMARY KEY, unknown_since, failed_id, failed_at, "
                 "mailed);"
