@@ -263,7 +263,9 @@ if __name__ == '__main__':
     with contextlib.ExitStack() as stack:
         # Not /tmp, which may be memory: the daemon's syncs shall be real ones.
         where = tempfile.mkdtemp(prefix='sternpost-package.', dir=os.environ.get('TMPDIR', '/var/tmp'))
-        stack.callback(shutil.rmtree, where, ignore_errors=True)
+        # One file system: should something still be mounted there, it is not deleted.
+        stack.callback(subprocess.run, ['rm', '-rf', '--one-file-system', where], check=False)
+        os.chmod(where, 0o755)  # the root of a system is everybody's
         try:
             main(sys.argv[1] if len(sys.argv) == 2 else packages_of_build(), where, stack)
         except Failure as failure:
