@@ -1070,6 +1070,29 @@ def a_reader_that_has_seen_enough_is_no_failure(machine):
 
 
 @test
+def a_monitor_hears_in_a_line_how_the_daemon_is(machine):
+    _, sternpost = world(machine)
+    done = sternpost.command('check')
+    expect_equal(
+        (done.code, done.out),
+        (0, 'STERNPOST OK - 0 messages in the queue | messages=0;1000;10000;0 oldest=0s;14400;86400;0 alarms=0;;;0\n'),
+        'an empty queue',
+    )
+    sternpost.submit('-f', 'ann@sender.test', 'a@dead.test', text=MESSAGE)
+    sternpost.wait_deferred('a@dead.test')
+    for options, code in (([], 0), (['--queue-warning', '1'], 1), (['--queue-critical', '1'], 2), (['--queue-warning', '0'], 0)):
+        expect_equal(sternpost.command('check', *options).code, code, 'one message, and %s' % options)
+    sternpost.stop()
+    done = sternpost.command('check')
+    expect_equal(done.code, 2, 'the daemon is down')
+    expect(done.out.startswith('STERNPOST CRITICAL - the daemon is down | messages=1;'), done.out)
+    with open(sternpost.config, 'a') as f:
+        f.write('\nnonsense = 1\n')
+    done = sternpost.command('check')
+    expect_equal((done.code, done.out[:20]), (3, 'STERNPOST UNKNOWN - '), 'an unusable configuration')
+
+
+@test
 def a_shell_completes_verbs_and_options(machine):
     sternpost = Sternpost(machine, start=False)
     script = machine.path('completion')

@@ -126,6 +126,7 @@ Command::Command() {
     add_tlsrpt(*this);
     dkim_.add(*this);
     add_config(*this);
+    add_check(*this);
     add_completion(*this);
     add_help(*this);
 }

@@ -90,6 +90,7 @@ void add_sts(Command& command);
 void add_policy(Command& command);
 void add_tlsrpt(Command& command);
 void add_config(Command& command);
+void add_check(Command& command);
 void add_completion(Command& command);
 
 // ---- how a verb is asked
