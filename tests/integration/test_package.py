@@ -88,7 +88,8 @@ class System:
         # apt, with this machine's mirrors and proxies
         for path in ('/etc/resolv.conf', '/etc/ssl/certs/ca-certificates.crt'):
             shutil.copy(path, folder + path)
-        for path in glob.glob('/etc/apt/apt.conf.d/*') + glob.glob('/etc/apt/sources.list*/*'):
+        self.write('/etc/apt/sources.list', '')
+        for path in glob.glob('/etc/apt/sources.list') + glob.glob('/etc/apt/apt.conf.d/*') + glob.glob('/etc/apt/sources.list*/*'):
             target = folder + path
             os.makedirs(os.path.dirname(target), exist_ok=True)
             shutil.copy(path, target)
