@@ -538,7 +538,9 @@ namespace {
 
 std::vector<PlantEntry> all_plants() {
     // What is lost from the disk shows first in whatever is looked at next.
-    const std::vector<std::string> loss{"nothing-lost", "no-duplicate", "one-end", "nothing-stuck", "drains"};
+    // With a result the sessions go that it tells of.
+    const std::vector<std::string> loss{"nothing-lost",  "no-duplicate", "one-end",
+                                        "nothing-stuck", "drains",       "each-session-once"};
     std::vector<PlantEntry> all{
         {"missing-sync", "the journal's syncs do nothing", loss, make<MissingSync>},
         {"missing-directory-sync", "the entry of a new segment is not synced", loss,

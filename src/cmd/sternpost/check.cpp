@@ -25,7 +25,7 @@ int unknown(const std::string& why) {
     return static_cast<int>(admin::Level::unknown);
 }
 
-int check(const Command& command, const admin::HealthLimits& limits) {
+int run_check(const Command& command, const admin::HealthLimits& limits) {
     const auto loaded = command.load();
     if (!loaded.errors.empty()) return unknown(loaded.errors.front());
     auto answer = ask_daemon(loaded.settings, "status", admin::NoRequest{}, true);
@@ -61,7 +61,7 @@ void add_check(Command& command) {
         limits->parsed.alarms_of = span_of("--alarms", limits->alarms);
     });
     verb->callback([&command, limits] {
-        command.choose([&command, limits] { return check(command, limits->parsed); });
+        command.choose([&command, limits] { return run_check(command, limits->parsed); });
     });
 }
 

@@ -50,8 +50,7 @@ void add_help(Command& command) {
                 at = verb;
                 path += ' ' + word;
             }
-            const auto last = path.rfind(' ');
-            std::cout << at->help(at == &command.app() ? path : path.substr(0, last));
+            std::cout << at->get_formatter()->make_help(at, path, CLI::AppFormatMode::Normal);
             return static_cast<int>(ExitCode::done);
         });
     });

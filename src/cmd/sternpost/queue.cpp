@@ -32,7 +32,7 @@ std::string when_of(const admin::RecipientRow& recipient) {
     return "waits: " + recipient.blocks.value_or("");
 }
 
-void show(const admin::MessageRow& message) {
+void show_queued(const admin::MessageRow& message) {
     tell("{}  {}  {} octets  from {}{}{}\n", message.id, rfc3339(message.arrived), message.size,
          shown_path(message.reverse_path), message.class_ == "mail" ? "" : "  " + message.class_,
          message.held ? "  HELD" : "");
@@ -50,7 +50,7 @@ std::string text_of(const admin::Totals& totals) {
 }
 
 void show_queue(const admin::Listing& list) {
-    for (const auto& message : list.messages) show(message);
+    for (const auto& message : list.messages) show_queued(message);
     if (list.totals.messages == 0)
         tell("The queue is empty.\n");
     else if (list.selected.messages == list.totals.messages)
@@ -61,7 +61,7 @@ void show_queue(const admin::Listing& list) {
 }
 
 void show_message(const admin::MessageRow& message) {
-    show(message);
+    show_queued(message);
     const auto& origin = message.origin;
     tell("    accepted by {}{}{}\n", origin.with,
          origin.address.empty() ? "" : " from " + origin.address + " (" + printable(origin.helo) + ")",

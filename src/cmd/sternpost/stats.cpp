@@ -10,7 +10,7 @@
 namespace sternpost::cmd {
 namespace {
 
-constexpr std::size_t widest_key = 34;  // with the figures next to it a row has 79 columns
+constexpr std::size_t widest_key = 27;  // with the figures next to it a row has 79 columns
 
 std::string size_of(std::uint64_t octets) {
     constexpr std::array units{"B", "KiB", "MiB", "GiB", "TiB"};
@@ -25,13 +25,13 @@ std::string size_of(std::uint64_t octets) {
 
 void show_row(const std::string& name, const admin::StatsRow& row, bool accepts) {
     const std::string key = printable(name, widest_key);
-    tell("{:<34} {:>8} {:>9} {:>7} {:>8} {:>7} {:>7}\n", key, accepts ? fmt::format("{}", row.accepted) : "-",
+    tell("{:<27} {:>8} {:>9} {:>7} {:>8} {:>7} {:>7}\n", key, accepts ? fmt::format("{}", row.accepted) : "-",
          accepts ? size_of(row.octets) : "-", row.sent, row.deferred, row.bounced, row.expired);
 }
 
 void show_stats(const admin::StatsAnswer& stats) {
     tell("From {} to {}\n\n", rfc3339(stats.from), rfc3339(stats.to));
-    tell("{:<34} {:>8} {:>9} {:>7} {:>8} {:>7} {:>7}\n", stats.by == "all" ? "" : stats.by, "accepted",
+    tell("{:<27} {:>8} {:>9} {:>7} {:>8} {:>7} {:>7}\n", stats.by == "all" ? "" : stats.by, "accepted",
          "size", "sent", "deferred", "bounced", "expired");
     const bool accepts = stats.by != "destination" && stats.by != "error";
     if (stats.by != "all")

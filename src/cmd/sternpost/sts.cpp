@@ -17,7 +17,7 @@ BOOST_DESCRIBE_STRUCT(Publication, (), (record, policy_url, policy, report_recor
 namespace sternpost::cmd {
 namespace {
 
-void show(const admin::PolicyRow& policy) {
+void show_policy(const admin::PolicyRow& policy) {
     tell("{}  mode {}  id {}\n    fetched {}  expires {}\n", policy.domain, policy.mode.value_or(""),
          policy.id, rfc3339(policy.fetched), rfc3339(policy.expires));
     if (policy.mx)
@@ -28,7 +28,7 @@ void show_policies(const admin::PolicyListing& list) {
     if (list.more)
         std::cerr << "sternpost: these are not all: the others are in the daemon's store, and not in its "
                      "memory\n";
-    for (const auto& policy : list.policies) show(policy);
+    for (const auto& policy : list.policies) show_policy(policy);
     if (list.policies.empty()) tell("No MTA-STS policy is cached.\n");
 }
 
@@ -92,7 +92,7 @@ void add_publish(Command& command, CLI::App* sts) {
 
 void add_cached(Command& command, CLI::App* sts) {
     Asking<admin::DomainRequest, admin::PolicyRow> one{"sts.show", [](const admin::PolicyRow& policy) {
-                                                           show(policy);
+                                                           show_policy(policy);
                                                            tell("\n{}",
                                                                 printable_text(policy.text.value_or("")));
                                                        }};

@@ -82,7 +82,7 @@ void add_preview(Command& command, CLI::App* tlsrpt) {
     add_day(preview.app, preview.request->day, "else today");
 }
 
-void add_list(Command& command, CLI::App* tlsrpt) {
+void add_report_list(Command& command, CLI::App* tlsrpt) {
     Asking<admin::ReportRequest, admin::ReportListing> asking{"tlsrpt.list", show_reports};
     asking.at_rest = [](const config::Settings& settings, const admin::ReportRequest& request) {
         return answer_at_rest(settings,
@@ -113,7 +113,7 @@ void add_digest(Command& command, CLI::App* tlsrpt) {
 void add_tlsrpt(Command& command) {
     auto* tlsrpt = command.app().add_subcommand("tlsrpt", "TLS reports (RFC 8460)")->require_subcommand(1);
     add_preview(command, tlsrpt);
-    add_list(command, tlsrpt);
+    add_report_list(command, tlsrpt);
     auto one = command.add_reading<admin::ReportShow>(
         tlsrpt, "show", "one report: where it went, and what it says", show_report);
     one.app->add_option("ID", one.request->id, "its report-id")->required();
