@@ -360,7 +360,9 @@ asio::awaitable<Lookup> Lookups::get(dns::PolicyDomain domain, std::string id, W
                           clock_.steady() + max_age, kept.has_value()};
     after.refresh_failures = 0;
     after.problem.reset();
-    if (why == Why::mail || why == Why::failure) after.mailed = now;
+    // An administrator's wish counts as the first mail: a discovery that no one has heard of is forgotten.
+    const bool first_wish = why == Why::wish && after.mailed == WallTime();
+    if (why == Why::mail || why == Why::failure || first_wish) after.mailed = now;
     if (std::exchange(after.failed, std::nullopt) || why != Why::schedule) remember(domain);
     Lookup out = from_cache(domain);
     if (out.state == State::none) {  // a max_age of 0: for this mail it counts all the same

@@ -675,6 +675,19 @@ TEST_F(StsMemory, IsReadBackFromTheStoreOrMailWaits) {  // D-46, D-02
     EXPECT_EQ(find("nowhere.test").state, State::none);
 }
 
+TEST_F(StsMemory, OfAPolicyThatAnAdministratorAskedForLastsAsIfMailHadCome) {  // STS-48
+    publish("1", policy_text("enforce", week_long));
+    const auto hour = std::chrono::hours(1);
+    EXPECT_EQ(world_.run(lookups_->refresh(named("example.com"))).state, State::policy);
+    const WallTime first = clock().wall();
+    EXPECT_EQ(store_.known.at("example.com").mailed, first)
+        << "what no one has heard of is forgotten at once";
+    clock().pass(hour);
+    publish("2", policy_text("enforce", week_long));
+    world_.run(lookups_->refresh(named("example.com")));
+    EXPECT_EQ(store_.known.at("example.com").mailed, first) << "later wishes are not mail";
+}
+
 TEST_F(StsMemory, AsksTheStoreOnceWhetherADomainHasAPolicy) {  // D-46
     find("nowhere.test");
     const int before = store_.asked;
