@@ -35,7 +35,7 @@ tree=$root/build/packages/tree
 rm -rf "$root/build/packages"
 mkdir -p "$tree"
 # dpkg-buildpackage works in the tree that it packages: it gets a copy.
-git -C "$root" ls-files -z --cached --others --exclude-standard | (cd "$root" && xargs -0 cp --parents -t "$tree")
+tar -C "$root" --exclude='./build*' --exclude=./.git --exclude=./.cache -cf - . | tar -C "$tree" -xf -
 log=$root/build/packages/build.log
 if ! (cd "$tree" && PATH=/usr/lib/ccache:$PATH dpkg-buildpackage -us -uc -b -j"$(jobs_now)") >"$log" 2>&1; then
     tail -n 30 "$log" >&2
