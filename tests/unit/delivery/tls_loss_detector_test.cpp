@@ -8,7 +8,7 @@ namespace {
 constexpr WallTime that_noon =
     std::chrono::sys_days(std::chrono::year(2026) / 11 / 23) + std::chrono::hours(12);
 
-store::TlsOutcome session(const std::string& host, bool with_tls) {
+store::TlsOutcome session_of(const std::string& host, bool with_tls) {
     store::TlsOutcome out;
     out.at = that_noon;
     out.domain = "d.test";
@@ -29,11 +29,11 @@ TEST(TlsLossDetector, KnowsAHundredThousandHosts) {
     }
     TlsLossDetector watch;
     watch.restore(hosts);
-    const auto alarm = watch.observe(session(hosts[0].name, false), false);
+    const auto alarm = watch.observe(session_of(hosts[0].name, false), false);
     ASSERT_TRUE(alarm);
     EXPECT_EQ(alarm->kind, "tls-gone");
-    EXPECT_FALSE(watch.observe(session("mx.new.test", true), false));
-    EXPECT_FALSE(watch.observe(session(hosts[1].name, false), false)) << "all are forgotten";
+    EXPECT_FALSE(watch.observe(session_of("mx.new.test", true), false));
+    EXPECT_FALSE(watch.observe(session_of(hosts[1].name, false), false)) << "all are forgotten";
 }
 
 }  // namespace

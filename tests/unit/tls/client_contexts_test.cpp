@@ -1,6 +1,8 @@
 // What servers client sessions shake hands with, whatever their certificate.
 #include <gtest/gtest.h>
 
+#include <string>
+
 #include "fake/tls_handshake.h"
 #include "tls/verify.h"
 
@@ -37,7 +39,8 @@ TEST_F(ClientContext, SpeaksTls12AndLater) {  // D-20
 
 TEST_F(ClientContext, TakesAWeakServerOnlyWhereTheAlternativeIsClearText) {  // RFC 9325 §4
     const auto weak = server(TLS1_2_VERSION, TLS1_2_VERSION);
-    ASSERT_EQ(SSL_CTX_set1_sigalgs_list(weak->native_handle(), "ECDSA+SHA1"), 1);
+    std::string algorithms = "ECDSA+SHA1";
+    ASSERT_EQ(SSL_CTX_set1_sigalgs_list(weak->native_handle(), algorithms.data()), 1);
     EXPECT_FALSE(connects(*contexts_.strict, *weak));
     EXPECT_TRUE(connects(*contexts_.opportunistic, *weak));
 }
