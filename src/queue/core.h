@@ -59,7 +59,7 @@ class Core {
     /// When something becomes due by itself.
     std::optional<SteadyTime> next_wake() const;
 
-    // ---- what is told of mail that waits
+    // ---- mail that waits: what blocks it, and delay warnings
     /// What is in the way of each recipient of a message that the store has found.
     /// `stored`: hops that fail, as the store knows them, for those that are not in memory.
     std::vector<Blocked> blocked_by(const store::StoredMessage& found, Now now,

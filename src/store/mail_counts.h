@@ -10,7 +10,7 @@
 
 namespace sternpost::store {
 
-/// What counts of mail are told apart by. The index keeps these numbers.
+/// How counts of mail are grouped. The index stores these numbers.
 enum class CountedBy : std::uint8_t {
     all = 0,
     destination = 1,  // next hop

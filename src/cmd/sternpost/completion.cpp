@@ -66,9 +66,9 @@ constexpr const char* bash_tail = R"(    esac
 complete -F _sternpost sternpost
 )";
 
-std::string bash(const CLI::App& app) {
-    std::string out = bash_head;
-    const auto nodes = nodes_of(app);
+// Which node each word leads to, for the loop of the head.
+std::string cases_of(const std::vector<Node>& nodes) {
+    std::string out;
     for (const Node& node : nodes)
         if (!node.path.empty()) {
             const auto last = node.path.rfind(' ');
@@ -76,6 +76,13 @@ std::string bash(const CLI::App& app) {
             const std::string word = last == std::string::npos ? node.path : node.path.substr(last + 1);
             out += "            '" + before + ' ' + word + "') verb='" + node.path + "' ;;\n";
         }
+    return out;
+}
+
+std::string bash(const CLI::App& app) {
+    std::string out = bash_head;
+    const auto nodes = nodes_of(app);
+    out += cases_of(nodes);
     out += bash_middle;
     for (const Node& node : nodes) {
         std::string words;
@@ -113,13 +120,7 @@ std::string zsh_offer(const std::string& word, const std::string& help) {
 std::string zsh(const CLI::App& app) {
     std::string out = zsh_head;
     const auto nodes = nodes_of(app);
-    for (const Node& node : nodes)
-        if (!node.path.empty()) {
-            const auto last = node.path.rfind(' ');
-            const std::string before = last == std::string::npos ? "" : node.path.substr(0, last);
-            const std::string word = last == std::string::npos ? node.path : node.path.substr(last + 1);
-            out += "            '" + before + ' ' + word + "') verb='" + node.path + "' ;;\n";
-        }
+    out += cases_of(nodes);
     out += bash_middle;
     for (const Node& node : nodes) {
         out += "        '" + node.path + "') offers=(\n";

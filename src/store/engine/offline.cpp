@@ -86,7 +86,10 @@ Result<void> Offline::take(JournalEntry entry) {
             (*touched)->after->body.ref = accepted->message.body.ref;  // copied forward
         else
             (*touched)->after = accepted->stored();
-        if (!accepted->copied) mail_.accepted(accepted->message);
+        const NewMessage& message = accepted->message;
+        if (!accepted->copied)
+            mail_.accepted(message, counted_for("", message.origin, message.message_class,
+                                                message.envelope.reverse_path));
     } else if (auto* result = std::get_if<DeliveryResult>(&entry.what)) {
         tally_.add(result->detail);
         auto touched = touch(result->message);

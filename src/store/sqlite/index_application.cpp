@@ -60,7 +60,6 @@ void Index::Application::take(const JournalEntry& entry, const Accepted& accepte
         segment.max_message = std::max(segment.max_message, message.id);
     }
     if (moved(entry, message)) return;
-    if (!accepted.copied) mail_.accepted(message);
     newest_ = std::max(newest_, message.id);
     latest_ = std::max(latest_, message.arrived);
     if (message.submission) {
@@ -71,6 +70,8 @@ void Index::Application::take(const JournalEntry& entry, const Accepted& accepte
     }
     Fresh fresh;
     fresh.message = &message;
+    fresh.counted = counted_for("", message.origin, message.message_class, message.envelope.reverse_path);
+    if (!accepted.copied) mail_.accepted(message, fresh.counted);
     fresh.place = entry.place;
     fresh.held = held_;
     fresh.unfinished = message.recipients.size();
@@ -101,9 +102,8 @@ void Index::Application::take(const JournalEntry&, const DeliveryResult& result)
         if (result.recipient >= fresh.recipients.size()) return;
         Recipient& recipient = fresh.recipients[result.recipient];
         if (recipient.state != RecipientState::queued) return;
-        const NewMessage& message = *fresh.message;
-        mail_.ended(result, counted_for(fresh.hops[result.recipient], message.origin, message.message_class,
-                                        message.envelope.reverse_path));
+        fresh.counted.destination = HopGroup::parse(fresh.hops[result.recipient]).next_hop;
+        mail_.ended(result, fresh.counted);
         recipient = RecipientProgress::after(result);
         if (final) --fresh.unfinished;
         return;

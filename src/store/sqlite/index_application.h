@@ -173,6 +173,7 @@ class Index::Application {
     struct Fresh {
         const NewMessage* message = nullptr;
         std::vector<std::string> hops;  // of the recipients: groups
+        CountedFor counted;             // but for the destination
         JournalPlace place;
         bool held = false;
         bool warned = false;

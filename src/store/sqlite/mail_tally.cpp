@@ -33,14 +33,19 @@ CountedFor counted_for(std::string_view hop_group, const Origin& origin, Message
     return {HopGroup::parse(hop_group).next_hop, std::move(sender), domain_of(reverse_path)};
 }
 
-void MailTally::accepted(const NewMessage& message) {
+MailNumbers& MailTally::at(std::int64_t hour, CountedBy by, const std::string& key) {
+    Last& last = last_.at(static_cast<std::size_t>(by));
+    if (last.numbers == nullptr || last.hour != hour || last.key != key)
+        last = {hour, key, &numbers_[{hour, by, key}]};
+    return *last.numbers;
+}
+
+void MailTally::accepted(const NewMessage& message, const CountedFor& whom) {
     const std::int64_t hour = hour_of(message.arrived);
-    const CountedFor whom =
-        counted_for("", message.origin, message.message_class, message.envelope.reverse_path);
     const MailNumbers one{1, message.body.size, 0, 0, 0, 0};
-    numbers_[{hour, CountedBy::all, ""}] += one;
-    numbers_[{hour, CountedBy::sender, whom.sender}] += one;
-    numbers_[{hour, CountedBy::from_domain, whom.from_domain}] += one;
+    at(hour, CountedBy::all, "") += one;
+    at(hour, CountedBy::sender, whom.sender) += one;
+    at(hour, CountedBy::from_domain, whom.from_domain) += one;
 }
 
 void MailTally::ended(const DeliveryResult& result, const CountedFor& whom) {
@@ -60,12 +65,12 @@ void MailTally::ended(const DeliveryResult& result, const CountedFor& whom) {
             return;
     }
     const std::int64_t hour = hour_of(result.at);
-    numbers_[{hour, CountedBy::all, ""}] += one;
-    numbers_[{hour, CountedBy::destination, whom.destination}] += one;
-    numbers_[{hour, CountedBy::sender, whom.sender}] += one;
-    numbers_[{hour, CountedBy::from_domain, whom.from_domain}] += one;
+    at(hour, CountedBy::all, "") += one;
+    at(hour, CountedBy::destination, whom.destination) += one;
+    at(hour, CountedBy::sender, whom.sender) += one;
+    at(hour, CountedBy::from_domain, whom.from_domain) += one;
     if (one.deferred + one.bounced + one.expired > 0)
-        numbers_[{hour, CountedBy::error, error_of(result.reason_code, result.status)}] += one;
+        at(hour, CountedBy::error, error_of(result.reason_code, result.status)) += one;
 }
 
 std::vector<MailCount> largest(std::vector<MailCount> counts, std::size_t most) {
@@ -115,9 +120,9 @@ void MailTally::failed(const HopState& hop) {
     const std::int64_t hour = hour_of(hop.at);
     MailNumbers one;
     one.deferred = 1;
-    numbers_[{hour, CountedBy::all, ""}] += one;
-    numbers_[{hour, CountedBy::destination, HopGroup::parse(hop.next_hop).next_hop}] += one;
-    numbers_[{hour, CountedBy::error, error_of(hop.reason_code, hop.status)}] += one;
+    at(hour, CountedBy::all, "") += one;
+    at(hour, CountedBy::destination, HopGroup::parse(hop.next_hop).next_hop) += one;
+    at(hour, CountedBy::error, error_of(hop.reason_code, hop.status)) += one;
 }
 
 }  // namespace sternpost::store

@@ -1,6 +1,7 @@
 // Mail counted in memory, entry by entry of the journal, before the sums go to the index. Pure.
 #pragma once
 
+#include <array>
 #include <cstdint>
 #include <map>
 #include <string>
@@ -26,7 +27,11 @@ class MailTally {
   public:
     using Key = std::tuple<std::int64_t, CountedBy, std::string>;  // hours since 1970
 
-    void accepted(const NewMessage& message);
+    MailTally() = default;
+    MailTally(const MailTally&) = delete;
+    MailTally& operator=(const MailTally&) = delete;
+
+    void accepted(const NewMessage& message, const CountedFor& whom);
     void ended(const DeliveryResult& result, const CountedFor& whom);
     /// The next hop failed, and all that waits for it.
     void failed(const HopState& hop);
@@ -34,7 +39,16 @@ class MailTally {
     const std::map<Key, MailNumbers>& numbers() const { return numbers_; }
 
   private:
+    /// Where a count of this kind went last: the next one mostly has the same key.
+    struct Last {
+        std::int64_t hour = 0;
+        std::string key;
+        MailNumbers* numbers = nullptr;  // in numbers_, whose entries stay where they are
+    };
+    MailNumbers& at(std::int64_t hour, CountedBy by, const std::string& key);
+
     std::map<Key, MailNumbers> numbers_;
+    std::array<Last, static_cast<std::size_t>(last_of(CountedBy{})) + 1> last_{};
 };
 
 /// Those with the most mail first, and no more than `most`: the others are summed under the empty key.
