@@ -160,6 +160,7 @@ class Simulation {
     bool kill_ = false;  // not the power is what goes when the disk stops
     bool healed_ = false;
     bool drained_ = false;
+    bool weeks_ = false;  // so long the world lasts, and not days
 };
 
 Simulation::Simulation(std::uint64_t seed, const PlantEntry* plant, bool shown)
@@ -579,6 +580,8 @@ asio::awaitable<void> Simulation::suspend(Process& process, store::StoredSuspens
 // Before an attempt, and often under an attack that begins a moment later.
 void Simulation::ask_what_is_said() {
     if (!up()) return;
+    // A long world is asked about as often in all as another.
+    if (weeks_ && happens_.percent(85)) return;
     const std::string domain = happens_.pick(world_.mail_domains());
     process_->tasks().spawn("question", process_->question(domain));
     if (!happens_.percent(50)) return;
@@ -710,9 +713,9 @@ Outcome Simulation::run() {
         oracle_.look();
         if (process_->ready()) oracle_.look_at_hops(process_->queue().core());
     });
-    const bool weeks = happens_.percent(3);
-    const SteadyTime end = time_.clock().steady() + (weeks ? happens_.time(hours(24 * 14), hours(24 * 21))
-                                                           : happens_.time(hours(24), hours(24 * 5)));
+    weeks_ = happens_.percent(3);
+    const SteadyTime end = time_.clock().steady() + (weeks_ ? happens_.time(hours(24 * 14), hours(24 * 21))
+                                                            : happens_.time(hours(24), hours(24 * 5)));
     drive_to_end([&] { return time_.clock().steady() >= end; });
     heal();
     watch_drain();
