@@ -9,7 +9,7 @@ set -euo pipefail
 packages=(
     build-essential meson ninja-build pkg-config ccache
     libboost1.81-dev libboost-json1.81-dev libssl-dev libldns-dev libcurl4-openssl-dev libfmt-dev libsqlite3-dev
-    libpsl-dev libtomlplusplus-dev libcli11-dev zlib1g-dev libidn2-dev libexpected-dev libsystemd-dev
+    libpsl-dev libtomlplusplus-dev libcli11-dev zlib1g-dev libidn2-dev libexpected-dev libsystemd-dev libsmartcols-dev
     iproute2 ca-certificates python3
 )
 test_packages=(

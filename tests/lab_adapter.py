@@ -58,6 +58,9 @@ probe_bogus = ""
 [tls]
 ca_file = "{bundle}"
 
+[alarms]
+mail = false
+
 [sts]
 fetch_timeout = "{https}s"
 allow_special_addresses = true

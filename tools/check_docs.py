@@ -133,16 +133,16 @@ class Checker:
         code = "\n".join(path.read_text(encoding="utf-8") for path in sorted(folder.glob("*.*")))
         page = self.read("man/sternpost.1")
         top = r"(?:command\.app\(\)\.|\bapp->)"
-        groups = dict(re.findall(rf'auto\* (\w+) =\s*{top}add_subcommand\("(\w+)"[^;]*require_subcommand', code))
-        for name, parent, verb in re.findall(r'auto\* (\w+) =\s*(\w+)->add_subcommand\("(\w+)"[^;]*require_subcommand', code):
+        groups = dict(re.findall(rf'auto\* (\w+) =\s*{top}add_subcommand\(\s*"(\w+)"[^;]*require_subcommand', code))
+        for name, parent, verb in re.findall(r'auto\* (\w+) =\s*(\w+)->add_subcommand\(\s*"(\w+)"[^;]*require_subcommand', code):
             if parent != "app":
                 groups[name] = f"{groups[parent]} {verb}"
         verbs = re.findall(r'\b(?:command\.add(?:_reading<[\w:]+>)?|add_\w+|verb)\(\s*(?:command,\s*)?&?([\w.()]+),\s*"(\w+)"', code)
-        verbs += re.findall(r'\b(\w+)->add_subcommand\("(\w+)"', code)
-        verbs += [("", verb) for verb in re.findall(rf'{top}add_subcommand\("(\w+)"', code)]
+        verbs += re.findall(r'\b(\w+)->add_subcommand\(\s*"(\w+)"', code)
+        verbs += [("", verb) for verb in re.findall(rf'{top}add_subcommand\(\s*"(\w+)"', code)]
         known = {f"{groups[parent]} {verb}" if parent in groups else verb for parent, verb in verbs} - set(groups.values())
         told = {match.rstrip() for match in re.findall(r"(?m)^\.It Cm ([a-z]+(?: [a-z]+){0,2})(?= |$)", page)}
-        flags = set(re.findall(r'add_(?:option|flag)\(\s*"--([\w-]+)"', code)) | {"version", "help"}
+        flags = set(re.findall(r'add_(?:option|flag)(?:_function<[\w:]+>)?\(\s*"--([\w-]+)"', code)) | {"version", "help"}
         for one, ones, other, others in (
             ("man/sternpost.1", told, "src/cmd/sternpost", known),
             ("src/cmd/sternpost", known, "man/sternpost.1", told),

@@ -72,7 +72,7 @@ Health health_of(const Status& status, const HealthLimits& limits, WallTime now)
         findings.add(*level, "the oldest message has waited for " + human_span(out.oldest));
     if (status.alarms)
         for (const auto& alarm : *status.alarms) {
-            if (alarm.last + limits.alarms_of < now) continue;
+            if (alarm.last + limits.alarms_of < now || !alarm.open || alarm.muted_until) continue;
             ++out.alarms;
             findings.add(Level::warning, "alarm " + alarm.kind + " " + alarm.subject);
         }

@@ -8,8 +8,8 @@
 namespace sternpost::admin {
 namespace {
 
-constexpr std::uint64_t most_messages = 10'000;  // ours: memory holds one answer
-constexpr std::size_t most_entries = 100'000;    // ours: likewise
+constexpr std::uint64_t most_logged_messages = 10'000;  // ours: memory holds one answer
+constexpr std::size_t most_logged_entries = 100'000;    // ours: likewise
 
 LoggedMessage logged(const store::StoredMessage& message) {
     LoggedMessage out;
@@ -26,7 +26,7 @@ LoggedMessage logged(const store::StoredMessage& message) {
     return out;
 }
 
-std::optional<store::MessageId> message_of(const store::HistoryEntry& entry) {
+std::optional<store::MessageId> message_of_entry(const store::HistoryEntry& entry) {
     if (const auto* result = std::get_if<store::DeliveryResult>(&entry.what)) return result->message;
     if (const auto* act = std::get_if<store::Act>(&entry.what)) return act->message;
     return std::nullopt;
@@ -36,8 +36,9 @@ std::optional<store::MessageId> message_of(const store::HistoryEntry& entry) {
 
 MailLog::MailLog(const Request& request, const Caller& caller, Paging) : what_(request.what) {
     filter_.from = request.from;
-    filter_.limit = std::min(request.limit, most_messages) + 1;  // one more tells whether there are others
-    filter_.entry_limit = most_entries;
+    filter_.limit =
+        std::min(request.limit, most_logged_messages) + 1;  // one more tells whether there are others
+    filter_.entry_limit = most_logged_entries;
     if (request.as == "recipient") filter_.name_of = store::NameOf::recipient;
     if (request.as == "sender") filter_.name_of = store::NameOf::sender;
     if (!request.as.empty() && !filter_.name_of) {
@@ -75,7 +76,7 @@ store::Result<void> MailLog::read(store::Questions& questions) {
         answer_.messages.push_back(logged(message));
     }
     for (const auto& entry : history->entries) {
-        const auto id = message_of(entry);
+        const auto id = message_of_entry(entry);
         const auto place = id ? places.find(*id) : places.end();
         if (place != places.end()) answer_.messages[place->second].attempts.push_back(row_of(entry));
     }

@@ -13,8 +13,8 @@
 namespace sternpost::admin {
 
 struct LogRequest {
-    std::string what;           // a queue id, an address, a Message-ID or a next hop; empty: all mail
-    std::string as;             // an address is a `recipient` or a `sender`; empty: either, or a Message-ID
+    std::string what{};         // a queue id, an address, a Message-ID or a next hop; empty: all mail
+    std::string as{};           // an address is a `recipient` or a `sender`; empty: either, or a Message-ID
     WallTime from{};            // mail that was accepted or tried since then
     std::uint64_t limit = 100;  // the latest so many messages
 };

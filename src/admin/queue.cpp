@@ -14,18 +14,6 @@ constexpr std::size_t page_recipients = 2000;  // ours: no message is added to a
 constexpr std::size_t most_hops = 10'000;      // ours: of one answer of the daemon
 constexpr std::size_t page_hops = 500;         // ours: of one page of it
 
-std::string_view name_of(store::MessageClass message_class) {
-    switch (message_class) {
-        case store::MessageClass::mail:
-            return "mail";
-        case store::MessageClass::notice:
-            return "notice";
-        case store::MessageClass::report:
-            return "report";
-    }
-    return "?";
-}
-
 RecipientRow row_of(const store::StoredRecipient& recipient, const queue::Blocked& now) {
     RecipientRow out;
     out.path = recipient.address.recipient.path.text();
@@ -96,6 +84,9 @@ Expected<store::QueueFilter, ExitCode> filter_of(const Selection& selection) {
     out.reason = selection.reason;
     out.recipient = selection.recipient;
     out.from = selection.from;
+    out.arrived_before = selection.arrived_before;
+    out.larger = selection.larger;
+    out.held = selection.held;
     out.limit = selection.limit;
     return out;
 }
@@ -119,11 +110,12 @@ QueueList::QueueList(const Request& request, const Caller& caller, Paging paging
         refused_ = Refusal{filter.error().code, filter.error().text};
         return;
     }
-    if (!caller.admin && !(filter->sender.empty() && filter->reason.empty() && filter->recipient.empty() &&
-                           filter->from.empty())) {
+    if (!caller.admin &&
+        !(filter->sender.empty() && filter->reason.empty() && filter->recipient.empty() &&
+          filter->from.empty() && !filter->arrived_before && filter->larger == 0 && !filter->held)) {
         refused_ = Refusal{ExitCode::not_permitted,
-                           "--sender, --reason, --recipient and --from read the whole queue: they are for "
-                           "root and for members of the administrators' group"};
+                           "--sender, --reason, --recipient, --from, --older, --larger and --held read the "
+                           "whole queue: they are for root and for members of the administrators' group"};
         return;
     }
     filter_ = std::move(*filter);

@@ -74,9 +74,13 @@ struct Selection {
     std::string reason;            // a part of a reason, its code or its status
     std::string recipient;         // a part of the address of a recipient that waits
     std::string from;              // a part of the reverse-path
+    std::optional<WallTime> arrived_before;
+    std::uint64_t larger = 0;  // with more octets than that
+    bool held = false;         // only what is on hold
     std::uint64_t limit = 1000;
 };
-BOOST_DESCRIBE_STRUCT(Selection, (), (ids, domain, sender, reason, recipient, from, limit))
+BOOST_DESCRIBE_STRUCT(Selection, (),
+                      (ids, domain, sender, reason, recipient, from, arrived_before, larger, held, limit))
 /// The same as the store takes it. The error is for people.
 Expected<store::QueueFilter, ExitCode> filter_of(const Selection& selection);
 

@@ -7,9 +7,10 @@
 namespace sternpost::admin {
 namespace {
 
-constexpr std::size_t most_keys = 10'000;     // ours: memory holds so many destinations, and so many errors
-constexpr std::uint64_t most_rows = 10'000;   // ours: of an answer
-constexpr std::size_t page_messages = 2'000;  // ours: of one look into the store
+constexpr std::size_t most_summary_keys =
+    10'000;  // ours: memory holds so many destinations, and so many errors
+constexpr std::uint64_t most_summary_rows = 10'000;  // ours: of an answer
+constexpr std::size_t messages_at_a_time = 2'000;    // ours: of one look into the store
 
 struct AgeClass {
     const char* name;
@@ -29,7 +30,7 @@ constexpr std::array sizes{
     SizeClass{"up to 10M", 10 << 20}, SizeClass{"larger", UINT64_MAX},
 };
 
-std::string error_of(const store::StoredRecipient& recipient) {
+std::string waits_for_code(const store::StoredRecipient& recipient) {
     if (recipient.reason_code != store::ReasonCode::none) return std::string(name_of(recipient.reason_code));
     if (!recipient.status.empty()) return recipient.status;
     return "not tried yet";
@@ -47,7 +48,7 @@ void QueueSums::count(SummaryRow& row, const store::StoredMessage& message, std:
 SummaryRow& QueueSums::place(Rows& rows, const std::string& key) {
     const auto found = rows.find(key);
     if (found != rows.end()) return found->second;
-    return rows[rows.size() < most_keys ? key : std::string()];
+    return rows[rows.size() < most_summary_keys ? key : std::string()];
 }
 
 void QueueSums::add(const store::StoredMessage& message) {
@@ -60,7 +61,7 @@ void QueueSums::add(const store::StoredMessage& message) {
     for (const auto& recipient : message.recipients) {
         if (recipient.state != store::RecipientState::queued) continue;
         ++waiting;
-        for (auto* one : {&hops[recipient.address.next_hop], &errors[error_of(recipient)]}) {
+        for (auto* one : {&hops[recipient.address.next_hop], &errors[waits_for_code(recipient)]}) {
             ++one->first;
             if (one->second == nullptr || !recipient.text.empty()) one->second = &recipient;
         }
@@ -117,9 +118,9 @@ SummaryAnswer QueueSums::taken() {
 }
 
 QueueSummary::QueueSummary(const Request& request, const Caller&, Paging)
-    : limit_(std::min(request.limit, most_rows)) {
-    filter_.limit = page_messages;
-    filter_.recipients = page_messages * 10;
+    : limit_(std::min(request.limit, most_summary_rows)) {
+    filter_.limit = messages_at_a_time;
+    filter_.recipients = messages_at_a_time * 10;
 }
 
 store::Result<void> QueueSummary::read(store::Questions& questions) {

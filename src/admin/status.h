@@ -7,6 +7,7 @@
 #include <string>
 #include <vector>
 
+#include "admin/alarms.h"
 #include "admin/policies.h"
 #include "admin/queue.h"
 #include "admin/reports.h"
@@ -18,19 +19,6 @@ struct DnssecRow {
     std::string reason;
 };
 BOOST_DESCRIBE_STRUCT(DnssecRow, (), (state, reason))
-
-struct AlarmRow {
-    std::string kind;
-    std::string subject;
-    std::string reason;
-    WallTime first{};
-    WallTime last{};
-    std::uint64_t count = 0;
-};
-BOOST_DESCRIBE_STRUCT(AlarmRow, (), (kind, subject, reason, first, last, count))
-inline AlarmRow row_of(const store::StoredAlarm& alarm) {
-    return {alarm.kind, alarm.subject, alarm.text, alarm.first, alarm.last, alarm.count};
-}
 
 /// What has no value is not known while the daemon is down.
 struct Status {

@@ -13,6 +13,25 @@
 namespace sternpost::admin {
 namespace {
 
+WhyAnswer answer_of(const delivery::WhyFacts& facts) {
+    WhyAnswer out;
+    out.id = facts.message.id.text();
+    out.in_queue = facts.in_queue;
+    out.arrived = facts.message.arrived;
+    out.clock_trusted = facts.clock_trusted;
+    out.writes_as = facts.writes_as;
+    for (const auto& r : delivery::recipients_of(facts))
+        out.recipients.push_back({r.path, r.state, r.status, std::string(name_of(r.reason_code)), r.blocks,
+                                  r.next_at, r.unblocks, r.move});
+    for (const auto& entry : facts.history) out.attempts.push_back(admin::row_of(entry));
+    out.lines = delivery::lines_of(facts);
+    return out;
+}
+
+}  // namespace
+
+// ---- why
+
 HistoryRow row_of(const store::HistoryEntry& entry) {
     HistoryRow out;
     out.at = entry.at;
@@ -44,25 +63,6 @@ HistoryRow row_of(const store::HistoryEntry& entry) {
     }
     return out;
 }
-
-WhyAnswer answer_of(const delivery::WhyFacts& facts) {
-    WhyAnswer out;
-    out.id = facts.message.id.text();
-    out.in_queue = facts.in_queue;
-    out.arrived = facts.message.arrived;
-    out.clock_trusted = facts.clock_trusted;
-    out.writes_as = facts.writes_as;
-    for (const auto& r : delivery::recipients_of(facts))
-        out.recipients.push_back({r.path, r.state, r.status, std::string(name_of(r.reason_code)), r.blocks,
-                                  r.next_at, r.unblocks, r.move});
-    for (const auto& entry : facts.history) out.attempts.push_back(row_of(entry));
-    out.lines = delivery::lines_of(facts);
-    return out;
-}
-
-}  // namespace
-
-// ---- why
 
 Why::Why(Request request, const Caller&, Paging) : id_(std::move(request.id)) {
     if (!store::MessageId::parse(id_)) refused_ = refusal("\"" + printable(id_) + "\" is not a queue id");

@@ -62,6 +62,8 @@ struct WhyAnswer {
 BOOST_DESCRIBE_STRUCT(WhyAnswer, (),
                       (id, in_queue, arrived, clock_trusted, writes_as, recipients, attempts, lines))
 
+HistoryRow row_of(const store::HistoryEntry& entry);
+
 class Why : public ReadingVerb {
   public:
     using Request = IdRequest;

@@ -181,7 +181,7 @@ int Daemon::open_delivery() {
     if (!contexts) return cannot_start(contexts.error().text + "; tls.ca_file names the file", EX_CONFIG);
     pool_ = std::make_unique<Pool>(2);
     auto on_key_trouble = [this](const std::string& domain, const std::string& text) {
-        alarms_->raise("dkim-key", domain, text);
+        alarms_->raise(store::AlarmKind::dkim_key, domain, text);
     };
     signing_ = std::make_unique<delivery::Signing>(signing_of(settings_), *pool_, clock_, log_,
                                                    std::move(on_key_trouble));
@@ -196,6 +196,10 @@ int Daemon::open_delivery() {
     delivery::Hooks hooks;
     hooks.on_session = [this](const store::TlsOutcome& outcome, bool without_dane) {
         if (const auto alarm = tls_loss_.observe(outcome, without_dane))
+            alarms_->raise(alarm->kind, alarm->subject, alarm->text);
+    };
+    hooks.on_refusal = [this](const std::string& host, const std::string& reply) {
+        if (const auto alarm = list_refusals_.observe(host, reply, clock_.steady()))
             alarms_->raise(alarm->kind, alarm->subject, alarm->text);
     };
     hooks.on_room = [this](const std::string& hop) { return queue_->resume(hop); };
@@ -258,6 +262,16 @@ int Daemon::open_reports() {
                                [this] { reports_->look_again_now(); });
     report_verbs_ = std::make_unique<admin::ReportVerbs>(
         admin::ReportSources{*reports_, *report_sender_, *store_, clock_, *live_, admin_of(settings_)});
+    alarm_verbs_ = std::make_unique<admin::AlarmVerbs>(*store_, clock_);
+    watch_ = std::make_unique<admin::Watch>(watch_of(settings_));
+    if (const auto to = admin_of(settings_); to && settings_.alarms_mail) {
+        auto submit = [this, to](admin::AlarmText text) {
+            mail::ForwardPath path(*to);
+            return report_sender_->submit_text(std::move(text.subject), std::move(text.text),
+                                               std::move(path));
+        };
+        alarm_mail_ = std::make_unique<admin::AlarmMail>(*store_, clock_, hostname_, std::move(submit));
+    }
     return EX_OK;
 }
 
@@ -277,7 +291,8 @@ int Daemon::open_listener() {
     if (!certificate) return cannot_start("no TLS for the listener: " + certificate.error().text, EX_CONFIG);
     listener_->use_tls(std::move(*certificate));
     listener_->on_limit([this](const std::string& sender, const std::string& why) {
-        asio::post(control_, [this, sender, why] { alarms_->raise("sender-limit", sender, why); });
+        asio::post(control_,
+                   [this, sender, why] { alarms_->raise(store::AlarmKind::sender_limit, sender, why); });
     });
     listener_->use_room(
         [this](std::uint64_t octets) { return !memory_is_short_ && store_->has_room(octets); });
@@ -298,7 +313,7 @@ int Daemon::open_listener() {
 int Daemon::open_local() {
     local_limits_ = std::make_unique<intake::SenderLimits>(local_limits_of(settings_));
     const auto on_limit = [this](const std::string& sender, const std::string& why) {
-        alarms_->raise("sender-limit", sender, why);
+        alarms_->raise(store::AlarmKind::sender_limit, sender, why);
     };
     const local::Surroundings around{*store_, *control_ids_, clock_, log_, *local_limits_, on_limit};
     submissions_ =
@@ -317,6 +332,7 @@ int Daemon::open_control() {
     verbs_->add<admin::NoRequest>("status", admin::Access::read,
                                   [this](admin::NoRequest, const control::Caller&) { return status(); });
     control::add_queue(*verbs_, *store_, *live_, *queue_actions_);
+    control::add_alarms(*verbs_, *store_, *live_, *alarm_verbs_);
     control::add_policy(*verbs_, *store_, *live_, *policy_verbs_);
     control::add_sts(*verbs_, *sts_verbs_);
     control::add_reports(*verbs_, *store_, *live_, *report_verbs_);

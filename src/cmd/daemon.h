@@ -11,6 +11,8 @@
 #include <thread>
 #include <vector>
 
+#include "admin/alarm_mail.h"
+#include "admin/alarm_verbs.h"
 #include "admin/dkim_keys.h"
 #include "admin/live_daemon.h"
 #include "admin/policy_verbs.h"
@@ -18,9 +20,11 @@
 #include "admin/report_verbs.h"
 #include "admin/status.h"
 #include "admin/sts_verbs.h"
+#include "admin/watch.h"
 #include "cmd/wiring.h"
 #include "control/server.h"
 #include "control/verbs.h"
+#include "delivery/list_refusal.h"
 #include "delivery/tls_loss_detector.h"
 #include "delivery/write_rule.h"
 #include "dns/probe.h"
@@ -76,6 +80,8 @@ class Daemon {
     tls::Result<std::shared_ptr<asio::ssl::context>> listener_context() const;
     asio::awaitable<admin::Answer<admin::Status>> status();
     asio::awaitable<void> periodic_checks();
+    asio::awaitable<bool> watch();  // whether it raised an alarm
+    admin::WatchedFacts watched_facts() const;
     asio::awaitable<void> check_memory();
     asio::awaitable<void> recall_policies();
 
@@ -115,8 +121,12 @@ class Daemon {
     std::unique_ptr<admin::StsVerbs> sts_verbs_;
     delivery::Overrides overrides_;
     delivery::TlsLossDetector tls_loss_;
+    delivery::ListRefusals list_refusals_;
     dns::ProbeResult validation_;
     std::unique_ptr<store::Alarms> alarms_;
+    std::unique_ptr<admin::AlarmVerbs> alarm_verbs_;
+    std::unique_ptr<admin::AlarmMail> alarm_mail_;  // null: no one is told by mail
+    std::unique_ptr<admin::Watch> watch_;
     std::unique_ptr<delivery::Signing> signing_;
     std::unique_ptr<delivery::AsioDialer> dialer_;
     std::unique_ptr<delivery::Delivery> delivery_;

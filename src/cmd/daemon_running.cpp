@@ -1,11 +1,14 @@
 // What a running daemon does besides handling mail: it answers on its socket, and checks its resolver and
 // memory.
+#include <sys/statvfs.h>
 #include <unistd.h>
 
 #include "admin/run.h"
 #include "cmd/daemon.h"
+#include "dns/local_route.h"
 #include "store/alarms.h"
 #include "store/ask.h"
+#include "tls/certificate_file.h"
 #include "util/memory.h"
 
 namespace sternpost::cmd {
@@ -26,14 +29,14 @@ asio::awaitable<admin::Answer<admin::Status>> Daemon::status() {
     auto hops = co_await admin::run(*store_, *live_, std::move(lines), std::move(one_page));
     if (!hops.value) co_return admin::Refusal{hops.code, hops.text};
     admin::Status out;
-    const WallTime week_ago = clock_.wall() - std::chrono::days(7);
-    auto question = [week_ago, &out](store::Questions& questions) -> store::Result<void> {
+    const WallTime now = clock_.wall();
+    auto question = [now, &out](store::Questions& questions) -> store::Result<void> {
         const auto totals = questions.totals();
         if (!totals) return fail(totals.error());
         out.queue = admin::totals_of(*totals);
         out.alarms.emplace();
-        if (const auto alarms = store::alarms_since(questions, week_ago))
-            for (const auto& alarm : *alarms) out.alarms->push_back(admin::row_of(alarm));
+        if (const auto alarms = store::alarms_since(questions, now - std::chrono::days(7)))
+            for (const auto& alarm : *alarms) out.alarms->push_back(admin::row_of(alarm, now));
         return {};
     };
     const auto read = co_await store::ask(*store_, std::move(question));
@@ -70,12 +73,67 @@ asio::awaitable<void> Daemon::periodic_checks() {
                 .kv("dnssec", dns::name_of(validation_.validation))
                 .reason(validation_.text);
             if (bad)
-                alarms_->raise("resolver-does-not-validate", resolver_->servers_text(), validation_.text);
+                alarms_->raise(store::AlarmKind::resolver_does_not_validate, resolver_->servers_text(),
+                               validation_.text);
         }
         policy_verbs_->end_expired();
+        const bool raised = co_await watch();
         if (stopping_) break;
-        co_await next_look_->wait(clock_.steady() + std::chrono::minutes(1));
+        // What was raised is told by mail when it is in the store.
+        const auto pause = raised ? std::chrono::seconds(2) : std::chrono::seconds(60);
+        co_await next_look_->wait(clock_.steady() + pause);
     }
+}
+
+admin::WatchedFacts Daemon::watched_facts() const {
+    admin::WatchedFacts out;
+    out.now = clock_.wall();
+    out.hostname = hostname_;
+    out.disk_short = !store_->has_room(0);
+    struct statvfs disk {};
+    if (::statvfs(settings_.state_dir.c_str(), &disk) == 0) {
+        const auto part = [](auto free, auto all) {
+            return all == 0 ? 1.0 : static_cast<double>(free) / static_cast<double>(all);
+        };
+        out.free_octets = part(disk.f_bavail, disk.f_blocks);
+        out.free_inodes = part(disk.f_favail, disk.f_files);  // some file systems count none
+    }
+    out.memory_short = memory_is_short_.load();
+    out.clock_trusted = queue_->clock_trusted();
+    out.results_waiting = queue_->core().refused();
+    out.log_lines_lost = log_.lines_lost();
+    if (!settings_.tls_certificate.empty()) {
+        const auto read = tls::read_certificate(settings_.tls_certificate, hostname_);
+        admin::WatchedFacts::Certificate certificate;
+        certificate.file = settings_.tls_certificate;
+        if (read) {
+            certificate.not_after = read->not_after;
+            certificate.names_host = read->names_host;
+        } else {
+            certificate.trouble = read.error().text;
+        }
+        out.certificate = std::move(certificate);
+    }
+    for (const auto& text : {settings_.source_ipv4, settings_.source_ipv6})
+        if (const auto address = dns::Address::parse(text); address && !dns::is_local_route(*address))
+            out.sources_missing.push_back(text);
+    return out;
+}
+
+asio::awaitable<bool> Daemon::watch() {
+    auto facts = watched_facts();
+    auto question = [](store::Questions& questions) { return questions.totals(); };
+    const auto totals = co_await store::ask(*store_, std::move(question));
+    if (stopping_ || !totals) co_return false;
+    facts.messages = totals->messages;
+    facts.oldest = totals->oldest;
+    const auto raised = watch_->look(facts);
+    for (const auto& alarm : raised) alarms_->raise(alarm.kind, alarm.subject, alarm.text);
+    if (!alarm_mail_) co_return !raised.empty();
+    const auto told = co_await alarm_mail_->look();
+    if (!told && !stopping_)
+        Event(log_, Level::warning, "alarm-mail").reason("it cannot be queued: " + told.error().text);
+    co_return !raised.empty();
 }
 
 // New mail is what memory can do without.

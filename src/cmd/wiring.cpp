@@ -1,6 +1,5 @@
 #include "cmd/wiring.h"
 
-#include "dns/local_route.h"
 #include "local/socket.h"
 #include "tls/self_signed.h"
 #include "util/file.h"
@@ -33,10 +32,11 @@ std::string name_or_literal(const std::string& hostname) {
     return hostname.empty() ? "localhost.invalid" : hostname;
 }
 
-std::optional<mail::Mailbox> admin_of(const config::Settings& settings) {
-    if (settings.admin_address.empty()) return std::nullopt;
-    auto mailbox = mail::Mailbox::parse(settings.admin_address, true);
-    return mailbox ? std::optional(std::move(*mailbox)) : std::nullopt;
+admin::WatchLimits watch_of(const config::Settings& settings) {
+    admin::WatchLimits out;
+    out.old_mail = seconds(settings.alarms_old_mail);
+    out.queue_growth = settings.alarms_queue_growth;
+    return out;
 }
 
 mail::SenderDomains sender_domains_of(const config::Settings& settings) {
@@ -59,30 +59,8 @@ mail::LocalNames local_names_of(const config::Settings& settings, const std::str
     return {std::move(own), std::move(admin), std::move(is_ours)};
 }
 
-dns::Gate gate_of(const config::Settings& settings) {
-    dns::Gate::Options out;
-    for (const auto& text : settings.own_addresses)
-        if (auto parsed = dns::Address::parse(text)) out.own_addresses.push_back(*parsed);
-    for (const auto& text : settings.listen)
-        if (auto socket = dns::Server::parse(text)) out.listening.push_back(*socket);
-    out.allow_special = settings.delivery_special_addresses;
-    out.is_local = dns::is_local_route;
-    return dns::Gate(std::move(out));
-}
-
 store::OpenOptions store_of(const config::Settings& settings) {
     return {settings.state_dir, std::chrono::ceil<std::chrono::days>(settings.history)};
-}
-
-dns::ResolverOptions resolver_of(const config::Settings& settings) {
-    dns::ResolverOptions out;
-    for (const auto& text : settings.resolvers)
-        if (auto server = dns::Server::parse(text)) out.servers.push_back(*server);
-    out.timeout = settings.dns_timeout;
-    out.attempts = static_cast<unsigned>(settings.dns_attempts);
-    out.max_ttl = seconds(settings.dns_max_ttl);
-    if (settings.dns_trust_ad != "auto") out.trusted = settings.dns_trust_ad == "yes";
-    return out;
 }
 
 sts::LookupOptions lookups_of(const config::Settings& settings) {

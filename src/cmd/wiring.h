@@ -1,6 +1,8 @@
 // From the configuration to each folder's Options: the only place where both are seen.
 #pragma once
 
+#include "admin/watch.h"
+#include "cmd/reach.h"
 #include "config/file.h"
 #include "delivery/attempt.h"
 #include "delivery/bounce.h"
@@ -18,13 +20,10 @@
 namespace sternpost::cmd {
 
 /// The administrator's address, if one is set.
-std::optional<mail::Mailbox> admin_of(const config::Settings& settings);
+admin::WatchLimits watch_of(const config::Settings& settings);
 mail::SenderDomains sender_domains_of(const config::Settings& settings);
 mail::LocalNames local_names_of(const config::Settings& settings, const std::string& hostname);
 store::OpenOptions store_of(const config::Settings& settings);
-dns::ResolverOptions resolver_of(const config::Settings& settings);
-/// Where connections of this host may go; `allow_special` is set for each use.
-dns::Gate gate_of(const config::Settings& settings);
 sts::LookupOptions lookups_of(const config::Settings& settings);
 delivery::Options delivery_of(const config::Settings& settings, const std::string& hostname);
 delivery::BounceOptions bounces_of(const config::Settings& settings, const std::string& hostname);

@@ -168,6 +168,13 @@ const std::array table{
     Option{"sts.allow_special_addresses", &S::sts_special_addresses, Check::any,
            "fetch policies from loopback and private addresses; only in a lab or a closed network"},
 
+    Option{"alarms.mail", &S::alarms_mail, Check::any,
+           "whether alarms are mailed to admin_address: the first at once, what follows once an hour"},
+    Option{"alarms.old_mail", &S::alarms_old_mail, Check::any,
+           "how long a message may wait before that is an alarm; 0: no alarm"},
+    Option{"alarms.queue_growth", &S::alarms_queue_growth, Check::any,
+           "how many messages more than an hour ago are an alarm, if they are twice as many; 0: no alarm"},
+
     Option{"dkim.sign", &S::dkim_sign, Check::sign,
            "sign what originates here by DKIM, where there is an active key for its From domain"},
     Option{"dkim.keys", &S::dkim_keys, Check::optional_path,

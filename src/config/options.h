@@ -142,6 +142,10 @@ struct Settings {
     Duration sts_failed_fetch_wait{std::chrono::minutes(5)};
     bool sts_special_addresses = false;
 
+    bool alarms_mail = true;
+    Duration alarms_old_mail{std::chrono::hours(24)};
+    std::uint64_t alarms_queue_growth = 1000;
+
     std::string dkim_sign = "auto";
     std::string dkim_keys;  // empty: under state_dir
     Duration dkim_patience{std::chrono::hours(4)};

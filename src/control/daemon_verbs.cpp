@@ -1,5 +1,7 @@
 #include "control/daemon_verbs.h"
 
+#include "admin/mail_log.h"
+#include "admin/queue_summary.h"
 #include "admin/stats.h"
 #include "admin/why.h"
 
@@ -12,9 +14,11 @@ void add_queue(Verbs& verbs, store::Store& store, const admin::Live& live, admin
     verbs.add<admin::QueueList>(store, live);
     verbs.add<admin::QueueShow>(store, live);
     verbs.add<admin::QueueHops>(store, live);
+    verbs.add<admin::QueueSummary>(store, live);
     verbs.add<admin::QueueSuspended>(store, live);
     verbs.add<admin::Why>(store, live);
     verbs.add<admin::Stats>(store, live);
+    verbs.add<admin::MailLog>(store, live);
     for (const auto& [name, action] :
          {std::pair("queue.retry", AdminAction::retry), std::pair("queue.hold", AdminAction::hold),
           std::pair("queue.release", AdminAction::release), std::pair("queue.expire", AdminAction::expire),
@@ -28,6 +32,18 @@ void add_queue(Verbs& verbs, store::Store& store, const admin::Live& live, admin
             name, Access::act, [&actions, over = ended](admin::SuspendRequest request, const Caller& caller) {
                 return actions.suspend(std::move(request), caller, over);
             });
+}
+
+void add_alarms(Verbs& verbs, store::Store& store, const admin::Live& live, admin::AlarmVerbs& alarms) {
+    verbs.add<admin::AlarmsList>(store, live);
+    verbs.add<admin::AlarmAction>("alarms.ack", Access::act,
+                                  [&alarms](admin::AlarmAction action, const Caller& caller) {
+                                      return alarms.acknowledge(std::move(action), caller);
+                                  });
+    verbs.add<admin::AlarmAction>("alarms.mute", Access::act,
+                                  [&alarms](admin::AlarmAction action, const Caller& caller) {
+                                      return alarms.mute(std::move(action), caller);
+                                  });
 }
 
 void add_policy(Verbs& verbs, store::Store& store, const admin::Live& live, admin::PolicyVerbs& policy) {

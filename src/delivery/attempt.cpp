@@ -33,6 +33,7 @@ Delivery::Delivery(const Runtime& runtime, Options options, const Sources& sourc
       clock_(runtime.clock),
       log_(runtime.log),
       on_session_(std::move(hooks.on_session)),
+      on_refusal_(std::move(hooks.on_refusal)),
       idle_(runtime.timer.wakeup()),
       tasks_(context_, log_) {
     if (options_.idle_time.count() > 0) tasks_.spawn("idle connections", close_idle());
@@ -301,6 +302,8 @@ bool Delivery::may_go_in_clear(Attempt& attempt, const HostPlan& host, DialReque
         sites_.took_no_connection(request.address, clock_.steady(),
                                   endpoint(request) + ": " + sentence_of(failure));
     attempt.findings.noted(request.host ? request.host->text() : request.address.literal(), failure);
+    if (failure.reply && on_refusal_)
+        on_refusal_(attempt.findings.detail.mx_host, attempt.findings.detail.diagnostic);
     if (request.tls == smtp::TlsUse::if_offered &&
         after_failed_open(failure, requirement.clear_text_allowed()) == NextStep::clear_text) {
         request.tls = smtp::TlsUse::never;
@@ -390,8 +393,11 @@ asio::awaitable<unsigned> Delivery::serve(Attempt& attempt, const HostPlan& host
         if (judged.reconnect || aborted) break;  // the work goes back as it was
         attempt.served = true;
         for (const auto& recipient_result : judged.recipient_results) {
+            const auto& result = recipient_result.result;
             if (!recipient_result.again)
                 log_attempt(*attempt.work, recipient_result, requirement, request, channel.opened(), began);
+            if (result.state != store::RecipientState::sent && !result.diagnostic.empty() && on_refusal_)
+                on_refusal_(result.mx_host, result.diagnostic);
             if (recipient_result.blames_hop && !attempt.asked_to_wait)
                 attempt.asked_to_wait = asked_to_wait(endpoint(request), recipient_result.result);
         }

@@ -41,9 +41,14 @@ using OnSession = std::function<void(const store::TlsOutcome& outcome, bool with
 /// still wants one. Called on the control thread.
 using OnRoom = std::function<bool(const std::string& hop)>;
 
+/// Told of each reply because of which mail did not go, `550 5.7.1 …`: for alarms. Called on the control
+/// thread.
+using OnRefusal = std::function<void(const std::string& host, const std::string& reply)>;
+
 struct Hooks {
     OnSession on_session;
-    OnRoom on_room;
+    OnRoom on_room{};
+    OnRefusal on_refusal{};
 };
 
 /// What delivery asks; all of it outlives Delivery.
@@ -125,6 +130,7 @@ class Delivery {
     const Clock& clock_;
     Log& log_;
     OnSession on_session_;
+    OnRefusal on_refusal_;
     Connections connections_;
     std::unique_ptr<Wakeup> idle_;  // woken when a connection was put away
     bool stopping_ = false;

@@ -262,6 +262,7 @@ asio::awaitable<store::Result<store::NewMessage>> Bouncer::make(queue::MessagePt
     notice.arrived = clock_.wall();
     notice.message_class = store::MessageClass::notice;
     notice.envelope.originated = true;
+    notice.envelope.message_id = "<" + request.message_id + ">";
     if (body->eight_bit) notice.envelope.body = mail::BodyType::eight_bit_mime;
     notice.envelope.smtputf8 = request.smtputf8;
     notice.envelope.eight_bit_header = !is_ascii(request.to);

@@ -6,46 +6,35 @@ namespace {
 constexpr std::uint64_t known = 3;          // ours: sessions with TLS before its lack is news
 constexpr std::size_t max_hosts = 100'000;  // ours
 
-store::StoredAlarm alarm(std::string kind, const store::TlsOutcome& outcome, std::string text) {
-    store::StoredAlarm out;
-    out.kind = std::move(kind);
-    out.subject = outcome.mx_host;
-    out.text = std::move(text);
-    out.first = out.last = outcome.at;
-    out.count = 1;
-    return out;
-}
-
 }  // namespace
 
 void TlsLossDetector::restore(const std::vector<store::StoredHost>& hosts) {
     for (const auto& host : hosts) hosts_.insert_or_assign(hosts_.end(), host.name, host);
 }
 
-std::optional<store::StoredAlarm> TlsLossDetector::observe(const store::TlsOutcome& outcome,
-                                                           bool without_dane) {
+std::optional<store::NewAlarm> TlsLossDetector::observe(const store::TlsOutcome& outcome, bool without_dane) {
     if (outcome.mx_host.empty()) return std::nullopt;
     if (hosts_.size() >= max_hosts) hosts_.clear();
     store::StoredHost& host = hosts_[outcome.mx_host];
     host.name = outcome.mx_host;
-    std::optional<store::StoredAlarm> out;
+    std::optional<store::NewAlarm> out;
     if (outcome.result_type == "starttls-not-supported") {
         if (host.tls_sessions >= known && host.last_clear <= host.last_tls)
-            out = alarm("tls-gone", outcome,
-                        outcome.mx_host + " (for " + outcome.domain +
-                            ") offers no TLS, though it did until " + rfc3339(host.last_tls) +
-                            ": the host has changed, or an attacker on the path strips STARTTLS");
+            out = store::NewAlarm{store::AlarmKind::tls_gone, outcome.mx_host,
+                                  outcome.mx_host + " (for " + outcome.domain +
+                                      ") offers no TLS, though it did until " + rfc3339(host.last_tls) +
+                                      ": the host has changed, or an attacker on the path strips STARTTLS"};
         host.last_clear = outcome.at;
         return out;
     }
     if (outcome.tls.empty()) return std::nullopt;
     if (without_dane && host.last_dane != WallTime{}) {
-        out = alarm(
-            "dane-gone", outcome,
+        out = store::NewAlarm{
+            store::AlarmKind::dane_gone, outcome.mx_host,
             outcome.mx_host + " (for " + outcome.domain + ") was authenticated by its TLSA records until " +
                 rfc3339(host.last_dane) +
                 ", and has none now that DNSSEC secures: its zone has changed, or the resolver no longer "
-                "validates");
+                "validates"};
         host.last_dane = {};
     }
     ++host.tls_sessions;

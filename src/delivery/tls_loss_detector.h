@@ -7,7 +7,7 @@
 #include <string>
 #include <vector>
 
-#include "store/admin.h"
+#include "store/alarm_kind.h"
 #include "store/policy.h"
 #include "store/results.h"
 
@@ -19,7 +19,7 @@ class TlsLossDetector {
     void restore(const std::vector<store::StoredHost>& hosts);
     /// A session's first outcome; `without_dane`: its host has no TLSA records that DNSSEC secures. An alarm:
     /// tls-gone, dane-gone.
-    std::optional<store::StoredAlarm> observe(const store::TlsOutcome& outcome, bool without_dane);
+    std::optional<store::NewAlarm> observe(const store::TlsOutcome& outcome, bool without_dane);
 
   private:
     std::map<std::string, store::StoredHost> hosts_;

@@ -75,14 +75,8 @@ void tell_history(const WhyFacts& facts, std::vector<std::string>& out) {
             else
                 tell_detail(hop->detail, "    ", out);
         } else if (const auto* act = std::get_if<store::Act>(&entry.what)) {
-            const char* what = act->kind == store::ActKind::remove    ? "deleted"
-                               : act->kind == store::ActKind::hold    ? "put on hold"
-                               : act->kind == store::ActKind::release ? "released"
-                               : act->kind == store::ActKind::warned  ? "its sender was told of the delay"
-                               : act->kind == store::ActKind::reroute ? "rerouted"
-                                                                      : "told to try again";
-            out.push_back(
-                fmt::format("  {} {}{}", rfc3339(entry.at), what, act->who.empty() ? "" : " by " + act->who));
+            out.push_back(fmt::format("  {} {}{}", rfc3339(entry.at), name_of(act->kind),
+                                      act->who.empty() ? "" : " by " + act->who));
         }
     }
 }

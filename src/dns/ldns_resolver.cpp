@@ -1,5 +1,7 @@
 #include "dns/ldns_resolver.h"
 
+#include <fmt/format.h>
+
 #include <boost/asio/as_tuple.hpp>
 #include <boost/asio/deferred.hpp>
 #include <boost/asio/ip/tcp.hpp>
@@ -161,6 +163,19 @@ asio::awaitable<Result<Answer<Record>>> LdnsResolver::resolve(Domain name, int t
     co_return out;
 }
 
+namespace {
+
+// Where the PTR records of an address are (RFC 1035 §3.5, RFC 3596 §2.5).
+std::string reverse_name(const Address& address) {
+    const auto octets = address.octets();
+    std::string out;
+    for (auto it = octets.rbegin(); it != octets.rend(); ++it)
+        out += address.is_v6() ? fmt::format("{:x}.{:x}.", *it & 15U, *it >> 4U) : fmt::format("{}.", *it);
+    return out + (address.is_v6() ? "ip6.arpa" : "in-addr.arpa");
+}
+
+}  // namespace
+
 template <class Record>
 asio::awaitable<Result<Answer<Record>>> LdnsResolver::find(Cache<Record>& cache, Domain name, int type) {
     for (;;) {
@@ -211,6 +226,12 @@ asio::awaitable<Result<Answer<Tlsa>>> LdnsResolver::tlsa(Domain name) {
 }
 asio::awaitable<Result<Answer<Cname>>> LdnsResolver::cname(Domain name) {
     return find(cname_, std::move(name), type_cname);
+}
+
+asio::awaitable<Result<Answer<Cname>>> LdnsResolver::ptr(Address address) {
+    auto name = Domain::parse(reverse_name(address));
+    if (!name) co_return fail(Errc::bad_name, address.text() + " has no name for its PTR record");
+    co_return co_await resolve<Cname>(std::move(*name), type_ptr);
 }
 
 bool LdnsResolver::trusted() {

@@ -39,6 +39,8 @@ class LdnsResolver final : public Resolver {
     asio::awaitable<Result<Answer<std::string>>> txt(Domain name) override;
     asio::awaitable<Result<Answer<Tlsa>>> tlsa(Domain name) override;
     asio::awaitable<Result<Answer<Cname>>> cname(Domain name) override;
+    /// The names that an address has, by its PTR records. Not cached.
+    asio::awaitable<Result<Answer<Cname>>> ptr(Address address);
     bool trusted() override;
     std::string servers_text() override;
     std::optional<Answer<Mx>> cached_mx(const Domain& name) const override;

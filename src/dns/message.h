@@ -12,7 +12,15 @@ namespace sternpost::dns {
 
 using Octets = std::vector<std::uint8_t>;
 
-enum Type : int { type_a = 1, type_cname = 5, type_mx = 15, type_txt = 16, type_aaaa = 28, type_tlsa = 52 };
+enum Type : int {
+    type_a = 1,
+    type_cname = 5,
+    type_ptr = 12,
+    type_mx = 15,
+    type_txt = 16,
+    type_aaaa = 28,
+    type_tlsa = 52
+};
 
 /// A question with RD and AD ("tell me whether it validated", RFC 6840 §5.7). bad_name: it cannot be asked.
 Result<Octets> make_query(const Domain& name, int type, std::uint16_t id, bool edns);

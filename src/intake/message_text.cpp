@@ -107,6 +107,7 @@ void MessageText::describe(mail::Envelope& envelope) const {
     envelope.tls_required_no = filter_.tls_required_no() && !envelope.requiretls;
     envelope.eight_bit_header = filter_.eight_bit();
     envelope.dkim_signed = filter_.dkim_signed();
+    envelope.message_id = filter_.message_id();
     envelope.smtputf8 = envelope.smtputf8 || filter_.repairs().utf8_address;
 }
 

@@ -48,7 +48,8 @@ struct Envelope {
     bool eight_bit_header = false;  // an octet above 127 is in it (RFC 6532)
     bool dkim_signed = false;       // it has a DKIM-Signature field, which a change would break
     bool originated =
-        false;  // handed in here, or made here: ours to sign (D-36; DKIM-14). Else it is relayed
+        false;               // handed in here, or made here: ours to sign (D-36; DKIM-14). Else it is relayed
+    std::string message_id;  // Message-ID's value with its brackets, at most 250 octets; empty: none
 
     bool operator==(const Envelope&) const = default;
 };

@@ -3,6 +3,7 @@
 
 #include <cstdint>
 #include <string>
+#include <string_view>
 
 #include "store/message.h"
 #include "util/clock.h"
@@ -12,6 +13,8 @@ namespace sternpost::store {
 /// warned: its sender was told that it is delayed; the others are an administrator's. retry: what waits is
 /// due, and its next hops are blocked no more.
 enum class ActKind : std::uint8_t { remove = 1, hold = 2, release = 3, retry = 4, warned = 5, reroute = 6 };
+/// What was done to the message, such as `put on hold`.
+std::string_view name_of(ActKind kind);
 
 /// What was done to a message, apart from delivering it.
 struct Act {
@@ -48,15 +51,24 @@ struct StoredSuspension {
     bool operator==(const StoredSuspension&) const = default;
 };
 
-/// Something an administrator should look at, raised by policy or delivery. Those of one kind and subject are
-/// merged: the first time and the latest time and text stay, counts add up.
+/// Something an administrator should look at. Those of one kind and subject are merged: the first time and
+/// the latest time and text stay, counts add up. One without `last` is no new alarm: it sets what of `acked`,
+/// `muted_until` and `mailed` it has.
 struct StoredAlarm {
-    std::string kind;     // policy-vanished, policy-changed-without-id, policy-weakened, …
+    std::string kind;     // the name of an AlarmKind
     std::string subject;  // the domain or host
     std::string text;     // the sentence
     WallTime first{};
     WallTime last{};
     std::uint64_t count = 0;
+    WallTime acked{};  // an administrator knows of it
+    std::string acked_by{};
+    WallTime muted_until{};  // no one is to be told of it
+    WallTime mailed{};       // an administrator was told of it by mail
+
+    /// No administrator has said since that it is known.
+    bool open() const { return last > acked; }
+    bool muted(WallTime now) const { return now < muted_until; }
     bool operator==(const StoredAlarm&) const = default;
 };
 

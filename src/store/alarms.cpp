@@ -19,20 +19,20 @@ Result<std::vector<StoredAlarm>> alarms_since(Questions& questions, WallTime sin
     return all;
 }
 
-void Alarms::raise(const std::string& kind, const std::string& subject, const std::string& text) {
+void Alarms::raise(AlarmKind kind, const std::string& subject, const std::string& text) {
     ++raised_;
     StoredAlarm alarm;
-    alarm.kind = kind;
+    alarm.kind = name_of(kind);
     alarm.subject = subject;
     alarm.text = text;
     alarm.last = clock_.wall();
     alarm.count = 1;
-    store_.keep(std::move(alarm));
+    store_.keep(std::move(alarm), [](const Result<void>&) {});  // at once: there may be no other batch
     if (logged_.size() >= most_logged) logged_.clear();
     const auto [it, first] = logged_.try_emplace({kind, subject}, clock_.steady());
     if (!first && clock_.steady() - it->second < log_grain) return;
     it->second = clock_.steady();
-    Event(log_, Level::warning, "alarm").kv("kind", kind).kv("subject", subject).reason(text);
+    Event(log_, Level::warning, "alarm").kv("kind", name_of(kind)).kv("subject", subject).reason(text);
 }
 
 }  // namespace sternpost::store

@@ -7,6 +7,7 @@
 #include <utility>
 #include <vector>
 
+#include "store/alarm_kind.h"
 #include "store/store.h"
 #include "util/clock.h"
 #include "util/log.h"
@@ -22,14 +23,14 @@ class Alarms {
     Alarms(Store& store, const Clock& clock, Log& log) : store_(store), clock_(clock), log_(log) {}
 
     /// Counted always.
-    void raise(const std::string& kind, const std::string& subject, const std::string& text);
+    void raise(AlarmKind kind, const std::string& subject, const std::string& text);
     std::uint64_t raised() const { return raised_; }
 
   private:
     Store& store_;
     const Clock& clock_;
     Log& log_;
-    std::map<std::pair<std::string, std::string>, SteadyTime> logged_;
+    std::map<std::pair<AlarmKind, std::string>, SteadyTime> logged_;
     std::uint64_t raised_ = 0;
 };
 

@@ -88,6 +88,13 @@ struct Description<StoredAlarm> {
     static constexpr const char* name = "alarm";
     static std::string key(const StoredAlarm& alarm) { return alarm.kind + " " + alarm.subject; }
     static void merge(StoredAlarm& known, const StoredAlarm& later) {
+        if (later.acked != WallTime()) {
+            known.acked = later.acked;
+            known.acked_by = later.acked_by;
+        }
+        if (later.muted_until != WallTime()) known.muted_until = later.muted_until;
+        if (later.mailed != WallTime()) known.mailed = later.mailed;
+        if (later.last == WallTime() && known.count > 0) return;
         const WallTime first = later.first == WallTime() ? later.last : later.first;
         known.kind = later.kind;
         known.subject = later.subject;
@@ -310,6 +317,10 @@ void fields(auto& visit, Value& alarm) {
     visit.some(4, alarm.first);
     visit.some(5, alarm.last);
     visit.some(6, alarm.count);
+    visit.some(7, alarm.acked);
+    visit.some(8, alarm.acked_by);
+    visit.some(9, alarm.muted_until);
+    visit.some(10, alarm.mailed);
 }
 
 template <Is<StoredSuspension> Value>

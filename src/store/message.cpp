@@ -17,6 +17,18 @@ constexpr WallTime epoch = std::chrono::sys_days(std::chrono::year(2020) / 1 / 1
 
 }  // namespace
 
+std::string_view name_of(MessageClass message_class) {
+    switch (message_class) {
+        case MessageClass::mail:
+            return "mail";
+        case MessageClass::notice:
+            return "notice";
+        case MessageClass::report:
+            return "report";
+    }
+    return "";
+}
+
 std::string_view name_of(RecipientState state) {
     switch (state) {
         case RecipientState::queued:

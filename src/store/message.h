@@ -54,6 +54,7 @@ struct SubmissionId {
 };
 
 enum class MessageClass : std::uint8_t { mail = 0, notice = 1, report = 2 };
+std::string_view name_of(MessageClass message_class);
 
 /// Where a message came from.
 struct Origin {

@@ -35,7 +35,10 @@ struct QueueFilter {
     std::string from;             // a part of the reverse-path, in any case; empty: any
     MessageId after{};            // of those with ids behind this one
     MessageId until{UINT64_MAX};  // this one included
-    bool unwarned = false;        // only those whose sender has heard of no delay
+    std::optional<WallTime> arrived_before{};  // nullopt: whenever they did
+    std::uint64_t larger = 0;                  // with more octets than that
+    bool held = false;                         // only those on hold
+    bool unwarned = false;                     // only those whose sender has heard of no delay
     std::size_t recipients =
         SIZE_MAX;  // no further message once those found have so many: a page of bounded memory
     std::size_t limit = 1000;
@@ -70,15 +73,19 @@ struct ReportFilter {
 };
 bool matches(const ReportFilter& filter, const StoredReport& report);
 
-/// Which history a question is about: one message (`id`), a next hop, or everything. With `id`, what became
-/// of its next hops while it waited is part of the answer.
+/// Which history a question is about: one message (`id`), a next hop, a name, or everything. With `id`, what
+/// became of its next hops while it waited is part of the answer.
 struct HistoryFilter {
-    std::string id;        // queue id; empty: any
-    std::string next_hop;  // empty: any
+    std::string id;                 // queue id; empty: any
+    std::string next_hop;           // empty: any
+    std::string name;               // an address, or a Message-ID without its brackets; empty: any
+    std::optional<NameOf> name_of;  // what it must be the name of; nullopt: any of them
     WallTime from{};
     WallTime to = WallTime::max();
-    std::size_t limit = 1000;  // the newest so many messages, and the newest so many entries
+    std::size_t limit = 1000;        // the newest so many messages
+    std::size_t entry_limit = 1000;  // the newest so many entries
 };
+bool has_name(const StoredMessage& message, const HistoryFilter& filter);
 
 struct QueueTotals {
     std::uint64_t messages = 0;

@@ -32,6 +32,9 @@ bool matches(const QueueFilter& filter, const StoredMessage& message) {
         std::find(filter.ids.begin(), filter.ids.end(), message.id) == filter.ids.end())
         return false;
     if (filter.unwarned && message.warned) return false;
+    if (filter.held && !message.held) return false;
+    if (filter.arrived_before && message.arrived >= *filter.arrived_before) return false;
+    if (filter.larger > 0 && message.body.size <= filter.larger) return false;
     if (!filter.sender.empty() && !is_sender(message, filter.sender)) return false;
     if (!has_part(message.envelope.reverse_path.text(), filter.from)) return false;
     return std::any_of(message.recipients.begin(), message.recipients.end(),
@@ -44,6 +47,14 @@ void cut_to(const QueueFilter& filter, std::vector<StoredMessage>& messages) {
     while (n < messages.size() && n < filter.limit && recipients < filter.recipients)
         recipients += messages[n++].recipients.size();
     messages.erase(messages.begin() + static_cast<std::ptrdiff_t>(n), messages.end());
+}
+
+bool has_name(const StoredMessage& message, const HistoryFilter& filter) {
+    bool found = filter.name.empty();
+    for_each_name(message, [&](NameOf what, std::string_view name) {
+        found = found || ((!filter.name_of || filter.name_of == what) && iequals(name, filter.name));
+    });
+    return found;
 }
 
 bool matches(const ReportFilter& filter, const StoredReport& report) {

@@ -4,15 +4,14 @@
 #include <string>
 #include <vector>
 
-#include "store/admin.h"
+#include "store/alarm_kind.h"
 #include "store/policy.h"
 
 namespace sternpost::sts {
 
-/// A change that may be a mistake or an attack. `kind` is an alarm's (store::StoredAlarm):
-/// policy-changed-without-id, policy-weakened, mx-set-shrunk, max-age-cut.
+/// A change that may be a mistake or an attack.
 struct Change {
-    std::string kind;
+    store::AlarmKind kind;
     std::string text;  // the sentence
     bool operator==(const Change&) const = default;
 };

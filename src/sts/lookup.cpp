@@ -238,7 +238,7 @@ asio::awaitable<Lookup> Lookups::run(dns::PolicyDomain domain, Why why) {
         } else if (cached != nullptr && cached->mode != Mode::none) {
             trouble = Errc::fetch;
             trouble_text = record_name->text() + " is gone; the cached policy holds until it expires";
-            alarms_.raise("policy-vanished", domain.text(),
+            alarms_.raise(store::AlarmKind::policy_vanished, domain.text(),
                           trouble_text + " (" + rfc3339(cached->stored.expires) + ")");
         }
     }
@@ -297,10 +297,10 @@ Lookup Lookups::fetch_failed(const dns::PolicyDomain& domain, const std::string&
     if (cached != nullptr && !quiet) {
         const std::string until = " (" + rfc3339(cached->stored.expires) + ")";
         if (problem.code == Errc::gone)
-            alarms_.raise("policy-vanished", domain.text(),
+            alarms_.raise(store::AlarmKind::policy_vanished, domain.text(),
                           problem.text + "; the cached policy holds until it expires" + until);
         else if (why == Why::schedule)
-            alarms_.raise("policy-refresh-failing", domain.text(),
+            alarms_.raise(store::AlarmKind::policy_refresh_failing, domain.text(),
                           problem.text + "; the cached policy holds until it expires" + until);
     }
     if (why == Why::schedule) ++known.refresh_failures;

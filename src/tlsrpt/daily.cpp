@@ -196,7 +196,7 @@ asio::awaitable<store::StoredReport> Daily::attempt(Key key, bool again) {
         if (!report.text.empty()) event.reason(report.text);
     }
     if (report.state == store::ReportState::given_up)
-        alarms_.raise("tls-report-undelivered", report.domain,
+        alarms_.raise(store::AlarmKind::tls_report_undelivered, report.domain,
                       "the TLS report " + report.id + " could not be brought to " + report.domain +
                           " within a day: " + report.text);
     co_return report;

@@ -194,7 +194,8 @@ asio::awaitable<store::ReportPlace> Sender::mail_it(const Report& report, const 
                         mail::make_message_id(clock_.wall(), random_, report.by.submitter), clock_.wall()};
     std::string text = compose(report, packed, letter);
     std::string unique = "tls report " + report.id + " " + to.uri + " " + std::to_string(resent);
-    const auto id = co_await submit(std::move(text), mail::ForwardPath(mailbox), std::move(unique));
+    const auto id = co_await submit(std::move(text), letter.message_id, mail::ForwardPath(mailbox),
+                                    std::move(unique), store::MessageClass::report);
     store::ReportPlace out;
     if (id) {
         out.state = store::PlaceState::accepted;
@@ -218,11 +219,13 @@ asio::awaitable<store::Result<store::MessageId>> Sender::submit_text(std::string
     const std::string from = by.contact.empty() ? "postmaster@" + options_.node : by.contact;
     std::string octets = compose_text(from, subject, text, letter);
     std::string unique = "text " + letter.message_id;
-    co_return co_await submit(std::move(octets), std::move(to), std::move(unique));
+    co_return co_await submit(std::move(octets), letter.message_id, std::move(to), std::move(unique),
+                              store::MessageClass::notice);
 }
 
-asio::awaitable<store::Result<store::MessageId>> Sender::submit(std::string text, mail::ForwardPath to,
-                                                                std::string unique) {
+asio::awaitable<store::Result<store::MessageId>> Sender::submit(std::string text, std::string message_id,
+                                                                mail::ForwardPath to, std::string unique,
+                                                                store::MessageClass message_class) {
     auto sink = store_.new_body(text.size());
     auto written = sink->write(text);
     auto body = written ? sink->finish() : store::Result<store::Body>(fail(written.error()));
@@ -231,19 +234,20 @@ asio::awaitable<store::Result<store::MessageId>> Sender::submit(std::string text
     message.id = ids_.next();
     message.submission = id_of(unique);
     message.arrived = clock_.wall();
-    message.message_class = store::MessageClass::report;
+    message.message_class = message_class;
     // The null reverse-path is for what a standard sends with it (RFC 5321 §4.5.5, D-18).
     if (options_.contact) message.envelope.reverse_path = mail::ReversePath(*options_.contact);
     message.envelope.smtputf8 = !to.ascii();
     message.envelope.eight_bit_header = !is_ascii(std::string_view(text).substr(0, text.find("\r\n\r\n")));
-    message.envelope.tls_required_no = true;
+    message.envelope.tls_required_no = message_class == store::MessageClass::report;
     message.envelope.originated = true;
+    message.envelope.message_id = "<" + message_id + ">";
     if (body->eight_bit) message.envelope.body = mail::BodyType::eight_bit_mime;
     std::string next_hop = to.mailbox().host();
     mail::Recipient recipient(std::move(to));
     recipient.notify.never = true;
     message.recipients.emplace_back(std::move(recipient), std::move(next_hop));
-    message.origin.with = "report";
+    message.origin.with = name_of(message_class);
     message.body = std::move(*body);
     auto start = [this,
                   given = std::move(message)](Completion<store::Result<store::MessageId>> reply) mutable {

@@ -66,7 +66,7 @@ class Sender {
     /// Tries every place that has not taken the report yet, and says how it stands then; not yet kept. What
     /// was never tried has only day and domain set.
     asio::awaitable<store::StoredReport> attempt(store::StoredReport report);
-    /// Hands a text (lines that end with LF) to the queue, as mail of this reporter that no one answers.
+    /// Hands a text (lines that end with LF) to the queue, as a notice of this reporter that no one answers.
     asio::awaitable<store::Result<store::MessageId>> submit_text(std::string subject, std::string text,
                                                                  mail::ForwardPath to);
 
@@ -83,8 +83,9 @@ class Sender {
     asio::awaitable<store::ReportPlace> post_it(const Packed& packed, Destination to);
     asio::awaitable<Expected<util::HttpsAnswer, util::HttpsErrc>> post(util::HttpsRequest request);
     /// `unique`: makes it accepted once.
-    asio::awaitable<store::Result<store::MessageId>> submit(std::string text, mail::ForwardPath to,
-                                                            std::string unique);
+    asio::awaitable<store::Result<store::MessageId>> submit(std::string text, std::string message_id,
+                                                            mail::ForwardPath to, std::string unique,
+                                                            store::MessageClass message_class);
     bool may_have_another(const Destination& to);
 
     Options options_;

@@ -8,6 +8,7 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <atomic>
 #include <cerrno>
 #include <climits>
 #include <map>
@@ -124,6 +125,7 @@ class DescriptorLog final : public FileLog {
         put();
         task_queue_ = task_queue;
     }
+    std::uint64_t lines_lost() const override { return lost_in_all_; }
     void flush() override {
         const std::lock_guard guard(mutex_);
         end_windows();
@@ -142,7 +144,7 @@ class DescriptorLog final : public FileLog {
     // The rest of what follows holds mutex_.
     void add(Level level, std::string_view line, std::string_view more) {
         if (waiting_.size() + line.size() > max_waiting) {
-            ++lost_;
+            lose(1);
             return;
         }
         say_what_is_lost();
@@ -150,6 +152,10 @@ class DescriptorLog final : public FileLog {
         waiting_ += line;
         waiting_ += more;
         waiting_ += '\n';
+    }
+    void lose(std::uint64_t lines) {
+        lost_ += lines;
+        lost_in_all_ += lines;
     }
     void say_what_is_lost() {
         if (lost_ == 0) return;
@@ -205,7 +211,7 @@ class DescriptorLog final : public FileLog {
             if (put < 0 && errno == EINTR) continue;
             if (put <= 0) {
                 if (errno != EAGAIN) {  // no reader, no room: there is nowhere to complain
-                    lost_ += static_cast<std::uint64_t>(std::count(left.begin(), left.end(), '\n'));
+                    lose(static_cast<std::uint64_t>(std::count(left.begin(), left.end(), '\n')));
                     left = {};
                 }
                 break;
@@ -219,8 +225,9 @@ class DescriptorLog final : public FileLog {
     const Level most_;
     const bool journald_;
     std::mutex mutex_;
-    std::string waiting_;  // to be written
-    std::uint64_t lost_ = 0;
+    std::string waiting_;     // to be written
+    std::uint64_t lost_ = 0;  // of which no line says so yet
+    std::atomic<std::uint64_t> lost_in_all_ = 0;
     std::map<std::string, Window, std::less<>> windows_;
     SteadyTime first_end_ = SteadyTime::max();
     TaskQueue* task_queue_ = nullptr;

@@ -43,6 +43,8 @@ class FileLog : public Log {
     virtual void gather(TaskQueue* task_queue) = 0;
     /// What waits goes out, and so do the counts of limited lines whose minute has ended.
     virtual void flush() = 0;
+    /// Lines that were lost so far.
+    virtual std::uint64_t lines_lost() const = 0;
 };
 std::unique_ptr<FileLog> file_log(int descriptor, Level most, bool journald);
 

@@ -280,5 +280,94 @@ def mail_whose_time_is_over_comes_back_though_it_sleeps(machine):
     expect_equal({t.reverse_path for t in sink.taken}, {''}, 'their reverse-path')
 
 
+@test
+def what_became_of_mail_is_found_by_its_addresses_its_message_id_and_its_queue_id(machine):
+    Dns(machine, RECORDS)
+    sink = Sink(machine, '127.0.0.40')
+    sternpost = Sternpost(machine)
+    text = 'From: Ann <ann@sender.test>\nTo: bob@sink.test\nMessage-ID: <one@sender.test>\nSubject: hello\n\nhello\n'
+    sternpost.submit('-f', 'ann@sender.test', 'bob@sink.test', 'carol@sink.test', text=text)
+    sternpost.submit('-f', 'eve@sender.test', 'bob@dead.test', text=MESSAGE)
+    sink.wait_taken(1)
+    sternpost.wait_deferred('bob@dead.test')
+
+    def ids(*args, code=0):
+        return [m['id'] for m in sternpost.ask('log', *args, code=code)['messages']]
+
+    wait_for('all of it is in the history', lambda: len(ids()) == 2 and sternpost.ask('log')['messages'][0]['attempts'])
+    first, second = ids()
+    for _ in ('running', 'down', 'started again'):
+        expect_equal(ids('Bob@Sink.test'), [first], 'by recipient, in any case')
+        expect_equal(ids('ann@sender.test'), [first], 'by sender')
+        expect_equal(ids('ann@sender.test', '--as', 'recipient', code=1), [], 'she got nothing')
+        expect_equal(ids('<one@sender.test>'), [first], 'by Message-ID')
+        expect_equal(ids('one@sender.test'), [first], 'by Message-ID without its brackets')
+        expect_equal(ids('dead.test'), [second], 'by next hop')
+        expect_equal(ids(second), [second], 'by queue id')
+        expect_equal(ids('--limit', '1'), [second], 'the latest')
+        sternpost.stop() if _ == 'running' else sternpost.start() if _ == 'down' else None
+    message = sternpost.ask('log', 'carol@sink.test')['messages'][0]
+    expect_equal((message['message_id'], message['reverse_path'], message['size'] > 100), ('<one@sender.test>', 'ann@sender.test', True), 'its head')
+    expect_equal([(r['path'], r['state']) for r in message['recipients']], [('bob@sink.test', 'sent'), ('carol@sink.test', 'sent')], 'its ends')
+    expect_equal([a['mx_host'] for a in message['attempts']], ['mx.sink.test', 'mx.sink.test'], 'its attempts')
+    shown = sternpost.do('log', 'bob@sink.test', '--attempts')
+    expect('Message-ID <one@sender.test>' in shown and 'mx.sink.test[127.0.0.40]' in shown, 'for people: ' + shown)
+    missing = sternpost.command('log', 'nobody@sink.test')
+    expect_equal((missing.code, missing.out), (1, ''), 'what never was')
+    expect('nobody@sink.test' in missing.err, 'it says so: ' + missing.err)
+
+
+@test
+def the_queue_is_summed_up_and_chosen_by_age_size_and_hold(machine):
+    Dns(machine, RECORDS)
+    sternpost = Sternpost(machine)
+    small = submit(sternpost, 'ann@sender.test', 'bob@dead.test')
+    large = submit(sternpost, 'eve@sender.test', 'bob@other.test')
+    sternpost.submit('-f', 'big@sender.test', 'bob@dead.test', text=MESSAGE + 'x' * 70 * 1000 + '\n')
+    sternpost.wait_deferred('bob@other.test')
+    big = [m['id'] for m in sternpost.ask('queue', 'list', '--larger', '20K')['messages']]
+    expect_equal(len(big), 1, 'large mail')
+    expect_equal(sternpost.ask('queue', 'list', '--older', '1h')['messages'], [], 'nothing is old')
+    sternpost.do('queue', 'hold', small)
+    expect_equal([m['id'] for m in sternpost.ask('queue', 'list', '--held')['messages']], [small], 'what is held')
+    expect_equal(sternpost.command('queue', 'list', '--older', 'yesterday').code, 64, 'no span')
+    for _ in ('running', 'down'):
+        summary = sternpost.ask('queue', 'summary')
+        rows = {row['key']: (row['messages'], row['recipients']) for row in summary['destinations']}
+        expect_equal(rows, {'dead.test': (2, 2), 'other.test': (1, 1)}, 'destinations')
+        expect_equal(sum(row['messages'] for row in summary['ages']), 3, 'ages')
+        expect_equal({row['key']: row['messages'] for row in summary['sizes'] if row['messages']}, {'up to 10K': 2, 'up to 100K': 1}, 'sizes')
+        expect('unreachable' in [row['key'] for row in summary['errors']], 'errors: %s' % summary['errors'])
+        sternpost.stop() if _ == 'running' else sternpost.start()
+    shown = sternpost.do('queue', 'summary')
+    expect('3 message(s)' in shown and 'dead.test' in shown, 'for people: ' + shown)
+    sternpost.do('queue', 'delete', '--larger', '20K')
+    expect_equal({m['id'] for m in sternpost.ask('queue', 'list')['messages']}, {small, large}, 'what is left')
+
+
+@test
+def alarms_are_mailed_known_and_muted(machine):
+    Dns(machine, RECORDS)
+    sink = Sink(machine, '127.0.0.40')
+    sternpost = Sternpost(machine, alarms={'mail': True}, source_ipv6='2001:db8::77')
+    sink.wait_taken(1)
+    text = sink.taken[0].data.decode()
+    expect('source-address 2001:db8::77' in text and 'What to do: ' in text, 'what is mailed: %s' % text)
+    kinds = {(a['kind'], a['subject']): a for a in sternpost.ask('alarms', 'list')['alarms']}
+    expect('2001:db8::77' in kinds[('source-address', '2001:db8::77')]['reason'], 'it is listed: %s' % kinds)
+    expect_equal(sternpost.command('check').code, 1, 'a monitor is warned')
+    sternpost.do('alarms', 'mute', 'source-address', '--for', '1h')
+    for (kind, subject) in kinds:
+        if kind != 'source-address':
+            sternpost.do('alarms', 'ack', kind, subject)
+    expect_equal(sternpost.ask('alarms', 'list'), {'alarms': [], 'muted': 1}, 'nothing is open')
+    expect_equal(sternpost.command('check').code, 0, 'and a monitor is content')
+    expect_equal(sternpost.command('alarms', 'ack', 'no-such-alarm').code, 1, 'an unknown one')
+    sternpost.restart()
+    known = {a['kind']: a for a in sternpost.ask('alarms', 'list', '--all')['alarms']}
+    expect('muted_until' in known['source-address'], 'it stays muted: %s' % known)
+    expect_equal(len(sink.taken), 1, 'no further mail')
+
+
 if __name__ == '__main__':
     sys.exit(run(peers=True))

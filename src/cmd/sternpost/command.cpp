@@ -116,8 +116,11 @@ Command::Command() {
         ->envname("STERNPOST_CONFIG");  // reaches us through mailq too
     app_.set_version_flag("--version", "sternpost " STERNPOST_VERSION);
     app_.require_subcommand(1);
+    add_setup(*this);
     add_status(*this);
+    add_alarms(*this);
     add_stats(*this);
+    add_log(*this);
     add_queue(*this);
     add_doctor(*this);
     add_sts(*this);
@@ -128,6 +131,10 @@ Command::Command() {
     add_check(*this);
     add_completion(*this);
     add_help(*this);
+}
+
+std::string Command::config_file() const {
+    return config_path_.empty() ? default_config : config_path_;
 }
 
 config::Loaded Command::load() const {

@@ -52,6 +52,8 @@ class Command {
 
     CLI::App& app() { return app_; }
     config::Loaded load() const;
+    /// The file that is meant, whether it is there or not.
+    std::string config_file() const;
     bool json() const { return json_; }
     void add_json(CLI::App* verb) { verb->add_flag("--json", json_, "the answer as JSON"); }
     /// What the command line means.
@@ -83,7 +85,10 @@ class Command {
 
 // ---- the groups
 void add_stats(Command& command);
+void add_log(Command& command);
+void add_setup(Command& command);
 void add_status(Command& command);
+void add_alarms(Command& command);
 void add_queue(Command& command);
 void add_doctor(Command& command);
 void add_sts(Command& command);

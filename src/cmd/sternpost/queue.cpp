@@ -6,8 +6,10 @@
 #include <array>
 
 #include "admin/mailq.h"
+#include "admin/queue_summary.h"
 #include "cmd/sternpost/command.h"
 #include "cmd/sternpost/show.h"
+#include "cmd/sternpost/table.h"
 #include "store/sender_scope.h"
 #include "util/text.h"
 
@@ -76,6 +78,41 @@ void show_message(const admin::MessageRow& message) {
 void show_hops(const std::vector<admin::HopRow>& hops) {
     for (const auto& hop : hops) cmd::show(hop);
     if (hops.empty()) tell("Nothing waits.\n");
+}
+
+void show_sums(const char* title, const std::vector<admin::SummaryRow>& rows, bool reasons) {
+    const WallTime now = SystemClock().wall();
+    using Kind = Table::Kind;
+    Table table({{title},
+                 {"messages", Kind::number},
+                 {"recipients", Kind::number},
+                 {"size", Kind::number},
+                 {"oldest", Kind::number},
+                 {reasons ? "last reason" : ""}});
+    for (const auto& row : rows)
+        if (row.messages > 0)
+            table.add({row.key.empty() ? "(others)" : printable(row.key, 200),
+                       fmt::format("{}", row.messages), fmt::format("{}", row.recipients),
+                       size_of(row.octets), row.oldest ? human_span(now - *row.oldest) : "",
+                       reasons ? printable(row.reason, 300) : ""});
+    table.print();
+}
+
+void show_summary(const admin::SummaryAnswer& summary) {
+    if (summary.total.messages == 0) {
+        tell("The queue is empty.\n");
+        return;
+    }
+    tell("{} message(s), {} recipient(s), {}, the oldest {} old\n\n", summary.total.messages,
+         summary.total.recipients, size_of(summary.total.octets),
+         human_span(SystemClock().wall() - summary.total.oldest.value_or(WallTime())));
+    show_sums("destination", summary.destinations, true);
+    tell("\n");
+    show_sums("waits for", summary.errors, true);
+    tell("\n");
+    show_sums("age", summary.ages, false);
+    tell("\n");
+    show_sums("size", summary.sizes, false);
 }
 
 void show_suspensions(const std::vector<admin::SuspensionRow>& suspensions) {
@@ -161,15 +198,35 @@ int run_mailq(const Command& command, const config::Settings& settings, const ad
 
 // ---- the verbs
 
+// The options by which messages are chosen, whatever is done with them.
+std::vector<CLI::Option*> add_selection(CLI::App* app, const std::shared_ptr<admin::Selection>& meant) {
+    const auto older = [meant](const std::string& text) {
+        const auto span = parse_duration(text);
+        if (!span || span->count() <= 0)
+            throw CLI::ValidationError("--older", printable(text) + ": wanted is a span such as 12h");
+        meant->arrived_before = SystemClock().wall() - *span;
+    };
+    return {
+        app->add_option("--domain", meant->domain, "what waits for this next hop"),
+        app->add_option("--sender", meant->sender, sender_help),
+        app->add_option("--reason", meant->reason, reason_help),
+        app->add_option("--recipient", meant->recipient, recipient_help),
+        app->add_option("--from", meant->from, from_help),
+        app->add_option_function<std::string>("--older", older,
+                                              "what was accepted longer ago, such as 90m, 12h or 3d")
+            ->type_name("SPAN"),
+        app->add_option("--larger", meant->larger, "what has more octets, such as 500K or 10M")
+            ->transform(CLI::AsSizeValue(false))
+            ->type_name("SIZE"),
+        app->add_flag("--held", meant->held, "what is on hold"),
+    };
+}
+
 void add_list(Command& command, CLI::App* queue) {
     auto list =
         command.add_reading<admin::QueueList>(queue, "list", "what is in the queue, and why", show_queue);
     auto& request = *list.request;
-    list.app->add_option("--domain", request.domain, "only messages for this next hop");
-    list.app->add_option("--sender", request.sender, sender_help);
-    list.app->add_option("--reason", request.reason, reason_help);
-    list.app->add_option("--recipient", request.recipient, recipient_help);
-    list.app->add_option("--from", request.from, from_help);
+    add_selection(list.app, list.request);
     list.app->add_option("--limit", request.limit, "at most so many messages")
         ->check(CLI::Range(1, 10000000))
         ->capture_default_str();
@@ -219,24 +276,22 @@ Verb<admin::ActionRequest> add_action(Command& command, CLI::App* queue, const s
     if (for_good) action.app->add_flag("--yes", *yes, "do not ask, though this is a terminal");
     action.app->add_flag("--dry-run", action.request->dry_run,
                          "do nothing: say how much it would be done to");
-    auto& meant = *action.request;
-    auto* ids = action.app->add_option("ID", meant.ids, "queue ids");
-    auto* domain = action.app->add_option("--domain", meant.domain, "what waits for this next hop");
-    auto* sender = action.app->add_option("--sender", meant.sender, sender_help);
-    auto* reason = action.app->add_option("--reason", meant.reason, reason_help);
-    auto* to = action.app->add_option("--recipient", meant.recipient, recipient_help);
-    auto* from = action.app->add_option("--from", meant.from, from_help);
+    auto options = add_selection(action.app, action.request);
+    auto* ids = action.app->add_option("ID", action.request->ids, "queue ids");
     auto* all = action.app->add_flag("--all")->description("everything");
-    for (auto* one : {domain, sender, reason, to, from, all}) ids->excludes(one);
-    for (auto* one : {domain, sender, reason, to, from}) all->excludes(one);
-    action.app->parse_complete_callback(
-        [options = std::array{ids, domain, sender, reason, to, from, all}, name] {
-            for (const auto* one : options)
-                if (one->count() > 0) return;
-            throw CLI::ValidationError(
-                "queue " + name,
-                "says what is meant: queue ids, --domain, --sender, --reason, --recipient, --from or --all");
-        });
+    for (auto* one : options) {
+        ids->excludes(one);
+        all->excludes(one);
+    }
+    ids->excludes(all);
+    options.insert(options.end(), {ids, all});
+    action.app->parse_complete_callback([options, name] {
+        for (const auto* one : options)
+            if (one->count() > 0) return;
+        throw CLI::ValidationError("queue " + name,
+                                   "says what is meant: queue ids, --domain, --sender, --reason, "
+                                   "--recipient, --from, --older, --larger, --held or --all");
+    });
     return action;
 }
 
@@ -285,6 +340,11 @@ void add_queue(Command& command) {
         queue, "hops", "the next hops that mail waits for, the longest lines first", show_hops);
     hops.app->add_option("--limit", hops.request->limit, "at most so many")
         ->check(CLI::Range(1, 10000000))
+        ->capture_default_str();
+    auto summary = command.add_reading<admin::QueueSummary>(
+        queue, "summary", "what waits, by destination, reason, age and size", show_summary);
+    summary.app->add_option("--limit", summary.request->limit, "at most so many destinations and reasons")
+        ->check(CLI::Range(1, 10000))
         ->capture_default_str();
     command.add_reading<admin::QueueSuspended>(queue, "suspended", "what is suspended", show_suspensions);
     add_suspension(command, queue, "suspend",

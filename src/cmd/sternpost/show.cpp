@@ -38,6 +38,11 @@ std::string shown_path(const std::string& path) {
     return "<" + printable(path) + ">";
 }
 
+void show(const admin::AlarmRow& alarm) {
+    tell("ALARM {} {} ({} time(s), last {}): {}\n", alarm.kind, printable(alarm.subject, 300), alarm.count,
+         rfc3339(alarm.last), printable(alarm.reason, 1000));
+}
+
 void show(const admin::HopRow& hop) {
     using queue::Obstacle;
     tell("next hop {}: {} recipient(s) waiting, {} connection(s)\n", hop.name, hop.recipients,

@@ -6,6 +6,7 @@
 #include <string_view>
 #include <vector>
 
+#include "admin/alarms.h"
 #include "admin/policies.h"
 #include "admin/queue.h"
 #include "admin/reports.h"
@@ -23,6 +24,7 @@ std::string local_time(WallTime time);
 /// `<user@example.com>`
 std::string shown_path(const std::string& path);
 
+void show(const admin::AlarmRow& alarm);
 void show(const admin::HopRow& hop);
 void show(const admin::SuspensionRow& suspension);
 void show(const admin::OverrideRow& o);

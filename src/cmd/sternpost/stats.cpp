@@ -1,42 +1,35 @@
 // `sternpost stats`: how much mail there was.
 #include "admin/stats.h"
 
-#include <array>
-
 #include "cmd/sternpost/command.h"
 #include "cmd/sternpost/show.h"
+#include "cmd/sternpost/table.h"
 #include "util/text.h"
 
 namespace sternpost::cmd {
 namespace {
 
-constexpr std::size_t widest_key = 27;  // with the figures next to it a row has 79 columns
-
-std::string size_of(std::uint64_t octets) {
-    constexpr std::array units{"B", "KiB", "MiB", "GiB", "TiB"};
-    double size = static_cast<double>(octets);
-    std::size_t unit = 0;
-    while (size >= 1024 && unit + 1 < units.size()) {
-        size /= 1024;
-        ++unit;
-    }
-    return unit == 0 ? fmt::format("{} B", octets) : fmt::format("{:.1f} {}", size, units.at(unit));
-}
-
-void show_row(const std::string& name, const admin::StatsRow& row, bool accepts) {
-    const std::string key = printable(name, widest_key);
-    tell("{:<27} {:>8} {:>9} {:>7} {:>8} {:>7} {:>7}\n", key, accepts ? fmt::format("{}", row.accepted) : "-",
-         accepts ? size_of(row.octets) : "-", row.sent, row.deferred, row.bounced, row.expired);
-}
-
 void show_stats(const admin::StatsAnswer& stats) {
     tell("From {} to {}\n\n", rfc3339(stats.from), rfc3339(stats.to));
-    tell("{:<27} {:>8} {:>9} {:>7} {:>8} {:>7} {:>7}\n", stats.by == "all" ? "" : stats.by, "accepted",
-         "size", "sent", "deferred", "bounced", "expired");
     const bool accepts = stats.by != "destination" && stats.by != "error";
+    using Kind = Table::Kind;
+    Table table({{stats.by == "all" ? "" : stats.by.c_str()},
+                 {"accepted", Kind::number},
+                 {"size", Kind::number},
+                 {"sent", Kind::number},
+                 {"deferred", Kind::number},
+                 {"bounced", Kind::number},
+                 {"expired", Kind::number}});
+    const auto add = [&table](const std::string& name, const admin::StatsRow& row, bool with_accepted) {
+        table.add({printable(name, 200), with_accepted ? fmt::format("{}", row.accepted) : "-",
+                   with_accepted ? size_of(row.octets) : "-", fmt::format("{}", row.sent),
+                   fmt::format("{}", row.deferred), fmt::format("{}", row.bounced),
+                   fmt::format("{}", row.expired)});
+    };
     if (stats.by != "all")
-        for (const auto& row : stats.rows) show_row(row.key.empty() ? "(others)" : row.key, row, accepts);
-    show_row("all mail", stats.total, true);
+        for (const auto& row : stats.rows) add(row.key.empty() ? "(others)" : row.key, row, accepts);
+    add("all mail", stats.total, true);
+    table.print();
 }
 
 }  // namespace

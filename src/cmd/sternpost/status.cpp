@@ -26,11 +26,6 @@ void show_troubles(const admin::Status& status) {
             *status.results_waiting);
 }
 
-void show_alarm(const admin::AlarmRow& alarm) {
-    tell("ALARM {} {} ({} time(s), last {}): {}\n", alarm.kind, alarm.subject, alarm.count,
-         rfc3339(alarm.last), printable(alarm.reason, 1000));
-}
-
 template <class Rows, class Show>
 void show_each(const std::optional<Rows>& rows, Show show_one) {
     if (rows)
@@ -57,7 +52,9 @@ void show_status(const admin::Status& status) {
             tell("override \"{}\" for {}{}\n", o.level, o.scope,
                  o.expires ? " until " + rfc3339(*o.expires) : "");
     });
-    show_each(status.alarms, show_alarm);
+    show_each(status.alarms, [](const admin::AlarmRow& alarm) {
+        if (alarm.open && !alarm.muted_until) show(alarm);
+    });
     show_each(status.suspended, [](const admin::SuspensionRow& one) { show(one); });
     show_each(status.next_hops, [](const admin::HopRow& hop) { show(hop); });
 }

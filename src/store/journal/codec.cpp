@@ -28,6 +28,7 @@ enum MessageTag : std::uint64_t {
     message_body_eight_bit = 17,
     message_recipient = 18,  // repeated
     message_copied = 20,     // flags: a copy made by thinning
+    message_message_id = 21,
 };
 enum MessageFlag : std::uint64_t {
     flag_smtputf8 = 1,
@@ -151,6 +152,7 @@ void put_head(FieldWriter& out, const NewMessage& message, Keep keep) {
     out.some_number(message_body_type, static_cast<std::uint64_t>(envelope.body));
     out.some_number(message_ret, static_cast<std::uint64_t>(envelope.ret));
     out.some_octets(message_envid, envelope.envid);
+    out.some_octets(message_message_id, envelope.message_id);
     std::uint64_t flags = 0;
     if (envelope.smtputf8) flags |= flag_smtputf8;
     if (envelope.requiretls) flags |= flag_requiretls;
@@ -239,6 +241,9 @@ void take_envelope(const Field& field, Into& into, mail::Envelope& envelope) {
             break;
         case message_envid:
             into.text(envelope.envid);
+            break;
+        case message_message_id:
+            into.text(envelope.message_id);
             break;
         case message_flags: {
             std::uint64_t flags = 0;

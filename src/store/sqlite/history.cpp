@@ -7,6 +7,7 @@
 
 #include "store/hop_group.h"
 #include "store/journal/codec.h"
+#include "store/sqlite/history_names.h"
 #include "util/text.h"
 
 namespace sternpost::store::sqlite {
@@ -15,8 +16,9 @@ namespace {
 using Days = std::chrono::sys_days;
 
 constexpr const char* folder_name = "history";
-constexpr int history_id = 0x53505148;  // "SPQH"
-constexpr int history_schema = 1;
+constexpr std::chrono::days a_clock_may_err(1);  // ours: an attempt is at most so long before its message
+constexpr int history_id = 0x53505148;           // "SPQH"
+constexpr int history_schema = 2;
 constexpr const char* tables = R"sql(
 -- Messages accepted on this day. hops: the names of the next hops with a blank before and behind each. head: fields
 -- (HeadTag). attempt and hop: by the number of the record in the journal; `what` is one field, its tag the
@@ -107,12 +109,30 @@ std::optional<HistoryEntry> entry_of(std::uint64_t sequence, std::string_view wh
     return known ? std::optional(std::move(out)) : std::nullopt;
 }
 
+std::optional<NewMessage> message_of_head(std::string_view head) {
+    FieldReader fields(head);
+    while (const auto field = fields.next())
+        if (field->tag == head_message)
+            if (auto message = decode_message(field->octets)) return std::move(*message);
+    return std::nullopt;
+}
+
 std::string hops_of(const NewMessage& message) {
     std::set<std::string_view> names;
     for (const auto& recipient : message.recipients) names.insert(recipient.next_hop);
     std::string out = " ";
     for (const auto name : names) out += std::string(name) + ' ';
     return out;
+}
+
+// Files of the first schema have no names.
+void name_messages(Database& database) {
+    std::vector<NameEntry> names;
+    Statement all(database, "SELECT head FROM message");
+    while (all.row())
+        if (const auto message = message_of_head(all.octets(0)))
+            for (const auto& entry : name_entries(*message)) names.push_back(entry);
+    HistoryNames(database).add(std::move(names));
 }
 
 bool has_hop(const StoredMessage& message, const std::string& name) {
@@ -143,12 +163,15 @@ struct HistoryFiles::Day {
           get_head(*database, "SELECT head FROM message WHERE id = ?1"),
           set_head(*database, "UPDATE message SET head = ?2 WHERE id = ?1"),
           add_attempt(*database, "INSERT OR REPLACE INTO attempt VALUES (?1, ?2, ?3)"),
-          add_hop(*database, "INSERT OR REPLACE INTO hop VALUES (?1, ?2, ?3)") {}
+          add_hop(*database, "INSERT OR REPLACE INTO hop VALUES (?1, ?2, ?3)"),
+          names(*database) {}
 
     std::unique_ptr<Database> database;
-    void add(const NewMessage& message, const std::string& entries);
+    /// False: it was there already.
+    bool add(const NewMessage& message, const std::string& entries);
 
     Statement add_message, get_head, set_head, add_attempt, add_hop;
+    HistoryNames names;
     bool unsynced = true;
 };
 
@@ -168,16 +191,17 @@ struct HistoryFiles::Rows {
 
 // A row that is there already is of an earlier time when the journal was read. It may hold entries that the
 // journal has no more, and may lack some that went with the power.
-void HistoryFiles::Day::add(const NewMessage& message, const std::string& entries) {
+bool HistoryFiles::Day::add(const NewMessage& message, const std::string& entries) {
     FieldWriter first;
     first.octets(head_message, encode_for_history(message));
     const std::string head = first.take() + entries;
-    if (add_message.with(message.id.value, hops_of(message), Blob{head}).changed()) return;
+    if (add_message.with(message.id.value, hops_of(message), Blob{head}).changed()) return true;
     std::string known;
     if (get_head.with(message.id.value).row()) known = get_head.text(0);
     get_head.reset();
     if (known.find(entries) == std::string::npos)
         set_head.with(message.id.value, Blob{known + entries}).run();
+    return false;
 }
 
 HistoryFiles::HistoryFiles(HistoryPlace place, std::chrono::days kept)
@@ -200,9 +224,11 @@ Result<HistoryFiles::Day*> HistoryFiles::open(Days day) {
     const auto version = (*database)->number("PRAGMA user_version");
     if (version > history_schema)
         return fail(Errc::newer_schema, name + " was made by a later release of Sternpost");
-    if (version == 0) {
+    if (version < history_schema) {
         const auto made = (*database)->transaction([&] {
-            (*database)->run(tables);
+            if (version == 0) (*database)->run(tables);
+            (*database)->run(history_name_tables);
+            if (version == 1) name_messages(**database);
             (*database)->run(fmt::format("PRAGMA application_id = {}", history_id).c_str());
             (*database)->run(fmt::format("PRAGMA user_version = {}", history_schema).c_str());
         });
@@ -219,7 +245,11 @@ Result<void> HistoryFiles::write(Days day, const Rows& rows) {
     Day& file = **opened;
     file.unsynced = true;
     auto done = file.database->transaction([&] {
-        for (const auto& [id, message] : rows.messages) file.add(*message.message, message.entries);
+        std::vector<NameEntry> names;
+        for (const auto& [id, message] : rows.messages)
+            if (file.add(*message.message, message.entries))
+                for (const auto& entry : name_entries(*message.message)) names.push_back(entry);
+        file.names.add(std::move(names));
         for (const auto& [id, entries] : rows.attempts)
             for (const auto& entry : entries)
                 file.add_attempt.with(id, entry.sequence, Blob{entry.what}).run();
@@ -227,6 +257,7 @@ Result<void> HistoryFiles::write(Days day, const Rows& rows) {
             for (const auto& entry : entries) file.add_hop.with(name, entry.sequence, Blob{entry.what}).run();
     });
     sync_failed_ = sync_failed_ || file.database->sync_failed();
+    if (!done) file.names.read_runs();
     return done;
 }
 
@@ -364,7 +395,8 @@ class HistoryAnswer {
     void add_head(MessageId id, std::string_view head);
     void add_entry(HistoryEntry entry) { entries_.insert_or_assign(entry.sequence, std::move(entry)); }
     void read_heads(Database& database);
-    void read_entries(Database& database);
+    void read_named(Database& database);
+    void read_entries(Database& database, Days day);
     void apply(const HistoryEntry& entry);
     bool at_next_hop(const HistoryEntry& entry) const;
     bool shown(const HistoryEntry& entry) const;
@@ -379,7 +411,7 @@ class HistoryAnswer {
 
 bool HistoryAnswer::wanted(const StoredMessage& message) const {
     if (id_ && message.id != *id_) return false;
-    return filter_.next_hop.empty() || has_hop(message, filter_.next_hop);
+    return (filter_.next_hop.empty() || has_hop(message, filter_.next_hop)) && has_name(message, filter_);
 }
 
 void HistoryAnswer::add_message(StoredMessage message) {
@@ -413,6 +445,7 @@ void HistoryAnswer::read_heads(Database& database) {
         while (one.row()) add_head(MessageId{one.id(0)}, one.octets(1));
         return;
     }
+    if (!filter_.name.empty() && database.number("PRAGMA user_version") >= 2) return read_named(database);
     Statement all(
         database,
         "SELECT id, head FROM message WHERE ?1 = '' OR instr(hops, ' ' || ?1 || ' ') > 0 ORDER BY id DESC");
@@ -420,7 +453,23 @@ void HistoryAnswer::read_heads(Database& database) {
     while (!full() && all.row()) add_head(MessageId{all.id(0)}, all.octets(1));
 }
 
-void HistoryAnswer::read_entries(Database& database) {
+void HistoryAnswer::read_named(Database& database) {
+    const MessageId newest =
+        filter_.to == WallTime::max() ? MessageId{INT64_MAX} : MessageId::last_at(filter_.to);
+    std::set<std::uint64_t, std::greater<>> ids;
+    for (const NameOf what : {NameOf::recipient, NameOf::sender, NameOf::message_id})
+        if (!filter_.name_of || filter_.name_of == what)
+            for (const auto id : look_up(database, hash_of(what, filter_.name), newest, filter_.limit))
+                ids.insert(id);
+    Statement one(database, "SELECT head FROM message WHERE id = ?1");
+    for (const auto id : ids) {
+        if (full()) return;
+        one.with(id);
+        while (one.row()) add_head(MessageId{id}, one.octets(0));
+    }
+}
+
+void HistoryAnswer::read_entries(Database& database, Days day) {
     Statement attempts(database, "SELECT sequence, what FROM attempt WHERE message = ?1");
     Statement hops(database, "SELECT sequence, what FROM hop WHERE name = ?1");
     const auto take = [&](Statement& rows) {
@@ -429,7 +478,7 @@ void HistoryAnswer::read_entries(Database& database) {
     };
     if (id_) take(attempts.with(id_->value));
     for (const auto& [id, message] : messages_)
-        if (!id_) take(attempts.with(id.value));
+        if (!id_ && day_of(message.arrived) - a_clock_may_err <= day) take(attempts.with(id.value));
     for (const auto& name : hops_) take(hops.with(name));
 }
 
@@ -444,14 +493,18 @@ Result<void> HistoryAnswer::read(const HistoryPlace& place, const HistoryOverlay
             add_message(*it);
     const auto days = days_kept(*place.disk);
     if (!days) return fail(days.error());
-    const auto on_each = [&](auto step) {
-        for (const Days day : *days) {
-            auto database = Database::open({place.folder + file_name(day), place.vfs}, Access::read);
-            if (database) step(**database);
-        }
-    };
-    on_each([&](Database& database) { read_heads(database); });
-    on_each([&](Database& database) { read_entries(database); });
+    std::vector<std::pair<Days, std::unique_ptr<Database>>> opened;  // the latest first
+    for (const Days day : *days) {
+        // Nothing was done with a message before it was there.
+        if (id_ && day < day_of(id_->time()) - a_clock_may_err) break;
+        if (auto database = Database::open({place.folder + file_name(day), place.vfs}, Access::read))
+            opened.emplace_back(day, std::move(*database));
+    }
+    for (const auto& [day, database] : opened) {
+        if (full()) break;
+        read_heads(*database);
+    }
+    for (const auto& [day, database] : opened) read_entries(*database, day);
     if (beyond == nullptr) return {};
     for (const auto& entry : beyond->entries_) {
         const auto message = message_of(entry);
@@ -526,9 +579,9 @@ History HistoryAnswer::take() {
         if (at_hop.contains(sequence) && shown(entry)) out.entries.push_back(entry);
     std::stable_sort(out.entries.begin(), out.entries.end(),
                      [](const HistoryEntry& a, const HistoryEntry& b) { return a.at < b.at; });
-    if (out.entries.size() > filter_.limit)
+    if (out.entries.size() > filter_.entry_limit)
         out.entries.erase(out.entries.begin(),
-                          out.entries.end() - static_cast<std::ptrdiff_t>(filter_.limit));
+                          out.entries.end() - static_cast<std::ptrdiff_t>(filter_.entry_limit));
     std::set<MessageId> spoken_of;
     for (const auto& entry : out.entries)
         if (const auto message = message_of(entry)) spoken_of.insert(*message);

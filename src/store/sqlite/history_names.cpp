@@ -49,7 +49,7 @@ NameEntry entry_at(std::string_view block, std::size_t n) {
 }
 
 std::size_t size_class(std::uint64_t entries) {
-    return static_cast<std::size_t>(std::bit_width(entries)) / std::bit_width(fan - 1);
+    return std::size_t{std::bit_width(entries)} / std::bit_width(fan - 1);
 }
 
 // Reads one run from its beginning to its end.

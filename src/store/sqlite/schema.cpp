@@ -348,9 +348,16 @@ void gather_kept(Database& database) {
                  StoredSuspension{static_cast<SuspensionKind>(suspension.integer(0)), suspension.text(1),
                                   suspension.text(2), suspension.text(3), suspension.time(4), false});
     Statement alarm(database, "SELECT kind, subject, text, first, last, count FROM alarm");
-    while (alarm.row())
-        put_kept(database, StoredAlarm{alarm.text(0), alarm.text(1), alarm.text(2), alarm.time(3),
-                                       alarm.time(4), alarm.id(5)});
+    while (alarm.row()) {
+        StoredAlarm one;
+        one.kind = alarm.text(0);
+        one.subject = alarm.text(1);
+        one.text = alarm.text(2);
+        one.first = alarm.time(3);
+        one.last = alarm.time(4);
+        one.count = alarm.id(5);
+        put_kept(database, one);
+    }
 }
 
 }  // namespace

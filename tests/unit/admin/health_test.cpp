@@ -20,13 +20,13 @@ Status well() {
     return out;
 }
 
-struct Row {
+struct HealthRow {
     const char* name;
     void (*change)(Status&);
     Level level;
     const char* problem;  // a part of the first; empty: there is none
 };
-class HealthOfADaemon : public ::testing::TestWithParam<Row> {};
+class HealthOfADaemon : public ::testing::TestWithParam<HealthRow> {};
 
 TEST_P(HealthOfADaemon, IsAsBadAsItsWorst) {
     Status status = well();
@@ -38,47 +38,61 @@ TEST_P(HealthOfADaemon, IsAsBadAsItsWorst) {
     EXPECT_EQ(health.problems.empty(), health.level == Level::ok);
 }
 
+AlarmRow alarm_of(WallTime last) {
+    AlarmRow out;
+    out.kind = "tls-lost";
+    out.subject = "mx.d.test";
+    out.last = last;
+    return out;
+}
+
 INSTANTIATE_TEST_SUITE_P(
     Each, HealthOfADaemon,
     ::testing::Values(
-        Row{"Well", [](Status&) {}, Level::ok, ""},
-        Row{"Down", [](Status& s) { s.running = false; }, Level::critical, "down"},
-        Row{"DiskFull", [](Status& s) { s.disk_short = true; }, Level::critical, "disk"},
-        Row{"ResultsWait", [](Status& s) { s.results_waiting = 3; }, Level::critical, "results"},
-        Row{"Clock", [](Status& s) { s.clock_trusted = false; }, Level::warning, "clock"},
-        Row{"Resolver",
-            [](Status& s) {
-                s.dnssec = DnssecRow{"unanswered", ""};
-            },
-            Level::warning, "resolver"},
-        Row{"ResolverWithoutDnssec",
-            [](Status& s) {
-                s.dnssec = DnssecRow{"untrusted", ""};
-            },
-            Level::ok, ""},
-        Row{"Memory", [](Status& s) { s.memory_short = true; }, Level::warning, "max_memory"},
-        Row{"AlmostALongQueue", [](Status& s) { s.queue.messages = 999; }, Level::ok, ""},
-        Row{"LongQueue", [](Status& s) { s.queue.messages = 1000; }, Level::warning, "1000 messages"},
-        Row{"VeryLongQueue", [](Status& s) { s.queue.messages = 10'000; }, Level::critical, "10000 messages"},
-        Row{"AlmostOldMail", [](Status& s) { s.queue.oldest = now - 4h + 1s; }, Level::ok, ""},
-        Row{"OldMail", [](Status& s) { s.queue.oldest = now - 4h; }, Level::warning, "oldest"},
-        Row{"VeryOldMail", [](Status& s) { s.queue.oldest = now - 24h; }, Level::critical, "oldest"},
-        Row{"Alarm",
-            [](Status& s) {
-                s.alarms = {{"tls-lost", "mx.d.test", "", now - 48h, now - 24h, 2}};
-            },
-            Level::warning, "alarm tls-lost mx.d.test"},
-        Row{"AlarmOfLongAgo",
-            [](Status& s) {
-                s.alarms = {{"tls-lost", "mx.d.test", "", now - 48h, now - 24h - 1s, 2}};
-            },
-            Level::ok, ""},
-        Row{"TheWorstFirst",
-            [](Status& s) {
-                s.clock_trusted = false;
-                s.disk_short = true;
-            },
-            Level::critical, "disk"}),
+        HealthRow{"Well", [](Status&) {}, Level::ok, ""},
+        HealthRow{"Down", [](Status& s) { s.running = false; }, Level::critical, "down"},
+        HealthRow{"DiskFull", [](Status& s) { s.disk_short = true; }, Level::critical, "disk"},
+        HealthRow{"ResultsWait", [](Status& s) { s.results_waiting = 3; }, Level::critical, "results"},
+        HealthRow{"Clock", [](Status& s) { s.clock_trusted = false; }, Level::warning, "clock"},
+        HealthRow{"Resolver",
+                  [](Status& s) {
+                      s.dnssec = DnssecRow{"unanswered", ""};
+                  },
+                  Level::warning, "resolver"},
+        HealthRow{"ResolverWithoutDnssec",
+                  [](Status& s) {
+                      s.dnssec = DnssecRow{"untrusted", ""};
+                  },
+                  Level::ok, ""},
+        HealthRow{"Memory", [](Status& s) { s.memory_short = true; }, Level::warning, "max_memory"},
+        HealthRow{"AlmostALongQueue", [](Status& s) { s.queue.messages = 999; }, Level::ok, ""},
+        HealthRow{"LongQueue", [](Status& s) { s.queue.messages = 1000; }, Level::warning, "1000 messages"},
+        HealthRow{"VeryLongQueue", [](Status& s) { s.queue.messages = 10'000; }, Level::critical,
+                  "10000 messages"},
+        HealthRow{"AlmostOldMail", [](Status& s) { s.queue.oldest = now - 4h + 1s; }, Level::ok, ""},
+        HealthRow{"OldMail", [](Status& s) { s.queue.oldest = now - 4h; }, Level::warning, "oldest"},
+        HealthRow{"VeryOldMail", [](Status& s) { s.queue.oldest = now - 24h; }, Level::critical, "oldest"},
+        HealthRow{"Alarm", [](Status& s) { s.alarms = {alarm_of(now - 24h)}; }, Level::warning,
+                  "alarm tls-lost mx.d.test"},
+        HealthRow{"AlarmOfLongAgo", [](Status& s) { s.alarms = {alarm_of(now - 24h - 1s)}; }, Level::ok, ""},
+        HealthRow{"AlarmThatIsKnown",
+                  [](Status& s) {
+                      s.alarms = {alarm_of(now - 1h)};
+                      s.alarms->front().open = false;
+                  },
+                  Level::ok, ""},
+        HealthRow{"AlarmThatIsMuted",
+                  [](Status& s) {
+                      s.alarms = {alarm_of(now - 1h)};
+                      s.alarms->front().muted_until = now + 1h;
+                  },
+                  Level::ok, ""},
+        HealthRow{"TheWorstFirst",
+                  [](Status& s) {
+                      s.clock_trusted = false;
+                      s.disk_short = true;
+                  },
+                  Level::critical, "disk"}),
     [](const auto& info) { return std::string(info.param.name); });
 
 TEST(Health, CanBeToldNotToMind) {
@@ -98,7 +112,9 @@ TEST(Health, IsALineForMonitors) {
               "alarms=0;;;0");
     status.queue.messages = 1;
     status.queue.oldest = now - 5h;
-    status.alarms = {{"odd|kind", "a\nb", "", now, now, 1}};
+    status.alarms = {alarm_of(now)};
+    status.alarms->front().kind = "odd|kind";
+    status.alarms->front().subject = "a\nb";
     const std::string line = plugin_line(health_of(status, {}, now), {});
     EXPECT_TRUE(line.starts_with("STERNPOST WARNING - the oldest message has waited for ")) << line;
     EXPECT_TRUE(line.ends_with("| messages=1;1000;10000;0 oldest=18000s;14400;86400;0 alarms=1;;;0")) << line;

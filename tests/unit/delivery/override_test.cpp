@@ -133,7 +133,7 @@ TEST(TlsLossDetector, SaysWhenAHostThatAlwaysHadTlsHasNone) {
     EXPECT_FALSE(watch.observe(tls, true));
     const auto alarm = watch.observe(later, true);
     ASSERT_TRUE(alarm);
-    EXPECT_EQ(alarm->kind, "tls-gone");
+    EXPECT_EQ(alarm->kind, store::AlarmKind::tls_gone);
     EXPECT_EQ(alarm->subject, "mx.d.test");
     EXPECT_NE(alarm->text.find("though it did until 2026-"), std::string::npos) << alarm->text;
     EXPECT_FALSE(watch.observe(later, true)) << "once";
@@ -146,7 +146,7 @@ TEST(TlsLossDetector, SaysWhenDaneIsGone) {
         << "its TLSA records are there; another requirement came first";
     const auto alarm = watch.observe(session(true), true);
     ASSERT_TRUE(alarm);
-    EXPECT_EQ(alarm->kind, "dane-gone");
+    EXPECT_EQ(alarm->kind, store::AlarmKind::dane_gone);
     EXPECT_FALSE(watch.observe(session(true), true));
 }
 

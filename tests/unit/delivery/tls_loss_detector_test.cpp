@@ -31,7 +31,7 @@ TEST(TlsLossDetector, KnowsAHundredThousandHosts) {
     watch.restore(hosts);
     const auto alarm = watch.observe(session_of(hosts[0].name, false), false);
     ASSERT_TRUE(alarm);
-    EXPECT_EQ(alarm->kind, "tls-gone");
+    EXPECT_EQ(alarm->kind, store::AlarmKind::tls_gone);
     EXPECT_FALSE(watch.observe(session_of("mx.new.test", true), false));
     EXPECT_FALSE(watch.observe(session_of(hosts[1].name, false), false)) << "all are forgotten";
 }

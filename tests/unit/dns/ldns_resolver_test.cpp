@@ -258,6 +258,26 @@ TEST(Resolver, AsksAllServersTwice) {
     }
 }
 
+TEST(Resolver, AsksForThePtrOfAnAddress) {
+    const std::string six = "1.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.8.b.d.0.1.0.0.2.ip6.arpa";
+    const OneRecordServer server({{"3.2.0.192.in-addr.arpa", {false, type_ptr, wire_name("relay.example")}},
+                                  {six, {false, type_ptr, wire_name("six.example")}}});
+    fake::IoLoop loop;
+    const SystemClock clock;
+    fake::SeededRandom random(1);
+    ResolverOptions options;
+    options.servers = {server.address()};
+    LdnsResolver resolver(loop.context().get_executor(), options, clock, random);
+    const auto name_of = [&](const char* address) {
+        const auto answer = loop.run(resolver.ptr(Address::parse(address).value()));
+        EXPECT_TRUE(answer);
+        return answer && !answer->records.empty() ? answer->records.front().target : "none";
+    };
+    EXPECT_EQ(name_of("192.0.2.3"), "relay.example");
+    EXPECT_EQ(name_of("2001:db8::1"), "six.example");
+    EXPECT_EQ(name_of("192.0.2.4"), "none");
+}
+
 // A clock that runs ahead as it is told.
 struct AheadClock final : Clock {
     WallTime wall() const override { return SystemClock().wall(); }

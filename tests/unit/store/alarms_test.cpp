@@ -13,7 +13,9 @@ using namespace std::chrono_literals;
 
 class AlarmsTest : public ::testing::Test {
   protected:
-    void raise(const std::string& subject) { alarms_.raise("tls-gone", subject, "it offers no TLS"); }
+    void raise(const std::string& subject) {
+        alarms_.raise(AlarmKind::tls_gone, subject, "it offers no TLS");
+    }
     std::size_t logged() const { return log_.count("alarm "); }
 
     fake::IntakeStore store_;

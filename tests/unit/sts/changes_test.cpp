@@ -27,7 +27,7 @@ class PolicyChange : public ::testing::TestWithParam<ChangeRow> {};
 TEST_P(PolicyChange, IsRemarkedOn) {
     std::vector<std::string> kinds;
     for (const auto& change : changes(GetParam().before, GetParam().after)) {
-        kinds.push_back(change.kind);
+        kinds.emplace_back(name_of(change.kind));
         EXPECT_FALSE(change.text.empty());
     }
     EXPECT_EQ(kinds, GetParam().kinds);

@@ -538,7 +538,7 @@ class Knowledge : public Engine {
         expect_whole(ask.history(filter).value(), 3);
         filter.next_hop.clear();
         expect_whole(ask.history(filter).value(), 3);
-        filter.limit = 1;
+        filter.limit = filter.entry_limit = 1;
         expect_whole(ask.history(filter).value(), 1);
         filter.next_hop = "example.org";
         EXPECT_TRUE(ask.history(filter).value().messages.empty());

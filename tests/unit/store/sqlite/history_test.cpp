@@ -130,5 +130,104 @@ TEST_F(HistoryOfAMessage, KnowsWhichNextHopAnAttemptWasFor) {
     EXPECT_EQ(sequences(), (std::vector<std::uint64_t>{11, 12, 13}));
 }
 
+// ---- by name
+
+class HistoryByName : public HistoryOfAMessage {
+  protected:
+    NewMessage mail(std::uint64_t id, const std::string& to, const std::string& from,
+                    const std::string& message_id) const {
+        auto out = testing::message_to(id, {to}, "x");
+        out.arrived = now_ + std::chrono::seconds(id);
+        out.envelope.reverse_path = mail::ReversePath::parse(from).value();
+        out.envelope.message_id = message_id;
+        return out;
+    }
+    std::vector<std::uint64_t> found(const std::string& name, std::optional<NameOf> what = std::nullopt,
+                                     std::size_t limit = 1000) const {
+        HistoryFilter filter;
+        filter.name = name;
+        filter.name_of = what;
+        filter.limit = limit;
+        return found(filter);
+    }
+    std::vector<std::uint64_t> found(const HistoryFilter& filter) const {
+        const auto history = read_history(place_, filter).value();
+        std::vector<std::uint64_t> out;
+        for (const auto& message : history.messages) out.push_back(message.id.value);
+        return out;
+    }
+    void accept(std::vector<NewMessage> messages) {
+        std::vector<JournalEntry> entries;
+        for (auto& message : messages) entries.push_back({sequence_++, {}, Accepted{std::move(message)}});
+        apply(entries);
+    }
+    using Ids = std::vector<std::uint64_t>;
+    std::uint64_t sequence_ = 100;
+};
+
+TEST_F(HistoryByName, FindsRecipientSenderAndMessageId) {
+    accept({mail(1, "bob@example.com", "alice@sender.example", "<one@sender.example>"),
+            mail(2, "carol@example.com", "bob@example.com", "<two@example.com>"),
+            mail(3, "dave@example.com", "alice@sender.example", "")});
+    EXPECT_EQ(found("bob@example.com"), (Ids{1, 2}));
+    EXPECT_EQ(found("bob@example.com", NameOf::recipient), Ids{1});
+    EXPECT_EQ(found("bob@example.com", NameOf::sender), Ids{2});
+    EXPECT_EQ(found("Alice@SENDER.example"), (Ids{1, 3}));
+    EXPECT_EQ(found("two@example.com"), Ids{2});
+    EXPECT_EQ(found("two@example.com", NameOf::recipient), Ids{});
+    EXPECT_EQ(found("nobody@example.com"), Ids{});
+}
+
+TEST_F(HistoryByName, GivesTheNewestWithWhatWasDoneWithThem) {
+    for (std::uint64_t n = 1; n <= 600; ++n) {
+        NewMessage one = mail(n, n % 3 == 0 ? "bob@example.com" : "carol@example.com", "a@b.example", "");
+        const WallTime at = one.arrived;
+        DeliveryResult value;
+        value.message = one.id;
+        value.state = RecipientState::sent;
+        value.at = at;
+        apply({{sequence_++, {}, Accepted{std::move(one)}}, {sequence_++, {}, value}});
+    }
+    EXPECT_EQ(found("bob@example.com").size(), 200U);
+    EXPECT_EQ(found("a@b.example", std::nullopt, 2), (Ids{599, 600}));
+    HistoryFilter filter;
+    filter.name = "bob@example.com";
+    filter.limit = 3;
+    const auto history = read_history(place_, filter).value();
+    ASSERT_EQ(history.messages.size(), 3U);
+    EXPECT_EQ(history.messages[0].id.value, 594U);
+    EXPECT_EQ(history.messages[0].recipients[0].state, RecipientState::sent);
+    EXPECT_EQ(history.entries.size(), 3U);
+    filter.limit = 1000;  // the ids of these messages do not tell their times
+    filter.to = now_ + std::chrono::seconds(300);
+    filter.from = now_ + std::chrono::seconds(295);
+    EXPECT_EQ(found(filter), (Ids{297, 300}));
+}
+
+TEST_F(HistoryByName, FindsANameThatFillsManyBlocks) {
+    std::vector<NewMessage> all;
+    for (std::uint64_t n = 1; n <= 2000; ++n)
+        all.push_back(mail(n, "r" + std::to_string(n) + "@example.com", "bulk@sender.example", ""));
+    accept(all);
+    EXPECT_EQ(found("bulk@sender.example", NameOf::sender, 3000).size(), 2000U);
+    for (const std::uint64_t n : {1U, 777U, 2000U})
+        EXPECT_EQ(found("r" + std::to_string(n) + "@example.com"), Ids{n});
+}
+
+TEST_F(HistoryByName, KnowsMailOfAFileWithoutNames) {
+    accept({mail(1, "bob@example.com", "alice@sender.example", "<one@sender.example>")});
+    ASSERT_TRUE(files_.checkpoint(now_ + std::chrono::days(1))) << "closes the file";
+    {
+        const std::string file = disk_.list("history").value().front();
+        auto database = Database::open({place_.folder + file, place_.vfs}, Access::write).value();
+        database->run("DROP TABLE name; DROP TABLE name_run; PRAGMA user_version = 1");
+        ASSERT_FALSE(database->take_error());
+    }
+    EXPECT_EQ(found("bob@example.com"), Ids{1}) << "as another release left it";
+    accept({mail(2, "carol@example.com", "alice@sender.example", "")});
+    EXPECT_EQ(found("alice@sender.example"), (Ids{1, 2})) << "and as this one has completed it";
+    EXPECT_EQ(found("one@sender.example"), Ids{1});
+}
+
 }  // namespace
 }  // namespace sternpost::store::sqlite
