@@ -1,6 +1,7 @@
 // What a running daemon does besides handling mail: it answers on its socket, and checks its resolver and
 // memory.
 #include <sys/statvfs.h>
+#include <systemd/sd-daemon.h>
 #include <unistd.h>
 
 #include "admin/run.h"
@@ -154,7 +155,8 @@ asio::awaitable<void> Daemon::check_memory() {
             util::give_memory_back();
             given_back = when;
         }
-        log_.flush();  // the counts of what others repeat
+        log_.flush();                // the counts of what others repeat
+        sd_notify(0, "WATCHDOG=1");  // the service manager ends a daemon that hangs
         co_await next_memory_look_->wait(clock_.steady() + std::chrono::seconds(1));
     }
 }
