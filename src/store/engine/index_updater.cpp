@@ -280,8 +280,12 @@ void IndexUpdater::note(const char* what, const Result<void>& result) {
 }
 
 void IndexUpdater::take(CommittedEntries handed) {
-    std::move(handed.entries.begin(), handed.entries.end(), std::back_inserter(waiting_));
     for (const auto& entry : handed.entries) segments_.insert(entry.place.segment);
+    if (waiting_.empty())  // as a rule: they are large, and need not be moved
+        waiting_ = std::move(handed.entries);
+    else
+        waiting_.insert(waiting_.end(), std::make_move_iterator(handed.entries.begin()),
+                        std::make_move_iterator(handed.entries.end()));
     end_ = std::max(end_, handed.end);
     if (current()) return;
     auto released = index_->apply(waiting_, end_, false);

@@ -81,11 +81,15 @@ void JournaledStore::commit() {
         if (accepted != nullptr && accepted->message.submission)
             unfollowed_[*accepted->message.submission] = {accepted->message.id, entry.sequence};
     }
-    std::move(written.begin(), written.end(), std::back_inserter(pending_));
+    pending_.insert(pending_.end(), std::make_move_iterator(written.begin()),
+                    std::make_move_iterator(written.end()));
 }
 
 CommittedEntries JournaledStore::hand_over() {
-    return {std::exchange(pending_, {}), journal_.end()};
+    CommittedEntries out{std::move(pending_), journal_.end()};
+    pending_ = {};
+    pending_.reserve(out.entries.size());  // the next will be about as many
+    return out;
 }
 
 void JournaledStore::followed(const JournalPosition& position) {

@@ -171,6 +171,7 @@ Result<void> Writer::write(std::vector<Request> batch, std::vector<JournalEntry>
         return fail(std::move(places).error());
     }
     std::vector<StoredMessage> news;
+    written.reserve(written.size() + records.size());
     std::uint64_t sequence = journal_.end().sequence - records.size();
     auto place = places->begin();
     for (auto& request : batch) {
