@@ -7,6 +7,8 @@
 namespace sternpost::mail {
 namespace {
 
+using namespace std::string_view_literals;
+
 constexpr std::size_t max_held = 998;         // RFC 5322 §2.1.1: no line is longer, so no field name is
 constexpr std::size_t max_value = 250;        // ours: of the values that are looked at
 constexpr std::string_view no_address = ":";  // in place of a From field that is too long, whatever follows
@@ -31,16 +33,17 @@ void HeaderFilter::begin_field(std::string& out) {
     end_field(out);
     any_field_ = true;
     name_ = lowered(trimmed(std::string_view(held_).substr(0, held_.find(':'))));
-    if (name_ == "received") ++received_;
-    if (name_ == "from") ++from_;
-    if (name_ == "date") date_ = true;
-    if (name_ == "tls-required") ++tls_required_;
-    if (name_ == "dkim-signature") dkim_signed_ = true;
-    dropping_ = rules_.drop_private && (name_ == "bcc" || name_ == "resent-bcc" || name_ == "return-path");
+    if (name_ == "received"sv) ++received_;
+    if (name_ == "from"sv) ++from_;
+    if (name_ == "date"sv) date_ = true;
+    if (name_ == "tls-required"sv) ++tls_required_;
+    if (name_ == "dkim-signature"sv) dkim_signed_ = true;
+    dropping_ =
+        rules_.drop_private && (name_ == "bcc"sv || name_ == "resent-bcc"sv || name_ == "return-path"sv);
 }
 
 void HeaderFilter::pass(std::string_view octets, std::string& out) {
-    if (!rules_.repair && rules_.read_from && name_ == "from") {
+    if (!rules_.repair && rules_.read_from && name_ == "from"sv) {
         const bool beyond =
             seen_from_ == no_address || seen_from_.size() + octets.size() > max_repaired_field;
         if (beyond)
@@ -63,7 +66,7 @@ void HeaderFilter::end_field(std::string& out) {
     if (!field_.empty()) {
         if (!is_plainly_sound(field_)) field_ = repaired(field_, rules_.domain, repairs_);
         eight_bit_ = eight_bit_ || !is_ascii(field_);
-        if (name_ == "from") note_from(std::string_view(field_).substr(field_.find(':') + 1));
+        if (name_ == "from"sv) note_from(std::string_view(field_).substr(field_.find(':') + 1));
         out += field_;
         field_.clear();
     }
@@ -71,13 +74,12 @@ void HeaderFilter::end_field(std::string& out) {
         note_from(std::string_view(seen_from_).substr(seen_from_.find(':') + 1));
         seen_from_.clear();
     }
-    const std::string value = unfolded(value_);
-    if (name_ == "message-id") {
+    if (name_ == "message-id"sv) {
         has_message_id_ = true;
-        message_id_ = value;
+        message_id_ = unfolded(value_);
     }
     // a value that was cut is none of the few that count
-    if (name_ == "tls-required")
+    if (name_ == "tls-required"sv)
         tls_required_no_ = value_.size() < max_value && iequals(without_comments(value_), "no");
     name_.clear();
     value_.clear();
@@ -170,7 +172,7 @@ void HeaderFilter::consume(std::string_view octets, std::string& out) {
                 end = !whole ? octets.size() : last_was_cr_ && octets.front() == '\n' ? 1 : end + 2;
                 const std::string_view run = octets.substr(0, end);
                 if (state_ == State::line) pass(run, out);
-                if ((name_ == "message-id" || name_ == "tls-required") && value_.size() < max_value)
+                if ((name_ == "message-id"sv || name_ == "tls-required"sv) && value_.size() < max_value)
                     value_ += run.substr(0, max_value - value_.size());
                 last_was_cr_ = run.back() == '\r';
                 octets.remove_prefix(end);
