@@ -41,7 +41,7 @@ constexpr Row refused_by_list{
     "refused-by-list", "A host refuses our mail because of a block list, or because of our reputation.",
     "Read the reply: it mostly has a page to visit. Find what was sent (\"sternpost stats --by sender\"), "
     "stop "
-    "it, and then ask for removal."};
+    "it, and then ask for removal. doc/block-list.md has the steps."};
 constexpr Row resolver_does_not_validate{
     "resolver-does-not-validate", "The resolver does not check DNSSEC: there is no DANE.",
     "Run a validating resolver on this machine, such as unbound, and name it in dns.servers."};

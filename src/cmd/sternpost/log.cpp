@@ -40,6 +40,8 @@ void show_logged(const admin::LoggedMessage& message, bool attempts) {
         tell("    to {}  {}", shown_path(recipient.path), store::name_of(recipient.state));
         if (!recipient.reason.empty() && !attempts)
             tell("  {} {}", recipient.status, printable(recipient.reason, 1000));
+        if (recipient.state == store::RecipientState::queued)
+            tell("  (\"sternpost why {}\" says what blocks it)", message.id);
         tell("\n");
     }
     if (!attempts) return;
