@@ -789,6 +789,29 @@ def all_mistakes_of_a_file_are_told_at_once(machine):
 
 
 @test
+def what_a_configuration_names_is_opened_and_warned_of(machine):
+    sternpost = Sternpost(machine, start=False)
+
+    def warned(*words, **options):
+        sternpost.change(**options)
+        done = sternpost.command('config', 'check')
+        expect_equal(done.code, 0, 'a warning is no error: ' + done.err)
+        expect(any(all(word in line for word in words) for line in done.err.splitlines()), '%s in: %s' % (words, done.err))
+        expect('with the warnings above' in done.out, 'it says so: ' + done.out)
+
+    expect_equal(sternpost.command('config', 'check').err, '', 'nothing to warn of')
+    warned('source_ipv4', '192.0.2.77', 'no interface', source_ipv4='192.0.2.77')
+    warned('admin_address', 'at this host', admin_address='root@relay.test')
+    warned('tls_certificate', '/nowhere', listener={'tls_certificate': '/nowhere/cert.pem'})
+    warned('[[client]] 0.0.0.0/0', 'open relay', client=[{'network': '0.0.0.0/0'}, {'network': '198.18.0.0/15'}, {'network': '198.18.0.0/15'}])
+    warned('198.18.0.0/15', 'twice')
+    warned(
+        '[[override]] old.test', 'expired', override=[{'scope': 'old.test', 'level': 'encrypt', 'reason': 'a test', 'expires': '2020-01-01T00:00:00Z'}]
+    )
+    warned('tlsrpt.contact', 'no active DKIM key of office.test', tlsrpt={'organization': 'Office', 'contact': 'ann@office.test'})
+
+
+@test
 def a_second_daemon_on_the_same_state_directory_refuses(machine):
     sink, first = world(machine)
     second = Sternpost(

@@ -12,6 +12,7 @@ from peers import Dns, Sink
 from sternpost import Sternpost
 
 PAGE = os.path.join(TOP, 'doc', 'questions.md')
+RULES = os.path.join(TOP, 'debian', 'sternpost.logcheck.ignore.server')
 RECORDS = [
     'sink MX 10 mx.sink',
     'mx.sink A 127.0.0.40',
@@ -105,6 +106,23 @@ def one_command_answers_each_question_of_the_page(machine):
     asked = re.findall(r'(?m)^## (.*)\n\n    \$ sternpost (.*)$', known)
     expect_equal(asked, re.findall(r'(?m)^## (.*)\n\n    \$ sternpost (.*)$', page), 'the questions of the page')
     expect(len(asked) >= 25, 'there are twenty-five questions at least')
+
+
+@test
+def logcheck_mails_what_is_not_routine(machine):
+    dns = Dns(machine, RECORDS)
+    expect(dns, 'the DNS is there')
+    sink = Sink(machine, '127.0.0.40')
+    sternpost = Sternpost(machine, source_ipv6='2001:db8::77')
+    sternpost.submit('-f', 'ann@sender.test', 'bob@sink.test', 'eve@dead.test', text=MESSAGE % ('bob@sink.test', 'one'))
+    sink.wait_taken(1)
+    sternpost.wait_deferred('eve@dead.test')
+    sternpost.wait_event('alarm', kind='source-address')
+    log = machine.write('syslog', ''.join('Dec  1 17:42:12 relay sternpostd[26]: %s\n' % line.partition('Z ')[2] for line in sternpost.process.log().splitlines()))
+    rules = machine.write('rules', ''.join(line for line in open(RULES, encoding='utf-8') if not line.startswith('#')))
+    left = subprocess.run(['grep', '-v', '-E', '-f', rules, log], stdout=subprocess.PIPE, text=True, check=False).stdout
+    kinds = {line.split(': ', 1)[1].split(' ')[0] for line in left.splitlines()}
+    expect_equal(kinds, {'alarm'}, 'what logcheck would mail: ' + left)
 
 
 if __name__ == '__main__':

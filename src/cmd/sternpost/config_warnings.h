@@ -8,7 +8,8 @@
 
 namespace sternpost::cmd {
 
-/// What is allowed and may not be what its administrator wants, a sentence each. Reads the DKIM keys.
+/// What is allowed and may not be what its administrator wants, a sentence each. Opens what the configuration
+/// names: certificate, keys, addresses.
 std::vector<std::string> config_warnings(const config::Settings& settings);
 
 }  // namespace sternpost::cmd
