@@ -11,6 +11,7 @@
 #include <boost/asio/use_awaitable.hpp>
 #include <system_error>
 
+#include "cmd/inherited.h"
 #include "control/daemon_verbs.h"
 #include "store/ask.h"
 #include "util/call.h"
@@ -98,10 +99,19 @@ int Daemon::prepare() {
             return EX_CANTCREAT;
         }
     }
+    auto inherited = inherited_sockets();
     for (const auto& text : settings_.listen) {
         const auto where = dns::Server::parse(text);
-        bound_.push_back({text, where->address.is_v6(), smtp::bind_listener(where->address, where->port)});
+        if (auto socket = inherited.extract(where->text()))
+            bound_.push_back({text, where->address.is_v6(), std::move(socket.mapped())});
+        else
+            bound_.push_back(
+                {text, where->address.is_v6(), smtp::bind_listener(where->address, where->port)});
     }
+    for (const auto& [text, socket] : inherited)
+        Event(log_, Level::warning, "listen")
+            .kv("address", text)
+            .reason("the service manager holds a socket that listener.listen does not name: it is not used");
     if (account) {
         if (auto done = util::become(settings_.user, *account); !done) {
             Event(log_, Level::error, "start").reason("cannot give up root: " + done.error().text);

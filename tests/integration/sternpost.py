@@ -95,18 +95,19 @@ class Sternpost:
         self.config = self.machine.write(self.name + '/sternpost.toml', toml(self.options))
 
     # ------------------------------------------------------------------------------------------------------------- the daemon
-    def launch(self, before=()):
-        """Starts it and does not wait. before: a program to run it under, with its arguments."""
+    def launch(self, before=(), **kw):
+        """Starts it and does not wait. before: a program to run it under, with its arguments; kw: of Popen."""
         self.process = Process(
             self.machine,
             self.name + 'd',
             [*before, program('sternpostd', self.build), '--config', self.config],
             clean_environment(),
+            **kw,
         )
         return self.process
 
-    def start(self, before=(), seconds=20):
-        self.launch(before)
+    def start(self, before=(), seconds=20, **kw):
+        self.launch(before, **kw)
         self.process.ready('is ready', lambda: self.events('ready'), seconds)
 
     def stop(self):

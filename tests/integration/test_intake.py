@@ -928,5 +928,32 @@ def eight_bit_mail_is_converted_for_a_host_without_8bitmime(machine):
     expect_equal(len(old.taken), 1, 'messages at the old host')
 
 
+@test
+def a_port_that_the_service_manager_holds_refuses_no_connection_during_a_restart(machine):
+    Dns(machine, RECORDS)
+    Sink(machine, '127.0.0.40')
+    held = socket.create_server(LISTENER, backlog=100)
+    other = socket.create_server(('127.0.0.77', 2525))
+    machine.at_end(held.close)
+    machine.at_end(other.close)
+    sternpost = Sternpost(machine, start=False)
+
+    def launch():
+        # What sd_listen_fds(3) reads: the first descriptor is 3, and the process is the one that is named.
+        line = 'exec 3<&%d 4<&%d; LISTEN_PID=$$ LISTEN_FDS=2 exec "$@"' % (held.fileno(), other.fileno())
+        sternpost.start(before=('bash', '-c', line, 'sh'), pass_fds=(held.fileno(), other.fileno()))
+
+    launch()
+    expect('127.0.0.77:2525' in sternpost.wait_event('listen')['address'], 'a socket that the configuration does not name')
+    with Dialogue() as d:
+        d.ehlo()
+    sternpost.stop()
+    with Dialogue(greet=False) as waiting:  # there is no daemon, and a connection all the same
+        launch()
+        waiting.expect('220')
+        waiting.ehlo()
+        waiting.message('ann@sender.test', ['bob@sink.test'], b'Subject: held\r\n\r\nhello\r\n')
+
+
 if __name__ == '__main__':
     sys.exit(run(peers=True))
