@@ -659,7 +659,7 @@ void Simulation::question() {
         take((*questions)->reports({}), kept.reports);
         take((*questions)->reporting({}), kept.reporting);
         store::HistoryFilter everything;
-        everything.limit = 1'000'000;
+        everything.limit = everything.entry_limit = 1'000'000;
         take((*questions)->history(everything), kept.history);
     };
     process_->store().ask(store::Question(std::move(look)), false);

@@ -30,26 +30,29 @@ void add_action(Command& command, CLI::App* alarms, const std::string& name, con
                                         tell("{}: {} {}\n", done, one.kind, printable(one.subject, 300));
                                 }});
     auto& request = *verb.request;
-    auto* kind = verb.app->add_option("KIND", request.kind, "such as tls-gone");
-    auto* subject = verb.app->add_option("SUBJECT", request.subject, "the domain or host; any without");
-    auto* all = verb.app->add_flag("--all", request.all, "whatever they are about");
+    auto* kind = verb.app->add_option("KIND", request.kind, "the kind of alarm, such as tls-gone");
+    auto* subject = verb.app->add_option("SUBJECT", request.subject,
+                                         "the domain or host that the alarm is about; default: all");
+    auto* all = verb.app->add_flag("--all", request.all, "all alarms");
     all->excludes(kind)->excludes(subject);
     if (name == "mute")
-        verb.app->add_option("--for", request.span, "for how long, such as 7d; off ends it")->required();
+        verb.app->add_option("--for", request.span, "how long, such as 7d; off ends it")->required();
 }
 
 }  // namespace
 
 void add_alarms(Command& command) {
-    auto* alarms =
-        command.app().add_subcommand("alarms", "what an administrator should look at")->require_subcommand(1);
-    auto list = command.add_reading<admin::AlarmsList>(alarms, "list", "alarms that are open, and what to do",
-                                                       show_alarms);
+    auto* alarms = command.app()
+                       .add_subcommand("alarms", "Lists alarms, acknowledges and mutes them")
+                       ->require_subcommand(1);
+    auto list = command.add_reading<admin::AlarmsList>(
+        alarms, "list", "Lists open alarms, and what to do about them", show_alarms);
     list.app->add_flag("--all", list.request->all,
-                       "those too that are acknowledged, muted, or older than a week");
-    add_action(command, alarms, "ack",
-               "says that they are known: they are open again when they are raised again", "acknowledged");
-    add_action(command, alarms, "mute", "keeps them from being mailed and counted for a time", "muted");
+                       "also show alarms that are acknowledged, muted, or older than a week");
+    add_action(command, alarms, "ack", "Acknowledges alarms; a new occurrence opens them again",
+               "acknowledged");
+    add_action(command, alarms, "mute", "Stops mail about alarms, and their count in check, for a time",
+               "muted");
 }
 
 }  // namespace sternpost::cmd

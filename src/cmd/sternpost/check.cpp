@@ -45,16 +45,15 @@ int run_check(const Command& command, const admin::HealthLimits& limits) {
 }  // namespace
 
 void add_check(Command& command) {
-    auto* verb = command.app().add_subcommand("check", "a plugin for monitoring systems");
+    auto* verb = command.app().add_subcommand("check", "Plugin for Nagios and Icinga");
     auto limits = std::make_shared<Limits>();
-    verb->add_option("--queue-warning", limits->parsed.queue_warning, "messages in the queue; 0: never")
+    verb->add_option("--queue-warning", limits->parsed.queue_warning, "queued messages; 0: never")
         ->capture_default_str();
     verb->add_option("--queue-critical", limits->parsed.queue_critical)->capture_default_str();
     verb->add_option("--age-warning", limits->age_warning, "age of the oldest message")
         ->capture_default_str();
     verb->add_option("--age-critical", limits->age_critical)->capture_default_str();
-    verb->add_option("--alarms", limits->alarms, "alarms of so long ago are a warning")
-        ->capture_default_str();
+    verb->add_option("--alarms", limits->alarms, "warn of alarms this recent")->capture_default_str();
     verb->parse_complete_callback([limits] {
         limits->parsed.age_warning = span_of("--age-warning", limits->age_warning);
         limits->parsed.age_critical = span_of("--age-critical", limits->age_critical);

@@ -34,9 +34,9 @@ void tell_unknown(CLI::App& app, const std::string& path, const std::string& wor
 }
 
 void add_help(Command& command) {
-    auto* help = command.app().add_subcommand("help", "how a verb is used");
+    auto* help = command.app().add_subcommand("help", "Shows how to use a verb");
     auto words = std::make_shared<std::vector<std::string>>();
-    help->add_option("VERB", *words, "as on the command line: queue list");
+    help->add_option("VERB", *words, "the verb as on the command line, such as queue list");
     help->callback([&command, words] {
         command.choose([&command, words] {
             CLI::App* at = &command.app();
@@ -112,7 +112,7 @@ void end_progress() {
 // ---- the command
 
 Command::Command() {
-    app_.add_option("--config", config_path_, std::string("the configuration; default ") + default_config)
+    app_.add_option("--config", config_path_, std::string("configuration file; default ") + default_config)
         ->envname("STERNPOST_CONFIG");  // reaches us through mailq too
     app_.set_version_flag("--version", "sternpost " STERNPOST_VERSION);
     app_.require_subcommand(1);

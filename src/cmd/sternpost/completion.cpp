@@ -136,8 +136,7 @@ std::string zsh(const CLI::App& app) {
 }  // namespace
 
 void add_completion(Command& command) {
-    auto* verb =
-        command.app().add_subcommand("completion", "prints what a shell needs to complete this command");
+    auto* verb = command.app().add_subcommand("completion", "Prints a completion script for a shell");
     auto shell = std::make_shared<std::string>();
     verb->add_option("shell", *shell, "bash or zsh")->required()->check(CLI::IsMember({"bash", "zsh"}));
     verb->callback([&command, shell] {

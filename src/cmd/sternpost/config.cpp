@@ -66,11 +66,12 @@ int show_options(const Command& command) {
 }  // namespace
 
 void add_config(Command& command) {
-    auto* group = command.app().add_subcommand("config", "the configuration")->require_subcommand(1);
-    group->add_subcommand("check", "whether the configuration is in order")->callback([&command] {
+    auto* group =
+        command.app().add_subcommand("config", "Checks and shows the configuration")->require_subcommand(1);
+    group->add_subcommand("check", "Checks the configuration, and what it names")->callback([&command] {
         command.choose([&command] { return check(command); });
     });
-    auto* shown = group->add_subcommand("show", "every option with the value in force");
+    auto* shown = group->add_subcommand("show", "Shows every option with its value");
     command.add_json(shown);
     shown->callback([&command] { command.choose([&command] { return show_options(command); }); });
 }

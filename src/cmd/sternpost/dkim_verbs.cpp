@@ -69,28 +69,29 @@ void DkimVerbs::add(Command& command) {
         sub->callback([this, &command, action] { command.choose([this, action] { return run(action); }); });
         return sub;
     };
-    auto* dkim = command.app().add_subcommand("dkim", "the keys that sign mail")->require_subcommand(1);
-    auto* generate = verb(dkim, "generate", "makes a key, and says what to publish", &DkimVerbs::generate);
+    auto* dkim =
+        command.app().add_subcommand("dkim", "Makes, checks and rotates DKIM keys")->require_subcommand(1);
+    auto* generate = verb(dkim, "generate", "Makes a key, and prints its DNS record", &DkimVerbs::generate);
     generate->add_option("DOMAIN", domain_, "the domain of the From fields that it signs for")->required();
-    generate->add_option("--selector", selector_, "its selector; else made from the date");
+    generate->add_option("--selector", selector_, "selector; default: made from the date");
     generate->add_option("--algorithm", algorithm_, "rsa, ed25519, or both: a key of each")
         ->check(CLI::IsMember({"rsa", "ed25519", "both"}))
         ->capture_default_str();
-    generate->add_option("--bits", bits_, "of an RSA key, 1024 to 4096")->capture_default_str();
-    generate->add_flag("--report-only", reports_only_, "for TLS reports alone: the record has s=tlsrpt");
-    generate->add_flag("--active", active_, "signs at once, though its record is not published yet");
-    auto* list = verb(dkim, "list", "all keys, and what is wrong with them", &DkimVerbs::list);
-    list->add_option("DOMAIN", domain_, "of this domain alone");
-    auto* dns = verb(dkim, "dns", "the records to publish, ready to paste", &DkimVerbs::dns);
-    dns->add_option("DOMAIN", domain_, "of this domain alone");
-    dns->add_option("--selector", selector_, "of this selector alone");
-    auto* check =
-        verb(dkim, "check", "whether the records are published as they should be", &DkimVerbs::check);
-    check->add_option("DOMAIN", domain_, "of this domain alone");
-    auto* rotate =
-        verb(dkim, "rotate", "the next step to a new key: make, activate, remove", &DkimVerbs::rotate);
+    generate->add_option("--bits", bits_, "size of an RSA key, 1024 to 4096")->capture_default_str();
+    generate->add_flag("--report-only", reports_only_,
+                       "sign only TLS reports with it; its record has s=tlsrpt");
+    generate->add_flag("--active", active_, "sign at once, before the record is published");
+    auto* list = verb(dkim, "list", "Lists keys and their problems", &DkimVerbs::list);
+    list->add_option("DOMAIN", domain_, "only keys of this domain");
+    auto* dns = verb(dkim, "dns", "Prints the DNS records to publish", &DkimVerbs::dns);
+    dns->add_option("DOMAIN", domain_, "only keys of this domain");
+    dns->add_option("--selector", selector_, "only the key with this selector");
+    auto* check = verb(dkim, "check", "Compares the published records with the keys", &DkimVerbs::check);
+    check->add_option("DOMAIN", domain_, "only keys of this domain");
+    auto* rotate = verb(dkim, "rotate", "Takes the next step to a new key: make, activate, or remove",
+                        &DkimVerbs::rotate);
     rotate->add_option("DOMAIN", domain_, "the domain of the keys")->required();
-    rotate->add_flag("--force", force_, "activates without asking the DNS, removes without waiting");
+    rotate->add_flag("--force", force_, "activate without asking the DNS; remove without waiting");
 }
 
 int DkimVerbs::run(int (DkimVerbs::*verb)()) {

@@ -177,12 +177,11 @@ int look_at_host(const Command& command, const config::Settings& settings) {
 
 void add_doctor(Command& command) {
     auto* doctor = command.app().add_subcommand(
-        "doctor",
-        "looks over this machine, its names in the DNS and the way out; with --spool the queue on the disk");
+        "doctor", "Checks this machine, its DNS names and outgoing mail; with --spool, the queue on disk");
     auto* spool =
-        doctor->add_flag("--spool")->description("whether journal, bodies, index and history say the same");
+        doctor->add_flag("--spool")->description("check that journal, bodies, index and history agree");
     auto* repair =
-        doctor->add_flag("--repair")->description("mends what can be mended; the daemon must be down");
+        doctor->add_flag("--repair")->description("repair what can be repaired; the daemon must be down");
     repair->needs(spool);
     command.add_json(doctor);
     doctor->callback([&command, spool, repair] {

@@ -53,23 +53,23 @@ void show_logged(const admin::LoggedMessage& message, bool attempts) {
 void add_log(Command& command) {
     auto attempts = std::make_shared<bool>(false);
     auto log = command.add_reading<admin::MailLog>(
-        &command.app(), "log", "what became of mail, by address, Message-ID, domain or queue id",
+        &command.app(), "log", "Shows what happened to mail, by address, Message-ID, domain or queue id",
         [attempts](const admin::LogAnswer& answer) {
             if (answer.more) tell("Older mail matches too: --limit shows more.\n");
             for (const auto& message : answer.messages) show_logged(message, *attempts);
         });
     auto& request = *log.request;
-    log.app->add_option(
-        "WHAT", request.what,
-        "an address, a Message-ID, a domain that mail goes to, or a queue id; all mail without");
-    log.app->add_option("--as", request.as, "the address is a recipient, or the sender")
+    log.app->add_option("WHAT", request.what,
+                        "address, Message-ID, destination domain or queue id; default: all mail");
+    log.app->add_option("--as", request.as, "find the address only as a recipient, or only as the sender")
         ->check(CLI::IsMember({"recipient", "sender"}));
     auto since = std::make_shared<std::string>();
-    log.app->add_option("--since", *since, "how far back, such as 90m, 24h or 7d; all that is kept without");
-    log.app->add_option("--limit", request.limit, "the latest so many messages")
+    log.app->add_option("--since", *since,
+                        "how far back, such as 90m, 24h or 7d; default: everything that is kept");
+    log.app->add_option("--limit", request.limit, "show at most this many messages, the latest")
         ->check(CLI::Range(1, 10000))
         ->capture_default_str();
-    log.app->add_flag("--attempts", *attempts, "each attempt, and what administrators did");
+    log.app->add_flag("--attempts", *attempts, "show each attempt and each action of an administrator");
     log.app->parse_complete_callback([since, asked = log.request] {
         if (since->empty()) return;
         const auto span = parse_duration(*since);

@@ -8,8 +8,9 @@ namespace sternpost::cmd {
 namespace {
 
 void add_overrides(Command& command, CLI::App* policy) {
-    auto* overrides = policy->add_subcommand("override", "exceptions from policies")->require_subcommand(1);
-    auto set = command.add(overrides, "set", "set an exception, now and without a restart",
+    auto* overrides =
+        policy->add_subcommand("override", "Sets, lists and removes exceptions")->require_subcommand(1);
+    auto set = command.add(overrides, "set", "Sets an exception, effective immediately",
                            Asking<admin::OverrideRequest, admin::OverrideRow>{
                                "policy.override.set", [](const admin::OverrideRow& o) { show(o); }});
     set.app
@@ -17,15 +18,15 @@ void add_overrides(Command& command, CLI::App* policy) {
                      "example.com, .example.com, mx:mx1.example.net or mx:.example.net")
         ->required();
     set.app->add_option("LEVEL", set.request->level, "none, may, encrypt, verify, dane or sts")->required();
-    set.app->add_option("--reason", set.request->reason, "why, for those who come after you")->required();
-    set.app->add_option("--author", set.request->author, "who says so; else your user id");
-    set.app->add_option("--expires", set.request->expires, "when it ends: 14d, or 2027-01-31T00:00:00Z");
+    set.app->add_option("--reason", set.request->reason, "the reason, for other administrators")->required();
+    set.app->add_option("--author", set.request->author, "who decided it; default: your user id");
+    set.app->add_option("--expires", set.request->expires, "when it expires: 14d, or 2027-01-31T00:00:00Z");
     command.add_reading<admin::OverrideList>(overrides, "list", "all exceptions",
                                              [](const std::vector<admin::OverrideRow>& all) {
                                                  for (const auto& o : all) show(o);
                                                  if (all.empty()) tell("No override is set.\n");
                                              });
-    auto remove = command.add(overrides, "remove", "take an exception back",
+    auto remove = command.add(overrides, "remove", "Removes an exception",
                               Asking<admin::ScopeValue, admin::ScopeValue>{
                                   "policy.override.remove", [](const admin::ScopeValue& removed) {
                                       tell("removed: {}\n", removed.scope);
@@ -39,19 +40,20 @@ void add_policy(Command& command) {
     auto* app = &command.app();
     Asking<admin::ExplainRequest, admin::ExplainAnswer> explained{
         "explain", [](const admin::ExplainAnswer& answer) { show_lines(answer.lines); }};
-    auto explain = command.add(app, "explain", "shows what mail to a domain depends on right now, and why",
+    auto explain = command.add(app, "explain", "Shows what delivery to a domain depends on right now",
                                std::move(explained));
-    explain.app->add_option("DOMAIN", explain.request->domain, "a domain, or an address in it")->required();
+    explain.app->add_option("DOMAIN", explain.request->domain, "domain or address")->required();
     explain.app->add_flag("--probe", explain.request->probe,
-                          "connect to its MX hosts and show what they offer");
-    auto why =
-        command.add_reading<admin::Why>(app, "why", "why a message is where it is, and whose move it is",
-                                        [](const admin::WhyAnswer& answer) { show_lines(answer.lines); });
-    why.app->add_option("ID", why.request->id, "its queue id; also of a message that is gone")->required();
+                          "connect to the MX hosts, and show what they offer");
+    auto why = command.add_reading<admin::Why>(
+        app, "why", "Explains why a message waits or failed, and who must act",
+        [](const admin::WhyAnswer& answer) { show_lines(answer.lines); });
+    why.app->add_option("ID", why.request->id, "queue id, also of a message that has left the queue")
+        ->required();
     auto* policy =
-        app->add_subcommand("policy", "overrides of what domains demand, and what-if")->require_subcommand(1);
+        app->add_subcommand("policy", "Manages exceptions, and evaluates policies")->require_subcommand(1);
     auto what_if = command.add_reading<admin::WhatIf>(
-        policy, "whatif", "which sessions would have failed under an enforced policy",
+        policy, "whatif", "Shows which sessions an enforced policy would have failed",
         [](const admin::WhatIfAnswer& answer) { show_lines(answer.lines); });
     what_if.app->add_option("--since", what_if.request->since, "how far back, such as 7d");
     add_overrides(command, policy);

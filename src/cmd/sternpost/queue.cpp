@@ -18,10 +18,11 @@ namespace {
 
 using queue::Obstacle;
 
-const std::string sender_help = "what came from: " + std::string(store::sender_forms);
-constexpr const char* recipient_help = "what has this in the address of a recipient that waits";
-constexpr const char* from_help = "what has this in its reverse-path";
-constexpr const char* reason_help = "what waits for this: a part of the reason, its code or its status";
+const std::string sender_help = "messages from: " + std::string(store::sender_forms);
+constexpr const char* recipient_help = "messages with this text in the address of a waiting recipient";
+constexpr const char* from_help = "messages with this text in the reverse-path";
+constexpr const char* reason_help =
+    "messages that wait for this: part of the reason, a reason code or a status";
 
 // ---- what is shown
 
@@ -207,31 +208,31 @@ std::vector<CLI::Option*> add_selection(CLI::App* app, const std::shared_ptr<adm
         meant->arrived_before = SystemClock().wall() - *span;
     };
     return {
-        app->add_option("--domain", meant->domain, "what waits for this next hop"),
+        app->add_option("--domain", meant->domain, "messages that wait for this next hop"),
         app->add_option("--sender", meant->sender, sender_help),
         app->add_option("--reason", meant->reason, reason_help),
         app->add_option("--recipient", meant->recipient, recipient_help),
         app->add_option("--from", meant->from, from_help),
         app->add_option_function<std::string>("--older", older,
-                                              "what was accepted longer ago, such as 90m, 12h or 3d")
+                                              "messages accepted longer ago, such as 90m, 12h or 3d")
             ->type_name("SPAN"),
-        app->add_option("--larger", meant->larger, "what has more octets, such as 500K or 10M")
+        app->add_option("--larger", meant->larger, "messages larger than this, such as 500K or 10M")
             ->transform(CLI::AsSizeValue(false))
             ->type_name("SIZE"),
-        app->add_flag("--held", meant->held, "what is on hold"),
+        app->add_flag("--held", meant->held, "messages on hold"),
     };
 }
 
 void add_list(Command& command, CLI::App* queue) {
-    auto list =
-        command.add_reading<admin::QueueList>(queue, "list", "what is in the queue, and why", show_queue);
+    auto list = command.add_reading<admin::QueueList>(queue, "list",
+                                                      "Lists queued messages, and why they wait", show_queue);
     auto& request = *list.request;
     add_selection(list.app, list.request);
-    list.app->add_option("--limit", request.limit, "at most so many messages")
+    list.app->add_option("--limit", request.limit, "show at most this many messages")
         ->check(CLI::Range(1, 10000000))
         ->capture_default_str();
-    auto* mailq = list.app->add_flag("--mailq")->description(
-        "in the layout of Postfix's postqueue -p, as mailq prints it");
+    auto* mailq =
+        list.app->add_flag("--mailq")->description("use the layout of Postfix's postqueue -p, as mailq does");
     queue->final_callback([&command, mailq, selection = list.request] {
         if (mailq->count() == 0 || command.json()) return;
         command.choose([&command, selection] {
@@ -273,12 +274,12 @@ Verb<admin::ActionRequest> add_action(Command& command, CLI::App* queue, const s
             return *yes || command.json() ? std::nullopt : confirm(settings, verb, done, request);
         };
     auto action = command.add(queue, name, help, std::move(asking));
-    if (for_good) action.app->add_flag("--yes", *yes, "do not ask, though this is a terminal");
+    if (for_good) action.app->add_flag("--yes", *yes, "do not ask for confirmation");
     action.app->add_flag("--dry-run", action.request->dry_run,
-                         "do nothing: say how much it would be done to");
+                         "change nothing, and show how many messages match");
     auto options = add_selection(action.app, action.request);
     auto* ids = action.app->add_option("ID", action.request->ids, "queue ids");
-    auto* all = action.app->add_flag("--all")->description("everything");
+    auto* all = action.app->add_flag("--all")->description("all messages");
     for (auto* one : options) {
         ids->excludes(one);
         all->excludes(one);
@@ -302,7 +303,7 @@ void add_suspension(Command& command, CLI::App* queue, const std::string& name, 
         Asking<admin::SuspendRequest, admin::SuspensionDone>{
             "queue." + name, [on](const admin::SuspensionDone& done) { show_suspension(on, done); }});
     auto* domain =
-        sub.app->add_option("--domain", sub.request->domain, "a next hop; .example.com: those under it");
+        sub.app->add_option("--domain", sub.request->domain, "next hop; .example.com means all below it");
     auto* sender = sub.app->add_option("--sender", sub.request->sender, sender_help);
     domain->excludes(sender);
     if (on)
@@ -316,40 +317,39 @@ void add_suspension(Command& command, CLI::App* queue, const std::string& name, 
 }  // namespace
 
 void add_queue(Command& command) {
-    auto* queue = command.app().add_subcommand("queue", "the messages that wait")->require_subcommand(1);
+    auto* queue =
+        command.app().add_subcommand("queue", "Lists and changes queued messages")->require_subcommand(1);
     add_list(command, queue);
-    auto message = command.add_reading<admin::QueueShow>(queue, "show", "one message", show_message);
-    message.app->add_option("ID", message.request->id, "its queue id")->required();
-    auto retry =
-        add_action(command, queue, "retry", "due now",
-                   "try again now, whatever the schedule says; forgets dead hosts and negative DNS answers");
+    auto message = command.add_reading<admin::QueueShow>(queue, "show", "Shows one message", show_message);
+    message.app->add_option("ID", message.request->id, "queue id")->required();
+    auto retry = add_action(command, queue, "retry", "due now",
+                            "Tries messages again now; forgets dead hosts and negative DNS answers");
     retry.app->add_flag("--quiet", retry.request->quiet,
-                        "say nothing of what was done; if nothing matches, that is no failure");
-    add_action(command, queue, "hold", "on hold", "no attempt begins until they are released");
-    add_action(command, queue, "release", "released", "ends a hold");
-    add_action(command, queue, "expire", "given up", "bounces now what would bounce when its time is over");
-    add_action(command, queue, "delete", "deleted",
-               "out of the queue for good, without a notice to the sender");
-    auto reroute = add_action(command, queue, "reroute", "rerouted",
-                              "waits for another next hop from now on, as new mail does");
+                        "print nothing, and succeed even if nothing matches");
+    add_action(command, queue, "hold", "on hold", "Puts messages on hold until they are released");
+    add_action(command, queue, "release", "released", "Releases messages on hold");
+    add_action(command, queue, "expire", "given up", "Returns messages to their senders now");
+    add_action(command, queue, "delete", "deleted", "Deletes messages, without a notice to the sender");
+    auto reroute = add_action(command, queue, "reroute", "rerouted", "Sends messages to another next hop");
     reroute.app
         ->add_option("--to", reroute.request->to,
-                     "the domain whose MX hosts get it, or an address, [192.0.2.1]")
+                     "domain whose MX hosts get the messages, or an address, [192.0.2.1]")
         ->required();
     auto hops = command.add_reading<admin::QueueHops>(
-        queue, "hops", "the next hops that mail waits for, the longest lines first", show_hops);
-    hops.app->add_option("--limit", hops.request->limit, "at most so many")
+        queue, "hops", "Lists the next hops that mail waits for, largest first", show_hops);
+    hops.app->add_option("--limit", hops.request->limit, "show at most this many")
         ->check(CLI::Range(1, 10000000))
         ->capture_default_str();
     auto summary = command.add_reading<admin::QueueSummary>(
-        queue, "summary", "what waits, by destination, reason, age and size", show_summary);
-    summary.app->add_option("--limit", summary.request->limit, "at most so many destinations and reasons")
+        queue, "summary", "Sums up the queue by destination, reason, age and size", show_summary);
+    summary.app
+        ->add_option("--limit", summary.request->limit, "show at most this many destinations and reasons")
         ->check(CLI::Range(1, 10000))
         ->capture_default_str();
-    command.add_reading<admin::QueueSuspended>(queue, "suspended", "what is suspended", show_suspensions);
-    add_suspension(command, queue, "suspend",
-                   "no attempt begins for a next hop, or for a sender's mail, until it is resumed");
-    add_suspension(command, queue, "resume", "ends a suspension; a sender's mail is released");
+    command.add_reading<admin::QueueSuspended>(queue, "suspended", "Lists suspended next hops and senders",
+                                               show_suspensions);
+    add_suspension(command, queue, "suspend", "Suspends a next hop, or a sender");
+    add_suspension(command, queue, "resume", "Ends a suspension, and releases the sender's mail");
 }
 
 }  // namespace sternpost::cmd

@@ -263,17 +263,18 @@ int run_setup(const Command& command, SetupRequest wanted) {
 
 void add_setup(Command& command) {
     auto* setup = command.app().add_subcommand(
-        "setup", "asks what a new relay must know, writes it down, and says what to publish in the DNS");
+        "setup", "Asks for the essential options, writes them, and lists the DNS records to publish");
     auto request = std::make_shared<SetupRequest>();
     setup->add_option("--hostname", request->hostname, "this host's fully qualified name");
-    setup->add_option("--admin", request->admin, "a mailbox at another host, for alarms and mail for root");
-    setup->add_option("--network", request->networks, "a network that may send through this host; repeat it");
-    setup->add_option("--organization", request->organization, "who sends the TLS reports");
-    setup->add_option("--contact", request->contact, "a mailbox for questions about TLS reports");
+    setup->add_option("--admin", request->admin, "mailbox at another host, for alarms and mail for root");
+    setup->add_option("--network", request->networks,
+                      "network that may send through this host; can be repeated");
+    setup->add_option("--organization", request->organization, "organization that sends the TLS reports");
+    setup->add_option("--contact", request->contact, "mailbox for questions about TLS reports");
     setup->add_option("--address", request->addresses,
-                      "an address that the world sees this host under, as behind NAT; repeat it");
-    setup->add_flag("--yes", request->yes, "ask nothing");
-    setup->add_flag("--dry-run", request->dry_run, "write nothing: show what would be written");
+                      "public address of this host, as behind NAT; can be repeated");
+    setup->add_flag("--yes", request->yes, "do not ask questions");
+    setup->add_flag("--dry-run", request->dry_run, "write nothing, and show what would be written");
     command.add_json(setup);
     setup->callback([&command, request] {
         command.choose([&command, request] { return run_setup(command, *request); });

@@ -36,14 +36,14 @@ void show_stats(const admin::StatsAnswer& stats) {
 
 void add_stats(Command& command) {
     auto stats = command.add_reading<admin::Stats>(
-        &command.app(), "stats", "how much mail was accepted, sent, deferred and returned", show_stats);
+        &command.app(), "stats", "Shows how much mail was accepted, sent, deferred and returned", show_stats);
     auto& request = *stats.request;
     auto since = std::make_shared<std::string>("24h");
     stats.app->add_option("--since", *since, "how far back, such as 90m, 24h or 7d")->capture_default_str();
     stats.app
-        ->add_option("--by", request.by, "a row for each destination, sender, from-domain, error or hour")
+        ->add_option("--by", request.by, "one row for each destination, sender, from-domain, error or hour")
         ->check(CLI::IsMember({"destination", "sender", "from-domain", "error", "hour"}));
-    stats.app->add_option("--limit", request.limit, "at most so many rows")
+    stats.app->add_option("--limit", request.limit, "show at most this many rows")
         ->check(CLI::Range(1, 10000))
         ->capture_default_str();
     stats.app->parse_complete_callback([since, asked = stats.request] {

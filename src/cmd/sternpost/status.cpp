@@ -66,7 +66,7 @@ void add_status(Command& command) {
     asking.at_rest = [](const config::Settings& settings, const admin::NoRequest&) {
         return answer_at_rest(settings, admin::StatusAtRest());
     };
-    command.add(&command.app(), "status", "how the daemon and its queue are", std::move(asking));
+    command.add(&command.app(), "status", "Shows the state of the daemon and its queue", std::move(asking));
 }
 
 }  // namespace sternpost::cmd

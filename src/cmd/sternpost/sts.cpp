@@ -75,13 +75,13 @@ int publish(const Command& command, const Publishing& wanted) {
 
 void add_publish(Command& command, CLI::App* sts) {
     const auto wanted = std::make_shared<Publishing>();
-    auto* sub = sts->add_subcommand("publish", "what a domain owner must publish, ready to paste");
+    auto* sub = sts->add_subcommand("publish", "Prints what a domain owner must publish");
     sub->add_option("DOMAIN", wanted->domain, "the policy domain")->required();
-    sub->add_option("--mx", wanted->mx, "an MX host, or *.example.net; once for each")->required();
+    sub->add_option("--mx", wanted->mx, "MX host, or *.example.net; can be repeated")->required();
     sub->add_option("--mode", wanted->mode, "testing, enforce or none")
         ->check(CLI::IsMember({"testing", "enforce", "none"}));
     sub->add_option("--max_age", wanted->max_age, "how long senders keep the policy, such as 7d");
-    sub->add_option("--id", wanted->id, "the policy's id; else made from the time");
+    sub->add_option("--id", wanted->id, "policy id; default: made from the time");
     sub->add_option("--rua", wanted->rua, "where TLS reports go: mailto:tls@example.com or https://…");
     command.add_json(sub);
     sub->callback(
@@ -99,14 +99,14 @@ void add_cached(Command& command, CLI::App* sts) {
     one.at_rest = [](const config::Settings& settings, const admin::DomainRequest& request) {
         return answer_at_rest(settings, admin::StsShowAtRest(request));
     };
-    auto shown = command.add(sts, "show", "the cached policy of a domain", std::move(one));
+    auto shown = command.add(sts, "show", "Shows the cached policy of a domain", std::move(one));
     shown.app->add_option("DOMAIN", shown.request->domain, "the policy domain")->required();
     Asking<admin::NoRequest, admin::PolicyListing> all{"sts.list", show_policies};
     all.at_rest = [](const config::Settings& settings, const admin::NoRequest&) {
         return answer_at_rest(settings, admin::StsListAtRest());
     };
     all.list = "policies";
-    command.add(sts, "list", "all cached policies", std::move(all));
+    command.add(sts, "list", "Lists all cached policies", std::move(all));
 }
 
 }  // namespace
@@ -114,21 +114,21 @@ void add_cached(Command& command, CLI::App* sts) {
 void add_sts(Command& command) {
     auto* sts = command.app().add_subcommand("sts", "MTA-STS policies")->require_subcommand(1);
     add_cached(command, sts);
-    auto refresh = command.add(sts, "refresh", "fetch a policy now",
+    auto refresh = command.add(sts, "refresh", "Fetches a policy now",
                                Asking<admin::DomainRequest, admin::RefreshAnswer>{
                                    "sts.refresh", [](const admin::RefreshAnswer& answer) {
                                        tell("{}: fetched, mode {}, id {}\n", answer.domain,
                                             answer.mode.value_or(""), answer.id.value_or(""));
                                    }});
     auto differs =
-        command.add(sts, "diff", "how the published policy differs from the cached one",
+        command.add(sts, "diff", "Compares the published policy with the cached one",
                     Asking<admin::DomainRequest, admin::DiffAnswer>{
                         "sts.diff", [](const admin::DiffAnswer& answer) { show_lines(answer.lines); }});
     auto history = command.add_reading<admin::StsHistory>(
-        sts, "history", "the versions of a policy that were ever served",
+        sts, "history", "Lists the versions of a policy that were seen",
         [](const admin::VersionsAnswer& answer) { show_lines(answer.lines); });
     auto check =
-        command.add(sts, "check", "what a domain owner should mend in record and policy",
+        command.add(sts, "check", "Checks a domain's records and policy, for its owner",
                     Asking<admin::DomainRequest, admin::CheckAnswer>{
                         "sts.check", [](const admin::CheckAnswer& answer) { show_lines(answer.lines); }});
     for (const auto& verb : {refresh, differs, history, check})

@@ -59,8 +59,8 @@ void add_day(CLI::App* verb, std::string& day, const std::string& usual) {
 
 void add_read(Command& command, CLI::App* tlsrpt) {
     const auto files = std::make_shared<std::vector<std::string>>();
-    auto* read = tlsrpt->add_subcommand("read", "sums reports that others have sent about domains of yours");
-    read->add_option("FILE", *files, "mails, mbox files, JSON, gzip; - is standard input")->required();
+    auto* read = tlsrpt->add_subcommand("read", "Summarizes reports about your own domains");
+    read->add_option("FILE", *files, "mail, mbox, JSON or gzip file; - is standard input")->required();
     command.add_json(read);
     read->callback([&command, files] {
         command.choose([&command, files] {
@@ -75,9 +75,7 @@ void add_preview(Command& command, CLI::App* tlsrpt) {
     asking.at_rest = [](const config::Settings& settings, const admin::ReportRequest& request) {
         return answer_at_rest(settings, admin::PreviewAtRest(request));
     };
-    auto preview =
-        command.add(tlsrpt, "preview",
-                    "shows the report that a domain would get for what has been counted so far", asking);
+    auto preview = command.add(tlsrpt, "preview", "Shows the report that a domain would get now", asking);
     preview.app->add_option("DOMAIN", preview.request->domain, "the domain that mail goes to")->required();
     add_day(preview.app, preview.request->day, "else today");
 }
@@ -89,10 +87,10 @@ void add_report_list(Command& command, CLI::App* tlsrpt) {
                               admin::ReportList(request, whoever_runs_this(), admin::Paging::whole));
     };
     asking.list = admin::ReportList::pieces;
-    auto list = command.add(tlsrpt, "list", "which reports were sent, and how it stands with them", asking);
-    list.app->add_option("DOMAIN", list.request->domain, "only those for this domain");
-    add_day(list.app, list.request->day, "else all that are kept");
-    list.app->add_flag("--all", list.request->all, "with those that no domain asked for");
+    auto list = command.add(tlsrpt, "list", "Lists reports and their state", asking);
+    list.app->add_option("DOMAIN", list.request->domain, "only reports for this domain");
+    add_day(list.app, list.request->day, "default: all that are kept");
+    list.app->add_flag("--all", list.request->all, "also list days of domains that ask for no report");
 }
 
 void add_digest(Command& command, CLI::App* tlsrpt) {
@@ -103,9 +101,10 @@ void add_digest(Command& command, CLI::App* tlsrpt) {
         if (request.mail) return std::nullopt;
         return answer_at_rest(settings, admin::Digest(request));
     };
-    auto digest = command.add(tlsrpt, "digest", "a day's TLS with all partners, failing ones first", asking);
+    auto digest =
+        command.add(tlsrpt, "digest", "Shows a day's TLS with all partners, failures first", asking);
     add_day(digest.app, digest.request->day, "else yesterday");
-    digest.app->add_flag("--mail", digest.request->mail, "mails it to admin_address");
+    digest.app->add_flag("--mail", digest.request->mail, "mail it to admin_address");
 }
 
 }  // namespace
@@ -115,16 +114,16 @@ void add_tlsrpt(Command& command) {
     add_preview(command, tlsrpt);
     add_report_list(command, tlsrpt);
     auto one = command.add_reading<admin::ReportShow>(
-        tlsrpt, "show", "one report: where it went, and what it says", show_report);
+        tlsrpt, "show", "Shows one report: where it went, and what it says", show_report);
     one.app->add_option("ID", one.request->id, "its report-id")->required();
-    auto send = command.add(tlsrpt, "send", "sends now what is due later",
+    auto send = command.add(tlsrpt, "send", "Sends waiting reports now",
                             Asking<admin::ReportRequest, admin::SentAnswer>{"tlsrpt.send", show_sent});
     send.app->add_option("DOMAIN", send.request->domain, "only the report for this domain");
     add_day(send.app, send.request->day, "else yesterday");
-    auto resend = command.add(tlsrpt, "resend", "sends a report again, to all its places",
+    auto resend = command.add(tlsrpt, "resend", "Sends a report again, to all its destinations",
                               Asking<admin::IdRequest, admin::ReportRow>{"tlsrpt.resend", show_head});
     resend.app->add_option("ID", resend.request->id, "its report-id")->required();
-    command.add(tlsrpt, "status", "whether reports are sent, and what is missing",
+    command.add(tlsrpt, "status", "Shows whether reports are sent, and what is missing",
                 Asking<admin::NoRequest, admin::ReportingRow>{
                     "tlsrpt.status", [](const admin::ReportingRow& status) { show(status); }});
     add_read(command, tlsrpt);
