@@ -132,7 +132,7 @@ class Checker:
         folder = self.root / "src" / "cmd" / "sternpost"
         code = "\n".join(path.read_text(encoding="utf-8") for path in sorted(folder.glob("*.*")))
         page = self.read("man/sternpost.1")
-        top = r"(?:command\.app\(\)\.|\bapp->)"
+        top = r"(?:command\.app\(\)\s*\.|\bapp->)"
         groups = dict(re.findall(rf'auto\* (\w+) =\s*{top}add_subcommand\(\s*"(\w+)"[^;]*require_subcommand', code))
         for name, parent, verb in re.findall(r'auto\* (\w+) =\s*(\w+)->add_subcommand\(\s*"(\w+)"[^;]*require_subcommand', code):
             if parent != "app":
