@@ -19,7 +19,7 @@ struct AgeClass {
 constexpr std::array ages{
     AgeClass{"up to 5m", std::chrono::minutes(5)}, AgeClass{"up to 1h", std::chrono::hours(1)},
     AgeClass{"up to 4h", std::chrono::hours(4)},   AgeClass{"up to 1d", std::chrono::hours(24)},
-    AgeClass{"up to 3d", std::chrono::hours(72)},  AgeClass{"older", std::chrono::seconds::max()},
+    AgeClass{"up to 3d", std::chrono::hours(72)},  AgeClass{"older", std::chrono::hours(24 * 366 * 1000)},
 };
 struct SizeClass {
     const char* name;
