@@ -13,8 +13,8 @@ namespace sternpost::admin {
 
 namespace asio = boost::asio;
 
-/// Those of which an administrator is to be told now. Each is told of when it is raised first, and again a
-/// day after the last mail if it was raised since. What is acknowledged or muted is not told.
+/// Alarms to mail now: each when it is first raised, and again a day after the last mail if it was raised
+/// since. Acknowledged and muted alarms are left out.
 std::vector<store::StoredAlarm> to_be_told(const std::vector<store::StoredAlarm>& alarms, WallTime now);
 /// When mail may go again: an hour after the last.
 WallTime next_alarm_mail(const std::vector<store::StoredAlarm>& alarms);

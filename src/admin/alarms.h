@@ -36,7 +36,7 @@ BOOST_DESCRIBE_STRUCT(AlarmsRequest, (), (all))
 
 struct AlarmsAnswer {
     std::vector<AlarmRow> alarms;  // the latest first
-    std::uint64_t muted = 0;       // further ones that no one is told of now
+    std::uint64_t muted = 0;       // further open alarms, which are muted
 };
 BOOST_DESCRIBE_STRUCT(AlarmsAnswer, (), (alarms, muted))
 

@@ -13,23 +13,6 @@ using store::AlarmKind;
 constexpr auto raised_again = std::chrono::hours(24);
 constexpr auto span_of_growth = std::chrono::hours(1);
 
-void judge_certificate(const WatchedFacts& facts, const WatchLimits& limits,
-                       std::vector<store::NewAlarm>& out) {
-    const auto& certificate = *facts.certificate;
-    const auto add = [&](std::string text) {
-        out.push_back({AlarmKind::listener_certificate, certificate.file, std::move(text)});
-    };
-    if (!certificate.trouble.empty())
-        add(certificate.trouble);
-    else if (certificate.not_after <= facts.now)
-        add(certificate.file + " expired on " + rfc3339(certificate.not_after));
-    else if (certificate.not_after - facts.now < limits.certificate_left)
-        add(certificate.file + " expires on " + rfc3339(certificate.not_after) + ", in " +
-            human_span(certificate.not_after - facts.now));
-    else if (!certificate.names_host)
-        add(certificate.file + " does not name " + facts.hostname + ": clients that verify it will fail");
-}
-
 void judge_disk(const WatchedFacts& facts, const WatchLimits& limits, std::vector<store::NewAlarm>& out) {
     const auto percent = [](double part) { return fmt::format("{:.1f} %", part * 100); };
     if (facts.disk_short)
@@ -75,7 +58,8 @@ std::vector<store::NewAlarm> Watch::now(const WatchedFacts& facts) {
         out.push_back({AlarmKind::log_lost, "log",
                        fmt::format("{} lines were lost", facts.log_lines_lost - lines_lost_)});
     lines_lost_ = facts.log_lines_lost;
-    if (facts.certificate) judge_certificate(facts, limits_, out);
+    if (facts.certificate && !facts.certificate->trouble.empty())
+        out.push_back({AlarmKind::listener_certificate, facts.certificate->file, facts.certificate->trouble});
     for (const auto& address : facts.sources_missing)
         out.push_back({AlarmKind::source_address, address, "no interface of this machine has " + address});
     return out;

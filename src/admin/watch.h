@@ -28,20 +28,16 @@ struct WatchedFacts {
     std::uint64_t log_lines_lost = 0;  // since the start
     struct Certificate {
         std::string file;
-        WallTime not_after{};
-        bool names_host = true;
-        std::string trouble;  // it cannot be read
+        std::string trouble;  // empty: none
     };
-    std::optional<Certificate> certificate;  // the listener's, where one is configured
-    std::string hostname;
+    std::optional<Certificate> certificate;    // the listener's, where one is configured
     std::vector<std::string> sources_missing;  // source addresses that no interface has
 };
 
 struct WatchLimits {
     std::chrono::seconds old_mail = std::chrono::hours(24);  // 0: never
     std::uint64_t queue_growth = 1000;  // messages more than an hour ago, and twice as many
-    std::chrono::seconds certificate_left = std::chrono::hours(24 * 14);
-    double least_free = 0.05;  // ours: of octets, and of inodes
+    double least_free = 0.05;           // ours: of octets, and of inodes
 };
 
 /// Remembers what it has said. Each alarm is raised when it begins, and once a day while it lasts.

@@ -125,7 +125,7 @@ class Daemon {
     dns::ProbeResult validation_;
     std::unique_ptr<store::Alarms> alarms_;
     std::unique_ptr<admin::AlarmVerbs> alarm_verbs_;
-    std::unique_ptr<admin::AlarmMail> alarm_mail_;  // null: no one is told by mail
+    std::unique_ptr<admin::AlarmMail> alarm_mail_;  // null: alarms are not mailed
     std::unique_ptr<admin::Watch> watch_;
     std::unique_ptr<delivery::Signing> signing_;
     std::unique_ptr<delivery::AsioDialer> dialer_;

@@ -80,7 +80,7 @@ asio::awaitable<void> Daemon::periodic_checks() {
         policy_verbs_->end_expired();
         const bool raised = co_await watch();
         if (stopping_) break;
-        // What was raised is told by mail when it is in the store.
+        // A new alarm is mailed once it is in the store.
         const auto pause = raised ? std::chrono::seconds(2) : std::chrono::seconds(60);
         co_await next_look_->wait(clock_.steady() + pause);
     }
@@ -89,7 +89,6 @@ asio::awaitable<void> Daemon::periodic_checks() {
 admin::WatchedFacts Daemon::watched_facts() const {
     admin::WatchedFacts out;
     out.now = clock_.wall();
-    out.hostname = hostname_;
     out.disk_short = !store_->has_room(0);
     struct statvfs disk {};
     if (::statvfs(settings_.state_dir.c_str(), &disk) == 0) {
@@ -104,16 +103,11 @@ admin::WatchedFacts Daemon::watched_facts() const {
     out.results_waiting = queue_->core().refused();
     out.log_lines_lost = log_.lines_lost();
     if (!settings_.tls_certificate.empty()) {
-        const auto read = tls::read_certificate(settings_.tls_certificate, hostname_);
-        admin::WatchedFacts::Certificate certificate;
-        certificate.file = settings_.tls_certificate;
-        if (read) {
-            certificate.not_after = read->not_after;
-            certificate.names_host = read->names_host;
-        } else {
-            certificate.trouble = read.error().text;
-        }
-        out.certificate = std::move(certificate);
+        const std::string& file = settings_.tls_certificate;
+        const auto verdict =
+            tls::judge_certificate(file, tls::read_certificate(file, hostname_), hostname_, out.now);
+        const bool good = verdict.state == tls::CertificateState::good;
+        out.certificate = {file, good ? std::string() : verdict.text};
     }
     for (const auto& text : {settings_.source_ipv4, settings_.source_ipv6})
         if (const auto address = dns::Address::parse(text); address && !dns::is_local_route(*address))

@@ -32,7 +32,7 @@ constexpr Row max_age_cut{"max-age-cut", "A policy may be cached for a much shor
                           "As a rule nothing: it comes before a change. If the domain is important to you, "
                           "ask its postmaster."};
 constexpr Row tls_gone{"tls-gone", "A host that always offered TLS offers none.",
-                       "Ask the host's administrator. If nothing has changed there, somebody on the path "
+                       "Ask the host's administrator. If nothing has changed there, an attacker on the path "
                        "removes STARTTLS: \"sternpost policy override set\" demands TLS for the domain."};
 constexpr Row dane_gone{"dane-gone", "A host that was authenticated by TLSA records has none any more.",
                         "Check \"sternpost doctor\" for the resolver first. If it validates, the zone of the "

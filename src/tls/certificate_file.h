@@ -21,4 +21,16 @@ struct CertificateFacts {
 /// The first certificate in a PEM file. Any thread; reads the file. Error: bad_certificate.
 Result<CertificateFacts> read_certificate(const std::string& file, const std::string& host);
 
+/// Whether clients will take a certificate, the worst last.
+enum class CertificateState { good, other_host, expires_soon, expired, unreadable };
+
+struct CertificateVerdict {
+    CertificateState state = CertificateState::good;
+    std::string text;  // a sentence that names the file, also of a good one
+};
+
+/// `soon` is within 14 days.
+CertificateVerdict judge_certificate(const std::string& file, const Result<CertificateFacts>& facts,
+                                     const std::string& host, WallTime now);
+
 }  // namespace sternpost::tls

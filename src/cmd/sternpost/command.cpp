@@ -95,6 +95,13 @@ admin::Caller whoever_runs_this() {
     return {::getuid(), true};
 }
 
+WallTime ago(const std::string& option, const std::string& text) {
+    const auto span = parse_duration(text);
+    if (!span || span->count() <= 0)
+        throw CLI::ValidationError(option, printable(text) + ": wanted is a span such as 90m, 24h or 7d");
+    return SystemClock().wall() - *span;
+}
+
 void print_progress(const control::json::object& so_far) {
     const auto reports = control::from_json<admin::SendingRow>(so_far);
     std::cerr << "\r\033[K";

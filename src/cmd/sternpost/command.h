@@ -108,6 +108,8 @@ control::Answer daemon_is_down(const config::Settings& settings);
 admin::AtRest::Settings at_rest_of(const config::Settings& settings);
 admin::Refusal trouble_on_disk(const Error<store::Errc>& error);
 admin::Caller whoever_runs_this();
+/// The time so long before now; throws CLI::ValidationError, which names the option, if the text is no span.
+WallTime ago(const std::string& option, const std::string& span);
 void print_progress(const control::json::object& so_far);
 void end_progress();
 

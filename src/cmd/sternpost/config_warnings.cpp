@@ -22,9 +22,8 @@ namespace {
 
 using Warnings = std::vector<std::string>;
 
-constexpr auto soon = std::chrono::hours(24 * 14);  // a certificate that expires by then must be renewed
-constexpr unsigned widest_v4 = 8;                   // ours: a wider network belongs to no one provider
-constexpr unsigned widest_v6 = 16;                  // ours: likewise
+constexpr unsigned widest_v4 = 8;   // ours: a wider network belongs to no one provider
+constexpr unsigned widest_v6 = 16;  // ours: likewise
 
 void warn_of_keys(const config::Settings& settings, Warnings& out) {
     std::vector<std::string> organizations;
@@ -51,20 +50,13 @@ void warn_of_keys(const config::Settings& settings, Warnings& out) {
 void warn_of_certificate(const config::Settings& settings, Warnings& out) {
     if (!settings.starttls || settings.tls_certificate.empty()) return;
     const std::string hostname = config::effective_hostname(settings);
-    const auto read = tls::read_certificate(settings.tls_certificate, hostname);
-    const WallTime now = SystemClock().wall();
-    if (!read)
-        out.push_back("listener.tls_certificate: " + read.error().text +
-                      ": the daemon does not start with it");
-    else if (read->not_after <= now)
-        out.push_back("listener.tls_certificate: " + settings.tls_certificate + " expired on " +
-                      rfc3339(read->not_after));
-    else if (read->not_after - now < soon)
-        out.push_back("listener.tls_certificate: " + settings.tls_certificate + " expires on " +
-                      rfc3339(read->not_after));
-    else if (!read->names_host)
-        out.push_back("listener.tls_certificate: " + settings.tls_certificate + " does not name " + hostname +
-                      ": clients that verify it will fail");
+    const auto verdict = tls::judge_certificate(settings.tls_certificate,
+                                                tls::read_certificate(settings.tls_certificate, hostname),
+                                                hostname, SystemClock().wall());
+    if (verdict.state == tls::CertificateState::unreadable)
+        out.push_back("listener.tls_certificate: " + verdict.text + ": the daemon does not start with it");
+    else if (verdict.state != tls::CertificateState::good)
+        out.push_back("listener.tls_certificate: " + verdict.text);
     const std::string& key = settings.tls_key.empty() ? settings.tls_certificate : settings.tls_key;
     if (const auto octets = util::read_file(key, 1U << 20U); !octets)
         out.push_back("listener.tls_key: " + octets.error().text);

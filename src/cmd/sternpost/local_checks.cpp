@@ -25,8 +25,7 @@ using admin::HostFinding;
 using admin::Verdict;
 using Findings = std::vector<HostFinding>;
 
-constexpr auto soon = std::chrono::hours(24 * 14);  // a certificate that expires by then must be renewed
-constexpr double least_free = 0.05;                 // of octets, and of inodes
+constexpr double least_free = 0.05;  // of octets, and of inodes
 
 void check_clock(Findings& out) {
     timex time{};
@@ -58,25 +57,21 @@ void check_certificate(const config::Settings& settings, Findings& out) {
         return;
     }
     const std::string hostname = config::effective_hostname(settings);
-    const auto read = tls::read_certificate(settings.tls_certificate, hostname);
-    const WallTime now = SystemClock().wall();
-    if (!read) {
-        out.push_back({"certificate", Verdict::error, read.error().text, "correct listener.tls_certificate"});
-        return;
-    }
-    const std::string ends = settings.tls_certificate + " expires on " + rfc3339(read->not_after);
-    if (read->not_after <= now)
-        out.push_back({"certificate", Verdict::error, settings.tls_certificate + " has expired",
-                       "renew it, then \"systemctl reload sternpost\""});
-    else if (read->not_after - now < soon)
-        out.push_back(
-            {"certificate", Verdict::warning, ends, "renew it, then \"systemctl reload sternpost\""});
-    else if (!read->names_host)
-        out.push_back({"certificate", Verdict::warning,
-                       settings.tls_certificate + " does not name " + hostname,
-                       "get one for " + hostname + ": clients that verify it will fail"});
-    else
-        out.push_back({"certificate", Verdict::ok, ends, ""});
+    using State = tls::CertificateState;
+    const auto verdict = tls::judge_certificate(settings.tls_certificate,
+                                                tls::read_certificate(settings.tls_certificate, hostname),
+                                                hostname, SystemClock().wall());
+    const bool bad = verdict.state == State::unreadable || verdict.state == State::expired;
+    const char* advice = verdict.state == State::good         ? ""
+                         : verdict.state == State::unreadable ? "correct listener.tls_certificate"
+                         : verdict.state == State::other_host
+                             ? "get one that names this host"
+                             : "renew it, then \"systemctl reload sternpost\"";
+    out.push_back({"certificate",
+                   bad                            ? Verdict::error
+                   : verdict.state == State::good ? Verdict::ok
+                                                  : Verdict::warning,
+                   verdict.text, advice});
 }
 
 void check_disk(const config::Settings& settings, Findings& out) {
@@ -134,14 +129,7 @@ void check_maildrop(const config::Settings& settings, Findings& out) {
                        "chmod 1730 " + settings.maildrop_dir});
         return;
     }
-    std::size_t waiting = 0;
-    if (const std::unique_ptr<DIR, int (*)(DIR*)> folder(::opendir(settings.maildrop_dir.c_str()),
-                                                         ::closedir);
-        folder)
-        while (const dirent* entry = ::readdir(folder.get())) {
-            const std::string_view name = entry->d_name;
-            if (!name.starts_with('.') && !name.starts_with("tmp-") && name != "refused") ++waiting;
-        }
+    const std::size_t waiting = in_maildrop(settings.maildrop_dir).value_or(0);
     if (waiting > 0)
         out.push_back({"maildrop", Verdict::warning,
                        fmt::format("{} messages wait in {}", waiting, settings.maildrop_dir),
@@ -151,6 +139,17 @@ void check_maildrop(const config::Settings& settings, Findings& out) {
 }
 
 }  // namespace
+
+std::optional<std::size_t> in_maildrop(const std::string& folder) {
+    const std::unique_ptr<DIR, int (*)(DIR*)> list(::opendir(folder.c_str()), ::closedir);
+    if (!list) return std::nullopt;
+    std::size_t count = 0;
+    while (const dirent* entry = ::readdir(list.get())) {
+        const std::string_view name = entry->d_name;
+        if (!name.starts_with('.') && !name.starts_with("tmp-") && name != "refused") ++count;
+    }
+    return count;
+}
 
 std::vector<HostFinding> local_checks(const config::Settings& settings) {
     Findings out;

@@ -72,10 +72,7 @@ void add_log(Command& command) {
     log.app->add_flag("--attempts", *attempts, "show each attempt and each action of an administrator");
     log.app->parse_complete_callback([since, asked = log.request] {
         if (since->empty()) return;
-        const auto span = parse_duration(*since);
-        if (!span || span->count() <= 0)
-            throw CLI::ValidationError("--since", printable(*since) + ": wanted is a span such as 24h");
-        asked->from = SystemClock().wall() - *span;
+        asked->from = ago("--since", *since);
     });
 }
 

@@ -1,5 +1,4 @@
 // `sternpost queue`, and mailq.
-#include <dirent.h>
 #include <fmt/format.h>
 #include <sysexits.h>
 
@@ -8,6 +7,7 @@
 #include "admin/mailq.h"
 #include "admin/queue_summary.h"
 #include "cmd/sternpost/command.h"
+#include "cmd/sternpost/local_checks.h"
 #include "cmd/sternpost/show.h"
 #include "cmd/sternpost/table.h"
 #include "store/sender_scope.h"
@@ -159,19 +159,6 @@ void show_suspension(bool on, const admin::SuspensionDone& done) {
 
 // ---- mailq
 
-// How many records wait in the maildrop; nullopt: this user may not look.
-std::optional<std::size_t> in_maildrop(const std::string& folder) {
-    const auto list = ::opendir(folder.c_str());
-    if (list == nullptr) return std::nullopt;
-    std::size_t count = 0;
-    while (const dirent* entry = ::readdir(list)) {
-        const std::string_view name = entry->d_name;
-        if (!name.starts_with('.') && !name.starts_with("tmp-") && name != "refused") ++count;
-    }
-    ::closedir(list);
-    return count;
-}
-
 // Monitors take a list on standard output for the state of a system that works: what is wrong goes to
 // standard error, and to the exit code.
 int run_mailq(const Command& command, const config::Settings& settings, const admin::Selection& selection) {
@@ -201,12 +188,7 @@ int run_mailq(const Command& command, const config::Settings& settings, const ad
 
 // The options by which messages are chosen, whatever is done with them.
 std::vector<CLI::Option*> add_selection(CLI::App* app, const std::shared_ptr<admin::Selection>& meant) {
-    const auto older = [meant](const std::string& text) {
-        const auto span = parse_duration(text);
-        if (!span || span->count() <= 0)
-            throw CLI::ValidationError("--older", printable(text) + ": wanted is a span such as 12h");
-        meant->arrived_before = SystemClock().wall() - *span;
-    };
+    const auto older = [meant](const std::string& text) { meant->arrived_before = ago("--older", text); };
     return {
         app->add_option("--domain", meant->domain, "messages that wait for this next hop"),
         app->add_option("--sender", meant->sender, sender_help),

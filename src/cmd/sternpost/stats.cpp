@@ -46,12 +46,8 @@ void add_stats(Command& command) {
     stats.app->add_option("--limit", request.limit, "show at most this many rows")
         ->check(CLI::Range(1, 10000))
         ->capture_default_str();
-    stats.app->parse_complete_callback([since, asked = stats.request] {
-        const auto span = parse_duration(*since);
-        if (!span || span->count() <= 0)
-            throw CLI::ValidationError("--since", printable(*since) + ": wanted is a span such as 24h");
-        asked->from = SystemClock().wall() - *span;
-    });
+    stats.app->parse_complete_callback(
+        [since, asked = stats.request] { asked->from = ago("--since", *since); });
 }
 
 }  // namespace sternpost::cmd
